@@ -1,0 +1,42 @@
+"""Quantize MindSpore networks to INT8, on an Ascend NPU or on any CPU.
+
+The public calls are loaded on first use, so that ``import amctq`` stays free of MindSpore:
+
+    import amctq
+    result = amctq.ptq(amctq.PtqRequest(dataset="data", checkpoint="resnet20.ckpt", model="resnet20"))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
+    from amctq.services.ptq import PtqRequest, PtqResult, ptq
+
+_PUBLIC = {
+    "DoctorReport": "amctq.services.doctor",
+    "DoctorRequest": "amctq.services.doctor",
+    "PtqRequest": "amctq.services.ptq",
+    "PtqResult": "amctq.services.ptq",
+    "doctor": "amctq.services.doctor",
+    "ptq": "amctq.services.ptq",
+}
+
+__all__ = ["DoctorReport", "DoctorRequest", "PtqRequest", "PtqResult", "__version__", "doctor", "ptq"]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _PUBLIC[name]
+    except KeyError:
+        message = f"module 'amctq' has no attribute {name!r}"
+        raise AttributeError(message) from None
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,6 @@
+"""``python -m amctq``."""
+
+from amctq.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The engines that quantize: amctq's own, and Huawei's amct_mindspore."""

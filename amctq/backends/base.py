@@ -1,0 +1,160 @@
+"""The contract of a back end.
+
+What a back end can do (``capabilities``) and whether it can work here is known before any work starts; then it
+calibrates a network once, and exports what came of it in one format or several.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from amctq.data.batches import Batches
+from amctq.errors import UnavailableError, UsageError
+from amctq.progress import Narrator
+from amctq.quant.record import QuantRecord
+from amctq.quant.topology import FloatGraph, Topology
+from amctq.runtime import Device, ResolvedDevice
+
+
+class BackendName(str, Enum):
+    """What ``--backend`` takes."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    AMCT = "amct"
+
+
+class ExportFormat(str, Enum):
+    """What ``--export`` takes."""
+
+    ONNX = "onnx"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FloatNetwork:
+    """A network with its trained weights.
+
+    Attributes:
+        cell: ``mindspore.nn.Cell`` in inference mode, checkpoint loaded.
+        graph: the same network as ONNX.
+        topology: what there is to quantize in ``graph``.
+    """
+
+    cell: Any
+    graph: FloatGraph
+    topology: Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class PtqConfig:
+    """What post-training quantization shall do.
+
+    Attributes:
+        act_algo: name of the observer.
+        act_type: integer type of activations in ONNX, ``uint8`` or ``int8``.
+    """
+
+    act_algo: str
+    act_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a back end can do, known before any work.
+
+    Attributes:
+        formats: what it exports.
+        act_algos: the observers it has.
+        act_types: integer types of activations that it can write.
+        devices: where it runs.
+    """
+
+    formats: frozenset[ExportFormat]
+    act_algos: frozenset[str]
+    act_types: frozenset[str]
+    devices: frozenset[Device]
+
+
+class QuantizedNetwork(ABC):
+    """A calibrated network.
+
+    Attributes:
+        record: scales and offsets of its layers.
+    """
+
+    record: QuantRecord
+
+    @abstractmethod
+    def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the network to ``path`` in a format among the back end's capabilities.
+
+        Raises:
+            CheckError: the written file is not valid.
+        """
+
+
+class Backend(ABC):
+    """An engine that quantizes."""
+
+    name: ClassVar[BackendName]
+    capabilities: ClassVar[Capabilities]
+
+    @abstractmethod
+    def quantize(
+        self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, narrator: Narrator
+    ) -> QuantizedNetwork:
+        """Calibrate ``network`` with every image of ``calibration``.
+
+        Raises:
+            InputError: the activations are not finite.
+        """
+
+
+def amct_obstacle() -> str:
+    """Why Huawei's tool is not used. Its back end comes with a later version of amctq."""
+    if importlib.util.find_spec("amct_mindspore") is None:
+        return "amct_mindspore is not installed"
+    return "amct_mindspore is installed, but this version of amctq does not drive it yet"
+
+
+def resolve_backend(requested: BackendName) -> tuple[Backend, str]:
+    """Choose the back end, and say why.
+
+    Raises:
+        UnavailableError: the one asked for cannot work here.
+    """
+    if requested is BackendName.AMCT:
+        message = f"--backend amct: {amct_obstacle()}"
+        raise UnavailableError(message, hint="use --backend native, which runs anywhere; see also: amctq doctor")
+    # Inside the function: a back end brings ONNX and onnxruntime along.
+    from amctq.backends.native import NativeBackend
+
+    why = "asked for" if requested is BackendName.NATIVE else amct_obstacle()
+    return NativeBackend(), why
+
+
+def check_capabilities(
+    backend: Backend, *, config: PtqConfig, formats: tuple[ExportFormat, ...], device: ResolvedDevice
+) -> None:
+    """Refuse what a back end cannot do, before any work.
+
+    Raises:
+        UsageError: an option asks for more than the back end has.
+    """
+    able = backend.capabilities
+    asked: list[tuple[str, str, frozenset[str]]] = [
+        ("--act-algo", config.act_algo, able.act_algos),
+        ("--act-type", config.act_type, able.act_types),
+        ("--device", device.kind.value, frozenset(item.value for item in able.devices)),
+        *(("--export", form.value, frozenset(item.value for item in able.formats)) for form in formats),
+    ]
+    for option, value, allowed in asked:
+        if value not in allowed:
+            message = f"{option} {value}: the {backend.name.value} back end has {', '.join(sorted(allowed))}"
+            raise UsageError(message, hint="change the option, or choose the other --backend")

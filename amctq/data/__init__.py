@@ -1,0 +1,1 @@
+"""Datasets and how their images are prepared."""

@@ -1,0 +1,97 @@
+"""Every way in which amctq ends, one class for each exit code.
+
+    AmctqError            1   a fault of amctq itself
+    ├── UsageError        2   contradicting options, a file that would be overwritten
+    ├── InputError        3   bad dataset, checkpoint, config, record or rank table
+    ├── UnavailableError  4   a backend, device or outside tool is missing
+    ├── CheckError        5   a checksum, an accuracy gate or an exported file failed its check
+    ├── NetworkError      6   a download failed
+    ├── WorkerError       7   a worker of a distributed run failed
+    └── WriteError        8   disk full, no permission
+    Terminated (BaseException, not an error of the program)  143
+
+A message says what was found and what was expected; ``hint`` says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class AmctqError(Exception):
+    """Root of all errors that amctq raises on purpose.
+
+    Attributes:
+        exit_code: what the process ends with.
+        code: stable name of the class of error, for programs.
+        message: what was found and what was expected, one line.
+        hint: the next step, or None.
+        data: what had been measured before the error, ready for JSON; None where nothing had.
+    """
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, hint: str | None = None, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.data = data
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(AmctqError):
+    """Options contradict each other, or the run would overwrite files."""
+
+    exit_code = 2
+    code = "usage"
+
+
+class InputError(AmctqError):
+    """A dataset, checkpoint, config, record or rank table is not what it must be."""
+
+    exit_code = 3
+    code = "bad-input"
+
+
+class UnavailableError(AmctqError):
+    """A backend, a device or an outside tool is not on this machine."""
+
+    exit_code = 4
+    code = "unavailable"
+
+
+class CheckError(AmctqError):
+    """A result failed a check; ``data`` holds what was measured."""
+
+    exit_code = 5
+    code = "check-failed"
+
+
+class NetworkError(AmctqError):
+    """A download failed in a way that another try may mend."""
+
+    exit_code = 6
+    code = "network"
+
+
+class WorkerError(AmctqError):
+    """A worker of a distributed run failed."""
+
+    exit_code = 7
+    code = "worker-failed"
+
+
+class WriteError(AmctqError):
+    """The file system refused a write."""
+
+    exit_code = 8
+    code = "write-failed"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. A BaseException, so that no ``except Exception`` on the way swallows it."""
+
+    exit_code: ClassVar[int] = 143

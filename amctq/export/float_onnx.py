@@ -1,0 +1,62 @@
+"""The float network as ONNX, the way MindSpore itself exports it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from amctq.errors import InputError
+from amctq.export.opset import raise_opset
+from amctq.quant.topology import FloatGraph
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "logits"
+
+
+def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path) -> FloatGraph:
+    """Export a MindSpore network to ONNX, opset 17, with a dynamic batch.
+
+    Args:
+        network: ``mindspore.nn.Cell`` in inference mode, taking one image tensor and giving one logits tensor.
+        input_shape: (C, H, W) of one image.
+        scratch: where MindSpore may put its file; the caller removes it.
+
+    Raises:
+        InputError: MindSpore cannot export the network.
+    """
+    import mindspore
+    import numpy as np
+
+    example = mindspore.Tensor(np.zeros((1, *input_shape), np.float32))
+    # A second export of one network in one process fails on what the first one cached.
+    network.compile_cache.clear()
+    try:
+        mindspore.onnx.export(
+            network,
+            example,
+            file_name=str(scratch),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_axes={INPUT_NAME: {0: "N"}},
+        )
+    except Exception as error:
+        message = f"MindSpore cannot export this network to ONNX: {_first_line(error)}"
+        raise InputError(message, hint=_how_to_rewrite(str(error))) from error
+    model = onnx.load(scratch)
+    # dynamic_axes leaves the output at the batch of the example, and onnxruntime then warns on every run.
+    for value in model.graph.output:
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    return FloatGraph(model=raise_opset(model), file_bytes=scratch.stat().st_size)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    return lines[0] if lines else type(error).__name__
+
+
+def _how_to_rewrite(text: str) -> str:
+    if "Inplace" in text:
+        return "write x = x + y (or ops.add(x, y)) where construct() has x += y: the ONNX exporter refuses the latter"
+    return "rewrite the named operation in construct() with one that mindspore.onnx.export supports"

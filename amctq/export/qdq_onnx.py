@@ -1,0 +1,88 @@
+"""QDQ ONNX: QuantizeLinear/DequantizeLinear pairs around the inputs of every quantized layer.
+
+Placement ``ascend``: the inputs of Conv and Dense are quantized, as AMCT does it; everything between stays float.
+
+    x ─ QuantizeLinear ─ DequantizeLinear ─┐
+    int8 weight ────── DequantizeLinear ───┤ Conv/Gemm ─ y
+    int32 bias ─────── DequantizeLinear ───┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from amctq.quant.integer import IntegerLayer
+from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.rewrite import GraphWriter
+from amctq.quant.topology import FloatGraph
+
+
+class ActType(str, Enum):
+    """Integer type of activations in ONNX. x86 has fast kernels for uint8 alone."""
+
+    UINT8 = "uint8"
+    INT8 = "int8"
+
+
+def build_qdq(
+    graph: FloatGraph,
+    layers: tuple[IntegerLayer, ...],
+    *,
+    act_type: ActType = ActType.UINT8,
+    metadata: Mapping[str, str] | None = None,
+) -> onnx.ModelProto:
+    """Write the quantized network, opset 17, batch dynamic.
+
+    Args:
+        graph: the float network; it is not changed.
+        layers: the layers to quantize; all others keep their float weights.
+        act_type: integer type of the activations.
+        metadata: stands in the file as metadata_props.
+    """
+    writer = GraphWriter(graph)
+    dequantized: dict[tuple[str, QParams], str] = {}
+    for item in layers:
+        name = item.layer.name
+        # Layers that read one tensor in the same way share one pair.
+        key = (item.layer.input, item.activation)
+        if key not in dequantized:
+            dequantized[key] = _activation(writer, item, act_type)
+        inputs = [dequantized[key], _constant(writer, f"{name}.weight", item.weight.values, item.weight.scale)]
+        if item.bias is not None:
+            inputs.append(_constant(writer, f"{name}.bias", item.bias, item.bias_scale))
+        writer.replace(item.layer, inputs)
+    model = writer.finish(graph.model.graph.output)
+    helper.set_model_props(model, dict(metadata or {}))
+    return model
+
+
+def _activation(writer: GraphWriter, item: IntegerLayer, act_type: ActType) -> str:
+    name, qparams = f"{item.layer.name}.input", item.activation
+    zero = np.uint8(qparams.zero_point_uint8) if act_type is ActType.UINT8 else np.int8(qparams.offset)
+    scale_and_zero = [
+        writer.initializer(f"{name}.scale", np.asarray(qparams.scale, np.float32)),
+        writer.initializer(f"{name}.zero_point", np.asarray(zero)),
+    ]
+    integer = writer.node(
+        "QuantizeLinear", f"{name}.quant", [item.layer.input, *scale_and_zero], f"{name}.quantized"
+    )
+    return writer.node("DequantizeLinear", f"{name}.dequant", [integer, *scale_and_zero], f"{name}.dequantized")
+
+
+def _constant(
+    writer: GraphWriter, name: str, values: NDArray[np.int8] | NDArray[np.int32], scale: Float32Array
+) -> str:
+    """Store integers, and dequantize them along axis 0 where there is a scale per channel."""
+    per_channel = scale.shape[0] > 1
+    shaped = scale if per_channel else scale.reshape(())
+    inputs = [writer.initializer(f"{name}.quantized", values), writer.initializer(f"{name}.scale", shaped)]
+    if values.dtype == np.int8:  # a zero point left out means 0; biases are int32, where it would cost four bytes each
+        inputs.append(writer.initializer(f"{name}.zero_point", np.zeros(shaped.shape, np.int8)))
+    attributes = {"axis": 0} if per_channel else {}
+    return writer.node("DequantizeLinear", f"{name}.dequant", inputs, f"{name}.dequantized", **attributes)

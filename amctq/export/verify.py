@@ -1,0 +1,165 @@
+"""Verification: what was exported is run, and its accuracy is measured beside the float network's."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.data.batches import Batches
+from amctq.errors import CheckError, InputError
+from amctq.export.session import OnnxSession
+from amctq.quant.numerics import Float32Array
+
+# Two float engines add up in different orders; logits are of the order of 10.
+FORWARD_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardProof:
+    """That onnxruntime computes what MindSpore computes.
+
+    Attributes:
+        images: how many were compared.
+        max_difference: largest difference of a logit, divided by the largest logit.
+        argmax_differences: images whose class differs.
+    """
+
+    images: int
+    max_difference: float
+    argmax_differences: int
+
+
+def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> ForwardProof:
+    """Compare MindSpore's own forward with onnxruntime's on one batch.
+
+    Everything that follows runs the exported graph; this is what makes its figures MindSpore's.
+
+    Args:
+        cell: ``mindspore.nn.Cell`` in inference mode.
+        session: of the graph exported from it.
+        images: (N, C, H, W) float32.
+
+    Raises:
+        InputError: the network's output is not one (N, classes) tensor, or not finite.
+        CheckError: the two differ by more than FORWARD_TOLERANCE.
+    """
+    import mindspore
+
+    output = cell(mindspore.Tensor(images))
+    if isinstance(output, (tuple, list)) or output.ndim != 2:
+        message = "the network does not give one (N, classes) tensor of logits"
+        raise InputError(message, hint="amctq quantizes classifiers; give it the network without loss or extra heads")
+    own, exported = output.asnumpy(), session.logits(images)
+    if not np.isfinite(own).all():
+        message = "the float network gives NaN or infinity on the first images"
+        raise InputError(message, hint="the checkpoint is damaged, or the preprocessing is not the one of training")
+    proof = ForwardProof(
+        images=len(images),
+        max_difference=float(np.abs(own - exported).max() / max(float(np.abs(own).max()), 1e-12)),
+        argmax_differences=int((own.argmax(1) != exported.argmax(1)).sum()),
+    )
+    if not proof.max_difference <= FORWARD_TOLERANCE:
+        message = (
+            f"the exported float graph differs from MindSpore by {proof.max_difference:.2g} of the largest logit "
+            f"on {proof.images} images (at most {FORWARD_TOLERANCE:g} expected)"
+        )
+        raise CheckError(message, hint="please report this with the network; nothing was written")
+    return proof
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """For every image, how many classes scored above its label: 0 is a top-1 hit.
+
+    Ties count as the lower class index first, as arg-max does.
+    """
+
+    ranks: NDArray[np.int64]
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether each image is right at top-1, (N,)."""
+        return self.ranks == 0
+
+    @property
+    def top1(self) -> float:
+        """Percent of images whose label scored highest."""
+        return 100.0 * float(np.mean(self.ranks == 0))
+
+    @property
+    def top5(self) -> float:
+        """Percent of images whose label is among the five highest scores."""
+        return 100.0 * float(np.mean(self.ranks < 5))
+
+
+def rank_labels(logits: Float32Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many classes of each row of ``logits`` (N, classes) stand before its label (N,)."""
+    own = logits[np.arange(len(labels)), labels][:, None]
+    before = (logits == own) & (np.arange(logits.shape[1])[None, :] < labels[:, None])
+    ranks: NDArray[np.int64] = ((logits > own) | before | np.isnan(logits)).sum(axis=1)
+    return ranks
+
+
+def measure(session: OnnxSession, batches: Batches, advance: Callable[[int], None]) -> Ranks:
+    """Run every image of ``batches`` through a session."""
+    ranks: list[NDArray[np.int64]] = []
+    done = 0
+    for images, labels in batches:
+        ranks.append(rank_labels(session.logits(images), labels))
+        done += len(labels)
+        advance(done)
+    return Ranks(np.concatenate(ranks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Images per second of two sessions that took turns on one batch.
+
+    Attributes:
+        float32: median of the float session.
+        int8: median of the quantized session.
+        batch_size: images per run.
+        rounds: runs of each.
+    """
+
+    float32: float
+    int8: float
+    batch_size: int
+    rounds: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster INT8 is."""
+        return self.int8 / self.float32
+
+
+def compare_speed(
+    float_session: OnnxSession, int8_session: OnnxSession, images: Float32Array, *, rounds: int = 9, seconds: float = 3
+) -> Speed:
+    """Time two sessions in turns, so that whatever else the machine does meets both alike.
+
+    Args:
+        float_session: of the float graph.
+        int8_session: of the quantized graph.
+        images: one batch, (N, C, H, W).
+        rounds: how often each runs, at most.
+        seconds: no further round starts after that long; at least three are run.
+    """
+    sessions = (float_session, int8_session)
+    for session in sessions:
+        session.run(images)  # the first run allocates
+    times: tuple[list[float], list[float]] = ([], [])
+    begin = time.perf_counter()
+    while len(times[0]) < rounds and (len(times[0]) < 3 or time.perf_counter() - begin < seconds):
+        for session, own in zip(sessions, times, strict=True):
+            start = time.perf_counter()
+            session.run(images)
+            own.append(time.perf_counter() - start)
+    per_second = [len(images) / statistics.median(own) for own in times]
+    return Speed(float32=per_second[0], int8=per_second[1], batch_size=len(images), rounds=len(times[0]))

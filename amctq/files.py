@@ -1,0 +1,181 @@
+"""Files that appear whole or not at all, in a directory that one run owns at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from amctq.errors import UsageError, WriteError
+
+_STAGING = ".amctq-partial"
+_LOCK = ".amctq.lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file that a run has left behind.
+
+    Attributes:
+        path: where it lies.
+        bytes: its length.
+        sha256: of its content, lower-case hexadecimal.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, lower-case hexadecimal, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn what the operating system says of a failed write into a WriteError that names ``target``."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        hint = {
+            errno.ENOSPC: "free some space on that disk, or choose another --output-dir",
+            errno.EDQUOT: "your disk quota is used up: free some space, or choose another --output-dir",
+            errno.EACCES: "choose an --output-dir that you may write to",
+            errno.EPERM: "choose an --output-dir that you may write to",
+            errno.EROFS: "that file system is read-only: choose another --output-dir",
+        }.get(error.errno or 0, "choose another --output-dir")
+        message = f"cannot write {target}: {reason}"
+        raise WriteError(message, hint=hint) from error
+
+
+class OutputDirectory:
+    """One run's claim on its output directory.
+
+    Used as a context manager. On entry the directory is made, locked against other runs, and refused if it
+    holds a file that this run would write. Files are written under a hidden folder beside their final place;
+    ``publish`` makes them durable and renames them into place. Whatever ends the block earlier leaves the former
+    files as they were, and a directory that the run itself made is taken away again.
+
+    Raises:
+        UsageError: ``path`` is a file, another run holds it, or files would be overwritten without ``force``.
+        WriteError: the directory cannot be made or written.
+    """
+
+    def __init__(self, path: Path, *, names: Sequence[str], force: bool) -> None:
+        self.path = path
+        self._names = tuple(names)
+        self._force = force
+        self._made: list[Path] = []
+        self._staging = path / _STAGING
+        self._lock = FileLock(path / _LOCK)
+
+    def __enter__(self) -> OutputDirectory:
+        if self.path.exists() and not self.path.is_dir():
+            message = f"the output directory {self.path} is a file"
+            raise UsageError(message, hint="choose another --output-dir")
+        # Before anything is made: a refused run must not even leave an empty folder.
+        self._refuse_to_overwrite()
+        with writing(self.path):
+            self._make_directories()
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                message = f"another amctq run is writing to {self.path}"
+                raise UsageError(message, hint="wait for it, or choose another --output-dir") from error
+        try:
+            # Again under the lock: a run that finished in between has published its files.
+            self._refuse_to_overwrite()
+            with writing(self.path):
+                shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left
+                self._staging.mkdir()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._release()
+
+    def staged(self, name: str) -> Path:
+        """Where to write the file that will be published as ``name``."""
+        if name not in self._names:
+            message = f"{name} was not announced when the output directory was claimed"
+            raise ValueError(message)
+        return self._staging / name
+
+    def scratch(self, name: str) -> Path:
+        """A path for a working file, gone when the run ends."""
+        return self._staging / f"scratch-{name}"
+
+    def write(self, name: str, content: bytes) -> None:
+        """Stage ``content`` as ``name``."""
+        with writing(self.path / name):
+            self.staged(name).write_bytes(content)
+
+    def publish(self) -> tuple[Artifact, ...]:
+        """Make every staged file durable and put it in its final place, in the order announced."""
+        staged = [name for name in self._names if self.staged(name).exists()]
+        artifacts = []
+        with writing(self.path):
+            for name in staged:
+                with self.staged(name).open("rb") as stream:
+                    os.fsync(stream.fileno())
+                artifacts.append(
+                    Artifact(
+                        path=self.path / name,
+                        bytes=self.staged(name).stat().st_size,
+                        sha256=sha256_of(self.staged(name)),
+                    )
+                )
+            # Only renames from here on: nothing but a crash of the machine can come between them.
+            for name in staged:
+                self.staged(name).replace(self.path / name)
+            directory = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        self._made.clear()
+        return tuple(artifacts)
+
+    def _refuse_to_overwrite(self) -> None:
+        existing = [name for name in self._names if os.path.lexists(self.path / name)]
+        folders = [name for name in existing if (self.path / name).is_dir()]
+        if folders:
+            message = f"{self.path / folders[0]} is a folder, and this run would write a file of that name"
+            raise UsageError(message, hint="choose another --output-dir")
+        if existing and not self._force:
+            message = f"{self.path} already holds {', '.join(existing)}"
+            raise UsageError(message, hint="pass --force to replace these files, or choose another --output-dir")
+
+    def _make_directories(self) -> None:
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                self._made.append(folder)
+
+    def _release(self) -> None:
+        # The lock file goes while it is still locked: filelock checks after locking that the file has kept its name.
+        (self.path / _LOCK).unlink(missing_ok=True)
+        self._lock.release()
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):  # not empty: somebody else uses it now
+                folder.rmdir()

@@ -1,0 +1,70 @@
+"""How a service tells what it is doing, without knowing a console."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """``done`` of ``total`` ``unit`` of ``phase`` are finished; ``total`` is None while it is not known."""
+
+    phase: str
+    done: int
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One line for the user. A warning stands in the report as well."""
+
+    level: Literal["debug", "info", "warning"]
+    text: str
+
+
+Event: TypeAlias = Progress | Notice
+OnEvent: TypeAlias = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Take no notice: what a service reports to when nobody listens."""
+    del event
+
+
+@dataclass
+class Narrator:
+    """Sends events to ``on_event`` and keeps what a report needs of them: seconds per phase, and warnings."""
+
+    on_event: OnEvent = silent
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def debug(self, text: str) -> None:
+        """Say ``text`` to whoever wants every detail."""
+        self.on_event(Notice(level="debug", text=text))
+
+    def info(self, text: str) -> None:
+        """Say ``text``."""
+        self.on_event(Notice(level="info", text=text))
+
+    def warn(self, text: str) -> None:
+        """Say ``text`` and remember it for the report."""
+        self.warnings.append(text)
+        self.on_event(Notice(level="warning", text=text))
+
+    @contextlib.contextmanager
+    def phase(self, name: str, total: int | None = None, unit: str = "images") -> Iterator[Callable[[int], None]]:
+        """Time a phase; the value given is called with how many units are done by now."""
+
+        def advance(done: int) -> None:
+            self.on_event(Progress(phase=name, done=done, total=total, unit=unit))
+
+        start = time.perf_counter()
+        advance(0)
+        yield advance
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""The mathematics and the file formats of quantization."""

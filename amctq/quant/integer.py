@@ -1,0 +1,74 @@
+"""The quantized network in numbers: int8 weights and int32 biases on the scales of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.quant import numerics
+from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.record import LayerRecord, QuantRecord
+from amctq.quant.topology import FusedParameters, QuantizableLayer, Topology
+from amctq.quant.weights import QuantizedWeight, quantize_weight, scale_that_fits_bias
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IntegerLayer:
+    """All the numbers of one quantized layer.
+
+    Attributes:
+        layer: where it stands in the float graph.
+        activation: how its input is quantized.
+        weight: int8 weights of shape (C_out, …) with their scales, BatchNorm folded in.
+        bias: int32 of shape (C_out,) in units of ``bias_scale``, or None.
+    """
+
+    layer: QuantizableLayer
+    activation: QParams
+    weight: QuantizedWeight
+    bias: NDArray[np.int32] | None
+
+    @property
+    def bias_scale(self) -> Float32Array:
+        """What one unit of the bias stands for: activation scale × weight scale, float32 of the latter's shape."""
+        return np.float32(self.activation.scale) * self.weight.scale
+
+
+def make_record(
+    topology: Topology,
+    fused: Mapping[str, FusedParameters],
+    weight_scales: Mapping[str, Float32Array],
+    activations: Mapping[str, QParams],
+) -> QuantRecord:
+    """Join weight scales and fused parameters (by layer) with calibrated activations (by tensor).
+
+    Where a channel's bias would overflow int32, its weight scale is raised just enough.
+    """
+    layers = []
+    for layer in topology.layers:
+        activation = activations[layer.input]
+        scale = weight_scales[layer.name]
+        bias = fused[layer.name].bias
+        if bias is not None:
+            scale = scale_that_fits_bias(scale, bias, activation.scale)
+        layers.append(LayerRecord(name=layer.name, activation=activation, weight_scale=scale))
+    return QuantRecord(layers=tuple(layers))
+
+
+def integer_layers(
+    topology: Topology, fused: Mapping[str, FusedParameters], record: QuantRecord
+) -> tuple[IntegerLayer, ...]:
+    """Round every layer's fused parameters onto the scales of the record."""
+    return tuple(_integer_layer(layer, fused[layer.name], record[layer.name]) for layer in topology.layers)
+
+
+def _integer_layer(layer: QuantizableLayer, fused: FusedParameters, entry: LayerRecord) -> IntegerLayer:
+    weight = quantize_weight(fused.weight, entry.weight_scale)
+    without_bias = IntegerLayer(layer=layer, activation=entry.activation, weight=weight, bias=None)
+    if fused.bias is None:
+        return without_bias
+    bias = numerics.quantize_bias(fused.bias, np.broadcast_to(without_bias.bias_scale, fused.bias.shape))
+    return IntegerLayer(layer=layer, activation=entry.activation, weight=weight, bias=bias)

@@ -1,0 +1,126 @@
+"""Integer ranges, scales, offsets and rounding: the one home of the arithmetic. NumPy only.
+
+Conventions: a *scale* is a positive float32; an *offset* is AMCT's zero point in the signed int8 domain, so the
+zero point of the same tensor as uint8 is offset + 128. Everywhere
+
+    q = clip(rint(x / scale) + offset, low, high)        x ~ (q - offset) * scale
+
+with ties to even, in float32, as ONNX QuantizeLinear and Ascend's ActsULQ compute it.
+
+    range              bits 8        7         6        4
+    signed weights     -128…127   -64…63    -32…31    -8…7
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+
+# FLT_EPSILON; AMCT (custom_op/utils.py) replaces any scale below it by 1.
+EPSILON = float(np.finfo(np.float32).eps)
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class QParams:
+    """How one tensor of activations is quantized.
+
+    Attributes:
+        scale: positive, finite, representable as float32.
+        offset: zero point in the int8 domain, -128…127; 0 when symmetric.
+    """
+
+    scale: float
+    offset: int
+
+    @property
+    def zero_point_uint8(self) -> int:
+        """The same zero point when the tensor is written as uint8."""
+        return self.offset + 128
+
+
+def signed_range(bits: int) -> tuple[int, int]:
+    """Lowest and highest integer of a signed type of ``bits`` bits."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def asymmetric_qparams(low: float, high: float) -> QParams:
+    """Scale and offset for activations in [low, high], AMCT's rule (AMCT utils.py, reference §4.1).
+
+    The range is widened to hold zero, which thereby becomes exactly representable. A range narrower than
+    EPSILON × 255 gets scale 1 and offset -128.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = float(np.float32((high - low) / 255.0))
+    if scale < EPSILON:
+        return QParams(1.0, -128)
+    offset = int(np.clip(np.rint(-128.0 - low / scale), -128, 127))
+    return QParams(scale, offset)
+
+
+def symmetric_qparams(low: float, high: float) -> QParams:
+    """Scale for activations in [low, high] with offset 0: |max|/127 or |min|/128, whichever end is farther."""
+    return QParams(float(symmetric_scales(np.float64(low), np.float64(high), bits=8)), 0)
+
+
+def symmetric_scales(low: NDArray[np.floating], high: NDArray[np.floating], *, bits: int) -> Float32Array:
+    """Symmetric scales for ranges [low, high], element by element.
+
+    ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``; below EPSILON the scale is 1
+    (AMCT arq_impl.py, reference §4.1 and §4.3).
+
+    Args:
+        low: lowest values, any shape.
+        high: highest values, the same shape.
+        bits: width of the signed integer.
+
+    Returns:
+        float32 scales of that shape.
+    """
+    lowest, highest = signed_range(bits)
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    scales = np.where(high >= -low, high / highest, low / lowest).astype(np.float32)
+    return np.where(scales < EPSILON, np.float32(1.0), scales)
+
+
+def quantize(
+    x: Float32Array, scale: Float32Array | float, offset: int = 0, *, low: int = -128, high: int = 127
+) -> NDArray[np.int8]:
+    """``clip(rint(x / scale) + offset, low, high)`` as int8.
+
+    Args:
+        x: float32, any shape.
+        scale: a number, or an array that broadcasts against ``x``.
+        offset: zero point in the int8 domain.
+        low: lowest integer of the target type.
+        high: highest integer of the target type.
+    """
+    steps = np.rint(x / np.asarray(scale, np.float32))
+    return np.clip(steps + np.float32(offset), low, high).astype(np.int8)
+
+
+def dequantize(q: NDArray[np.int8], scale: Float32Array | float, offset: int = 0) -> Float32Array:
+    """``(q - offset) * scale`` as float32; ``scale`` broadcasts against ``q``."""
+    return (q.astype(np.float32) - np.float32(offset)) * np.asarray(scale, np.float32)
+
+
+def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
+    """``rint(bias / scale)`` as int32, where ``scale`` is activation scale × weight scale (reference §4.9).
+
+    Args:
+        bias: float32 of shape (C_out,).
+        scale: float32 of the same shape.
+
+    Raises:
+        OverflowError: a quotient does not fit int32.
+    """
+    steps = np.rint(bias.astype(np.float64) / scale.astype(np.float64))
+    if not np.all(np.abs(steps) <= INT32_MAX):
+        worst = int(np.argmax(np.abs(steps)))
+        message = f"bias {bias[worst]} / scale {scale[worst]} exceeds int32"
+        raise OverflowError(message)
+    return steps.astype(np.int32)

@@ -1,0 +1,15 @@
+"""Observers: what turns the activations seen while calibrating into a scale and an offset.
+
+The set is open: an observer is a class that meets ``Observer`` and stands in ``OBSERVERS`` under its name.
+"""
+
+from __future__ import annotations
+
+from amctq.quant.observers.base import NonFiniteError, Observer
+from amctq.quant.observers.minmax import MinMaxObserver
+
+OBSERVERS: dict[str, type[Observer]] = {
+    "minmax": MinMaxObserver,
+}
+
+__all__ = ["OBSERVERS", "MinMaxObserver", "NonFiniteError", "Observer"]

@@ -1,0 +1,40 @@
+"""Min-max: the whole range that was seen, outliers included."""
+
+from __future__ import annotations
+
+import math
+
+from amctq.quant import numerics
+from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.observers.base import NonFiniteError, Observer
+
+
+class MinMaxObserver(Observer):
+    """Keeps the smallest and the largest value.
+
+    Args:
+        symmetric: zero point fixed at 0 (AMCT's ``activation_offset: false``).
+    """
+
+    def __init__(self, *, symmetric: bool = False) -> None:
+        self._symmetric = symmetric
+        self._low = math.inf
+        self._high = -math.inf
+
+    def update(self, batch: Float32Array) -> None:
+        """Widen the range by one batch."""
+        # min and max carry NaN and infinity through, so that no pass of its own is needed to find them.
+        low, high = float(batch.min()), float(batch.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            message = "activations hold NaN or infinity"
+            raise NonFiniteError(message)
+        self._low = min(self._low, low)
+        self._high = max(self._high, high)
+
+    def qparams(self) -> QParams:
+        """Rule 4.1 of the reference over the range seen."""
+        if self._low > self._high:
+            message = "no activations were observed"
+            raise ValueError(message)
+        rule = numerics.symmetric_qparams if self._symmetric else numerics.asymmetric_qparams
+        return rule(self._low, self._high)

@@ -1,0 +1,58 @@
+"""The quantization record: scales and offsets per layer, the one value that everything after calibration reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amctq.quant.numerics import EPSILON, Float32Array, QParams
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerRecord:
+    """How one layer is quantized, as AMCT's SingleLayerRecord holds it (reference §3).
+
+    Attributes:
+        name: the cell's name, AMCT's record key.
+        activation: scale_d and offset_d of its input.
+        weight_scale: scale_w, float32 of shape (C_out,) per channel or (1,) per tensor. offset_w is always 0.
+        skip_fusion: the BatchNorm behind the layer is not folded into it.
+    """
+
+    name: str
+    activation: QParams
+    weight_scale: Float32Array
+    skip_fusion: bool = False
+
+    def __post_init__(self) -> None:
+        scale_w = self.weight_scale
+        if scale_w.ndim != 1 or scale_w.dtype != np.float32:
+            message = f"{self.name}: weight scales of shape {scale_w.shape} {scale_w.dtype}, expected a float32 vector"
+            raise ValueError(message)
+        scales = np.append(scale_w, np.float32(self.activation.scale))
+        if not (np.isfinite(scales).all() and (scales >= EPSILON).all()):
+            message = f"{self.name}: every scale must be finite and at least {EPSILON:.3g}"
+            raise ValueError(message)
+        if not -128 <= self.activation.offset <= 127:
+            message = f"{self.name}: offset_d {self.activation.offset} is outside -128…127"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantRecord:
+    """The records of all quantized layers, in the order of execution."""
+
+    layers: tuple[LayerRecord, ...]
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names):
+            message = "a layer stands in the record twice"
+            raise ValueError(message)
+
+    def __getitem__(self, name: str) -> LayerRecord:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)

@@ -1,0 +1,85 @@
+"""ARQ: weight scales from each channel's largest weight (AMCT arq_impl.py, reference §4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.quant import numerics
+from amctq.quant.numerics import INT32_MAX, Float32Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantizedWeight:
+    """Integer weights of one layer, quantized symmetrically.
+
+    Attributes:
+        values: int8 of the weight's shape, output channel first; the integers lie in ``signed_range(bits)``.
+        scale: float32 of shape (C_out,) per channel or (1,) per tensor.
+        bits: width of the integers.
+
+    weight ~ values * scale, the scale broadcast along axis 0.
+    """
+
+    values: NDArray[np.int8]
+    scale: Float32Array
+    bits: int = 8
+
+    def dequantized(self) -> Float32Array:
+        """The weight that the integers stand for, float32 of the weight's shape."""
+        return numerics.dequantize(self.values, _broadcast(self.scale, self.values.ndim))
+
+
+def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Float32Array:
+    """ARQ's scale of a weight whose first axis is the output channel.
+
+    Args:
+        weight: float32 of shape (C_out, …).
+        channel_wise: one scale per output channel, else one for the tensor.
+        bits: width of the signed integer.
+
+    Returns:
+        float32 of shape (C_out,) or (1,). A channel of zeros has scale 1.
+
+    Raises:
+        ValueError: the weight holds NaN or infinity.
+    """
+    if not np.isfinite(weight).all():
+        message = "the weight holds NaN or infinity"
+        raise ValueError(message)
+    rows = weight.reshape(weight.shape[0] if channel_wise else 1, -1)
+    return numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits)
+
+
+def quantize_weight(weight: Float32Array, scale: Float32Array, *, bits: int = 8) -> QuantizedWeight:
+    """Round a weight of shape (C_out, …) onto the grid of ``scale``, shape (C_out,) or (1,)."""
+    low, high = numerics.signed_range(bits)
+    values = numerics.quantize(weight, _broadcast(scale, weight.ndim), low=low, high=high)
+    return QuantizedWeight(values=values, scale=scale, bits=bits)
+
+
+def scale_that_fits_bias(scale: Float32Array, bias: Float32Array, activation_scale: float) -> Float32Array:
+    """Raise weight scales until ``bias / (activation_scale × scale)`` fits int32.
+
+    AMCT gives up on such a layer ("exceed int32 range"). It happens where a channel's weights are next to nothing
+    beside its bias; rounding them on the coarser grid then changes the channel by less than fan-in × 2^-24 of its bias.
+
+    Args:
+        scale: float32 of shape (C_out,) or (1,).
+        bias: float32 of shape (C_out,).
+        activation_scale: scale of the layer's input.
+
+    Returns:
+        float32 of the shape of ``scale``; the same values where the bias fits already.
+    """
+    # 2^-20 below the limit: the quotient is formed from float32 scales.
+    needed = np.abs(bias.astype(np.float64)) / (activation_scale * INT32_MAX * (1 - 2.0**-20))
+    if scale.shape[0] == 1:
+        needed = needed.max(keepdims=True)
+    return np.maximum(scale, needed.astype(np.float32))
+
+
+def _broadcast(scale: Float32Array, rank: int) -> Float32Array:
+    return scale.reshape(-1, *(1,) * (rank - 1))

@@ -1,0 +1,183 @@
+"""Which device runs MindSpore, and the environment that must stand before ``import mindspore``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from amctq.errors import InputError, UnavailableError
+
+ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+
+
+class Device(str, Enum):
+    """What ``--device`` takes."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    ASCEND = "ascend"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDevice:
+    """The device that a run uses.
+
+    Attributes:
+        kind: CPU or ASCEND, never AUTO.
+        device_id: index of the NPU; 0 on a CPU.
+        reason: why this one, for the report.
+    """
+
+    kind: Device
+    device_id: int
+    reason: str
+
+
+def npu_nodes() -> tuple[Path, ...]:
+    """The NPUs that the Ascend driver shows, ``/dev/davinci0`` and so on."""
+    return tuple(sorted(path for path in Path("/dev").glob("davinci[0-9]*")))
+
+
+def cann_home() -> Path | None:
+    """Where CANN is installed, by its own variables or at its usual place; None where it is not."""
+    named = [os.environ.get(name) for name in ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")]
+    usual = ["/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann"]
+    for place in [*named, *usual]:
+        if place and Path(place).is_dir():
+            return Path(place)
+    return None
+
+
+def cann_version() -> str | None:
+    """The version that CANN's own ``version.info`` or ``version.cfg`` names; None without CANN."""
+    home = cann_home()
+    if home is None:
+        return None
+    for name in ("version.info", "version.cfg", "compiler/version.info", "runtime/version.info"):
+        file = home / name
+        if file.is_file():
+            for line in file.read_text(errors="replace").splitlines():
+                key, _, value = line.partition("=")
+                if key.strip().lower() in {"version", "toolkit_running_version", "toolkit_installed_version"}:
+                    return value.strip(" []").split(":")[0]
+    return "unknown"
+
+
+def resolve_device(requested: Device, device_id: int | None) -> ResolvedDevice:
+    """Choose the device: the one asked for, else an NPU where there is one with CANN, else the CPU.
+
+    Args:
+        requested: what ``--device`` says.
+        device_id: what ``--device-id`` says; None falls back to DEVICE_ID, then 0.
+
+    Raises:
+        UnavailableError: an NPU was asked for and this machine has none, or no CANN.
+        InputError: DEVICE_ID is not a number.
+    """
+    nodes = npu_nodes()
+    home = cann_home()
+    if requested is Device.CPU:
+        return ResolvedDevice(kind=Device.CPU, device_id=0, reason="asked for")
+    if nodes and home:
+        why = "asked for" if requested is Device.ASCEND else f"{len(nodes)} NPU(s) and CANN found"
+        return ResolvedDevice(kind=Device.ASCEND, device_id=_device_id(device_id), reason=why)
+    missing = "no NPU (no /dev/davinci*)" if not nodes else "no CANN (ASCEND_TOOLKIT_HOME is not set)"
+    if requested is Device.ASCEND:
+        message = f"--device ascend: this machine has {missing}"
+        raise UnavailableError(message, hint="use --device cpu, or see what is missing with: amctq doctor")
+    return ResolvedDevice(kind=Device.CPU, device_id=0, reason=missing)
+
+
+def _device_id(option: int | None) -> int:
+    if option is not None:
+        return option
+    text = os.environ.get("DEVICE_ID", "0")
+    if not text.isdigit():
+        message = f"DEVICE_ID is {text!r}, expected a whole number"
+        raise InputError(message, hint="correct the variable, or pass --device-id")
+    return int(text)
+
+
+def onednn_isa(device: Device) -> tuple[str | None, str]:
+    """The instruction limit that oneDNN will see, and who set it.
+
+    With AVX-512, MindSpore's oneDNN falls back to a reference kernel for 3x3 convolutions, 27 times slower than
+    the kernel that it picks under AVX2. A value of the user's own is respected, and an NPU needs none.
+    """
+    own = os.environ.get(ONEDNN_ISA)
+    if own:
+        return own, "set in the environment"
+    if device is Device.ASCEND:
+        return None, "not set on Ascend"
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return None, "not an x86 CPU"
+    return "AVX2", "set by amctq: MindSpore's AVX-512 convolutions are slow"
+
+
+def load_mindspore(device: ResolvedDevice) -> Any:
+    """Import MindSpore on ``device``, quiet and with its fast convolutions.
+
+    Raises:
+        UnavailableError: MindSpore cannot be imported, or refuses the device.
+    """
+    os.environ.setdefault("GLOG_v", "3")  # 3 = errors only
+    isa, _ = onednn_isa(device.kind)
+    if isa and "mindspore" not in sys.modules:
+        os.environ.setdefault(ONEDNN_ISA, isa)
+    _hush_cell_finalizers()
+    try:
+        mindspore = importlib.import_module("mindspore")
+        mindspore.set_device("CPU" if device.kind is Device.CPU else "Ascend", device.device_id)
+    except Exception as error:
+        message = f"MindSpore does not work here: {str(error).strip().splitlines()[0]}"
+        hint = "install it with: pip install mindspore 'numpy<2'; then see: amctq doctor"
+        raise UnavailableError(message, hint=hint) from error
+    return mindspore
+
+
+def _hush_cell_finalizers() -> None:
+    """Keep ``Cell.__del__`` quiet, which fails by the hundred at exit after some exceptions."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        where = getattr(unraisable.object, "__qualname__", "")
+        if where != "Cell.__del__":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def cpu_instructions() -> tuple[str, ...]:
+    """Instruction sets of this CPU that matter for INT8, as Linux names them."""
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return ()
+    for line in text.splitlines():
+        if line.lower().startswith(("flags", "features")):
+            found = set(line.partition(":")[2].split())
+            return tuple(name for name in wanted if name in found)
+    return ()
+
+
+def cpu_model() -> str:
+    """The CPU's own name, or the machine type where it gives none."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cpu_count() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
