@@ -8,7 +8,9 @@
     ├── NetworkError      6   a download failed
     ├── WorkerError       7   a worker of a distributed run failed
     └── WriteError        8   disk full, no permission
-    Terminated (BaseException, not an error of the program)  143
+    Stopped               BaseException, because no error of the program
+    ├── Interrupted     130   Ctrl-C
+    └── Terminated      143   SIGTERM
 
 A message says what was found and what was expected; ``hint`` says what to do next.
 """
@@ -91,7 +93,22 @@ class WriteError(AmctqError):
     code = "write-failed"
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived. A BaseException, so that no ``except Exception`` on the way swallows it."""
+class Stopped(BaseException):
+    """Somebody stopped the run. A BaseException, so that no ``except Exception`` on the way swallows it."""
 
-    exit_code: ClassVar[int] = 143
+    exit_code: ClassVar[int]
+    code: ClassVar[str]
+
+
+class Interrupted(Stopped):
+    """Ctrl-C, SIGINT."""
+
+    exit_code = 130
+    code = "interrupted"
+
+
+class Terminated(Stopped):
+    """SIGTERM."""
+
+    exit_code = 143
+    code = "terminated"

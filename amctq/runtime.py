@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import platform
 import sys
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import amctq
+from amctq.choices import Device
 from amctq.errors import InputError, UnavailableError
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
-
-
-class Device(str, Enum):
-    """What ``--device`` takes."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    ASCEND = "ascend"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +61,18 @@ def cann_version() -> str | None:
                 if key.strip().lower() in {"version", "toolkit_running_version", "toolkit_installed_version"}:
                     return value.strip(" []").split(":")[0]
     return "unknown"
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of amctq and of what its figures depend on; None for what is not installed."""
+    found: dict[str, str | None] = {"amctq": amctq.__version__, "python": platform.python_version()}
+    for package in ("mindspore", "onnxruntime", "onnx", "numpy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    found["cann"] = cann_version()
+    return found
 
 
 def resolve_device(requested: Device, device_id: int | None) -> ResolvedDevice:

@@ -14,26 +14,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from amctq.choices import ActAlgo, ActType, BackendName, Device, ExportFormat
 from amctq.data.batches import Batches
 from amctq.errors import UnavailableError, UsageError
 from amctq.progress import Narrator
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, Topology
-from amctq.runtime import Device, ResolvedDevice
-
-
-class BackendName(str, Enum):
-    """What ``--backend`` takes."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    AMCT = "amct"
-
-
-class ExportFormat(str, Enum):
-    """What ``--export`` takes."""
-
-    ONNX = "onnx"
+from amctq.runtime import ResolvedDevice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,12 +43,12 @@ class PtqConfig:
     """What post-training quantization shall do.
 
     Attributes:
-        act_algo: name of the observer.
-        act_type: integer type of activations in ONNX, ``uint8`` or ``int8``.
+        act_algo: the observer of activations.
+        act_type: integer type of activations in ONNX.
     """
 
-    act_algo: str
-    act_type: str
+    act_algo: ActAlgo
+    act_type: ActType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +63,8 @@ class Capabilities:
     """
 
     formats: frozenset[ExportFormat]
-    act_algos: frozenset[str]
-    act_types: frozenset[str]
+    act_algos: frozenset[ActAlgo]
+    act_types: frozenset[ActType]
     devices: frozenset[Device]
 
 
@@ -148,13 +135,14 @@ def check_capabilities(
         UsageError: an option asks for more than the back end has.
     """
     able = backend.capabilities
-    asked: list[tuple[str, str, frozenset[str]]] = [
+    asked: list[tuple[str, Enum, frozenset[Any]]] = [
         ("--act-algo", config.act_algo, able.act_algos),
         ("--act-type", config.act_type, able.act_types),
-        ("--device", device.kind.value, frozenset(item.value for item in able.devices)),
-        *(("--export", form.value, frozenset(item.value for item in able.formats)) for form in formats),
+        ("--device", device.kind, able.devices),
+        *(("--export", form, able.formats) for form in formats),
     ]
     for option, value, allowed in asked:
         if value not in allowed:
-            message = f"{option} {value}: the {backend.name.value} back end has {', '.join(sorted(allowed))}"
+            offered = ", ".join(sorted(item.value for item in allowed))
+            message = f"{option} {value.value}: the {backend.name.value} back end has {offered}"
             raise UsageError(message, hint="change the option, or choose the other --backend")

@@ -11,24 +11,22 @@ import onnx
 
 from amctq.backends.base import (
     Backend,
-    BackendName,
     Capabilities,
-    ExportFormat,
     FloatNetwork,
     PtqConfig,
     QuantizedNetwork,
 )
 from amctq.backends.calibration import observe_activations
+from amctq.choices import ActType, BackendName, Device, ExportFormat
 from amctq.data.batches import Batches
 from amctq.errors import CheckError
-from amctq.export.qdq_onnx import ActType, build_qdq
+from amctq.export.qdq_onnx import build_qdq
 from amctq.progress import Narrator
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, LayerKind, fuse
 from amctq.quant.weights import arq_scale, quantize_weight
-from amctq.runtime import Device
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,7 +64,7 @@ class NativeBackend(Backend):
     capabilities: ClassVar[Capabilities] = Capabilities(
         formats=frozenset({ExportFormat.ONNX}),
         act_algos=frozenset(OBSERVERS),
-        act_types=frozenset(item.value for item in ActType),
+        act_types=frozenset(ActType),
         devices=frozenset({Device.CPU, Device.ASCEND}),
     )
 
@@ -97,5 +95,5 @@ class NativeBackend(Backend):
             record=record,
             layers=integer_layers(topology, fused, record),
             graph=graph,
-            act_type=ActType(config.act_type),
+            act_type=config.act_type,
         )

@@ -10,24 +10,17 @@ Placement ``ascend``: the inputs of Conv and Dense are quantized, as AMCT does i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from amctq.choices import ActType
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.rewrite import GraphWriter
 from amctq.quant.topology import FloatGraph
-
-
-class ActType(str, Enum):
-    """Integer type of activations in ONNX. x86 has fast kernels for uint8 alone."""
-
-    UINT8 = "uint8"
-    INT8 = "int8"
 
 
 def build_qdq(
@@ -53,7 +46,10 @@ def build_qdq(
         key = (item.layer.input, item.activation)
         if key not in dequantized:
             dequantized[key] = _activation(writer, item, act_type)
-        inputs = [dequantized[key], _constant(writer, f"{name}.weight", item.weight.values, item.weight.scale)]
+        inputs = [
+            dequantized[key],
+            _constant(writer, f"{name}.weight", item.weight.values, item.weight.scale),
+        ]
         if item.bias is not None:
             inputs.append(_constant(writer, f"{name}.bias", item.bias, item.bias_scale))
         writer.replace(item.layer, inputs)
@@ -69,15 +65,11 @@ def _activation(writer: GraphWriter, item: IntegerLayer, act_type: ActType) -> s
         writer.initializer(f"{name}.scale", np.asarray(qparams.scale, np.float32)),
         writer.initializer(f"{name}.zero_point", np.asarray(zero)),
     ]
-    integer = writer.node(
-        "QuantizeLinear", f"{name}.quant", [item.layer.input, *scale_and_zero], f"{name}.quantized"
-    )
+    integer = writer.node("QuantizeLinear", f"{name}.quant", [item.layer.input, *scale_and_zero], f"{name}.quantized")
     return writer.node("DequantizeLinear", f"{name}.dequant", [integer, *scale_and_zero], f"{name}.dequantized")
 
 
-def _constant(
-    writer: GraphWriter, name: str, values: NDArray[np.int8] | NDArray[np.int32], scale: Float32Array
-) -> str:
+def _constant(writer: GraphWriter, name: str, values: NDArray[np.int8] | NDArray[np.int32], scale: Float32Array) -> str:
     """Store integers, and dequantize them along axis 0 where there is a scale per channel."""
     per_channel = scale.shape[0] > 1
     shaped = scale if per_channel else scale.reshape(())

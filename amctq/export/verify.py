@@ -85,7 +85,8 @@ class Ranks:
     @property
     def hits(self) -> NDArray[np.bool_]:
         """Whether each image is right at top-1, (N,)."""
-        return self.ranks == 0
+        right: NDArray[np.bool_] = self.ranks == 0
+        return right
 
     @property
     def top1(self) -> float:
@@ -140,7 +141,12 @@ class Speed:
 
 
 def compare_speed(
-    float_session: OnnxSession, int8_session: OnnxSession, images: Float32Array, *, rounds: int = 9, seconds: float = 3
+    float_session: OnnxSession,
+    int8_session: OnnxSession,
+    images: Float32Array,
+    *,
+    rounds: int = 9,
+    seconds: float = 3,
 ) -> Speed:
     """Time two sessions in turns, so that whatever else the machine does meets both alike.
 

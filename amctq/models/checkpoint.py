@@ -11,7 +11,15 @@ from amctq.models.registry import REGISTRY, ModelSpec
 
 # What MindSpore's training callbacks and optimizers store beside the network's own parameters.
 _TRAINING_STATE = frozenset(
-    {"learning_rate", "global_step", "epoch_num", "step_num", "loss_scale", "momentum", "current_iterator_step"}
+    {
+        "learning_rate",
+        "global_step",
+        "epoch_num",
+        "step_num",
+        "loss_scale",
+        "momentum",
+        "current_iterator_step",
+    }
 )
 _TRAINING_STATE_PREFIXES = ("moments.", "momentum.", "accum.", "moment1.", "moment2.", "stat.", "scale_sense")
 _SHOWN = 5  # differences named in a message; the rest is counted

@@ -25,6 +25,7 @@ class BasicBlock(nn.Cell):
         self.pad = nn.Pad(((0, 0), (added, added), (0, 0), (0, 0)))
 
     def construct(self, x: Tensor) -> Tensor:
+        """One block."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         if self.changes_shape:
@@ -47,6 +48,7 @@ class CifarResNet(nn.Cell):
         self.end_point = nn.Dense(64, num_classes)
 
     def construct(self, x: Tensor) -> Tensor:
+        """The whole network."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         x = ops.mean(x, (2, 3), True)

@@ -61,9 +61,7 @@ def _cifar_resnet(depth: int) -> ModelSpec:
     )
 
 
-REGISTRY: dict[str, ModelSpec] = {
-    spec.name: spec for spec in [_cifar_resnet(depth) for depth in (20, 32, 44, 56, 110)]
-}
+REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in [_cifar_resnet(depth) for depth in (20, 32, 44, 56, 110)]}
 
 
 def find_model(name: str) -> ModelSpec:

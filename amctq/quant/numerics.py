@@ -14,6 +14,7 @@ with ties to even, in float32, as ONNX QuantizeLinear and Ascend's ActsULQ compu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +65,10 @@ def asymmetric_qparams(low: float, high: float) -> QParams:
 
 def symmetric_qparams(low: float, high: float) -> QParams:
     """Scale for activations in [low, high] with offset 0: |max|/127 or |min|/128, whichever end is farther."""
-    return QParams(float(symmetric_scales(np.float64(low), np.float64(high), bits=8)), 0)
+    return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8)), 0)
 
 
-def symmetric_scales(low: NDArray[np.floating], high: NDArray[np.floating], *, bits: int) -> Float32Array:
+def symmetric_scales(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], *, bits: int) -> Float32Array:
     """Symmetric scales for ranges [low, high], element by element.
 
     ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``; below EPSILON the scale is 1
@@ -100,7 +101,8 @@ def quantize(
         high: highest integer of the target type.
     """
     steps = np.rint(x / np.asarray(scale, np.float32))
-    return np.clip(steps + np.float32(offset), low, high).astype(np.int8)
+    q: NDArray[np.int8] = np.clip(steps + np.float32(offset), low, high).astype(np.int8)
+    return q
 
 
 def dequantize(q: NDArray[np.int8], scale: Float32Array | float, offset: int = 0) -> Float32Array:
@@ -123,4 +125,5 @@ def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
         worst = int(np.argmax(np.abs(steps)))
         message = f"bias {bias[worst]} / scale {scale[worst]} exceeds int32"
         raise OverflowError(message)
-    return steps.astype(np.int32)
+    q: NDArray[np.int32] = steps.astype(np.int32)
+    return q

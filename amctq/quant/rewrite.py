@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,7 @@ class GraphWriter:
         self._initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def node(self, op: str, name: str, inputs: Sequence[str], output: str, **attributes: int) -> str:
+    def node(self, op: str, name: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add a node in front of the layer that is replaced next; returns its output."""
         self._pending.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
@@ -60,7 +61,11 @@ class GraphWriter:
         kept = [item for item in source.graph.initializer if item.name in read]
         return helper.make_model(
             helper.make_graph(
-                nodes, "amctq", list(source.graph.input), list(outputs), initializer=[*kept, *self._initializers]
+                nodes,
+                "amctq",
+                list(source.graph.input),
+                list(outputs),
+                initializer=[*kept, *self._initializers],
             ),
             opset_imports=list(source.opset_import),
             ir_version=source.ir_version,

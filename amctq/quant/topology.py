@@ -184,9 +184,7 @@ def _fuse(layer: QuantizableLayer, graph: FloatGraph) -> FusedParameters:
         if array is not None and not np.isfinite(array).all():
             message = f"layer {layer.name}: its weights, with BatchNorm folded in, hold NaN or infinity"
             raise InputError(message, hint="the checkpoint is damaged, or its training diverged")
-    return FusedParameters(
-        weight=weight.astype(np.float32), bias=None if bias is None else bias.astype(np.float32)
-    )
+    return FusedParameters(weight=weight.astype(np.float32), bias=None if bias is None else bias.astype(np.float32))
 
 
 def _layer_name(node: onnx.NodeProto) -> str:

@@ -12,13 +12,12 @@ import numpy as np
 
 from amctq.backends.base import (
     Backend,
-    BackendName,
-    ExportFormat,
     FloatNetwork,
     PtqConfig,
     check_capabilities,
     resolve_backend,
 )
+from amctq.choices import ActAlgo, ActType, BackendName, Device, ExportFormat
 from amctq.data import cifar
 from amctq.data.batches import Batches
 from amctq.errors import CheckError, InputError, UsageError
@@ -27,7 +26,7 @@ from amctq.models.checkpoint import check_readable, load_checkpoint
 from amctq.models.registry import ModelSpec, find_model
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import PairedDifference, paired_difference
-from amctq.runtime import Device, ResolvedDevice, load_mindspore, resolve_device
+from amctq.runtime import ResolvedDevice, load_mindspore, resolve_device
 from amctq.services.log import RunLog
 from amctq.services.report import ptq_report, report_bytes
 
@@ -76,8 +75,8 @@ class PtqRequest:
     calib_images: int = 32
     batch_size: int = 32
     eval_images: int | None = None
-    act_algo: str = "minmax"
-    act_type: str = "uint8"
+    act_algo: ActAlgo = ActAlgo.MINMAX
+    act_type: ActType = ActType.UINT8
     export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
     backend: BackendName = BackendName.AUTO
     device: Device = Device.AUTO
@@ -89,7 +88,11 @@ class PtqRequest:
     force: bool = False
 
     def __post_init__(self) -> None:
-        positive = {"calib_images": self.calib_images, "batch_size": self.batch_size, "num_classes": self.num_classes}
+        positive = {
+            "calib_images": self.calib_images,
+            "batch_size": self.batch_size,
+            "num_classes": self.num_classes,
+        }
         for name, value in positive.items():
             if value < 1:
                 message = f"--{name.replace('_', '-')} {value}: expected at least 1"
@@ -228,9 +231,7 @@ class _Plan:
         return (self.model_file, LOG, REPORT)
 
     def batches(self, images: cifar.Images) -> Batches:
-        return Batches(
-            images=images, preprocessing=self.spec.preprocessing, batch_size=self.request.batch_size
-        )
+        return Batches(images=images, preprocessing=self.spec.preprocessing, batch_size=self.request.batch_size)
 
 
 def _plan(request: PtqRequest) -> _Plan:
@@ -280,9 +281,7 @@ def _run(plan: _Plan, output: OutputDirectory, narrator: Narrator) -> PtqResult:
             float_ranks = verify.measure(float_session, evaluation, advance)
         _refuse_chance(float_ranks, request)
 
-    quantized = plan.backend.quantize(
-        network=network, config=plan.config, calibration=calibration, narrator=narrator
-    )
+    quantized = plan.backend.quantize(network=network, config=plan.config, calibration=calibration, narrator=narrator)
     staged = output.staged(plan.model_file)
     with narrator.phase("export"), writing(output.path / plan.model_file):
         quantized.export(ExportFormat.ONNX, staged, plan.spec.describe(request.num_classes))
@@ -338,9 +337,7 @@ def _load(plan: _Plan, output: OutputDirectory, narrator: Narrator) -> FloatNetw
     return FloatNetwork(cell=cell, graph=graph, topology=topology)
 
 
-def _tell_estimate(
-    session: OnnxSession, calibration: Batches, evaluation: Batches | None, narrator: Narrator
-) -> None:
+def _tell_estimate(session: OnnxSession, calibration: Batches, evaluation: Batches | None, narrator: Narrator) -> None:
     """Say how long the rest takes, from one timed batch of the float network."""
     images = calibration.first()
     start = time.perf_counter()
@@ -398,7 +395,9 @@ def _checks(
             drop = accuracy.difference.drop
             checks.append(
                 Check(
-                    name="--max-drop", passed=drop <= max_drop, detail=f"drop {drop:.2f}, allowed {max_drop:g} points"
+                    name="--max-drop",
+                    passed=drop <= max_drop,
+                    detail=f"drop {drop:.2f}, allowed {max_drop:g} points",
                 )
             )
     return tuple(checks)
@@ -410,7 +409,7 @@ def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResu
     failed = [check for check in result.checks if not check.passed]
     if failed:
         message = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        hint = "nothing was written; try more --calib-images, another --act-algo, or retrain with amctq qat"
+        hint = "nothing was written; try more --calib-images, or a higher --max-drop where there is one"
         raise CheckError(message, hint=hint, data=report)
     output.write(LOG, log.content())
     output.write(REPORT, report_bytes(report))

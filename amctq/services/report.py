@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import amctq
-from amctq.runtime import cann_version, cpu_count, cpu_instructions, cpu_model, onednn_isa
+from amctq.runtime import cpu_count, cpu_instructions, cpu_model, onednn_isa, versions
 
 if TYPE_CHECKING:
     from amctq.data.cifar import Images
@@ -18,18 +15,6 @@ if TYPE_CHECKING:
     from amctq.services.ptq import Accuracy, PtqResult
 
 SCHEMA = 1
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of amctq and of what its figures depend on; None for what is not installed."""
-    found: dict[str, str | None] = {"amctq": amctq.__version__, "python": platform.python_version()}
-    for package in ("mindspore", "onnxruntime", "onnx", "numpy"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    found["cann"] = cann_version()
-    return found
 
 
 def report_bytes(report: dict[str, Any]) -> bytes:
@@ -74,13 +59,11 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
             "backend": result.backend.value,
             "backend_reason": result.backend_reason,
             "placement": "ascend",
-            "act_algo": request.act_algo,
-            "act_type": request.act_type,
+            "act_algo": request.act_algo.value,
+            "act_type": request.act_type.value,
             "weight_bits": 8,
             "layers": _layers(result),
-            "left_in_float": [
-                {"name": layer.name, "reason": layer.reason} for layer in result.topology.left_in_float
-            ],
+            "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in result.topology.left_in_float],
         },
         "accuracy": None if result.accuracy is None else _accuracy(result.accuracy),
         "files": {
@@ -88,9 +71,7 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
             "int8_onnx_bytes": result.int8_bytes,
             "ratio": round(result.int8_bytes / result.float_bytes, 4),
         },
-        "checks": [
-            {"name": check.name, "passed": check.passed, "detail": check.detail} for check in result.checks
-        ],
+        "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in result.checks],
         "warnings": list(result.warnings),
         "timing": {"seconds": {phase: round(value, 3) for phase, value in result.seconds.items()}},
     }

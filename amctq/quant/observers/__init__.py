@@ -5,11 +5,12 @@ The set is open: an observer is a class that meets ``Observer`` and stands in ``
 
 from __future__ import annotations
 
+from amctq.choices import ActAlgo
 from amctq.quant.observers.base import NonFiniteError, Observer
 from amctq.quant.observers.minmax import MinMaxObserver
 
-OBSERVERS: dict[str, type[Observer]] = {
-    "minmax": MinMaxObserver,
+OBSERVERS: dict[ActAlgo, type[Observer]] = {
+    ActAlgo.MINMAX: MinMaxObserver,
 }
 
 __all__ = ["OBSERVERS", "MinMaxObserver", "NonFiniteError", "Observer"]

@@ -1,0 +1,50 @@
+"""The values that options take. Loads nothing, so that the command line can offer them at once."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Device(str, Enum):
+    """Where MindSpore runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    ASCEND = "ascend"
+
+
+class BackendName(str, Enum):
+    """Which engine quantizes."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    AMCT = "amct"
+
+
+class ExportFormat(str, Enum):
+    """Formats of a quantized network."""
+
+    ONNX = "onnx"
+
+
+class ActAlgo(str, Enum):
+    """Observers of activations."""
+
+    MINMAX = "minmax"
+
+
+class ActType(str, Enum):
+    """Integer type of activations in ONNX. x86 has fast kernels for uint8 alone."""
+
+    UINT8 = "uint8"
+    INT8 = "int8"
+
+
+class Requirement(str, Enum):
+    """What ``doctor`` can insist on."""
+
+    MINDSPORE = "mindspore"
+    ASCEND = "ascend"
+    AMCT = "amct"
+    ATC = "atc"
+    VNNI = "vnni"

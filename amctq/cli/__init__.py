@@ -1,0 +1,1 @@
+"""The command line. One thin module for each command."""

@@ -1,0 +1,89 @@
+"""The application: its commands, and the boundary where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from amctq.cli import doctor, ptq
+from amctq.cli.options import EPILOG
+from amctq.cli.output import Output, never_fail_to_encode
+from amctq.errors import UsageError
+
+
+class Boundary(TyperGroup):
+    """Ends the process in one way, whoever calls it: the right exit code, and with ``--json`` always an envelope."""
+
+    def main(self, *positional: Any, **named: Any) -> Any:
+        """Run the command line ``args``, by default the process's own."""
+        given = named.get("args")
+        arguments = list(sys.argv[1:] if given is None else given)
+        try:
+            code = super().main(*positional, **{**named, "standalone_mode": False})
+        except typer.TyperException as error:
+            code = _usage_error(error, arguments)
+        sys.exit(code or 0)
+
+
+def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
+    """Report what Typer found wrong with the arguments, in the shape of every other error."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "amctq"
+    before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    wants_json = "--json" in before_end or os.environ.get("AMCTQ_JSON", "").lower() in {
+        "1",
+        "true",
+        "yes",
+        "on",
+    }
+    output = Output(command=path.partition(" ")[2], as_json=wants_json)
+    message = " ".join(error.format_message().split())
+    return output.error(UsageError(message, hint=f"see: {path} --help"))
+
+
+app = typer.Typer(
+    name="amctq",
+    cls=Boundary,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_versions(wanted: bool) -> None:
+    if not wanted:
+        return
+    from amctq.runtime import versions
+
+    for name, version in versions().items():
+        typer.echo(f"{name} {version or 'not installed'}")
+    raise typer.Exit
+
+
+@app.callback()
+def amctq(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_versions, help="Show versions, and exit."),
+    ] = False,
+) -> None:
+    """Quantize MindSpore networks to INT8, on an Ascend NPU or on any CPU."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(UsageError.exit_code)
+
+
+app.command("ptq", cls=ptq.COMMAND_CLASS, epilog=EPILOG)(ptq.ptq)
+app.command("doctor", cls=doctor.COMMAND_CLASS, epilog=EPILOG)(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point of ``amctq`` and ``python -m amctq``."""
+    never_fail_to_encode()
+    app(prog_name="amctq")

@@ -1,0 +1,148 @@
+"""Options that commands share, each declared once: name, environment variable, help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from amctq.choices import BackendName, Device, ExportFormat
+
+INPUT, QUANTIZATION, RUN, OUTPUT = "Input", "Quantization", "Run", "Output"
+EPILOG = "Every option can also be set in the environment, --calib-images as AMCTQ_CALIB_IMAGES and so on."
+
+
+def option(*names: str, panel: str, **settings: Any) -> Any:
+    """A Typer option that AMCTQ_<NAME> sets as well; the command line wins over it."""
+    envvar = "AMCTQ_" + names[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(
+        *names, envvar=envvar, show_envvar=False, rich_help_panel=panel, case_sensitive=False, **settings
+    )
+
+
+def aliases(**spellings: str) -> type[TyperCommand]:
+    """A command class that understands the samples' spellings, which help does not show.
+
+    Args:
+        spellings: the samples' option name without dashes → the option of amctq without dashes. Besides, every
+            option may be written with underscores.
+    """
+    renamed = {f"--{old}": f"--{new}" for old, new in spellings.items()}
+
+    def translate(argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        if not name.startswith("--"):
+            return argument
+        return renamed.get(name, name.replace("_", "-")) + equals + value
+
+    class CommandWithAliases(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            end = args.index("--") if "--" in args else len(args)
+            return super().parse_args(ctx, [*map(translate, args[:end]), *args[end:]])
+
+    return CommandWithAliases
+
+
+def images_or_all(text: str) -> int:
+    """``all`` as -1, else a number of images."""
+    if text.lower() == "all":
+        return -1
+    if not text.isdigit():
+        message = f"{text!r} is neither a number of images nor 'all'"
+        raise typer.BadParameter(message)
+    return int(text)
+
+
+def formats(values: list[str]) -> tuple[ExportFormat, ...]:
+    """``onnx,mindir`` and repeated options as formats, each once.
+
+    Raises:
+        typer.BadParameter: one of them is none.
+    """
+    known = {form.value: form for form in ExportFormat}
+    names = [name.strip().lower() for value in values for name in value.split(",")]
+    for name in names:
+        if name not in known:
+            message = f"{name!r} is not a format ({', '.join(known)})"
+            raise typer.BadParameter(message, param_hint="'--export'")
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    from amctq.models.registry import REGISTRY
+
+    return [name for name in REGISTRY if name.startswith(incomplete)]
+
+
+def _complete_format(incomplete: str) -> list[str]:
+    return [form.value for form in ExportFormat if form.value.startswith(incomplete)]
+
+
+Dataset = Annotated[
+    Path,
+    option(
+        "--dataset",
+        panel=INPUT,
+        metavar="DIR",
+        help="CIFAR-10, binary version: the folder with the .bin files, or the one above.",
+    ),
+]
+Ckpt = Annotated[Path, option("--ckpt", panel=INPUT, metavar="FILE", help="MindSpore checkpoint.")]
+Model = Annotated[
+    str,
+    option(
+        "--model",
+        panel=INPUT,
+        metavar="NAME",
+        autocompletion=_complete_model,
+        help="The network that the checkpoint belongs to.",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    option(
+        "--image-size",
+        panel=INPUT,
+        metavar="PIXELS",
+        min=8,
+        help="Resize images to this height and width.  [default: the model's own]",
+    ),
+]
+NumClasses = Annotated[int, option("--num-classes", panel=INPUT, min=2, help="Classes of the checkpoint.")]
+BatchSize = Annotated[int, option("--batch-size", panel=RUN, min=1, help="Images in one forward pass.")]
+EvalImages = Annotated[
+    int,
+    option(
+        "--eval-images",
+        panel=RUN,
+        metavar="all|N",
+        parser=images_or_all,
+        help="Test images to measure accuracy on; 0 for none.",
+    ),
+]
+Seed = Annotated[int, option("--seed", panel=RUN, min=0, help="Chooses the calibration images.")]
+Backend = Annotated[
+    BackendName, option("--backend", panel=RUN, help="The engine: amctq's own, or Huawei's amct_mindspore.")
+]
+DeviceName = Annotated[Device, option("--device", panel=RUN, help="Where MindSpore runs.")]
+DeviceId = Annotated[
+    int | None,
+    option("--device-id", panel=RUN, min=0, help="Index of the NPU.  [default: DEVICE_ID, else 0]"),
+]
+Export = Annotated[
+    list[str],
+    option(
+        "--export",
+        panel=OUTPUT,
+        metavar="FORMAT,…",
+        autocompletion=_complete_format,
+        help="What to write: onnx.",
+    ),
+]
+OutputDir = Annotated[Path, option("--output-dir", panel=OUTPUT, metavar="DIR", help="Where the files go.")]
+Force = Annotated[bool, option("--force", panel=OUTPUT, help="Replace the files of a former run.")]
+Json = Annotated[bool, option("--json", panel=OUTPUT, help="One JSON object on stdout, also on failure.")]
+Quiet = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="No progress, hints or warnings.")]
+Verbose = Annotated[bool, option("--verbose", "-v", panel=OUTPUT, help="Details, and tracebacks of errors.")]

@@ -1,0 +1,243 @@
+"""The only place that prints. stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from amctq.errors import AmctqError, Interrupted, Stopped, Terminated
+from amctq.progress import Event, Notice, Progress
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from amctq.files import Artifact
+
+ENVELOPE_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """What a command has to say.
+
+    Attributes:
+        data: for ``--json``.
+        tables: for people, Rich renderables and plain lines; made only when they are asked for.
+        artifacts: the files that were written.
+    """
+
+    data: Mapping[str, Any]
+    tables: Callable[[], Sequence[RenderableType]]
+    artifacts: Sequence[Artifact] = ()
+
+
+@dataclass(kw_only=True)
+class Output:
+    """Where one command's result, progress and errors go.
+
+    Attributes:
+        command: its name.
+        as_json: one JSON object on stdout, nothing else there.
+        quiet: no talk but errors.
+        verbose: details and tracebacks.
+        failure_tables: what people see of the data of a failed check.
+    """
+
+    command: str
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    failure_tables: Callable[[Mapping[str, Any]], Sequence[RenderableType]] | None = None
+    _start: float = field(default_factory=time.perf_counter)
+    _bars: Bars | None = None
+    _task: tuple[str, TaskID] | None = None
+
+    def event(self, event: Event) -> None:
+        """Show progress or a notice on stderr."""
+        if isinstance(event, Progress):
+            self._progress(event)
+        elif (
+            not self.quiet
+            and (event.level != "debug" or self.verbose)
+            and not (self.as_json and event.level == "info" and not self.verbose)
+        ):
+            self._say(event)
+
+    def result(self, result: CommandResult) -> None:
+        """Print a result on stdout."""
+        self.close()
+        if self.as_json:
+            self._envelope(exit_code=0, data=result.data, artifacts=result.artifacts)
+            return
+        _print([*result.tables(), *(str(artifact.path) for artifact in result.artifacts)])
+
+    def error(self, error: AmctqError | Stopped | Exception) -> int:
+        """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code."""
+        self.close()
+        exit_code, code, message, hint, data = _describe(error)
+        if data is not None and self.failure_tables is not None and not self.as_json:
+            _print(self.failure_tables(data))
+        if self.verbose and not isinstance(error, Stopped):
+            sys.stderr.write("".join(traceback.format_exception(error)))
+        self._line("error", message, "red")
+        if hint:
+            self._line("hint", hint, "cyan")
+        if self.as_json:
+            errors = [{"code": code, "message": message, "hint": hint}]
+            self._envelope(exit_code=exit_code, data=data or {}, errors=errors)
+        return exit_code
+
+    def close(self) -> None:
+        """Take the progress bar away."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = self._task = None
+
+    def _envelope(
+        self,
+        *,
+        exit_code: int,
+        data: Mapping[str, Any],
+        errors: Sequence[Mapping[str, Any]] = (),
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        envelope = {
+            "schema": ENVELOPE_SCHEMA,
+            "command": self.command,
+            "status": "failed" if exit_code else "ok",
+            "exit_code": exit_code,
+            "data": data,
+            "errors": list(errors),
+            "artifacts": [{"path": str(item.path), "bytes": item.bytes, "sha256": item.sha256} for item in artifacts],
+            "duration_s": round(time.perf_counter() - self._start, 3),
+        }
+        # ASCII, so that a Chinese path survives LANG=C.
+        sys.stdout.write(json.dumps(envelope) + "\n")
+        sys.stdout.flush()
+
+    def _say(self, notice: Notice) -> None:
+        if notice.level == "warning":
+            self._line("warning", notice.text, "yellow")
+        else:
+            self._line(None, notice.text, None)
+
+    def _line(self, label: str | None, text: str, colour: str | None) -> None:
+        if self._bars is not None:
+            prefix = f"[{colour}]{label}:[/] " if label else ""
+            from rich.markup import escape
+
+            self._bars.console.print(prefix + escape(text), soft_wrap=True, highlight=False)
+            return
+        shown = f"{label}: " if label else ""
+        if label and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+            shown = typer.style(f"{label}:", fg=colour, bold=True) + " "
+        typer.echo(shown + text, err=True)
+
+    def _progress(self, event: Progress) -> None:
+        if self.quiet or self.as_json or not sys.stderr.isatty():
+            return
+        if self._bars is None:
+            self._bars = _bars()
+            self._bars.start()
+        if self._task is None or self._task[0] != event.phase:
+            if self._task is not None:
+                self._bars.remove_task(self._task[1])
+            self._task = (event.phase, self._bars.add_task(event.phase, total=event.total))
+        self._bars.update(self._task[1], completed=event.done)
+
+
+@contextlib.contextmanager
+def running(output: Output) -> Iterator[None]:
+    """Run a command's work: whatever ends it ends in the right message and exit code.
+
+    While the work runs, nothing that it or a library prints can reach stdout, and SIGTERM ends it in good order.
+    """
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with _stdout_kept_clean():
+            yield
+    except (AmctqError, Stopped) as error:
+        raise typer.Exit(output.error(error)) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(output.error(Interrupted())) from error
+    except Exception as error:
+        raise typer.Exit(output.error(error)) from error
+    finally:
+        output.close()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _describe(
+    error: AmctqError | Stopped | Exception,
+) -> tuple[int, str, str, str | None, dict[str, Any] | None]:
+    """Exit code, stable code, message, hint and data of whatever ended a command."""
+    if isinstance(error, AmctqError):
+        return error.exit_code, error.code, error.message, error.hint, error.data
+    if isinstance(error, Stopped):
+        return error.exit_code, error.code, f"{error.code}; nothing was written", None, None
+    message = f"a fault of amctq itself: {type(error).__name__}: {error}"
+    hint = "run it again with --verbose, and report the traceback"
+    return AmctqError.exit_code, AmctqError.code, message, hint, None
+
+
+@contextlib.contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """Send what libraries print, from Python or from C++, to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def never_fail_to_encode() -> None:
+    """Let a Chinese path become escapes where a stream cannot show it, instead of an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _print(items: Sequence[RenderableType]) -> None:
+    """Print tables, and lines that are not wrapped, on stdout."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False)
+    for item in items:
+        console.print(item, soft_wrap=isinstance(item, str), markup=False)
+
+
+def _bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    return Bars(
+        TextColumn("{task.description:<16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

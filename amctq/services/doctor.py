@@ -1,0 +1,217 @@
+"""``amctq doctor``: what this machine can do, and what would make it do more."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from amctq import runtime
+from amctq.choices import Device, Requirement
+from amctq.errors import UnavailableError
+from amctq.progress import Narrator, OnEvent, silent
+
+# Runs apart, because a broken installation may end the interpreter instead of raising.
+_PROBE = """
+import json, time
+start = time.perf_counter()
+from amctq.choices import Device, Requirement
+from amctq.runtime import ResolvedDevice, load_mindspore
+mindspore = load_mindspore(ResolvedDevice(kind=Device.CPU, device_id=0, reason="probe"))
+seconds = time.perf_counter() - start
+import numpy
+weight = mindspore.Tensor(numpy.ones((2, 3, 3, 3), numpy.float32))
+image = mindspore.Tensor(numpy.ones((1, 3, 8, 8), numpy.float32))
+value = float(mindspore.ops.conv2d(image, weight).asnumpy().ravel()[0])
+print(json.dumps({"import_s": round(seconds, 1), "convolution": value == 27.0}))
+"""
+_PROBE_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorRequest:
+    """What ``amctq doctor`` shall do.
+
+    Attributes:
+        require: fail when one of these is missing.
+    """
+
+    require: tuple[Requirement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        name: stable name, for programs.
+        ok: True where all is well, False where something is missing or broken.
+        value: what was found.
+        advice: what would change it, or None.
+    """
+
+    name: str
+    ok: bool
+    value: str
+    advice: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorReport:
+    """What this machine can do.
+
+    Attributes:
+        findings: one for each thing looked at.
+        versions: of amctq and of what it stands on.
+    """
+
+    findings: tuple[Finding, ...]
+    versions: dict[str, str | None]
+
+    def data(self) -> dict[str, Any]:
+        """The report, ready for JSON."""
+        return {
+            "versions": self.versions,
+            "findings": {
+                item.name: {"ok": item.ok, "value": item.value, "advice": item.advice} for item in self.findings
+            },
+        }
+
+
+def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
+    """Look at this machine.
+
+    Raises:
+        UnavailableError: something in ``request.require`` is missing.
+    """
+    narrator = Narrator(on_event)
+    with narrator.phase("trying MindSpore"):
+        mindspore = _mindspore()
+    report = DoctorReport(
+        findings=(mindspore, _onednn(), _numpy(), _onnxruntime(), _cpu(), *_ascend(), _amct(), _atc()),
+        versions=runtime.versions(),
+    )
+    by_name = {item.name: item for item in report.findings}
+    needed = {
+        Requirement.MINDSPORE: ("mindspore",),
+        Requirement.ASCEND: ("npu", "cann"),
+        Requirement.AMCT: ("amct",),
+        Requirement.ATC: ("atc",),
+        Requirement.VNNI: ("cpu",),
+    }
+    missing = [
+        f"{requirement.value}: {by_name[name].value}"
+        for requirement in request.require
+        for name in needed[requirement]
+        if not by_name[name].ok
+    ]
+    if missing:
+        message = f"required and missing: {'; '.join(missing)}"
+        raise UnavailableError(message, hint="amctq doctor, without --require, shows it all", data=report.data())
+    return report
+
+
+def _mindspore() -> Finding:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(name="mindspore", ok=False, value=f"no answer within {_PROBE_SECONDS} s")
+    lines = done.stdout.strip().splitlines()
+    if done.returncode != 0 or not lines:
+        last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        return Finding(
+            name="mindspore",
+            ok=False,
+            value=f"does not work: {last}",
+            advice="pip install mindspore 'numpy<2'",
+        )
+    probe = json.loads(lines[-1])
+    version = runtime.versions()["mindspore"]
+    return Finding(
+        name="mindspore",
+        ok=probe["convolution"],
+        value=f"{version}, a convolution on the CPU works (import {probe['import_s']} s)",
+    )
+
+
+def _onednn() -> Finding:
+    isa, reason = runtime.onednn_isa(Device.CPU)
+    slow = isa is not None and isa.upper() not in {"AVX2", "AVX", "SSE41", "AVX2_VNNI"}
+    return Finding(
+        name="onednn",
+        ok=not slow,
+        value=f"{runtime.ONEDNN_ISA}={isa} ({reason})" if isa else f"{runtime.ONEDNN_ISA} {reason}",
+        advice=f"unset {runtime.ONEDNN_ISA}: with AVX-512 MindSpore's convolutions are 27 times slower"
+        if slow
+        else None,
+    )
+
+
+def _numpy() -> Finding:
+    version = runtime.versions()["numpy"] or "missing"
+    ok = version.split(".")[0] == "1"
+    advice = None if ok else "pip install 'numpy<2': MindSpore's operators fail with NumPy 2"
+    return Finding(name="numpy", ok=ok, value=version, advice=advice)
+
+
+def _onnxruntime() -> Finding:
+    version = runtime.versions()["onnxruntime"]
+    if version is None:
+        return Finding(name="onnxruntime", ok=False, value="missing", advice="pip install onnxruntime")
+    return Finding(name="onnxruntime", ok=True, value=version)
+
+
+def _cpu() -> Finding:
+    found = runtime.cpu_instructions()
+    # Products of uint8 and int8 add up exactly with these; AVX2 and AVX-512 without VNNI saturate at 16 bits.
+    exact = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"} & set(found)
+    return Finding(
+        name="cpu",
+        ok=bool(exact),
+        value=f"{runtime.cpu_model()}, {runtime.cpu_count()} core(s), {' '.join(found) or 'no INT8 instructions'}",
+        advice=None if exact else "no VNNI: INT8 is slower here, and onnxruntime's 8-bit products may saturate",
+    )
+
+
+def _ascend() -> tuple[Finding, Finding]:
+    nodes = runtime.npu_nodes()
+    npu = Finding(
+        name="npu",
+        ok=bool(nodes),
+        value=", ".join(node.name for node in nodes) or "none (no /dev/davinci*)",
+        advice=None if nodes else "not needed: the native back end runs on the CPU",
+    )
+    home, version = runtime.cann_home(), runtime.cann_version()
+    cann = Finding(
+        name="cann",
+        ok=home is not None,
+        value=f"{version} in {home}" if home else "not found (ASCEND_TOOLKIT_HOME is not set)",
+        advice=None if home or not nodes else "source the set_env.sh of CANN",
+    )
+    return npu, cann
+
+
+def _amct() -> Finding:
+    here = importlib.util.find_spec("amct_mindspore") is not None
+    return Finding(
+        name="amct",
+        ok=here,
+        value="amct_mindspore is installed" if here else "amct_mindspore is not installed",
+        advice=None if here else "not needed: CANN 9.1 has removed it, and the native back end does its work",
+    )
+
+
+def _atc() -> Finding:
+    path = shutil.which("atc", path=os.environ.get("PATH"))
+    return Finding(name="atc", ok=path is not None, value=path or "not on PATH")
