@@ -15,6 +15,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from amctq.errors import UsageError, WriteError
+from amctq.signals import signals_held
 
 _STAGING = ".amctq-partial"
 _LOCK = ".amctq.lock"
@@ -144,9 +145,9 @@ class OutputDirectory:
                         sha256=sha256_of(self.staged(name)),
                     )
                 )
-            # Only renames from here on: nothing but a crash of the machine can come between them.
-            for name in staged:
-                self.staged(name).replace(self.path / name)
+            with signals_held():  # all or none
+                for name in staged:
+                    self.staged(name).replace(self.path / name)
             directory = os.open(self.path, os.O_RDONLY)
             try:
                 os.fsync(directory)

@@ -14,6 +14,7 @@ from typing import Any
 import amctq
 from amctq.choices import Device
 from amctq.errors import InputError, UnavailableError
+from amctq.signals import signal_handlers_kept
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
 
@@ -126,20 +127,27 @@ def onednn_isa(device: Device) -> tuple[str | None, str]:
     return "AVX2", "set by amctq: MindSpore's AVX-512 convolutions are slow"
 
 
-def load_mindspore(device: ResolvedDevice) -> Any:
+def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
     """Import MindSpore on ``device``, quiet and with its fast convolutions.
+
+    Args:
+        device: where it shall run.
+        scratch: folder for what MindSpore writes when a compilation fails; it would be the current directory.
 
     Raises:
         UnavailableError: MindSpore cannot be imported, or refuses the device.
     """
-    os.environ.setdefault("GLOG_v", "3")  # 3 = errors only
+    os.environ.setdefault("GLOG_v", "4")  # critical only: an error comes back as an exception as well
     isa, _ = onednn_isa(device.kind)
     if isa and "mindspore" not in sys.modules:
         os.environ.setdefault(ONEDNN_ISA, isa)
+    os.environ["MS_OM_PATH"] = str(scratch)
     _hush_cell_finalizers()
     try:
-        mindspore = importlib.import_module("mindspore")
-        mindspore.set_device("CPU" if device.kind is Device.CPU else "Ascend", device.device_id)
+        with signal_handlers_kept():
+            mindspore = importlib.import_module("mindspore")
+            mindspore.set_device("CPU" if device.kind is Device.CPU else "Ascend", device.device_id)
+            mindspore.Tensor([0.0]).add(1.0).asnumpy()  # the first result fetched installs a handler of MindSpore's
     except Exception as error:
         message = f"MindSpore does not work here: {str(error).strip().splitlines()[0]}"
         hint = "install it with: pip install mindspore 'numpy<2'; then see: amctq doctor"

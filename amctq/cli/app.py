@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -75,7 +76,8 @@ def amctq(
 ) -> None:
     """Quantize MindSpore networks to INT8, on an Ascend NPU or on any CPU."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        with contextlib.redirect_stdout(sys.stderr):
+            typer.echo(context.get_help())  # with Rich it prints by itself
         raise typer.Exit(UsageError.exit_code)
 
 
@@ -84,6 +86,15 @@ app.command("doctor", cls=doctor.COMMAND_CLASS, epilog=EPILOG)(doctor.doctor)
 
 
 def main() -> None:
-    """Entry point of ``amctq`` and ``python -m amctq``."""
+    """Run the process's command line, and end the process."""
     never_fail_to_encode()
-    app(prog_name="amctq")
+    try:
+        app(prog_name="amctq")
+    except SystemExit as end:
+        # MindSpore's threads abort an interpreter that is taken down under them, and its cells complain by the
+        # hundred. Everything of our own has been closed by now.
+        if any(name.partition(".")[0] == "mindspore" for name in sys.modules):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 1)
+        raise

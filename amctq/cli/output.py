@@ -6,19 +6,18 @@ import contextlib
 import io
 import json
 import os
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from amctq.errors import AmctqError, Interrupted, Stopped, Terminated
+from amctq.errors import AmctqError, Stopped
 from amctq.progress import Event, Notice, Progress
+from amctq.signals import StopRequest
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,6 +54,7 @@ class Output:
         quiet: no talk but errors.
         verbose: details and tracebacks.
         failure_tables: what people see of the data of a failed check.
+        stop: whether somebody wants the command to end.
     """
 
     command: str
@@ -62,12 +62,18 @@ class Output:
     quiet: bool = False
     verbose: bool = False
     failure_tables: Callable[[Mapping[str, Any]], Sequence[RenderableType]] | None = None
+    stop: StopRequest = field(default_factory=StopRequest)
     _start: float = field(default_factory=time.perf_counter)
     _bars: Bars | None = None
     _task: tuple[str, TaskID] | None = None
 
     def event(self, event: Event) -> None:
-        """Show progress or a notice on stderr."""
+        """Show progress or a notice on stderr.
+
+        Raises:
+            Stopped: somebody wants the command to end.
+        """
+        self.stop.check()
         if isinstance(event, Progress):
             self._progress(event)
         elif (
@@ -164,25 +170,17 @@ class Output:
 def running(output: Output) -> Iterator[None]:
     """Run a command's work: whatever ends it ends in the right message and exit code.
 
-    While the work runs, nothing that it or a library prints can reach stdout, and SIGTERM ends it in good order.
+    While the work runs, nothing that it or a library prints can reach stdout; Ctrl-C and SIGTERM end it in good order.
     """
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        with _stdout_kept_clean():
+        with output.stop.listening(), _stdout_kept_clean():
             yield
-    except (AmctqError, Stopped) as error:
-        raise typer.Exit(output.error(error)) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(output.error(Interrupted())) from error
-    except Exception as error:
-        raise typer.Exit(output.error(error)) from error
+    except (Exception, Stopped) as error:
+        # A library may have turned the stop into an error of its own.
+        cause = output.stop.stopped() if output.stop.stopped else error
+        raise typer.Exit(output.error(cause)) from error
     finally:
         output.close()
-        signal.signal(signal.SIGTERM, before)
 
 
 def _describe(

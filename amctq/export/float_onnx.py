@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +36,15 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     # A second export of one network in one process fails on what the first one cached.
     network.compile_cache.clear()
     try:
-        mindspore.onnx.export(
-            network,
-            example,
-            file_name=str(scratch),
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_axes={INPUT_NAME: {0: "N"}},
-        )
+        with _plain_path(scratch) as path:
+            mindspore.onnx.export(
+                network,
+                example,
+                file_name=path,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                dynamic_axes={INPUT_NAME: {0: "N"}},
+            )
     except Exception as error:
         message = f"MindSpore cannot export this network to ONNX: {_first_line(error)}"
         raise InputError(message, hint=_how_to_rewrite(str(error))) from error
@@ -49,6 +53,16 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     return FloatGraph(model=raise_opset(model), file_bytes=scratch.stat().st_size)
+
+
+@contextlib.contextmanager
+def _plain_path(path: Path) -> Iterator[str]:
+    """Another name of ``path``: MindSpore refuses to export to one with spaces or Chinese characters."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def _first_line(error: Exception) -> str:

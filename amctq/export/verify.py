@@ -15,6 +15,7 @@ from amctq.data.batches import Batches
 from amctq.errors import CheckError, InputError
 from amctq.export.session import OnnxSession
 from amctq.quant.numerics import Float32Array
+from amctq.signals import signal_handlers_kept
 
 # Two float engines add up in different orders; logits are of the order of 10.
 FORWARD_TOLERANCE = 1e-3
@@ -51,11 +52,14 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
     """
     import mindspore
 
-    output = cell(mindspore.Tensor(images))
+    with signal_handlers_kept():
+        output = cell(mindspore.Tensor(images))
     if isinstance(output, (tuple, list)) or output.ndim != 2:
         message = "the network does not give one (N, classes) tensor of logits"
         raise InputError(message, hint="amctq quantizes classifiers; give it the network without loss or extra heads")
-    own, exported = output.asnumpy(), session.logits(images)
+    with signal_handlers_kept():
+        own = output.asnumpy()
+    exported = session.logits(images)
     if not np.isfinite(own).all():
         message = "the float network gives NaN or infinity on the first images"
         raise InputError(message, hint="the checkpoint is damaged, or the preprocessing is not the one of training")

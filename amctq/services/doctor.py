@@ -18,11 +18,13 @@ from amctq.progress import Narrator, OnEvent, silent
 
 # Runs apart, because a broken installation may end the interpreter instead of raising.
 _PROBE = """
-import json, time
+import json, tempfile, time
+from pathlib import Path
 start = time.perf_counter()
 from amctq.choices import Device, Requirement
 from amctq.runtime import ResolvedDevice, load_mindspore
-mindspore = load_mindspore(ResolvedDevice(kind=Device.CPU, device_id=0, reason="probe"))
+device = ResolvedDevice(kind=Device.CPU, device_id=0, reason="probe")
+mindspore = load_mindspore(device, Path(tempfile.gettempdir()))
 seconds = time.perf_counter() - start
 import numpy
 weight = mindspore.Tensor(numpy.ones((2, 3, 3, 3), numpy.float32))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from amctq.backends.base import (
     Backend,
@@ -20,20 +17,20 @@ from amctq.backends.base import (
 from amctq.choices import ActAlgo, ActType, BackendName, Device, ExportFormat
 from amctq.data import cifar
 from amctq.data.batches import Batches
-from amctq.errors import CheckError, InputError, UsageError
+from amctq.errors import CheckError, UsageError
 from amctq.files import Artifact, OutputDirectory, sha256_of, writing
 from amctq.models.checkpoint import check_readable, load_checkpoint
 from amctq.models.registry import ModelSpec, find_model
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.quant.paired import PairedDifference, paired_difference
+from amctq.quant.paired import paired_difference
 from amctq.runtime import ResolvedDevice, load_mindspore, resolve_device
+from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
 from amctq.services.log import RunLog
 from amctq.services.report import ptq_report, report_bytes
 
 if TYPE_CHECKING:
     from amctq.export.session import OnnxSession
-    from amctq.export.verify import ForwardProof, Ranks, Speed
-    from amctq.quant.numerics import Float32Array
+    from amctq.export.verify import ForwardProof
     from amctq.quant.record import QuantRecord
     from amctq.quant.topology import Topology
 
@@ -109,32 +106,6 @@ class PtqRequest:
         if self.seed < 0:
             message = f"--seed {self.seed}: expected 0 or more"
             raise UsageError(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Float and INT8 on the same images.
-
-    Attributes:
-        float_ranks: of the exported float graph.
-        int8_ranks: of the exported INT8 file.
-        difference: their paired top-1 difference.
-        speed: of both, taking turns.
-    """
-
-    float_ranks: Ranks
-    int8_ranks: Ranks
-    difference: PairedDifference
-    speed: Speed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that the run made sure of."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -279,7 +250,7 @@ def _run(plan: _Plan, output: OutputDirectory, narrator: Narrator) -> PtqResult:
     if evaluation is not None:
         with narrator.phase("float accuracy", len(evaluation.images)) as advance:
             float_ranks = verify.measure(float_session, evaluation, advance)
-        _refuse_chance(float_ranks, request)
+        refuse_chance(float_ranks, request.num_classes, allow=request.allow_poor_float)
 
     quantized = plan.backend.quantize(network=network, config=plan.config, calibration=calibration, narrator=narrator)
     staged = output.staged(plan.model_file)
@@ -309,7 +280,7 @@ def _run(plan: _Plan, output: OutputDirectory, narrator: Narrator) -> PtqResult:
         record=quantized.record,
         proof=proof,
         accuracy=accuracy,
-        checks=_checks(proof, accuracy, int8_session.logits(calibration.first()), request.max_drop),
+        checks=run_checks(proof, accuracy, int8_session.logits(calibration.first()), request.max_drop),
         float_bytes=network.graph.file_bytes,
         int8_bytes=staged.stat().st_size,
         checkpoint_sha256=sha256_of(request.ckpt),
@@ -322,7 +293,7 @@ def _load(plan: _Plan, output: OutputDirectory, narrator: Narrator) -> FloatNetw
     """The network with its checkpoint, and its ONNX twin."""
     request = plan.request
     with narrator.phase("mindspore"):
-        load_mindspore(plan.device)
+        load_mindspore(plan.device, output.scratch("mindspore"))
     with narrator.phase("checkpoint"):
         cell = plan.spec.build(request.num_classes)
         load_checkpoint(request.ckpt, cell, plan.spec, request.num_classes)
@@ -350,57 +321,6 @@ def _tell_estimate(session: OnnxSession, calibration: Batches, evaluation: Batch
         f"about {max(seconds, 1):.0f} s to go: {len(calibration.images):,} calibration images, "
         f"{evaluated:,} evaluation images"
     )
-
-
-def _refuse_chance(ranks: Ranks, request: PtqRequest) -> None:
-    """Stop before calibration when the float network hardly beats guessing: something does not fit."""
-    chance = 1.0 / request.num_classes
-    images = len(ranks.ranks)
-    # Three standard deviations of guessing on that many images, and half as much again as chance in any case.
-    limit = 100.0 * max(chance + 3.0 * math.sqrt(chance * (1.0 - chance) / images), 1.5 * chance)
-    if ranks.top1 < limit and not request.allow_poor_float:
-        message = (
-            f"the float network is right on {ranks.top1:.2f} % of {images:,} images, "
-            f"where guessing gives {100 * chance:.2f} % (at least {limit:.1f} % expected)"
-        )
-        hint = "check --image-size, --model and the normalisation; --allow-poor-float goes on all the same"
-        raise InputError(message, hint=hint)
-
-
-def _checks(
-    proof: ForwardProof, accuracy: Accuracy | None, int8_logits: Float32Array, max_drop: float | None
-) -> tuple[Check, ...]:
-    checks = [
-        Check(
-            name="float graph equals MindSpore",
-            passed=True,  # prove_forward has raised otherwise
-            detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
-        ),
-        Check(
-            name="INT8 output is finite",
-            passed=bool(np.isfinite(int8_logits).all()),
-            detail=f"{len(int8_logits)} calibration images",
-        ),
-    ]
-    if accuracy is not None:
-        before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
-        checks.append(
-            Check(
-                name="INT8 top-1 at least half of float",
-                passed=after >= before / 2,
-                detail=f"float {before:.2f} %, INT8 {after:.2f} %",
-            )
-        )
-        if max_drop is not None:
-            drop = accuracy.difference.drop
-            checks.append(
-                Check(
-                    name="--max-drop",
-                    passed=drop <= max_drop,
-                    detail=f"drop {drop:.2f}, allowed {max_drop:g} points",
-                )
-            )
-    return tuple(checks)
 
 
 def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResult:

@@ -12,7 +12,8 @@ from amctq.runtime import cpu_count, cpu_instructions, cpu_model, onednn_isa, ve
 if TYPE_CHECKING:
     from amctq.data.cifar import Images
     from amctq.export.verify import Ranks
-    from amctq.services.ptq import Accuracy, PtqResult
+    from amctq.services.checks import Accuracy
+    from amctq.services.ptq import PtqResult
 
 SCHEMA = 1
 

@@ -1,0 +1,105 @@
+"""What a quantized network must pass: the gates between measuring and publishing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amctq.errors import InputError
+from amctq.quant.numerics import Float32Array
+from amctq.quant.paired import PairedDifference
+
+if TYPE_CHECKING:
+    from amctq.export.verify import ForwardProof, Ranks, Speed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Float and INT8 on the same images.
+
+    Attributes:
+        float_ranks: of the exported float graph.
+        int8_ranks: of the exported INT8 file.
+        difference: their paired top-1 difference.
+        speed: of both, taking turns.
+    """
+
+    float_ranks: Ranks
+    int8_ranks: Ranks
+    difference: PairedDifference
+    speed: Speed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that the run made sure of."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def refuse_chance(ranks: Ranks, num_classes: int, *, allow: bool) -> None:
+    """Stop before calibration when the float network hardly beats guessing: something does not fit.
+
+    Raises:
+        InputError: top-1 is near chance, and not ``allow``.
+    """
+    chance = 1.0 / num_classes
+    images = len(ranks.ranks)
+    # Three standard deviations of guessing on that many images, and half as much again as chance in any case.
+    limit = 100.0 * max(chance + 3.0 * math.sqrt(chance * (1.0 - chance) / images), 1.5 * chance)
+    if ranks.top1 < limit and not allow:
+        message = (
+            f"the float network is right on {ranks.top1:.2f} % of {images:,} images, "
+            f"where guessing gives {100 * chance:.2f} % (at least {limit:.1f} % expected)"
+        )
+        hint = "check --image-size, --model and the normalisation; --allow-poor-float goes on all the same"
+        raise InputError(message, hint=hint)
+
+
+def run_checks(
+    proof: ForwardProof, accuracy: Accuracy | None, int8_logits: Float32Array, max_drop: float | None
+) -> tuple[Check, ...]:
+    """Everything that a quantized network must pass before its files are published.
+
+    Args:
+        proof: that onnxruntime computes what MindSpore computes.
+        accuracy: of float and INT8, or None where it was not measured.
+        int8_logits: (N, classes), of the exported file on calibration images.
+        max_drop: percentage points that top-1 may drop, or None.
+    """
+    checks = [
+        Check(
+            name="float graph equals MindSpore",
+            passed=True,  # prove_forward has raised otherwise
+            detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
+        ),
+        Check(
+            name="INT8 output is finite",
+            passed=bool(np.isfinite(int8_logits).all()),
+            detail=f"{len(int8_logits)} calibration images",
+        ),
+    ]
+    if accuracy is not None:
+        before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
+        checks.append(
+            Check(
+                name="INT8 top-1 at least half of float",
+                passed=after >= before / 2,
+                detail=f"float {before:.2f} %, INT8 {after:.2f} %",
+            )
+        )
+        if max_drop is not None:
+            drop = accuracy.difference.drop
+            checks.append(
+                Check(
+                    name="--max-drop",
+                    passed=drop <= max_drop,
+                    detail=f"drop {drop:.2f}, allowed {max_drop:g} points",
+                )
+            )
+    return tuple(checks)

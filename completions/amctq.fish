@@ -1,0 +1,1 @@
+complete --command amctq --no-files --arguments "(env _AMCTQ_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) amctq)" --condition "env _AMCTQ_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) amctq"

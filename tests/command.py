@@ -1,0 +1,77 @@
+"""Running the installed command, as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+AMCTQ = Path(sys.executable).with_name("amctq")
+RECORD_BYTES = 3073
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What lies in ../shared."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def records(self) -> Path:
+        return self.data / "cifar-10-batches-bin"
+
+    def checkpoint(self, model: str) -> Path:
+        return self.root / "checkpoints" / f"{model}_cifar10.ckpt"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def envelope(self) -> dict[str, Any]:
+        """stdout as the one JSON object that --json promises."""
+        value = json.loads(self.stdout)
+        assert isinstance(value, dict)
+        return value
+
+
+def amctq(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 300) -> Finished:
+    """Run ``amctq`` in the current directory."""
+    done = subprocess.run(
+        [AMCTQ, *map(str, arguments)],
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def write_records(
+    path: Path, *, images: int, label: int | None = None, pixel: int | None = None, seed: int = 0
+) -> None:
+    """A CIFAR-10 record file: random labels and pixels, or the ones given for every image."""
+    random = np.random.default_rng(seed)
+    records = random.integers(0, 256, (images, RECORD_BYTES), dtype=np.uint8)
+    records[:, 0] = random.integers(0, 10, images) if label is None else label
+    if pixel is not None:
+        records[:, 1:] = pixel
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.tofile(path)

@@ -1,0 +1,148 @@
+"""Which files are read, and which images do what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amctq.data import cifar
+from amctq.data.batches import Batches
+from amctq.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from amctq.errors import InputError, UsageError
+from tests.command import Shared, write_records
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Both folders of the sample guide, which leaves the test file beside the training files as well."""
+    data = tmp_path / "data"
+    for index in (1, 2):
+        write_records(data / cifar.TRAIN_FOLDER / f"data_batch_{index}.bin", images=30, seed=index)
+    write_records(data / cifar.TRAIN_FOLDER / "test_batch.bin", images=20, seed=9)
+    write_records(data / cifar.TEST_FOLDER / "test_batch.bin", images=20, seed=9)
+    return data
+
+
+def test_root_and_folders_are_understood(root: Path) -> None:
+    files = cifar.find_files(root)
+    assert [path.name for path in files.train] == ["data_batch_1.bin", "data_batch_2.bin"]
+    assert files.test == root / cifar.TEST_FOLDER / "test_batch.bin"
+    inner = cifar.find_files(root / cifar.TRAIN_FOLDER)
+    assert inner.train == files.train
+    assert inner.test == root / cifar.TRAIN_FOLDER / "test_batch.bin"
+    verify = cifar.find_files(root / cifar.TEST_FOLDER)
+    assert verify.train == ()
+    assert verify.test == files.test
+
+
+def test_training_files_calibrate_and_the_test_file_evaluates(root: Path) -> None:
+    split = cifar.split(cifar.find_files(root), calibration_images=60, evaluation_images=None, seed=1)
+    assert {path.name for path in split.calibration.source} == {"data_batch_1.bin", "data_batch_2.bin"}
+    assert split.evaluation is not None
+    assert [path.name for path in split.evaluation.source] == ["test_batch.bin"]
+    assert len(split.evaluation) == 20
+
+
+def test_without_training_files_the_split_is_disjoint_and_complete(root: Path) -> None:
+    files = cifar.find_files(root / cifar.TEST_FOLDER)
+    split = cifar.split(files, calibration_images=7, evaluation_images=None, seed=1)
+    assert split.evaluation is not None
+    used = [*split.calibration.indices, *split.evaluation.indices]
+    assert sorted(used) == list(range(20))
+
+
+def test_the_seed_chooses(root: Path) -> None:
+    files = cifar.find_files(root)
+
+    def chosen(seed: int) -> list[int]:
+        split = cifar.split(files, calibration_images=10, evaluation_images=0, seed=seed)
+        return split.calibration.indices.tolist()
+
+    assert chosen(1) == chosen(1)
+    assert chosen(1) != chosen(2)
+    assert len(set(chosen(1))) == 10
+
+
+def test_evaluation_takes_the_first_images_in_order(root: Path) -> None:
+    split = cifar.split(cifar.find_files(root), calibration_images=1, evaluation_images=5, seed=1)
+    assert split.evaluation is not None
+    assert split.evaluation.indices.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("images", [0, 61])
+def test_impossible_calibration_counts(root: Path, images: int) -> None:
+    with pytest.raises(UsageError, match="60 images"):
+        cifar.split(cifar.find_files(root), calibration_images=images, evaluation_images=None, seed=1)
+
+
+def test_one_image_must_be_left_to_evaluate(root: Path) -> None:
+    files = cifar.find_files(root / cifar.TEST_FOLDER)
+    with pytest.raises(UsageError, match="19 images"):
+        cifar.split(files, calibration_images=20, evaluation_images=None, seed=1)
+    assert len(cifar.split(files, calibration_images=20, evaluation_images=0, seed=1).calibration) == 20
+
+
+def test_too_many_evaluation_images(root: Path) -> None:
+    with pytest.raises(UsageError, match="20 images"):
+        cifar.split(cifar.find_files(root), calibration_images=1, evaluation_images=21, seed=1)
+
+
+def test_no_test_file_no_accuracy(root: Path) -> None:
+    (root / cifar.TRAIN_FOLDER / "test_batch.bin").unlink()
+    files = cifar.find_files(root / cifar.TRAIN_FOLDER)
+    with pytest.raises(InputError, match=r"no test_batch\.bin"):
+        cifar.split(files, calibration_images=1, evaluation_images=None, seed=1)
+    assert cifar.split(files, calibration_images=1, evaluation_images=0, seed=1).evaluation is None
+
+
+def test_the_python_version_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1").touch()
+    with pytest.raises(InputError) as caught:
+        cifar.find_files(tmp_path)
+    assert "Python version" in (caught.value.hint or "")
+
+
+def test_records_are_labels_and_planes(tmp_path: Path) -> None:
+    record = np.concatenate([[7], np.full(1024, 1), np.full(1024, 2), np.full(1024, 3)]).astype(np.uint8)
+    (tmp_path / "test_batch.bin").write_bytes(record.tobytes() * 2)
+    split = cifar.split(cifar.find_files(tmp_path), calibration_images=1, evaluation_images=None, seed=1)
+    assert split.calibration.labels.tolist() == [7]
+    assert split.calibration.pixels.shape == (1, 3, 32, 32)
+    assert split.calibration.pixels[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_preprocessing_is_the_formula() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    prepared = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)(pixels)
+    mean = np.asarray(IMAGENET_MEAN).reshape(1, 3, 1, 1)
+    std = np.asarray(IMAGENET_STD).reshape(1, 3, 1, 1)
+    assert prepared.dtype == np.float32
+    assert prepared == pytest.approx((pixels / 255 - mean) / std, abs=1e-6)
+
+
+def test_images_are_resized_as_mindspore_does_it() -> None:
+    from mindspore.dataset import vision
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    prepared = Preprocessing(image_size=48, mean=(0, 0, 0), std=(1, 1, 1))(pixels)
+    expected = vision.Resize((48, 48))(pixels[0].transpose(1, 2, 0)).transpose(2, 0, 1)
+    assert prepared.shape == (2, 3, 48, 48)
+    assert prepared[0] == pytest.approx(expected / 255, abs=1e-6)
+
+
+def test_the_last_partial_batch_is_kept(root: Path) -> None:
+    split = cifar.split(cifar.find_files(root), calibration_images=10, evaluation_images=None, seed=1)
+    preprocessing = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    batches = Batches(images=split.calibration, preprocessing=preprocessing, batch_size=4)
+    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    assert len(batches) == 3
+
+
+def test_real_files(shared: Shared) -> None:
+    files = cifar.find_files(shared.data)
+    cifar.check_files(files)
+    split = cifar.split(files, calibration_images=32, evaluation_images=None, seed=1)
+    assert split.evaluation is not None
+    assert np.bincount(split.evaluation.labels).tolist() == [1000] * 10

@@ -1,0 +1,37 @@
+"""Ranks, and what is measured from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from amctq.export.verify import Ranks, rank_labels
+
+
+def test_rank_is_the_number_of_better_classes() -> None:
+    logits = np.asarray([[3, 2, 1], [1, 2, 3], [1, 3, 2]], np.float32)
+    assert rank_labels(logits, np.asarray([0, 0, 2])).tolist() == [0, 2, 1]
+
+
+def test_ties_go_to_the_lower_index_as_argmax_does() -> None:
+    logits = np.zeros((3, 4), np.float32)
+    assert rank_labels(logits, np.asarray([0, 1, 3])).tolist() == [0, 1, 3]
+
+
+def test_top1_is_argmax_on_random_logits() -> None:
+    random = np.random.default_rng(0)
+    logits = np.round(random.normal(size=(500, 10)), 1).astype(np.float32)
+    labels = random.integers(0, 10, 500)
+    ranks = Ranks(rank_labels(logits, labels))
+    assert ranks.top1 == pytest.approx(100 * (logits.argmax(1) == labels).mean())
+    assert ranks.top5 >= ranks.top1
+
+
+def test_nan_is_never_a_hit() -> None:
+    logits = np.full((2, 3), np.nan, np.float32)
+    assert Ranks(rank_labels(logits, np.asarray([0, 1]))).top1 == 0.0
+
+
+def test_top5_of_fewer_classes_is_everything() -> None:
+    logits = np.asarray([[1, 2, 3]], np.float32)
+    assert Ranks(rank_labels(logits, np.asarray([0]))).top5 == 100.0

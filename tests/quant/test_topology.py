@@ -1,0 +1,105 @@
+"""Reading the exported graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from amctq.errors import InputError
+from amctq.quant.topology import LayerKind, fuse, read_topology
+from tests.quant.graphs import float_graph, residual_graph
+
+W3 = np.ones((4, 3, 3, 3), np.float32)
+
+
+def test_layers_partners_and_shared_inputs() -> None:
+    graph = residual_graph()
+    topology = read_topology(graph)
+    names = [layer.name for layer in topology.layers]
+    assert names == ["conv1", "left", "right", "end_point"]
+    by_name = {layer.name: layer for layer in topology.layers}
+    assert by_name["conv1"].batch_norm is not None
+    assert by_name["conv1"].batch_norm.gamma == "bn1.gamma"
+    assert by_name["right"].batch_norm is None
+    assert by_name["left"].input == by_name["right"].input
+    assert by_name["end_point"].kind is LayerKind.DENSE
+    assert topology.inputs == ("image", "c", "j")
+    assert topology.left_in_float == ()
+
+
+def test_fusion_is_batch_norm_after_convolution() -> None:
+    graph = residual_graph()
+    fused = fuse(graph, read_topology(graph))["conv1"]
+    weight, gamma, beta, mean, variance = (
+        graph.arrays[name].astype(np.float64)
+        for name in ("conv1.weight", "bn1.gamma", "bn1.beta", "bn1.moving_mean", "bn1.moving_variance")
+    )
+    patch = np.random.default_rng(1).normal(size=weight.shape[1:])
+    before = (weight * patch).sum(axis=(1, 2, 3))
+    expected = (before - mean) / np.sqrt(variance + np.float32(0.001)) * gamma + beta
+    assert fused.bias is not None
+    assert (fused.weight * patch).sum(axis=(1, 2, 3)) + fused.bias == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_negative_variance_is_refused() -> None:
+    graph = float_graph(
+        "a = Conv <pads = [1, 1, 1, 1]> (image, w) b = BatchNormalization (a, g, g, g, v) c = Flatten (b) "
+        "logits = Gemm <transB = 1> (c, d)",
+        {"w": W3, "g": W3[:, 0, 0, 0], "v": -W3[:, 0, 0, 0], "d": np.ones((2, 256), np.float32)},
+    )
+    with pytest.raises(InputError, match=r"layer w: .* NaN"):
+        fuse(graph, read_topology(graph))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shape", "reason"),
+    [
+        ("dilations = [2, 2], pads = [2, 2, 2, 2]", (4, 3, 3, 3), "dilation"),
+        ("group = 3, pads = [1, 1, 1, 1]", (6, 1, 3, 3), "grouped"),
+    ],
+    ids=["dilated", "grouped"],
+)
+def test_unsupported_convolutions_stay_in_float(attributes: str, shape: tuple[int, ...], reason: str) -> None:
+    graph = float_graph(
+        f"a = Conv <{attributes}> (image, w) b = Flatten (a) logits = Gemm <transB = 1> (b, v)",
+        {"w": np.ones(shape, np.float32), "v": np.ones((2, shape[0] * 64), np.float32)},
+    )
+    topology = read_topology(graph)
+    assert [layer.name for layer in topology.layers] == ["v"]
+    (left,) = topology.left_in_float
+    assert left.name == "w"
+    assert reason in left.reason
+
+
+def test_depthwise_convolutions_are_quantized() -> None:
+    graph = float_graph(
+        "a = Conv <group = 3, pads = [1, 1, 1, 1]> (image, w) b = Flatten (a) logits = Gemm <transB = 1> (b, v)",
+        {"w": np.ones((3, 1, 3, 3), np.float32), "v": np.ones((2, 192), np.float32)},
+    )
+    assert [layer.name for layer in read_topology(graph).layers] == ["w", "v"]
+
+
+def test_reused_weights_stay_in_float() -> None:
+    graph = float_graph(
+        "a = Flatten (image) b = Gemm <transB = 1> (a, w) c = Gemm <transB = 1> (b, w) "
+        "logits = Gemm <transB = 1> (c, v)",
+        {"w": np.ones((192, 192), np.float32), "v": np.ones((2, 192), np.float32)},
+    )
+    topology = read_topology(graph)
+    assert [layer.name for layer in topology.layers] == ["v"]
+    assert [layer.name for layer in topology.left_in_float] == ["w"]
+
+
+def test_nothing_to_quantize_is_bad_input() -> None:
+    graph = float_graph("logits = Flatten (image)", {})
+    with pytest.raises(InputError, match="no layer to quantize"):
+        read_topology(graph)
+
+
+def test_a_batch_norm_that_others_read_is_not_folded() -> None:
+    graph = float_graph(
+        "a = Conv <pads = [1, 1, 1, 1]> (image, w) b = BatchNormalization (a, g, g, g, g) c = Add (a, b) "
+        "d = Flatten (c) logits = Gemm <transB = 1> (d, v)",
+        {"w": W3, "g": np.ones(4, np.float32), "v": np.ones((2, 256), np.float32)},
+    )
+    assert read_topology(graph).layers[0].batch_norm is None
