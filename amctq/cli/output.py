@@ -131,8 +131,9 @@ class Output:
             "artifacts": [{"path": str(item.path), "bytes": item.bytes, "sha256": item.sha256} for item in artifacts],
             "duration_s": round(time.perf_counter() - self._start, 3),
         }
-        # ASCII, so that a Chinese path survives LANG=C.
-        sys.stdout.write(json.dumps(envelope) + "\n")
+        # To bytes and back: where Python reads paths as ASCII, a Chinese one holds surrogates. ASCII in the end.
+        content = json.loads(json.dumps(envelope, ensure_ascii=False).encode(errors="surrogateescape"))
+        sys.stdout.write(json.dumps(content) + "\n")
         sys.stdout.flush()
 
     def _say(self, notice: Notice) -> None:

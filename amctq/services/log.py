@@ -26,7 +26,7 @@ class RunLog:
 
     def content(self) -> bytes:
         """The whole log, UTF-8."""
-        return "".join(self._lines).encode()
+        return "".join(self._lines).encode(errors="surrogateescape")
 
     def _line(self, level: str, text: str) -> None:
         self._lines.append(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {level:<7} {text}\n")

@@ -19,8 +19,11 @@ SCHEMA = 1
 
 
 def report_bytes(report: dict[str, Any]) -> bytes:
-    """The report as UTF-8 JSON with a final newline."""
-    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()
+    """The report as UTF-8 JSON with a final newline.
+
+    Where Python reads paths as ASCII, a Chinese one holds surrogates; "surrogateescape" gives its bytes back.
+    """
+    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
 
 
 def ptq_report(result: PtqResult) -> dict[str, Any]:

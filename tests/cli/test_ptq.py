@@ -176,8 +176,11 @@ def test_paths_with_spaces_and_chinese_characters(shared: Shared) -> None:
     (folder / "test_batch.bin").write_bytes((shared.records / "test_batch.bin").read_bytes()[: RECORD_BYTES * 100])
     done = amctq(
         *("ptq", "--dataset", folder, "--ckpt", folder / "权重 20.ckpt", "--model", "resnet20"),
-        *("--calib-images", "16", "--output-dir", folder / "结果"),
+        *("--calib-images", "16", "--output-dir", folder / "结果", "--json"),
         env={"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     )
     assert done.code == 0, done.stderr
     assert (folder / "结果" / "resnet20_quant.onnx").exists()
+    report = json.loads((folder / "结果" / "report.json").read_text())
+    assert report["model"]["checkpoint"] == str(folder / "权重 20.ckpt")
+    assert report == done.envelope["data"]
