@@ -43,7 +43,7 @@ def main() -> None:
             "amctq": [str(Path(sys.executable).with_name("amctq")), "--help"],
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
-        for name, command in commands.items():
+        for command in commands.values():
             _seconds(command)  # fills the caches of the file system
         for _ in range(ROUNDS):
             for name, command in commands.items():
