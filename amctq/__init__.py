@@ -15,18 +15,38 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
-    from amctq.services.ptq import PtqRequest, PtqResult, ptq
+    from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
+    from amctq.services.ptq import PtqResult, preview_ptq, ptq
+    from amctq.services.ptq_plan import PtqPreview, PtqRequest
 
 _PUBLIC = {
     "DoctorReport": "amctq.services.doctor",
     "DoctorRequest": "amctq.services.doctor",
-    "PtqRequest": "amctq.services.ptq",
+    "EvaluateRequest": "amctq.services.evaluate",
+    "EvaluateResult": "amctq.services.evaluate",
+    "PtqPreview": "amctq.services.ptq_plan",
+    "PtqRequest": "amctq.services.ptq_plan",
     "PtqResult": "amctq.services.ptq",
     "doctor": "amctq.services.doctor",
+    "evaluate": "amctq.services.evaluate",
+    "preview_ptq": "amctq.services.ptq",
     "ptq": "amctq.services.ptq",
 }
 
-__all__ = ["DoctorReport", "DoctorRequest", "PtqRequest", "PtqResult", "__version__", "doctor", "ptq"]
+__all__ = [
+    "DoctorReport",
+    "DoctorRequest",
+    "EvaluateRequest",
+    "EvaluateResult",
+    "PtqPreview",
+    "PtqRequest",
+    "PtqResult",
+    "__version__",
+    "doctor",
+    "evaluate",
+    "preview_ptq",
+    "ptq",
+]
 
 
 def __getattr__(name: str) -> Any:

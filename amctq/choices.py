@@ -30,7 +30,26 @@ class ExportFormat(str, Enum):
 class ActAlgo(str, Enum):
     """Observers of activations."""
 
+    IFMR = "ifmr"
     MINMAX = "minmax"
+
+
+class IfmrVariant(str, Enum):
+    """IFMR as AMCT's PyTorch code has it, or as the Ascend operator that its MindSpore front end calls."""
+
+    EXACT = "exact"
+    ASCEND = "ascend"
+
+
+class ArqRule(str, Enum):
+    """ARQ's scale where a channel's lowest weight reaches just farther than its highest.
+
+    AMCT takes |min| / 128 and lets the highest weight saturate; the Ascend operator WtsARQ takes the larger of
+    |min| / 128 and max / 127.
+    """
+
+    AMCT = "amct"
+    ASCEND = "ascend"
 
 
 class ActType(str, Enum):

@@ -72,6 +72,13 @@ class CheckError(AmctqError):
     code = "check-failed"
 
 
+class NotSimulatedError(AmctqError):
+    """A network whose layers are not cells of their own has no fake-quant forward; its exported file has one.
+
+    Never reaches the user: the run goes on, and says so.
+    """
+
+
 class NetworkError(AmctqError):
     """A download failed in a way that another try may mend."""
 

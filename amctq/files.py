@@ -84,12 +84,19 @@ class OutputDirectory:
         self._staging = path / _STAGING
         self._lock = FileLock(path / _LOCK)
 
-    def __enter__(self) -> OutputDirectory:
+    def check(self) -> None:
+        """Refuse what entering would refuse, and make nothing.
+
+        Raises:
+            UsageError: ``path`` is a file, or files would be overwritten without ``force``.
+        """
         if self.path.exists() and not self.path.is_dir():
             message = f"the output directory {self.path} is a file"
             raise UsageError(message, hint="choose another --output-dir")
-        # Before anything is made: a refused run must not even leave an empty folder.
         self._refuse_to_overwrite()
+
+    def __enter__(self) -> OutputDirectory:
+        self.check()  # before anything is made: a refused run must not even leave an empty folder
         with writing(self.path):
             self._make_directories()
             try:
@@ -121,9 +128,11 @@ class OutputDirectory:
             raise ValueError(message)
         return self._staging / name
 
-    def scratch(self, name: str) -> Path:
-        """A path for a working file, gone when the run ends."""
-        return self._staging / f"scratch-{name}"
+    def scratch(self) -> Path:
+        """A folder for working files, gone when the run ends."""
+        folder = self._staging / "scratch"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def write(self, name: str, content: bytes) -> None:
         """Stage ``content`` as ``name``."""

@@ -57,6 +57,10 @@ class Narrator:
         self.warnings.append(text)
         self.on_event(Notice(level="warning", text=text))
 
+    def add(self, name: str, seconds: float) -> None:
+        """Count ``seconds`` towards a part of a phase that is timed by itself."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
     @contextlib.contextmanager
     def phase(self, name: str, total: int | None = None, unit: str = "images") -> Iterator[Callable[[int], None]]:
         """Time a phase; the value given is called with how many units are done by now."""
@@ -67,4 +71,4 @@ class Narrator:
         start = time.perf_counter()
         advance(0)
         yield advance
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.add(name, time.perf_counter() - start)

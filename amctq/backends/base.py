@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from amctq.choices import ActAlgo, ActType, BackendName, Device, ExportFormat
-from amctq.data.batches import Batches
+from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant
+from amctq.data.samples import Batches
 from amctq.errors import UnavailableError, UsageError
 from amctq.progress import Narrator
+from amctq.quant.config import QuantConfig
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, Topology
 from amctq.runtime import ResolvedDevice
@@ -43,12 +45,16 @@ class PtqConfig:
     """What post-training quantization shall do.
 
     Attributes:
-        act_algo: the observer of activations.
+        quant: what shall be done to each layer.
         act_type: integer type of activations in ONNX.
+        ifmr_variant: which of AMCT's two IFMRs.
+        arq_rule: which of the two weight scales.
     """
 
-    act_algo: ActAlgo
+    quant: QuantConfig
     act_type: ActType
+    ifmr_variant: IfmrVariant
+    arq_rule: ArqRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +79,11 @@ class QuantizedNetwork(ABC):
 
     Attributes:
         record: scales and offsets of its layers.
+        topology: the layers that are quantized.
     """
 
     record: QuantRecord
+    topology: Topology
 
     @abstractmethod
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
@@ -83,6 +91,14 @@ class QuantizedNetwork(ABC):
 
         Raises:
             CheckError: the written file is not valid.
+        """
+
+    @abstractmethod
+    def simulated(self, network: FloatNetwork) -> AbstractContextManager[Any]:
+        """``network.cell``, computing the quantized network by MindSpore's operators inside the block.
+
+        Raises:
+            NotSimulatedError: there is no such forward for this network.
         """
 
 
@@ -100,6 +116,14 @@ class Backend(ABC):
 
         Raises:
             InputError: the activations are not finite.
+        """
+
+    @abstractmethod
+    def from_record(self, *, network: FloatNetwork, record: QuantRecord, act_type: ActType) -> QuantizedNetwork:
+        """Quantize ``network`` with scales and offsets that are known already.
+
+        Raises:
+            InputError: the record belongs to another network.
         """
 
 
@@ -127,7 +151,12 @@ def resolve_backend(requested: BackendName) -> tuple[Backend, str]:
 
 
 def check_capabilities(
-    backend: Backend, *, config: PtqConfig, formats: tuple[ExportFormat, ...], device: ResolvedDevice
+    backend: Backend,
+    *,
+    act_algo: ActAlgo,
+    act_type: ActType,
+    formats: tuple[ExportFormat, ...],
+    device: ResolvedDevice,
 ) -> None:
     """Refuse what a back end cannot do, before any work.
 
@@ -136,8 +165,8 @@ def check_capabilities(
     """
     able = backend.capabilities
     asked: list[tuple[str, Enum, frozenset[Any]]] = [
-        ("--act-algo", config.act_algo, able.act_algos),
-        ("--act-type", config.act_type, able.act_types),
+        ("--act-algo", act_algo, able.act_algos),
+        ("--act-type", act_type, able.act_types),
         ("--device", device.kind, able.devices),
         *(("--export", form, able.formats) for form in formats),
     ]

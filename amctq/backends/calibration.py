@@ -7,28 +7,41 @@ MindSpore's own forward before.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx
 from onnx import helper
 
-from amctq.data.batches import Batches
+from amctq.data.samples import Batches
 from amctq.errors import InputError
 from amctq.export.session import OnnxSession
 from amctq.progress import Narrator
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import NonFiniteError, Observer
 from amctq.quant.rewrite import GraphWriter
-from amctq.quant.topology import FloatGraph, Topology
+from amctq.quant.topology import FloatGraph, FusedParameters, Topology
+
+# What the activations of one forward pass may take; a batch is cut where it would need more.
+_BYTES_AT_ONCE = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Watch:
+    """An observer on a tensor, and the layers that read the tensor that way."""
+
+    tensor: str
+    observer: Observer
+    readers: tuple[str, ...]
 
 
 def observe_activations(
     graph: FloatGraph,
     topology: Topology,
+    fused: Mapping[str, FusedParameters],
     *,
-    weights: Mapping[str, Float32Array],
-    biases: Mapping[str, Float32Array | None],
-    observers: Mapping[str, Observer],
+    watches: tuple[Watch, ...],
     batches: Batches,
     narrator: Narrator,
 ) -> dict[str, QParams]:
@@ -36,58 +49,64 @@ def observe_activations(
 
     Args:
         graph: the float network.
-        topology: of ``graph``.
-        weights: by layer, what its weight (C_out, …) shall be while calibrating, BatchNorm folded in.
-        biases: by layer, its bias (C_out,) with BatchNorm folded in, or None.
-        observers: by tensor of ``graph``.
+        topology: the layers of ``graph`` that are quantized.
+        fused: by layer, what its parameters shall be while calibrating: fake-quantized weight, float bias.
+        watches: which tensors are observed.
         batches: the calibration images.
         narrator: is told of every batch.
 
     Returns:
-        Scale and offset by tensor.
+        Scale and offset by layer.
 
     Raises:
         InputError: a tensor holds NaN or infinity.
     """
     # The images themselves are no output of the graph: they are at hand.
-    tapped = [tensor for tensor in observers if tensor != graph.input_name]
-    session = OnnxSession(_tapped_graph(graph, topology, weights, biases, tapped))
-    seen = 0
-    with narrator.phase("calibration", len(batches.images)) as advance:
+    tapped = list(dict.fromkeys(watch.tensor for watch in watches if watch.tensor != graph.input_name))
+    session = OnnxSession(_tapped_graph(graph, topology, fused, tapped))
+    done, at_once = 0, 1
+    with narrator.phase("calibration", batches.images) as advance:
         for images, _ in batches:
-            activations = dict(zip(tapped, session.run(images, tapped), strict=True))
-            if graph.input_name in observers:
-                activations[graph.input_name] = images
-            for tensor, observer in observers.items():
-                try:
-                    observer.update(activations[tensor])
-                except NonFiniteError as error:
-                    readers = ", ".join(layer.name for layer in topology.layers if layer.input == tensor)
-                    message = f"the input of {readers} holds NaN or infinity while calibrating"
-                    raise InputError(message, hint="the checkpoint overflows on these images; check it") from error
-            seen += len(images)
-            advance(seen)
-    with narrator.phase("search", len(observers), "tensors") as advance:
-        result = {}
-        for tensor, observer in observers.items():
-            result[tensor] = observer.qparams()
-            advance(len(result))
+            start = 0
+            while start < len(images):
+                part = images[start : start + at_once]
+                began = time.perf_counter()
+                activations = dict(zip(tapped, session.run(part, tapped), strict=True)) if tapped else {}
+                narrator.add("calibration forward", time.perf_counter() - began)
+                activations[graph.input_name] = part
+                _observe(watches, activations)
+                start += len(part)
+                advance(done + start)
+                # The first image alone tells how large a pass may be.
+                size = sum(array.nbytes for array in activations.values()) // len(part)
+                at_once = max(1, min(batches.size, _BYTES_AT_ONCE // max(size, 1)))
+            done += len(images)
+    result: dict[str, QParams] = {}
+    with narrator.phase("search", len(watches), "tensors") as advance:
+        for index, watch in enumerate(watches):
+            result |= dict.fromkeys(watch.readers, watch.observer.qparams())
+            advance(index + 1)
     return result
 
 
+def _observe(watches: tuple[Watch, ...], activations: Mapping[str, Float32Array]) -> None:
+    for watch in watches:
+        try:
+            watch.observer.update(activations[watch.tensor])
+        except NonFiniteError as error:
+            message = f"the input of {', '.join(watch.readers)} holds NaN or infinity while calibrating"
+            raise InputError(message, hint="the checkpoint overflows on these images; check it and the data") from error
+
+
 def _tapped_graph(
-    graph: FloatGraph,
-    topology: Topology,
-    weights: Mapping[str, Float32Array],
-    biases: Mapping[str, Float32Array | None],
-    tapped: list[str],
+    graph: FloatGraph, topology: Topology, fused: Mapping[str, FusedParameters], tapped: list[str]
 ) -> onnx.ModelProto:
     """The network with other weights, BatchNorm folded, and the tapped tensors as its outputs."""
     writer = GraphWriter(graph)
     for layer in topology.layers:
-        inputs = [layer.input, writer.initializer(f"{layer.name}.weight.fused", weights[layer.name])]
-        bias = biases[layer.name]
-        if bias is not None:
-            inputs.append(writer.initializer(f"{layer.name}.bias.fused", bias))
+        parameters = fused[layer.name]
+        inputs = [layer.input, writer.initializer(f"{layer.name}.weight.fused", parameters.weight)]
+        if parameters.bias is not None:
+            inputs.append(writer.initializer(f"{layer.name}.bias.fused", parameters.bias))
         writer.replace(layer, inputs)
     return writer.finish([helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped])

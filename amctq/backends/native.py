@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnx
 
-from amctq.backends.base import (
-    Backend,
-    Capabilities,
-    FloatNetwork,
-    PtqConfig,
-    QuantizedNetwork,
-)
-from amctq.backends.calibration import observe_activations
+from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, QuantizedNetwork
+from amctq.backends.calibration import Watch, observe_activations
+from amctq.backends.simulation import fake_quantized
 from amctq.choices import ActType, BackendName, Device, ExportFormat
-from amctq.data.batches import Batches
-from amctq.errors import CheckError
+from amctq.data.samples import Batches
+from amctq.errors import CheckError, InputError
 from amctq.export.qdq_onnx import build_qdq
 from amctq.progress import Narrator
+from amctq.quant.config import ActivationConfig, nearest
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import QuantRecord
-from amctq.quant.topology import FloatGraph, LayerKind, fuse
+from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, Topology, fuse
 from amctq.quant.weights import arq_scale, quantize_weight
 
 
@@ -35,12 +32,14 @@ class NativeQuantizedNetwork(QuantizedNetwork):
 
     Attributes:
         record: scales and offsets of its layers.
+        topology: the layers that are quantized.
         layers: the integers on these scales.
         graph: the float network that they replace layers of.
         act_type: integer type of the activations.
     """
 
     record: QuantRecord
+    topology: Topology
     layers: tuple[IntegerLayer, ...]
     graph: FloatGraph
     act_type: ActType
@@ -55,6 +54,10 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             message = f"the exported ONNX model is not valid: {str(error).splitlines()[0]}"
             raise CheckError(message, hint="please report this with the network; nothing was written") from error
         path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def simulated(self, network: FloatNetwork) -> AbstractContextManager[Any]:
+        """Fake-quantized weights in the cells, and hooks that quantize their inputs."""
+        return fake_quantized(network.cell, network.graph, self.layers)
 
 
 class NativeBackend(Backend):
@@ -72,28 +75,60 @@ class NativeBackend(Backend):
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, narrator: Narrator
     ) -> NativeQuantizedNetwork:
         """BatchNorm fusion, weight scales, calibration behind fake-quantized weights, integers (reference §4.8)."""
-        graph, topology = network.graph, network.topology
+        topology = config.quant.selected(network.topology)
+        layers = config.quant.enabled
         with narrator.phase("weights", len(topology.layers), "layers") as advance:
-            fused = fuse(graph, topology)
+            fused = fuse(network.graph, topology)
             scales = {
-                layer.name: arq_scale(fused[layer.name].weight, channel_wise=layer.kind is LayerKind.CONV)
-                for layer in topology.layers
+                name: arq_scale(parameters.weight, channel_wise=layers[name].channel_wise, rule=config.arq_rule)
+                for name, parameters in fused.items()
             }
-            fake = {name: quantize_weight(fused[name].weight, scale).dequantized() for name, scale in scales.items()}
+            fake = {
+                name: replace(parameters, weight=quantize_weight(parameters.weight, scales[name]).dequantized())
+                for name, parameters in fused.items()
+            }
             advance(len(topology.layers))
+        readers: dict[tuple[str, ActivationConfig], list[str]] = {}
+        for layer in topology.layers:
+            readers.setdefault((layer.input, layers[layer.name].activation), []).append(layer.name)
         activations = observe_activations(
-            graph,
+            network.graph,
             topology,
-            weights=fake,
-            biases={name: parameters.bias for name, parameters in fused.items()},
-            observers={tensor: OBSERVERS[config.act_algo]() for tensor in topology.inputs},
+            fake,
+            watches=tuple(
+                Watch(tensor=tensor, observer=activation.observer(config.ifmr_variant), readers=tuple(names))
+                for (tensor, activation), names in readers.items()
+            ),
             batches=calibration,
             narrator=narrator,
         )
         record = make_record(topology, fused, scales, activations)
+        return self.from_record(network=network, record=record, act_type=config.act_type)
+
+    def from_record(self, *, network: FloatNetwork, record: QuantRecord, act_type: ActType) -> NativeQuantizedNetwork:
+        """Put a network onto the scales of a record; layers that it lacks stay in float."""
+        known = {layer.name: layer for layer in network.topology.layers}
+        for entry in record.layers:
+            if entry.name not in known:
+                message = f"the record's layer {entry.name} is not in this network"
+                raise InputError(message, hint=nearest(entry.name, known))
+            _check_scales(known[entry.name], len(entry.weight_scale), network.graph)
+        topology = network.topology.only({entry.name for entry in record.layers}).without_fusion(
+            {entry.name for entry in record.layers if entry.skip_fusion}
+        )
+        fused = fuse(network.graph, topology)
         return NativeQuantizedNetwork(
             record=record,
+            topology=topology,
             layers=integer_layers(topology, fused, record),
-            graph=graph,
-            act_type=config.act_type,
+            graph=network.graph,
+            act_type=act_type,
         )
+
+
+def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:
+    channels = graph.arrays[layer.weight].shape[0]
+    if found != 1 and (found != channels or layer.kind is LayerKind.DENSE):
+        expected = "1" if layer.kind is LayerKind.DENSE else f"1 or {channels}"
+        message = f"the record's layer {layer.name} has {found} weight scales, expected {expected}"
+        raise InputError(message, hint="this record belongs to another network")

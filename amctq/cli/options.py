@@ -55,6 +55,21 @@ def images_or_all(text: str) -> int:
     return int(text)
 
 
+def count_or_none(images: int) -> int | None:
+    """What a request takes for what ``images_or_all`` gave."""
+    return None if images < 0 else images
+
+
+def three_numbers(text: str) -> tuple[float, float, float]:
+    """``R,G,B`` as numbers."""
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        message = f"{text!r} is no list of three numbers, as in 0.485,0.456,0.406"
+        raise typer.BadParameter(message) from None
+    return red, green, blue
+
+
 def formats(values: list[str]) -> tuple[ExportFormat, ...]:
     """``onnx,mindir`` and repeated options as formats, each once.
 
@@ -81,12 +96,12 @@ def _complete_format(incomplete: str) -> list[str]:
 
 
 Dataset = Annotated[
-    Path,
+    str,
     option(
         "--dataset",
         panel=INPUT,
-        metavar="DIR",
-        help="CIFAR-10, binary version: the folder with the .bin files, or the one above.",
+        metavar="DATA",
+        help="CIFAR-10 (binary version) or image folder, .npz file, or file.py:function.",
     ),
 ]
 Ckpt = Annotated[Path, option("--ckpt", panel=INPUT, metavar="FILE", help="MindSpore checkpoint.")]
@@ -97,7 +112,7 @@ Model = Annotated[
         panel=INPUT,
         metavar="NAME",
         autocompletion=_complete_model,
-        help="The network that the checkpoint belongs to.",
+        help="The network that the checkpoint belongs to, or your own: file.py:function.",
     ),
 ]
 ImageSize = Annotated[
@@ -108,6 +123,26 @@ ImageSize = Annotated[
         metavar="PIXELS",
         min=8,
         help="Resize images to this height and width.  [default: the model's own]",
+    ),
+]
+Mean = Annotated[
+    Any,
+    option(
+        "--mean",
+        panel=INPUT,
+        metavar="R,G,B",
+        parser=three_numbers,
+        help="Of red, green, blue in 0…1.  [default: the model's own]",
+    ),
+]
+Std = Annotated[
+    Any,
+    option(
+        "--std",
+        panel=INPUT,
+        metavar="R,G,B",
+        parser=three_numbers,
+        help="Standard deviation, in 0…1.  [default: the model's own]",
     ),
 ]
 NumClasses = Annotated[int, option("--num-classes", panel=INPUT, min=2, help="Classes of the checkpoint.")]

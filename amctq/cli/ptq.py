@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from amctq.choices import ActAlgo, ActType, BackendName, Device
+from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, IfmrVariant
 from amctq.cli import options
 from amctq.cli.options import QUANTIZATION, RUN, option
 from amctq.cli.output import CommandResult, Output, running
@@ -24,13 +24,43 @@ def ptq(
     ckpt: options.Ckpt,
     model: options.Model = "resnet50",
     image_size: options.ImageSize = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     num_classes: options.NumClasses = 10,
     calib_images: Annotated[
-        int, option("--calib-images", panel=QUANTIZATION, min=1, help="Training images that calibrate.")
-    ] = 32,
+        int | None,
+        option("--calib-images", panel=QUANTIZATION, min=1, help="Training images that calibrate.  [default: 32]"),
+    ] = None,
+    config: Annotated[
+        Path | None, option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's config.json.")
+    ] = None,
+    record: Annotated[
+        Path | None,
+        option(
+            "--record", panel=QUANTIZATION, metavar="FILE", help="AMCT's calibration_record.txt: no calibration then."
+        ),
+    ] = None,
     act_algo: Annotated[
-        ActAlgo, option("--act-algo", panel=QUANTIZATION, help="Observer of activations.")
-    ] = ActAlgo.MINMAX,
+        ActAlgo | None,
+        option("--act-algo", panel=QUANTIZATION, help="Observer of activations.  [default: ifmr]"),
+    ] = None,
+    ifmr_variant: Annotated[
+        IfmrVariant,
+        option("--ifmr-variant", panel=QUANTIZATION, help="AMCT's open code, or the operator of Ascend NPUs."),
+    ] = IfmrVariant.EXACT,
+    act_symmetric: Annotated[
+        bool, option("--act-symmetric", panel=QUANTIZATION, help="Activations with zero point 0.")
+    ] = False,
+    per_tensor: Annotated[
+        bool, option("--per-tensor", panel=QUANTIZATION, help="One weight scale for each layer, not for each channel.")
+    ] = False,
+    arq_rule: Annotated[
+        ArqRule, option("--arq-rule", panel=QUANTIZATION, help="Weight scale: AMCT's, or that of Ascend's WtsARQ.")
+    ] = ArqRule.AMCT,
+    skip_layer: Annotated[
+        list[str],
+        option("--skip-layer", panel=QUANTIZATION, metavar="PATTERN", help="Leave these layers in float; repeatable."),
+    ] = [],  # noqa: B006  # Typer copies it
     act_type: Annotated[
         ActType,
         option("--act-type", panel=QUANTIZATION, help="Integer type of activations in ONNX; int8 is slow on x86."),
@@ -38,15 +68,18 @@ def ptq(
     max_drop: Annotated[
         float | None,
         option(
-            "--max-drop",
-            panel=RUN,
-            metavar="POINTS",
-            help="Fail (exit 5) when top-1 drops by more percentage points.",
+            "--max-drop", panel=RUN, metavar="POINTS", help="Fail (exit 5) when top-1 drops by more percentage points."
         ),
     ] = None,
     allow_poor_float: Annotated[
+        bool, option("--allow-poor-float", panel=RUN, help="Go on although the float network hardly beats chance.")
+    ] = False,
+    simulate: Annotated[
         bool,
-        option("--allow-poor-float", panel=RUN, help="Go on although the float network hardly beats chance."),
+        option("--simulate", panel=RUN, help="Compare with MindSpore's own fake-quant forward on all images, not 256."),
+    ] = False,
+    dry_run: Annotated[
+        bool, option("--dry-run", panel=RUN, help="Check every input and show the plan; write nothing.")
     ] = False,
     eval_images: options.EvalImages = "all",  # type: ignore[assignment]  # Typer parses the default too
     batch_size: options.BatchSize = 32,
@@ -71,8 +104,9 @@ def ptq(
     forms = options.formats(export)
     output = Output(command="ptq", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=_tables)
     with running(output):
-        from amctq.services.ptq import PtqRequest
+        from amctq.services.ptq import preview_ptq
         from amctq.services.ptq import ptq as service
+        from amctq.services.ptq_plan import PtqRequest
         from amctq.services.report import ptq_report
 
         request = PtqRequest(
@@ -80,25 +114,61 @@ def ptq(
             ckpt=ckpt,
             model=model,
             image_size=image_size,
+            mean=mean,
+            std=std,
             num_classes=num_classes,
             calib_images=calib_images,
-            batch_size=batch_size,
-            eval_images=None if eval_images < 0 else eval_images,
+            config=config,
+            record=record,
             act_algo=act_algo,
+            ifmr_variant=ifmr_variant,
+            act_symmetric=act_symmetric,
+            per_tensor=per_tensor,
+            arq_rule=arq_rule,
+            skip_layers=tuple(skip_layer),
             act_type=act_type,
-            export=forms,
+            max_drop=max_drop,
+            allow_poor_float=allow_poor_float,
+            simulate=simulate,
+            eval_images=options.count_or_none(eval_images),
+            batch_size=batch_size,
+            seed=seed,
             backend=backend,
             device=device,
             device_id=device_id,
-            max_drop=max_drop,
-            allow_poor_float=allow_poor_float,
-            seed=seed,
+            export=forms,
             output_dir=output_dir,
             force=force,
         )
-        result = service(request, output.event)
-        report = ptq_report(result)
-    output.result(CommandResult(data=report, tables=lambda: _tables(report), artifacts=result.artifacts))
+        if dry_run:
+            preview = preview_ptq(request, output.event).data()
+            answer = CommandResult(data=preview, tables=lambda: _preview_tables(preview))
+        else:
+            result = service(request, output.event)
+            report = ptq_report(result)
+            answer = CommandResult(data=report, tables=lambda: _tables(report), artifacts=result.artifacts)
+    output.result(answer)
+
+
+def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
+    """The plan for people."""
+    from rich.table import Table
+
+    table = Table(title="would quantize", title_justify="left")
+    for column in ("layer", "type", "activations", "weight scales"):
+        table.add_column(column)
+    for layer in preview["layers"]:
+        algo, scales = layer["act_algo"] or "from the record", "per channel" if layer["channel_wise"] else "per tensor"
+        cells = (algo, scales if layer["act_algo"] else "") if layer["quantized"] else ("float", "")
+        table.add_row(layer["name"], layer["type"], *cells)
+    lines = [
+        *(f"stays in float: {layer['name']}: {layer['reason']}" for layer in preview["left_in_float"]),
+        f"{preview['calibration_images']:,} calibration images, {preview['evaluation_images']:,} evaluation images: "
+        f"{preview['split']}",
+        f"about {preview['estimated_seconds']:.0f} s on {preview['device']} with back end {preview['backend']}",
+        f"would write {', '.join(preview['files'])}",
+    ]
+    return [table, *lines]
 
 
 def _tables(report: Mapping[str, Any]) -> list[RenderableType]:
@@ -136,10 +206,16 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             f"{accuracy['images']:,} test images {accuracy['lost']} lost, {accuracy['gained']} gained, "
             f"McNemar p = {accuracy['mcnemar_p']:.2g}"
         )
+    algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
+    calibration = "scales from the record"
+    if algos:
+        calibration = (
+            f"calibrated with {' and '.join(algos)} on {data['calibration']['images']:,} images of "
+            f"{', '.join(data['calibration']['sources'])} (seed {data['seed']})"
+        )
     lines.append(
-        f"{len(quantization['layers'])} layers quantized, placement {quantization['placement']}; calibrated with "
-        f"{quantization['act_algo']} on {data['calibration']['images']:,} images of "
-        f"{', '.join(data['calibration']['files'])} (seed {data['seed']})"
+        f"{len(quantization['layers'])} layers quantized, {len(quantization['left_in_float'])} left in float, "
+        f"placement {quantization['placement']}; {calibration}"
     )
     speed = report["timing"].get("images_per_second")
     if speed is not None and speed["ratio"] < 1:

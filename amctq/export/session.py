@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
 
+from amctq.errors import InputError
 from amctq.quant.numerics import Float32Array
 
 
@@ -25,12 +27,62 @@ class OnnxSession:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         content = model if isinstance(model, bytes) else model.SerializeToString()
         self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._input = self._session.get_inputs()[0]
 
     def run(self, images: Float32Array, outputs: Sequence[str] | None = None) -> list[Float32Array]:
         """The named outputs, or all, for a batch of images (N, C, H, W)."""
-        return list(self._session.run(outputs, {self._input: images}))
+        return list(self._session.run(outputs, {self._input.name: images}))
 
     def logits(self, images: Float32Array) -> Float32Array:
         """The first output, (N, classes), for a batch of images."""
         return self.run(images)[0]
+
+    @property
+    def image_size(self) -> int | None:
+        """Height of the images where the model fixes it."""
+        height = self._input.shape[2] if len(self._input.shape) == 4 else None
+        return height if isinstance(height, int) else None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What stands in the file beside the graph."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def check_input(self, shape: tuple[int, int, int]) -> None:
+        """Make sure that the model takes a batch of images of ``shape``, (C, H, W).
+
+        Raises:
+            InputError: it has another number of inputs, or they have another type or shape.
+        """
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
+        fits = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
+        if fits:
+            pairs = zip(inputs[0].shape[1:], shape, strict=True)
+            fits = all(not isinstance(own, int) or own == other for own, other in pairs)
+        if not fits:
+            message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
+            raise InputError(message, hint="check --image-size, and that the model takes one batch of images")
+        if len(outputs[0].shape) != 2:
+            message = f"the model gives {outputs[0].shape}, expected (N, classes)"
+            raise InputError(message, hint="amctq measures classifiers")
+
+
+def open_onnx(path: Path) -> tuple[OnnxSession, dict[str, str]]:
+    """A session for a file, and the file's metadata.
+
+    Raises:
+        InputError: there is no file, or onnxruntime does not take it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise InputError(message, hint="check the path given with --onnx") from error
+    try:
+        session = OnnxSession(content)
+    except Exception as error:
+        message = f"onnxruntime does not take {path}: {str(error).splitlines()[0][:200]}"
+        hint = "the file is damaged, no ONNX model, or has operators of an NPU (a deploy model runs on Ascend only)"
+        raise InputError(message, hint=hint) from error
+    return session, session.metadata

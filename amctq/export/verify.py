@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.batches import Batches
+from amctq.data.samples import Batches
 from amctq.errors import CheckError, InputError
 from amctq.export.session import OnnxSession
 from amctq.quant.numerics import Float32Array
@@ -77,6 +77,45 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
     return proof
 
 
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Of two ways to compute the same network.
+
+    Attributes:
+        images: how many were compared.
+        argmax_differences: images whose class differs.
+        max_difference: largest difference of a logit, divided by the largest logit.
+    """
+
+    images: int
+    argmax_differences: int
+    max_difference: float
+
+
+def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: Callable[[int], None]) -> Agreement:
+    """Run every image of ``batches`` through a MindSpore cell and through a session.
+
+    Args:
+        cell: ``mindspore.nn.Cell`` in inference mode.
+        session: of what should be the same network.
+        batches: the images.
+        advance: is told how many are done.
+    """
+    import mindspore
+
+    images = differences = 0
+    largest = difference = 0.0
+    with signal_handlers_kept():
+        for batch, _ in batches:
+            own, exported = cell(mindspore.Tensor(batch)).asnumpy(), session.logits(batch)
+            images += len(batch)
+            differences += int((own.argmax(1) != exported.argmax(1)).sum())
+            largest = max(largest, float(np.abs(own).max()))
+            difference = max(difference, float(np.abs(own - exported).max()))
+            advance(images)
+    return Agreement(images=images, argmax_differences=differences, max_difference=difference / max(largest, 1e-12))
+
+
 @dataclass(frozen=True, eq=False)
 class Ranks:
     """For every image, how many classes scored above its label: 0 is a top-1 hit.
@@ -116,7 +155,11 @@ def measure(session: OnnxSession, batches: Batches, advance: Callable[[int], Non
     ranks: list[NDArray[np.int64]] = []
     done = 0
     for images, labels in batches:
-        ranks.append(rank_labels(session.logits(images), labels))
+        logits = session.logits(images)
+        if labels.max() >= logits.shape[1]:
+            message = f"an image has class {labels.max()}, and the network has {logits.shape[1]} classes (from 0)"
+            raise InputError(message, hint="check --num-classes and the labels of --dataset")
+        ranks.append(rank_labels(logits, labels))
         done += len(labels)
         advance(done)
     return Ranks(np.concatenate(ranks))

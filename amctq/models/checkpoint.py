@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from amctq.errors import InputError
-from amctq.models.registry import REGISTRY, ModelSpec
+from amctq.models.registry import REGISTRY
 
 # What MindSpore's training callbacks and optimizers store beside the network's own parameters.
 _TRAINING_STATE = frozenset(
@@ -48,8 +48,14 @@ def check_readable(path: Path) -> None:
         raise InputError(message, hint="copy or download it again")
 
 
-def load_checkpoint(path: Path, network: Any, spec: ModelSpec, num_classes: int) -> None:
-    """Load every parameter of ``network``, a ``mindspore.nn.Cell``, from a checkpoint file.
+def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -> None:
+    """Load every parameter of ``network`` from a checkpoint file.
+
+    Args:
+        path: the file.
+        network: ``mindspore.nn.Cell``.
+        model: its name, for messages.
+        num_classes: that it was built with, for messages.
 
     Optimizer state that MindSpore stores with a training run is left aside.
 
@@ -67,7 +73,7 @@ def load_checkpoint(path: Path, network: Any, spec: ModelSpec, num_classes: int)
     found = {name: tuple(value.shape) for name, value in parameters.items() if not _is_training_state(name)}
     expected = _shapes(network)
     if found != expected:
-        message = f"{path} does not fit {spec.name} with {num_classes} classes: {_difference(found, expected)}"
+        message = f"{path} does not fit {model} with {num_classes} classes: {_difference(found, expected)}"
         raise InputError(message, hint=_what_fits(found, expected))
     for name in expected:
         if not np.isfinite(parameters[name].asnumpy()).all():

@@ -8,71 +8,87 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from amctq.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from amctq.errors import UsageError
+from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from amctq.errors import InputError, UsageError
+from amctq.plugins import call_factory, factory_name, is_factory, load_factory
+
+IMAGENET_CLASSES = 1000
+# The published CIFAR weights were trained with ImageNet's mean and deviation.
+_CIFAR_RESNET = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A network in the registry.
+    """A network that can be built.
 
     Attributes:
-        name: what ``--model`` takes.
-        module: where its builder lies; imported when the network is built.
-        builder: name of a function in ``module``, called with ``depth`` and ``num_classes``.
-        depth: number of layers with weights.
-        preprocessing: how its images are prepared, unless options say otherwise.
+        name: what ``--model`` takes; the stem of its files.
+        build: gives a new ``mindspore.nn.Cell`` in inference mode, images (N, C, H, W) to logits (N, classes).
+        preprocessing: how its images are prepared, by number of classes, unless options say otherwise.
     """
 
     name: str
-    module: str
-    builder: str
-    depth: int
-    preprocessing: Preprocessing
+    build: Callable[[int], Any]
+    preprocessing: Callable[[int], Preprocessing]
 
-    def build(self, num_classes: int) -> Any:
-        """A new ``mindspore.nn.Cell`` in inference mode, taking (N, 3, H, W) float32, giving (N, num_classes)."""
-        builder: Callable[..., Any] = getattr(importlib.import_module(self.module), self.builder)
-        network = builder(depth=self.depth, num_classes=num_classes)
+
+def _official(module: str, builder: str, depth: int, preprocessing: Callable[[int], Preprocessing]) -> ModelSpec:
+    def build(num_classes: int) -> Any:
+        network = getattr(importlib.import_module(module), builder)(depth=depth, num_classes=num_classes)
         network.set_train(False)
         return network
 
-    def describe(self, num_classes: int) -> dict[str, str]:
-        """What whoever runs an exported file must know of it, as ONNX metadata."""
-        return {
-            "amctq.model": self.name,
-            "amctq.num_classes": str(num_classes),
-            "amctq.input": f"float32 NCHW RGB, {self.preprocessing.image_size} x {self.preprocessing.image_size}",
-            "amctq.preprocessing": (
-                f"(x / 255 - mean) / std, mean {list(self.preprocessing.mean)}, std {list(self.preprocessing.std)}"
-            ),
-        }
+    return ModelSpec(name=f"resnet{depth}", build=build, preprocessing=preprocessing)
 
 
-def _cifar_resnet(depth: int) -> ModelSpec:
-    # The published CIFAR weights were trained with ImageNet's mean and deviation.
-    preprocessing = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    return ModelSpec(
-        name=f"resnet{depth}",
-        module="amctq.models.cifar_resnet",
-        builder="cifar_resnet",
-        depth=depth,
-        preprocessing=preprocessing,
+def _by_classes(num_classes: int) -> Preprocessing:
+    """The sample's: ImageNet's for a thousand classes, CIFAR-10's at 224 for any other number."""
+    return IMAGENET_224 if num_classes == IMAGENET_CLASSES else CIFAR10_224
+
+
+REGISTRY: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        *(_official("amctq.models.resnet", "resnet", depth, _by_classes) for depth in (18, 34, 50, 101, 152)),
+        *(
+            _official("amctq.models.cifar_resnet", "cifar_resnet", depth, lambda _: _CIFAR_RESNET)
+            for depth in (20, 32, 44, 56, 110)
+        ),
     )
-
-
-REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in [_cifar_resnet(depth) for depth in (20, 32, 44, 56, 110)]}
+}
 
 
 def find_model(name: str) -> ModelSpec:
-    """The entry of that name, case ignored.
+    """The registry's entry of that name, case ignored, or a network of the user's own.
 
     Raises:
         UsageError: there is none.
+        InputError: the user's own file or module cannot be imported.
     """
-    spec = REGISTRY.get(name.lower())
-    if spec is None:
-        near = difflib.get_close_matches(name.lower(), REGISTRY, n=1)
-        message = f"--model {name}: not a model that amctq knows ({', '.join(REGISTRY)})"
-        raise UsageError(message, hint=f"did you mean {near[0]}?" if near else "choose one of these")
-    return spec
+    if name.lower() in REGISTRY:
+        return REGISTRY[name.lower()]
+    if is_factory(name):
+        return _own(name)
+    near = difflib.get_close_matches(name.lower(), REGISTRY, n=1)
+    message = f"--model {name}: not a model that amctq knows ({', '.join(REGISTRY)})"
+    raise UsageError(
+        message, hint=f"did you mean {near[0]}?" if near else "or bring your own: path/to/file.py:function"
+    )
+
+
+def _own(text: str) -> ModelSpec:
+    """A function of the user's own, which may take ``num_classes`` or, as the sample's, ``class_num``."""
+
+    def build(num_classes: int) -> Any:
+        # Imported here: a network's file imports MindSpore, whose environment must stand before.
+        factory = load_factory(text, option="--model")
+        network = call_factory(factory, text, option="--model", num_classes=num_classes, class_num=num_classes)
+        from mindspore import nn
+
+        if not isinstance(network, nn.Cell):
+            message = f"--model {text}: it gave a {type(network).__name__}, expected a mindspore.nn.Cell"
+            raise InputError(message, hint="let the function return the network")
+        network.set_train(False)
+        return network
+
+    return ModelSpec(name=factory_name(text), build=build, preprocessing=_by_classes)

@@ -24,7 +24,6 @@ class BasicBlock(nn.Cell):
         self.bn2d = _norm(channels_out)
         self.relu = nn.ReLU()
         self.down_sample = stride != 1 or channels_in != channels_out
-        self.down_sample_layer = None
         if self.down_sample:
             self.down_sample_layer = nn.SequentialCell(
                 [_padded(channels_in, channels_out, 1, stride), _stem_norm(channels_out)]
@@ -53,7 +52,6 @@ class Bottleneck(nn.Cell):
         self.bn3 = _norm(channels_out)
         self.relu = nn.ReLU()
         self.down_sample = stride != 1 or channels_in != channels_out
-        self.down_sample_layer = None
         if self.down_sample:
             self.down_sample_layer = nn.SequentialCell(
                 [_same(channels_in, channels_out, 1, stride), _norm(channels_out)]

@@ -43,18 +43,20 @@ def make_record(
     weight_scales: Mapping[str, Float32Array],
     activations: Mapping[str, QParams],
 ) -> QuantRecord:
-    """Join weight scales and fused parameters (by layer) with calibrated activations (by tensor).
+    """Join weight scales, fused parameters and calibrated activations, all by layer.
 
     Where a channel's bias would overflow int32, its weight scale is raised just enough.
     """
     layers = []
     for layer in topology.layers:
-        activation = activations[layer.input]
+        activation = activations[layer.name]
         scale = weight_scales[layer.name]
         bias = fused[layer.name].bias
         if bias is not None:
             scale = scale_that_fits_bias(scale, bias, activation.scale)
-        layers.append(LayerRecord(name=layer.name, activation=activation, weight_scale=scale))
+        layers.append(
+            LayerRecord(name=layer.name, activation=activation, weight_scale=scale, skip_fusion=layer.fusion_skipped)
+        )
     return QuantRecord(layers=tuple(layers))
 
 

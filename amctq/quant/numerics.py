@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.choices import ArqRule
+
 Float32Array = NDArray[np.float32]
 
 # FLT_EPSILON; AMCT (custom_op/utils.py) replaces any scale below it by 1.
@@ -68,23 +70,28 @@ def symmetric_qparams(low: float, high: float) -> QParams:
     return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8)), 0)
 
 
-def symmetric_scales(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], *, bits: int) -> Float32Array:
+def symmetric_scales(
+    low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], *, bits: int, rule: ArqRule = ArqRule.AMCT
+) -> Float32Array:
     """Symmetric scales for ranges [low, high], element by element.
 
-    ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``; below EPSILON the scale is 1
-    (AMCT arq_impl.py, reference §4.1 and §4.3).
+    ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)`` (AMCT arq_impl.py, reference §4.1 and
+    §4.3), or the larger of both (Ascend's WtsARQ); below EPSILON the scale is 1.
 
     Args:
         low: lowest values, any shape.
         high: highest values, the same shape.
         bits: width of the signed integer.
+        rule: which of the two.
 
     Returns:
         float32 scales of that shape.
     """
     lowest, highest = signed_range(bits)
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-    scales = np.where(high >= -low, high / highest, low / lowest).astype(np.float32)
+    up, down = high / highest, low / lowest
+    chosen = np.maximum(up, down) if rule is ArqRule.ASCEND else np.where(high >= -low, up, down)
+    scales = chosen.astype(np.float32)
     return np.where(scales < EPSILON, np.float32(1.0), scales)
 
 

@@ -7,8 +7,8 @@ names, and its edges tell which BatchNorm follows which convolution and which la
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
@@ -85,22 +85,36 @@ class QuantizableLayer:
         kind: Conv2d or Dense.
         node: name of its ONNX node.
         input: tensor that it reads. Layers with the same input share one activation quantizer.
-        output: tensor that it yields, after the BatchNorm where there is one.
+        raw_output: tensor that its node yields.
+        output: tensor that it yields, after the BatchNorm where one is fused.
         weight: initializer of shape (C_out, …).
         bias: initializer of shape (C_out,), or None.
         batch_norm: what is fused into it, or None.
         batch_norm_node: name of that node, or None.
+        fusion_skipped: a BatchNorm follows, and is not fused.
     """
 
     name: str
     kind: LayerKind
     node: str
     input: str
+    raw_output: str
     output: str
     weight: str
     bias: str | None
     batch_norm: BatchNorm | None
     batch_norm_node: str | None
+    fusion_skipped: bool = False
+
+    def without_fusion(self) -> QuantizableLayer:
+        """The same layer, its BatchNorm left behind it."""
+        return replace(
+            self,
+            output=self.raw_output,
+            batch_norm=None,
+            batch_norm_node=None,
+            fusion_skipped=self.batch_norm is not None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +132,15 @@ class Topology:
     layers: tuple[QuantizableLayer, ...]
     left_in_float: tuple[FloatLayer, ...]
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Distinct activation tensors that the layers read, in order."""
-        return tuple(dict.fromkeys(layer.input for layer in self.layers))
+    def without_fusion(self, names: Container[str]) -> Topology:
+        """The same, the layers of these names without their BatchNorm."""
+        return replace(
+            self, layers=tuple(layer.without_fusion() if layer.name in names else layer for layer in self.layers)
+        )
+
+    def only(self, names: Container[str]) -> Topology:
+        """The same with the layers of these names alone."""
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.name in names))
 
 
 def read_topology(graph: FloatGraph) -> Topology:
@@ -242,6 +261,7 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLay
         kind=LayerKind.CONV if node.op_type == "Conv" else LayerKind.DENSE,
         node=node.name,
         input=node.input[0],
+        raw_output=node.output[0],
         output=(norm_node or node).output[0],
         weight=node.input[1],
         bias=bias,

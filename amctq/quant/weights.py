@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.choices import ArqRule
 from amctq.quant import numerics
 from amctq.quant.numerics import INT32_MAX, Float32Array
 
@@ -32,13 +33,14 @@ class QuantizedWeight:
         return numerics.dequantize(self.values, _broadcast(self.scale, self.values.ndim))
 
 
-def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Float32Array:
+def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8, rule: ArqRule = ArqRule.AMCT) -> Float32Array:
     """ARQ's scale of a weight whose first axis is the output channel.
 
     Args:
         weight: float32 of shape (C_out, …).
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
+        rule: which of the two published scales.
 
     Returns:
         float32 of shape (C_out,) or (1,). A channel of zeros has scale 1.
@@ -50,7 +52,7 @@ def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Flo
         message = "the weight holds NaN or infinity"
         raise ValueError(message)
     rows = weight.reshape(weight.shape[0] if channel_wise else 1, -1)
-    return numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits)
+    return numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits, rule=rule)
 
 
 def quantize_weight(weight: Float32Array, scale: Float32Array, *, bits: int = 8) -> QuantizedWeight:

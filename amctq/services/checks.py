@@ -13,7 +13,7 @@ from amctq.quant.numerics import Float32Array
 from amctq.quant.paired import PairedDifference
 
 if TYPE_CHECKING:
-    from amctq.export.verify import ForwardProof, Ranks, Speed
+    from amctq.export.verify import Agreement, ForwardProof, Ranks, Speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,18 @@ def refuse_chance(ranks: Ranks, num_classes: int, *, allow: bool) -> None:
 
 
 def run_checks(
-    proof: ForwardProof, accuracy: Accuracy | None, int8_logits: Float32Array, max_drop: float | None
+    proof: ForwardProof,
+    accuracy: Accuracy | None,
+    agreement: Agreement | None,
+    int8_logits: Float32Array,
+    max_drop: float | None,
 ) -> tuple[Check, ...]:
     """Everything that a quantized network must pass before its files are published.
 
     Args:
         proof: that onnxruntime computes what MindSpore computes.
         accuracy: of float and INT8, or None where it was not measured.
+        agreement: of the exported file with the engine's own forward, or None where it has none.
         int8_logits: (N, classes), of the exported file on calibration images.
         max_drop: percentage points that top-1 may drop, or None.
     """
@@ -84,6 +89,15 @@ def run_checks(
             detail=f"{len(int8_logits)} calibration images",
         ),
     ]
+    if agreement is not None:
+        allowed = 2 + agreement.images // 100
+        checks.append(
+            Check(
+                name="exported file equals the engine's own forward",
+                passed=agreement.argmax_differences <= allowed,
+                detail=f"{agreement.argmax_differences} of {agreement.images:,} images differ, {allowed} allowed",
+            )
+        )
     if accuracy is not None:
         before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
         checks.append(

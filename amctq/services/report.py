@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amctq.runtime import cpu_count, cpu_instructions, cpu_model, onednn_isa, versions
+from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, onednn_isa, versions
 
 if TYPE_CHECKING:
-    from amctq.data.cifar import Images
+    from amctq.data.samples import Samples
     from amctq.export.verify import Ranks
     from amctq.services.checks import Accuracy
     from amctq.services.ptq import PtqResult
+    from amctq.services.request import NetworkRequest
 
 SCHEMA = 1
 
@@ -28,52 +29,35 @@ def report_bytes(report: dict[str, Any]) -> bytes:
 
 def ptq_report(result: PtqResult) -> dict[str, Any]:
     """The report of a PTQ run, ready for JSON."""
-    request, spec = result.request, result.spec
-    isa, isa_reason = onednn_isa(result.device.kind)
+    plan = result.plan
+    request = plan.request
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "command": "ptq",
-        "environment": {
-            "versions": versions(),
-            "cpu": cpu_model(),
-            "cpu_instructions": list(cpu_instructions()),
-            "cores": cpu_count(),
-            "device": result.device.kind.value,
-            "device_reason": result.device.reason,
-            "onednn_max_cpu_isa": isa,
-            "onednn_max_cpu_isa_reason": isa_reason,
-        },
-        "model": {
-            "name": spec.name,
-            "num_classes": request.num_classes,
-            "image_size": spec.preprocessing.image_size,
-            "mean": list(spec.preprocessing.mean),
-            "std": list(spec.preprocessing.std),
-            "checkpoint": str(request.ckpt),
-            "checkpoint_sha256": result.checkpoint_sha256,
-        },
+        "environment": environment(plan.device),
+        "model": model(request, plan.spec.name, result.split.calibration)
+        | {"checkpoint": str(request.ckpt), "checkpoint_sha256": result.checkpoint_sha256},
         "data": {
             "dataset": str(request.dataset),
+            "kind": plan.data.kind,
             "split": result.split.note,
             "seed": request.seed,
-            "calibration": _images(result.split.calibration),
-            "evaluation": None if result.split.evaluation is None else _images(result.split.evaluation),
+            "calibration": samples(result.split.calibration),
+            "evaluation": None if result.split.evaluation is None else samples(result.split.evaluation),
         },
-        "quantization": {
-            "backend": result.backend.value,
-            "backend_reason": result.backend_reason,
-            "placement": "ascend",
-            "act_algo": request.act_algo.value,
-            "act_type": request.act_type.value,
-            "weight_bits": 8,
-            "layers": _layers(result),
-            "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in result.topology.left_in_float],
-        },
+        "quantization": _quantization(result),
         "accuracy": None if result.accuracy is None else _accuracy(result.accuracy),
+        "simulation": None
+        if result.agreement is None
+        else {
+            "images": result.agreement.images,
+            "argmax_differences": result.agreement.argmax_differences,
+            "max_difference": float(f"{result.agreement.max_difference:.3g}"),
+        },
         "files": {
-            "float_onnx_bytes": result.float_bytes,
+            "float_onnx_bytes": result.proved.network.graph.file_bytes,
             "int8_onnx_bytes": result.int8_bytes,
-            "ratio": round(result.int8_bytes / result.float_bytes, 4),
+            "ratio": round(result.int8_bytes / result.proved.network.graph.file_bytes, 4),
         },
         "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in result.checks],
         "warnings": list(result.warnings),
@@ -91,43 +75,95 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
     return report
 
 
-def _images(images: Images) -> dict[str, Any]:
+def environment(device: ResolvedDevice) -> dict[str, Any]:
+    """What the figures of a run depend on beside its inputs."""
+    isa, isa_reason = onednn_isa(device.kind)
     return {
-        "images": len(images),
-        "files": [path.name for path in images.source],
-        "indices_sha256": images.indices_sha256,
+        "versions": versions(),
+        "cpu": cpu_model(),
+        "cpu_instructions": list(cpu_instructions()),
+        "cores": cpu_count(),
+        "device": device.kind.value,
+        "device_reason": device.reason,
+        "onednn_max_cpu_isa": isa,
+        "onednn_max_cpu_isa_reason": isa_reason,
     }
 
 
-def _layers(result: PtqResult) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": layer.name,
-            "type": layer.kind.value,
-            "scale_d": entry.activation.scale,
-            "offset_d": entry.activation.offset,
-            "weight_scales": len(entry.weight_scale),
-            "scale_w_min": float(np.min(entry.weight_scale)),
-            "scale_w_max": float(np.max(entry.weight_scale)),
-            "batch_norm_folded": layer.batch_norm is not None,
-        }
-        for layer, entry in zip(result.topology.layers, result.record.layers, strict=True)
-    ]
+def model(request: NetworkRequest, name: str, images: Samples) -> dict[str, Any]:
+    """The network, and how its images are prepared."""
+    preprocessing = images.preprocessing
+    return {
+        "name": name,
+        "num_classes": request.num_classes,
+        "input_shape": list(images.input_shape),
+        "preprocessing": None
+        if preprocessing is None
+        else {
+            "image_size": preprocessing.image_size,
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "center_crop": preprocessing.center_crop,
+        },
+    }
+
+
+def samples(images: Samples) -> dict[str, Any]:
+    """Which images, so that another run can tell whether it used the same."""
+    return {"images": len(images), "sources": list(images.sources), "indices_sha256": images.indices_sha256}
+
+
+def ranks(measured: Ranks) -> dict[str, float]:
+    """Top-1 and top-5, percent."""
+    return {"top1": round(measured.top1, 4), "top5": round(measured.top5, 4)}
+
+
+def _quantization(result: PtqResult) -> dict[str, Any]:
+    request, enabled = result.plan.request, None if result.quant is None else result.quant.enabled
+    layers = []
+    for layer in result.quantized.topology.layers:
+        entry = result.quantized.record[layer.name]
+        layers.append(
+            {
+                "name": layer.name,
+                "type": layer.kind.value,
+                "act_algo": None if enabled is None else enabled[layer.name].activation.algo.value,
+                "scale_d": entry.activation.scale,
+                "offset_d": entry.activation.offset,
+                "weight_scales": len(entry.weight_scale),
+                "scale_w_min": float(np.min(entry.weight_scale)),
+                "scale_w_max": float(np.max(entry.weight_scale)),
+                "batch_norm_folded": layer.batch_norm is not None,
+            }
+        )
+    quantized = {layer["name"] for layer in layers}
+    topology = result.proved.network.topology
+    return {
+        "backend": result.plan.backend.name.value,
+        "backend_reason": result.plan.backend_reason,
+        "placement": "ascend",
+        "from": "record" if request.record else "config" if request.config else "options",
+        "ifmr_variant": request.ifmr_variant.value,
+        "arq_rule": request.arq_rule.value,
+        "act_type": request.act_type.value,
+        "weight_bits": 8,
+        "layers": layers,
+        "left_in_float": [
+            *({"name": item.name, "reason": "skipped"} for item in topology.layers if item.name not in quantized),
+            *({"name": layer.name, "reason": layer.reason} for layer in topology.left_in_float),
+        ],
+    }
 
 
 def _accuracy(accuracy: Accuracy) -> dict[str, Any]:
     difference = accuracy.difference
     return {
         "images": difference.images,
-        "float": _ranks(accuracy.float_ranks),
-        "int8": _ranks(accuracy.int8_ranks),
+        "float": ranks(accuracy.float_ranks),
+        "int8": ranks(accuracy.int8_ranks),
         "top1_drop": round(difference.drop, 4),
         "top1_drop_95": [round(end, 4) for end in difference.interval],
         "lost": difference.lost,
         "gained": difference.gained,
         "mcnemar_p": float(f"{difference.p_value:.4g}"),
     }
-
-
-def _ranks(ranks: Ranks) -> dict[str, float]:
-    return {"top1": round(ranks.top1, 4), "top5": round(ranks.top5, 4)}

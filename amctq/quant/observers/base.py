@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+
 from amctq.quant.numerics import Float32Array, QParams
 
 
 class NonFiniteError(ValueError):
     """An observer was shown NaN or infinity."""
+
+
+def finite_range(low: np.float32, high: np.float32) -> tuple[float, float]:
+    """The smallest and the largest value of a batch; both carry NaN and infinity through, so no pass looks for them.
+
+    Raises:
+        NonFiniteError: one of them is not finite.
+    """
+    if not (np.isfinite(low) and np.isfinite(high)):
+        message = "activations hold NaN or infinity"
+        raise NonFiniteError(message)
+    return float(low), float(high)
 
 
 class Observer(ABC):

@@ -6,7 +6,7 @@ import math
 
 from amctq.quant import numerics
 from amctq.quant.numerics import Float32Array, QParams
-from amctq.quant.observers.base import NonFiniteError, Observer
+from amctq.quant.observers.base import Observer, finite_range
 
 
 class MinMaxObserver(Observer):
@@ -23,11 +23,7 @@ class MinMaxObserver(Observer):
 
     def update(self, batch: Float32Array) -> None:
         """Widen the range by one batch."""
-        # min and max carry NaN and infinity through, so that no pass of its own is needed to find them.
-        low, high = float(batch.min()), float(batch.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            message = "activations hold NaN or infinity"
-            raise NonFiniteError(message)
+        low, high = finite_range(batch.min(), batch.max())
         self._low = min(self._low, low)
         self._high = max(self._high, high)
 

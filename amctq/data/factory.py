@@ -1,0 +1,145 @@
+"""Datasets of the user's own: a function that gives an iterable of (image, label)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.data.samples import Batch, Dataset, Samples
+from amctq.errors import InputError
+from amctq.plugins import call_factory, load_factory
+from amctq.quant.numerics import Float32Array
+
+_OPTION = "--dataset"
+_EXPECTED = "expected pairs of a float32 image (C, H, W) and a whole-numbered class"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FactorySamples(Samples):
+    """What an iterable yields, read again for each pass; nothing but one batch is kept.
+
+    Attributes:
+        items: makes the iterable anew.
+        input_shape: see Samples.
+        sources: see Samples.
+        indices: see Samples.
+        preprocessing: none: images come prepared.
+    """
+
+    items: Callable[[], Any]
+    input_shape: tuple[int, int, int]
+    sources: tuple[str, ...]
+    indices: NDArray[np.int64]
+    preprocessing: None = None
+
+    def take(self, positions: NDArray[np.int64]) -> FactorySamples:
+        """The images at these positions."""
+        return FactorySamples(
+            items=self.items,
+            input_shape=self.input_shape,
+            sources=self.sources,
+            indices=self.indices[positions],
+        )
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Images as they come, and labels."""
+        images: list[Float32Array] = []
+        labels: list[int] = []
+        for index, item in self._chosen():
+            image, label = _pair(item, index, self.sources[0])
+            if image.shape != self.input_shape:
+                message = (
+                    f"{_OPTION} {self.sources[0]}: image {index} has shape {image.shape}, others {self.input_shape}"
+                )
+                raise InputError(message, hint=_EXPECTED)
+            images.append(image)
+            labels.append(label)
+            if len(images) == size:
+                yield np.stack(images), np.asarray(labels, np.int64)
+                images, labels = [], []
+        if images:
+            yield np.stack(images), np.asarray(labels, np.int64)
+
+    def _chosen(self) -> Iterator[tuple[int, Any]]:
+        items = self.items()
+        if hasattr(items, "__getitem__") and hasattr(items, "__len__"):
+            for index in self.indices:
+                yield int(index), items[int(index)]
+            return
+        wanted = set(self.indices.tolist())
+        last = int(self.indices[-1])
+        for index, item in enumerate(items):
+            if index in wanted:
+                yield index, item
+            if index == last:
+                return
+
+
+def open_factory(text: str) -> Dataset:
+    """Call ``path/to/file.py:name`` or ``package.module:name``.
+
+    A function that takes ``role`` is called with "train" and with "test", and may answer None to one of them. Any
+    other is called without arguments, and its images have no roles.
+
+    Raises:
+        InputError: it raises, or yields something else than images and labels.
+    """
+    import inspect
+
+    factory = load_factory(text, option=_OPTION)
+    if "role" in inspect.signature(factory).parameters:
+        return Dataset(
+            train=_samples(factory, text, role="train"), test=_samples(factory, text, role="test"), name=text
+        )
+    return Dataset(train=None, test=_samples(factory, text), name=text, whole=True)
+
+
+def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamples | None:
+    def items() -> Any:
+        return call_factory(factory, text, option=_OPTION, **role)
+
+    made = items()
+    if made is None and role:
+        return None
+    try:
+        iterator = iter(made)
+    except TypeError as error:
+        message = f"{_OPTION} {text}: it gave a {type(made).__name__}, which cannot be iterated"
+        raise InputError(message, hint=_EXPECTED) from error
+    try:
+        first = next(iterator, None)
+        if first is None:
+            message = f"{_OPTION} {text}: it yields no images"
+            raise InputError(message, hint=_EXPECTED)
+        # Only what cannot tell its length is gone through.
+        count = len(made) if hasattr(made, "__len__") else 1 + sum(1 for _ in iterator)
+    except InputError:
+        raise
+    except Exception as error:
+        message = f"{_OPTION} {text}: iterating it raised {type(error).__name__}: {error}"
+        raise InputError(message, hint="run it by itself, and mend it") from error
+    image, _ = _pair(first, 0, text)
+    channels, height, width = image.shape
+    return FactorySamples(items=items, input_shape=(channels, height, width), sources=(text,), indices=np.arange(count))
+
+
+def _pair(item: Any, index: int, text: str) -> tuple[Float32Array, int]:
+    """One item as an image (C, H, W) float32 and a class."""
+    try:
+        image, label = item
+        image = np.asarray(image.asnumpy() if hasattr(image, "asnumpy") else image)
+        label = np.asarray(label.asnumpy() if hasattr(label, "asnumpy") else label)
+    except (TypeError, ValueError) as error:
+        message = f"{_OPTION} {text}: item {index} is no pair of image and label"
+        raise InputError(message, hint=_EXPECTED) from error
+    if image.ndim != 3 or image.dtype != np.float32:
+        message = f"{_OPTION} {text}: image {index} is {image.dtype} {image.shape}"
+        raise InputError(message, hint=_EXPECTED)
+    if label.size != 1 or not np.issubdtype(label.dtype, np.integer) or int(label.ravel()[0]) < 0:
+        message = f"{_OPTION} {text}: the label of image {index} is {label!r}"
+        raise InputError(message, hint=_EXPECTED)
+    return image, int(label.ravel()[0])

@@ -1,0 +1,173 @@
+"""Labelled images of one role, and how they are told apart by role."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.data.preprocess import Preprocessing
+from amctq.errors import InputError, UsageError
+from amctq.quant.numerics import Float32Array
+
+Batch: TypeAlias = tuple[Float32Array, NDArray[np.int64]]
+
+
+class Samples(ABC):
+    """Images that all are prepared in the same way, each with its class.
+
+    Attributes:
+        sources: where they come from, for the report.
+        indices: int64 (N,), each image's place in its source; ascending.
+        input_shape: (C, H, W) of a prepared image.
+        preprocessing: what prepares them; None where they come prepared.
+    """
+
+    sources: tuple[str, ...]
+    indices: NDArray[np.int64]
+    input_shape: tuple[int, int, int]
+    preprocessing: Preprocessing | None
+
+    @property
+    def prepared(self) -> bool:
+        """The images come prepared, and no preprocessing touches them."""
+        return self.preprocessing is None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @abstractmethod
+    def take(self, positions: NDArray[np.int64]) -> Samples:
+        """The images at these positions of ``indices``, which are ascending."""
+
+    @abstractmethod
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Prepared images (n, C, H, W) float32 and labels (n,) int64, in order; the last batch may be smaller.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+
+    @property
+    def indices_sha256(self) -> str:
+        """Identifies which images these are: SHA-256 over the indices as little-endian int64."""
+        return hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batches:
+    """``samples`` in batches of ``size``; iterates anew each time."""
+
+    samples: Samples
+    size: int
+
+    @property
+    def images(self) -> int:
+        """How many images there are in all."""
+        return len(self.samples)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.samples) / self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.samples.batches(self.size)
+
+    def first(self) -> Float32Array:
+        """The images of the first batch."""
+        return next(iter(self))[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """What a ``--dataset`` holds, by role.
+
+    Attributes:
+        train: images that calibrate and train; None where there are none.
+        test: images that evaluate; None where there are none.
+        name: how it is spoken of.
+        whole: the images have no role of their own; ``test`` holds them all.
+    """
+
+    train: Samples | None
+    test: Samples | None
+    name: str
+    whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Which images calibrate and which evaluate; no image does both.
+
+    Attributes:
+        calibration: the images that calibrate.
+        evaluation: the images that evaluate, or None where none were asked for.
+        note: how the two were kept apart.
+    """
+
+    calibration: Samples
+    evaluation: Samples | None
+    note: str
+
+
+def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int | None, seed: int) -> Split:
+    """Choose the images that calibrate, by seed, and those that evaluate, from the start of the test images.
+
+    Args:
+        dataset: what there is.
+        calibration_images: how many calibrate.
+        evaluation_images: how many evaluate; None for all, 0 for none.
+        seed: chooses the calibration images.
+
+    Raises:
+        UsageError: more images are asked for than there are.
+        InputError: evaluation is asked for and there are no test images.
+    """
+    if evaluation_images != 0 and dataset.test is None:
+        message = f"{dataset.name} has no test images, and accuracy is measured on nothing else"
+        raise InputError(message, hint="add them, or pass --eval-images 0 to measure no accuracy")
+    pool = dataset.train or dataset.test
+    assert pool is not None
+    shared = dataset.train is None and evaluation_images != 0
+    available = len(pool) - 1 if shared else len(pool)  # at least one image is left to evaluate with
+    if not 1 <= calibration_images <= available:
+        message = f"--calib-images {calibration_images}: there are {available:,} images to calibrate with"
+        raise UsageError(message, hint="ask for at least 1 and at most that many")
+    chosen = np.sort(np.random.default_rng(seed).choice(len(pool), calibration_images, replace=False))
+    calibration = pool.take(chosen)
+    if evaluation_images == 0:
+        return Split(calibration=calibration, evaluation=None, note="no evaluation was asked for")
+    if dataset.train is not None:
+        rest = dataset.test
+        note = "calibration images come from the training images, evaluation images from the test images"
+    else:
+        rest = pool.take(np.setdiff1d(np.arange(len(pool)), chosen))
+        kind = "the images have no roles" if dataset.whole else "there are no training images"
+        note = f"{kind}: calibration images were taken out of the evaluation"
+    assert rest is not None
+    return Split(calibration=calibration, evaluation=first_images(rest, evaluation_images), note=note)
+
+
+def first_images(samples: Samples, count: int | None) -> Samples:
+    """The first ``count`` images, or all where it is None.
+
+    Raises:
+        UsageError: there are fewer.
+    """
+    if count is None:
+        return samples
+    if count > len(samples):
+        message = f"--eval-images {count}: there are {len(samples):,} images to evaluate with"
+        raise UsageError(message, hint="ask for fewer, or pass --eval-images all")
+    return samples.take(np.arange(count))
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of ``size`` that cover ``count`` items, the last one shorter where it must be."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

@@ -1,0 +1,53 @@
+"""What ``--dataset`` names: CIFAR-10 files, an image folder, a ``.npz`` file, or a function of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from amctq.data.arrays import open_npz
+from amctq.data.cifar import check_files, find_files, open_cifar
+from amctq.data.factory import open_factory
+from amctq.data.folder import find_image_folder, open_image_folder
+from amctq.data.preprocess import Preprocessing
+from amctq.data.samples import Dataset
+from amctq.errors import InputError
+from amctq.plugins import is_factory
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A dataset that has been found, and not been read.
+
+    Attributes:
+        kind: ``cifar10``, ``image-folder``, ``npz`` or ``factory``.
+        open: reads it; the images of a factory are not prepared.
+    """
+
+    kind: str
+    open: Callable[[Preprocessing], Dataset]
+
+
+def find_dataset(text: str) -> DataSource:
+    """Tell what ``text`` names, without reading more than names and lengths of files.
+
+    Raises:
+        InputError: there is nothing, or nothing that amctq can read.
+    """
+    path = Path(text)
+    if not path.exists():
+        if is_factory(text):
+            return DataSource(kind="factory", open=lambda _: open_factory(text))
+        message = f"no dataset at {text}"
+        raise InputError(message, hint="check the path given with --dataset")
+    if path.suffix == ".npz" and path.is_file():
+        return DataSource(kind="npz", open=lambda preprocessing: open_npz(path, preprocessing))
+    if not path.is_dir():
+        message = f"the dataset {text} is a file, expected a folder, a .npz file or file.py:function"
+        raise InputError(message, hint="for CIFAR-10 give the folder with the .bin files, or the one above it")
+    if find_image_folder(path):
+        return DataSource(kind="image-folder", open=lambda preprocessing: open_image_folder(path, preprocessing))
+    files = find_files(path)
+    check_files(files)
+    return DataSource(kind="cifar10", open=lambda preprocessing: open_cifar(files, preprocessing))

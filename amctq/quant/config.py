@@ -1,0 +1,155 @@
+"""What shall be done to each layer: the value that AMCT's ``config.json`` holds."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from amctq.choices import ActAlgo, IfmrVariant
+from amctq.errors import InputError, UsageError
+from amctq.quant.observers import IfmrObserver, IfmrSettings, MinMaxObserver, Observer
+from amctq.quant.topology import LayerKind, Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationConfig:
+    """How a layer's input is observed; the defaults are AMCT's.
+
+    Attributes:
+        algo: the observer.
+        asymmetric: the offset may differ from 0.
+        max_percentile: of IFMR, (0.5, 1].
+        min_percentile: of IFMR, (0.5, 1].
+        search_range: of IFMR, 0 < first < last.
+        search_step: of IFMR, at most last - first.
+    """
+
+    algo: ActAlgo = ActAlgo.IFMR
+    asymmetric: bool = True
+    max_percentile: float = 0.999999
+    min_percentile: float = 0.999999
+    search_range: tuple[float, float] = (0.7, 1.3)
+    search_step: float = 0.01
+
+    def observer(self, variant: IfmrVariant) -> Observer:
+        """A new observer as configured."""
+        if self.algo is ActAlgo.MINMAX:
+            return MinMaxObserver(symmetric=not self.asymmetric)
+        return IfmrObserver(
+            IfmrSettings(
+                max_percentile=self.max_percentile,
+                min_percentile=self.min_percentile,
+                search_range=self.search_range,
+                search_step=self.search_step,
+                symmetric=not self.asymmetric,
+                variant=variant,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerConfig:
+    """What shall be done to one layer.
+
+    Attributes:
+        name: the cell's name.
+        enabled: quantized at all.
+        activation: of its input.
+        channel_wise: one weight scale per output channel; never for Dense.
+    """
+
+    name: str
+    enabled: bool = True
+    activation: ActivationConfig = field(default_factory=ActivationConfig)
+    channel_wise: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantConfig:
+    """What shall be done to a network.
+
+    Attributes:
+        layers: of every quantizable layer, in the order of execution.
+        activation_offset: default of ``asymmetric``.
+        do_fusion: BatchNorm is folded into the convolution before it.
+        skip_fusion_layers: convolutions that keep their BatchNorm all the same.
+        batch_num: how many batches calibrate, where the file says so.
+    """
+
+    layers: tuple[LayerConfig, ...]
+    activation_offset: bool = True
+    do_fusion: bool = True
+    skip_fusion_layers: tuple[str, ...] = ()
+    batch_num: int | None = None
+
+    @property
+    def enabled(self) -> dict[str, LayerConfig]:
+        """The layers that are quantized, by name."""
+        return {layer.name: layer for layer in self.layers if layer.enabled}
+
+    def selected(self, topology: Topology) -> Topology:
+        """``topology`` with these layers alone, BatchNorm fused where it shall be.
+
+        Raises:
+            InputError: no layer is left to quantize.
+        """
+        if not self.enabled:
+            message = "no layer is left to quantize: the configuration skips them all"
+            raise InputError(message, hint="enable at least one layer")
+        unfused = self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
+        return topology.only(self.enabled).without_fusion(unfused)
+
+
+def default_config(
+    topology: Topology,
+    *,
+    algo: ActAlgo = ActAlgo.IFMR,
+    symmetric: bool = False,
+    per_tensor: bool = False,
+    skip: Sequence[str] = (),
+) -> QuantConfig:
+    """Every layer that can be, as AMCT does it, but for what options say.
+
+    Args:
+        topology: of the network.
+        algo: the observer.
+        symmetric: offsets fixed at 0.
+        per_tensor: one weight scale for the tensor, in convolutions too.
+        skip: names or shell patterns of layers that stay in float.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+        InputError: no layer is left.
+    """
+    names = [layer.name for layer in topology.layers]
+    skipped: set[str] = set()
+    for pattern in skip:
+        matched = fnmatch.filter(names, pattern)
+        if not matched:
+            message = f"--skip-layer {pattern}: matches no layer"
+            raise UsageError(message, hint=nearest(pattern, names))
+        skipped.update(matched)
+    activation = ActivationConfig(algo=algo, asymmetric=not symmetric)
+    config = QuantConfig(
+        activation_offset=not symmetric,
+        layers=tuple(
+            LayerConfig(
+                name=layer.name,
+                enabled=layer.name not in skipped,
+                activation=activation,
+                channel_wise=layer.kind is LayerKind.CONV and not per_tensor,
+            )
+            for layer in topology.layers
+        ),
+    )
+    config.selected(topology)
+    return config
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint: the nearest of ``names``, or the first few."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known[:8])}{' …' * (len(known) > 8)}"

@@ -1,0 +1,258 @@
+"""AMCT's ``config.json``, read strictly and written as AMCT writes it (reference §2.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amctq.choices import ActAlgo
+from amctq.errors import InputError
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, nearest
+from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
+
+VERSION = 1
+_GLOBAL_KEYS = (
+    "version",
+    "batch_num",
+    "activation_offset",
+    "do_fusion",
+    "skip_fusion_layers",
+    "fakequant_precision_mode",
+)
+_LAYER_KEYS = ("quant_enable", "activation_quant_params", "weight_quant_params")
+_ACTIVATION_KEYS = (
+    "num_bits",
+    "act_algo",
+    "asymmetric",
+    "max_percentile",
+    "min_percentile",
+    "search_range",
+    "search_step",
+)
+_IFMR_KEYS = ("max_percentile", "min_percentile", "search_range", "search_step")
+_WEIGHT_KEYS = ("num_bits", "wts_algo", "channel_wise")
+
+
+def dump_config(config: QuantConfig) -> bytes:
+    """The file, layers sorted by name, as AMCT's MindSpore front end writes it.
+
+    ``act_algo`` and ``asymmetric`` are written where they say something that the classic keys do not.
+    """
+    document: dict[str, Any] = {"version": VERSION}
+    if config.batch_num is not None:
+        document["batch_num"] = config.batch_num
+    document["activation_offset"] = config.activation_offset
+    document["do_fusion"] = config.do_fusion
+    document["skip_fusion_layers"] = list(config.skip_fusion_layers)
+    for layer in sorted(config.layers, key=lambda item: item.name):
+        document[layer.name] = {
+            "quant_enable": layer.enabled,
+            "activation_quant_params": _dump_activation(layer.activation, config.activation_offset),
+            "weight_quant_params": {"channel_wise": layer.channel_wise},
+        }
+    return (json.dumps(document, indent=4, separators=(",", ":")) + "\n").encode()
+
+
+def load_config(path: Path, topology: Topology) -> QuantConfig:
+    """Read a file for a network; what it does not say takes AMCT's defaults.
+
+    Raises:
+        InputError: it is no JSON, has an unknown or repeated key, a value out of range, or a layer that the network
+            lacks. The message names the key.
+    """
+    document = _Reader(path, _parse(path))
+    layers = {layer.name: layer for layer in topology.layers}
+    left = {layer.name: layer.reason for layer in topology.left_in_float}
+    given = [key for key in document.value if key not in _GLOBAL_KEYS]
+    for name in given:
+        if name not in layers:
+            if name in left:
+                document.fail(name, f"this layer cannot be quantized: {left[name]}", "take it out of the file")
+            document.fail(name, "neither a layer of this network nor a key", nearest(name, [*layers, *_GLOBAL_KEYS]))
+    if document.take("version", int, VERSION) != VERSION:
+        document.fail("version", f"found {document.value['version']}, expected {VERSION}", "see AMCT's manual")
+    mode = document.take("fakequant_precision_mode", str, "DEFAULT")
+    if mode != "DEFAULT":
+        document.fail("fakequant_precision_mode", f"found {mode!r}", "amctq has DEFAULT only")
+    offset = document.take("activation_offset", bool, True)
+    config = QuantConfig(
+        layers=tuple(_load_layer(document, layer, activation_offset=offset) for layer in topology.layers),
+        activation_offset=offset,
+        do_fusion=document.take("do_fusion", bool, True),
+        skip_fusion_layers=_load_skip_fusion(document, layers),
+        batch_num=_batch_num(document),
+    )
+    config.selected(topology)
+    return config
+
+
+def read_batch_num(path: Path) -> int | None:
+    """How many batches calibrate, where the file says so; read before there is a network to check the rest against.
+
+    Raises:
+        InputError: it is no JSON, or batch_num is no number from 1 up.
+    """
+    return _batch_num(_Reader(path, _parse(path)))
+
+
+def _batch_num(document: _Reader) -> int | None:
+    found: int | None = document.take("batch_num", int, None)
+    if found is not None and found < 1:
+        document.fail("batch_num", f"found {found}, expected at least 1", "the number of calibration batches")
+    return found
+
+
+def _dump_activation(activation: ActivationConfig, offset: bool) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    if activation.algo is not ActAlgo.IFMR:
+        written["act_algo"] = activation.algo.value
+    if activation.asymmetric != offset:
+        written["asymmetric"] = activation.asymmetric
+    if activation.algo is ActAlgo.IFMR:
+        written |= {
+            "max_percentile": activation.max_percentile,
+            "min_percentile": activation.min_percentile,
+            "search_range": list(activation.search_range),
+            "search_step": activation.search_step,
+        }
+    return written
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            message = f"{path}: {repeated} stands there twice"
+            raise InputError(message, hint="remove one of the two")
+        return dict(pairs)
+
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except OSError as error:
+        message = f"cannot read the configuration {path}: {error.strerror}"
+        raise InputError(message, hint="check the path given with --config") from error
+    except ValueError as error:
+        message = f"{path} is no JSON: {error}"
+        raise InputError(message, hint="--config takes AMCT's config.json") from error
+    if not isinstance(value, dict):
+        message = f"{path} holds a {type(value).__name__}, expected a JSON object"
+        raise InputError(message, hint="--config takes AMCT's config.json")
+    return value
+
+
+def _load_layer(document: _Reader, layer: QuantizableLayer, *, activation_offset: bool) -> LayerConfig:
+    default_channel_wise = layer.kind is LayerKind.CONV
+    if layer.name not in document.value:  # AMCT: an absent layer is not quantized
+        return LayerConfig(
+            name=layer.name,
+            enabled=False,
+            activation=ActivationConfig(asymmetric=activation_offset),
+            channel_wise=default_channel_wise,
+        )
+    reader = document.inside(layer.name, _LAYER_KEYS)
+    weight = reader.inside("weight_quant_params", _WEIGHT_KEYS)
+    _only(weight, "num_bits", 8)
+    _only(weight, "wts_algo", "arq_quantize")
+    channel_wise = weight.take("channel_wise", bool, default_channel_wise)
+    if channel_wise and layer.kind is LayerKind.DENSE:
+        weight.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
+    return LayerConfig(
+        name=layer.name,
+        enabled=reader.take("quant_enable", bool, True),
+        activation=_load_activation(reader.inside("activation_quant_params", _ACTIVATION_KEYS), activation_offset),
+        channel_wise=channel_wise,
+    )
+
+
+def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConfig:
+    _only(reader, "num_bits", 8)
+    names = [algo.value for algo in ActAlgo]
+    algo = reader.take("act_algo", str, ActAlgo.IFMR.value)
+    if algo not in names:
+        reader.fail("act_algo", f"found {algo!r}", nearest(algo, names))
+    if algo != ActAlgo.IFMR.value:
+        for key in _IFMR_KEYS:
+            if key in reader.value:
+                reader.fail(key, f"belongs to ifmr, and act_algo is {algo}", "take one of the two out")
+    default = ActivationConfig()
+    percentiles = {}
+    for key in ("max_percentile", "min_percentile"):
+        percentiles[key] = float(reader.take(key, float, default.max_percentile))
+        if not 0.5 < percentiles[key] <= 1.0:
+            reader.fail(key, f"found {percentiles[key]}", "expected more than 0.5 and at most 1.0")
+    search = reader.take("search_range", list, list(default.search_range))
+    numbers = [value for value in search if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(search) != 2 or len(numbers) != 2 or not 0 < search[0] < search[1]:
+        reader.fail("search_range", f"found {search}", "expected two numbers, 0 < first < last")
+    step = float(reader.take("search_step", float, default.search_step))
+    if not 0 < step <= search[1] - search[0]:
+        reader.fail("search_step", f"found {step}", "expected more than 0 and at most last - first of search_range")
+    return ActivationConfig(
+        algo=ActAlgo(algo),
+        asymmetric=reader.take("asymmetric", bool, activation_offset),
+        search_range=(float(search[0]), float(search[1])),
+        search_step=step,
+        **percentiles,
+    )
+
+
+def _load_skip_fusion(document: _Reader, layers: Mapping[str, QuantizableLayer]) -> tuple[str, ...]:
+    names = document.take("skip_fusion_layers", list, [])
+    fusable = [name for name, layer in layers.items() if layer.batch_norm is not None]
+    for name in names:
+        if name not in fusable:
+            hint = nearest(str(name), fusable)
+            document.fail("skip_fusion_layers", f"{name!r} is no layer with a BatchNorm to fuse", hint)
+    return tuple(names)
+
+
+def _only(reader: _Reader, key: str, value: int | str) -> None:
+    """Refuse any value but the one that amctq has."""
+    found = reader.take(key, type(value), value)
+    if found != value:
+        reader.fail(key, f"found {found!r}", f"amctq has {value!r} only")
+
+
+class _Reader:
+    """One object of the file, with the keys that lead to it."""
+
+    def __init__(
+        self, path: Path, value: dict[str, Any], *, trail: str = "", keys: Sequence[str] | None = None
+    ) -> None:
+        self.value = value
+        self._path, self._trail = path, trail
+        for key in value if keys is not None else ():
+            if key not in (keys or ()):
+                self.fail(key, "unknown key", nearest(key, keys or ()))
+
+    def inside(self, key: str, keys: Sequence[str]) -> _Reader:
+        """The object under ``key``, empty where it is not there."""
+        return _Reader(self._path, self.take(key, dict, {}), trail=f"{self._trail}{key}.", keys=keys)
+
+    def take(self, key: str, kind: type, default: Any) -> Any:
+        """The value under ``key``, which must be of ``kind``; a float may be written as a whole number."""
+        value = self.value.get(key, default)
+        if value is default:
+            return default
+        accepted = (int, float) if kind is float else (kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            self.fail(key, f"found {json.dumps(value)}", f"expected {_KINDS[kind]}")
+        return value
+
+    def fail(self, key: str, found: str, hint: str) -> None:
+        """Refuse the file."""
+        message = f"{self._path}: {self._trail}{key}: {found}"
+        raise InputError(message, hint=hint)
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}

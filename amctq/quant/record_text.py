@@ -1,0 +1,111 @@
+"""``calibration_record.txt``: the record as AMCT's protobuf text (ScaleOffsetRecord, reference §3).
+
+The schema is built at run time from its field numbers, so that there is no generated code to go stale.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+from amctq.errors import InputError
+from amctq.quant.numerics import QParams
+from amctq.quant.record import LayerRecord, QuantRecord
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_OPTIONAL, _REPEATED = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
+# scale_offset_record_mindspore.proto, and from the PyTorch superset the fields that amctq can read past.
+_LAYER_FIELDS = (
+    ("scale_d", 1, _OPTIONAL, _Field.TYPE_FLOAT),
+    ("offset_d", 2, _OPTIONAL, _Field.TYPE_INT32),
+    ("scale_w", 3, _REPEATED, _Field.TYPE_FLOAT),
+    ("offset_w", 4, _REPEATED, _Field.TYPE_INT32),
+    ("shift_bit", 5, _REPEATED, _Field.TYPE_UINT32),
+    ("skip_fusion", 9, _OPTIONAL, _Field.TYPE_BOOL),
+    ("dst_type", 10, _OPTIONAL, _Field.TYPE_STRING),
+)
+
+
+def dump_record(record: QuantRecord) -> bytes:
+    """The file, as ``text_format`` prints it."""
+    message = _message_class()()
+    for layer in record.layers:
+        entry = message.record.add()
+        entry.key = layer.name
+        entry.value.scale_d = layer.activation.scale
+        entry.value.offset_d = layer.activation.offset
+        entry.value.scale_w.extend(layer.weight_scale.tolist())
+        entry.value.offset_w.extend([0] * len(layer.weight_scale))
+        if layer.skip_fusion:
+            entry.value.skip_fusion = True
+    text: str = text_format.MessageToString(message)
+    return text.encode()
+
+
+def load_record(path: Path) -> QuantRecord:
+    """Read a record that amctq or AMCT has written.
+
+    Raises:
+        InputError: it cannot be read, is no such text, or holds values that no quantizer has.
+    """
+    message = _message_class()()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), message)
+    except OSError as error:
+        told = f"cannot read the record {path}: {error.strerror}"
+        raise InputError(told, hint="check the path given with --record") from error
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        told = f"{path} is no calibration record: {error}"
+        raise InputError(told, hint="expected AMCT's calibration_record.txt") from error
+    if not message.record:
+        told = f"the record {path} is empty"
+        raise InputError(told, hint="nothing was calibrated when it was written")
+    try:
+        return QuantRecord(layers=tuple(_layer(entry) for entry in message.record))
+    except ValueError as error:
+        told = f"{path}: {error}"
+        raise InputError(told, hint="the record is damaged, or was edited by hand") from error
+
+
+def _layer(entry: Any) -> LayerRecord:
+    value = entry.value
+    if any(value.offset_w):
+        message = f"{entry.key}: offset_w must be 0"
+        raise ValueError(message)
+    if not value.scale_w:
+        message = f"{entry.key}: there is no scale_w"
+        raise ValueError(message)
+    if value.dst_type not in {"", "INT8"}:
+        message = f"{entry.key}: dst_type {value.dst_type}, expected INT8"
+        raise ValueError(message)
+    return LayerRecord(
+        name=entry.key,
+        activation=QParams(float(np.float32(value.scale_d)), value.offset_d),
+        weight_scale=np.asarray(value.scale_w, np.float32),
+        skip_fusion=value.skip_fusion,
+    )
+
+
+@cache
+def _message_class() -> Any:
+    """The class of ScaleOffsetRecord."""
+    file = descriptor_pb2.FileDescriptorProto(name="amctq_scale_offset_record.proto", package="amctq", syntax="proto2")
+    layer = file.message_type.add(name="SingleLayerRecord")
+    for name, number, label, kind in _LAYER_FIELDS:
+        layer.field.add(name=name, number=number, label=label, type=kind)
+    entry = file.message_type.add(name="MapFiledEntry")  # AMCT's spelling
+    entry.field.add(name="key", number=1, label=_OPTIONAL, type=_Field.TYPE_STRING)
+    entry.field.add(
+        name="value", number=2, label=_OPTIONAL, type=_Field.TYPE_MESSAGE, type_name=".amctq.SingleLayerRecord"
+    )
+    record = file.message_type.add(name="ScaleOffsetRecord")
+    record.field.add(
+        name="record", number=1, label=_REPEATED, type=_Field.TYPE_MESSAGE, type_name=".amctq.MapFiledEntry"
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("amctq.ScaleOffsetRecord"))

@@ -1,0 +1,175 @@
+"""``amctq evaluate``: accuracy of a checkpoint or of an exported file."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amctq.data.preprocess import Preprocessing
+from amctq.data.samples import Batches, Dataset, Samples, first_images
+from amctq.data.source import find_dataset
+from amctq.errors import InputError, UsageError
+from amctq.models.checkpoint import check_readable
+from amctq.models.registry import find_model
+from amctq.progress import Narrator, OnEvent, silent
+from amctq.runtime import ResolvedDevice, resolve_device
+from amctq.services import report
+from amctq.services.network import load_network
+from amctq.services.request import NetworkRequest
+
+if TYPE_CHECKING:
+    from amctq.export.session import OnnxSession
+    from amctq.export.verify import ForwardProof, Ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest(NetworkRequest):
+    """What ``amctq evaluate`` shall do; one of ``ckpt`` and ``onnx`` is given.
+
+    Attributes:
+        ckpt: MindSpore checkpoint.
+        onnx: exported file. One of amctq's own says how its images are prepared.
+    """
+
+    ckpt: Path | None = None
+    onnx: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.ckpt is None) == (self.onnx is None):
+            message = "evaluate takes one of --ckpt and --onnx"
+            raise UsageError(message, hint="give the one that shall be measured")
+        if self.eval_images == 0:
+            message = "--eval-images 0: there would be nothing to evaluate"
+            raise UsageError(message, hint="give a number from 1 up, or all")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluateResult:
+    """What was measured.
+
+    Attributes:
+        request: what was asked for.
+        device: where MindSpore ran, for a checkpoint.
+        samples: the images.
+        ranks: the place of each image's class.
+        proof: of a checkpoint, that the exported graph that was run is what MindSpore computes; None for a file.
+        images_per_second: of the whole evaluation, preparation of the images included.
+        seconds: wall time by phase.
+    """
+
+    request: EvaluateRequest
+    device: ResolvedDevice
+    samples: Samples
+    ranks: Ranks
+    proof: ForwardProof | None
+    images_per_second: float
+    seconds: dict[str, float]
+
+    def data(self) -> dict[str, Any]:
+        """The result, ready for JSON."""
+        request = self.request
+        return {
+            "schema": report.SCHEMA,
+            "command": "evaluate",
+            "environment": report.environment(self.device),
+            "file": str(request.ckpt or request.onnx),
+            "model": report.model(request, request.model if request.ckpt else "onnx", self.samples),
+            "data": {"dataset": str(request.dataset), "evaluation": report.samples(self.samples)},
+            "accuracy": {"images": len(self.samples), **report.ranks(self.ranks)},
+            "timing": {
+                "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
+                "images_per_second": round(self.images_per_second, 1),
+            },
+        }
+
+
+def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateResult:
+    """Measure top-1 and top-5 on test images; where images have no roles, on all of them.
+
+    Raises:
+        UsageError: options contradict each other.
+        InputError: dataset, network, checkpoint or file are not what they must be.
+        UnavailableError: the device is missing.
+        CheckError: the graph exported from a checkpoint computes something else than MindSpore.
+    """
+    spec = find_model(request.model)
+    data = find_dataset(str(request.dataset))
+    device = resolve_device(request.device, request.device_id)
+    narrator = Narrator(on_event)
+    with tempfile.TemporaryDirectory() as folder:
+        if request.onnx is not None:
+            from amctq.export.session import open_onnx
+
+            session, metadata = open_onnx(request.onnx)
+            own = _preprocessing_of(metadata)
+            preprocessing = request.preprocessing(spec)
+            if own is not None:
+                preprocessing = own.changed(image_size=request.image_size, mean=request.mean, std=request.std)
+            elif request.image_size is None and session.image_size is not None:
+                preprocessing = preprocessing.changed(image_size=session.image_size)
+            samples = _test_images(request.open_dataset(data, preprocessing), request)
+            session.check_input(samples.input_shape)
+            return _measure(request, device, session, samples, None, narrator)
+        assert request.ckpt is not None
+        check_readable(request.ckpt)
+        with narrator.phase("dataset"):
+            samples = _test_images(request.open_dataset(data, request.preprocessing(spec)), request)
+        proved = load_network(
+            spec=spec,
+            ckpt=request.ckpt,
+            num_classes=request.num_classes,
+            device=device,
+            examples=Batches(samples=samples, size=request.batch_size),
+            scratch=Path(folder),
+            narrator=narrator,
+        )
+        return _measure(request, device, proved.session, samples, proved.proof, narrator)
+
+
+def _measure(
+    request: EvaluateRequest,
+    device: ResolvedDevice,
+    session: OnnxSession,
+    samples: Samples,
+    proof: ForwardProof | None,
+    narrator: Narrator,
+) -> EvaluateResult:
+    from amctq.export import verify
+
+    start = time.perf_counter()
+    with narrator.phase("accuracy", len(samples)) as advance:
+        ranks = verify.measure(session, Batches(samples=samples, size=request.batch_size), advance)
+    return EvaluateResult(
+        request=request,
+        device=device,
+        samples=samples,
+        ranks=ranks,
+        proof=proof,
+        images_per_second=len(samples) / (time.perf_counter() - start),
+        seconds=dict(narrator.seconds),
+    )
+
+
+def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:
+    if dataset.test is None:
+        message = f"{dataset.name} has no test images, and accuracy is measured on nothing else"
+        raise InputError(message, hint="give a --dataset with test images")
+    return first_images(dataset.test, request.eval_images)
+
+
+def _preprocessing_of(metadata: dict[str, str]) -> Preprocessing | None:
+    """How amctq's own files say that their images are prepared."""
+    if "amctq.preprocessing" not in metadata:
+        return None
+    known = json.loads(metadata["amctq.preprocessing"])
+    return Preprocessing(
+        image_size=known["image_size"],
+        mean=tuple(known["mean"]),
+        std=tuple(known["std"]),
+        center_crop=known["center_crop"],
+    )

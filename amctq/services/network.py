@@ -1,0 +1,80 @@
+"""From a checkpoint to a float network whose exported graph is proved to be MindSpore's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amctq.backends.base import FloatNetwork
+from amctq.models.checkpoint import load_checkpoint
+from amctq.models.registry import ModelSpec
+from amctq.progress import Narrator
+from amctq.runtime import ResolvedDevice, load_mindspore
+
+if TYPE_CHECKING:
+    from amctq.data.samples import Batches
+    from amctq.export.session import OnnxSession
+    from amctq.export.verify import ForwardProof
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProvedNetwork:
+    """A float network, ready to be measured and quantized.
+
+    Attributes:
+        network: the network.
+        session: that runs its exported graph.
+        proof: that this is what MindSpore computes.
+    """
+
+    network: FloatNetwork
+    session: OnnxSession
+    proof: ForwardProof
+
+
+def load_network(
+    *,
+    spec: ModelSpec,
+    ckpt: Path,
+    num_classes: int,
+    device: ResolvedDevice,
+    examples: Batches,
+    scratch: Path,
+    narrator: Narrator,
+) -> ProvedNetwork:
+    """Build a network, load its checkpoint, export it, and compare the export with MindSpore on one batch.
+
+    Args:
+        spec: which network.
+        ckpt: its checkpoint.
+        num_classes: of the checkpoint.
+        device: where MindSpore runs.
+        examples: the first batch is compared.
+        scratch: folder for working files; the caller removes it.
+        narrator: is told of the phases, and of layers that stay in float.
+
+    Raises:
+        InputError: checkpoint or network are not what they must be.
+        CheckError: the exported graph computes something else.
+        UnavailableError: MindSpore does not work here.
+    """
+    with narrator.phase("mindspore"):
+        load_mindspore(device, scratch)
+    with narrator.phase("checkpoint"):
+        cell = spec.build(num_classes)
+        load_checkpoint(ckpt, cell, model=spec.name, num_classes=num_classes)
+    from amctq.export.float_onnx import export_float
+    from amctq.export.session import OnnxSession
+    from amctq.export.verify import prove_forward
+    from amctq.quant.topology import read_topology
+
+    with narrator.phase("float export"):
+        graph = export_float(cell, examples.samples.input_shape, scratch / "float.onnx")
+    topology = read_topology(graph)
+    for layer in topology.left_in_float:
+        narrator.warn(f"{layer.name} stays in float: {layer.reason}")
+    session = OnnxSession(graph.model)
+    with narrator.phase("proof"):
+        proof = prove_forward(cell, session, examples.first())
+    return ProvedNetwork(network=FloatNetwork(cell=cell, graph=graph, topology=topology), session=session, proof=proof)

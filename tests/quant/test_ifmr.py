@@ -1,0 +1,107 @@
+"""IFMR over a histogram, against the search over every value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from amctq.choices import IfmrVariant
+from amctq.quant.observers.ifmr import IfmrObserver, IfmrSettings
+from tests.quant import reference_ifmr as reference
+
+# The figure that the histogram is held to: exact error at the scale it chooses over the least exact error.
+TOLERANCE = 1.002
+# 256 evenly spaced levels with symmetric quantization: no density at all, and a step that nearly matches theirs.
+TOLERANCE_OF_LEVELS = 1.01
+
+
+def _distributions() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(11)
+    normal = random.normal(size=(20, 50_000))
+    return {
+        "relu": np.maximum(normal, 0),
+        "normal": normal,
+        "exponential": random.exponential(size=(20, 50_000)),
+        "negative": -random.exponential(size=(20, 50_000)),
+        "heavy-tail": random.standard_t(3, size=(20, 50_000)),
+        "sparse": np.where(random.random((20, 50_000)) < 0.98, 0, random.exponential(size=(20, 50_000))),
+        "levels": (random.integers(0, 256, (20, 50_000)) / 255 - 0.48) / 0.23,
+        "tiny": np.maximum(normal, 0) * 1e-4,
+        "huge": normal * 1e6,
+        "small-sample": np.maximum(normal[:, :50], 0),
+    }
+
+
+DISTRIBUTIONS = {name: values.astype(np.float32) for name, values in _distributions().items()}
+
+
+@pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_error_is_within_tolerance_of_the_exact_minimum(name: str, symmetric: bool) -> None:
+    values = DISTRIBUTIONS[name]
+    observer = IfmrObserver(IfmrSettings(symmetric=symmetric))
+    for batch in values:
+        observer.update(batch)
+    scales, losses = reference.exact_losses(values.ravel().astype(float), symmetric=symmetric)
+    chosen = int(np.argmin(np.abs(scales - observer.qparams().scale)))
+    assert scales[chosen] == pytest.approx(observer.qparams().scale, rel=1e-5)
+    assert losses[chosen] <= losses.min() * (TOLERANCE_OF_LEVELS if name == "levels" else TOLERANCE)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_the_offset_puts_the_lowest_value_at_the_bottom(name: str) -> None:
+    values = DISTRIBUTIONS[name]
+    observer = IfmrObserver()
+    observer.update(values)
+    qparams = observer.qparams()
+    low, _ = reference.starting_range(values.ravel(), 0.999999)
+    assert qparams.offset == int(np.clip(-np.rint(low / qparams.scale) - 128, -128, 127))
+
+
+def test_there_are_61_candidates() -> None:
+    observer = IfmrObserver()
+    observer.update(DISTRIBUTIONS["relu"])
+    assert len(observer.candidates().scale) == 61
+
+
+@pytest.mark.parametrize("percentile", [0.999999, 0.9999, 0.99, 1.0])
+def test_the_search_starts_from_exact_order_statistics(percentile: float) -> None:
+    values = DISTRIBUTIONS["normal"]
+    observer = IfmrObserver(IfmrSettings(max_percentile=percentile, min_percentile=percentile))
+    for batch in values:
+        observer.update(batch)
+    low, high = reference.starting_range(values.ravel(), percentile)
+    candidates = observer.candidates()
+    # Of a million values the 10,000th is not kept: it comes from the histogram, half a bin at most away.
+    tolerance = 1e-6 if percentile > 0.99 else 0.01
+    assert candidates.low[0] == pytest.approx(low, rel=tolerance)
+    assert candidates.high[30] == pytest.approx(high, rel=tolerance)
+
+
+def test_a_narrower_search_range_is_respected() -> None:
+    observer = IfmrObserver(IfmrSettings(search_range=(0.5, 0.6), search_step=0.05))
+    observer.update(DISTRIBUTIONS["relu"])
+    assert len(observer.candidates().scale) == 2
+    assert observer.qparams().scale < float(DISTRIBUTIONS["relu"].max()) * 0.6 / 255
+
+
+@pytest.mark.parametrize("name", ["relu", "normal", "exponential", "sparse"])
+def test_ascend_variant_is_the_operators(name: str) -> None:
+    values = DISTRIBUTIONS[name]
+    observer = IfmrObserver(IfmrSettings(variant=IfmrVariant.ASCEND))
+    observer.update(values)
+    scale, offset = reference.ascend(values.ravel().astype(float))
+    # A neighbour of nearly equal error may win; 0.01 of the ratio is one candidate.
+    assert observer.qparams().scale == pytest.approx(scale, rel=0.025)
+    assert abs(observer.qparams().offset - offset) <= 3
+
+
+def test_the_variants_differ_where_the_last_bin_matters() -> None:
+    values = DISTRIBUTIONS["relu"][:1]
+    starts = []
+    for variant in IfmrVariant:
+        observer = IfmrObserver(IfmrSettings(variant=variant))
+        observer.update(values)
+        starts.append(observer.candidates().scale[0])
+    exact, ascend = starts
+    assert ascend == pytest.approx(exact * 127 / 128, rel=1e-4)  # the last of 128 bins is not counted
