@@ -1,6 +1,6 @@
 """``amctq --help`` against a bare one-command Typer program, whole processes in turns.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations

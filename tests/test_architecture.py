@@ -28,6 +28,7 @@ RANKS = {
     "errors": 0,
     "files": 0,
     "signals": 0,
+    "plugins": 0,
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -69,7 +70,20 @@ def test_only_the_command_line_knows_a_console(path: Path) -> None:
         assert not tops & {"rich", "typer"}
 
 
-@pytest.mark.parametrize("name", ["numerics", "weights", "paired", "record", "observers/base", "observers/minmax"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "numerics",
+        "weights",
+        "paired",
+        "record",
+        "histogram",
+        "observers/base",
+        "observers/minmax",
+        "observers/ifmr",
+        "observers/tails",
+    ],
+)
 def test_the_mathematics_is_numpy_only(name: str) -> None:
     tops = {imported.partition(".")[0] for imported in _imports(PACKAGE / "quant" / f"{name}.py")}
     assert not tops & {"mindspore", "onnx", "onnxruntime"}

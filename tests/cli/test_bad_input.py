@@ -83,7 +83,7 @@ CASES = [
     Case(
         id="dataset-empty-folder",
         code=3,
-        says=("no CIFAR-10 record file", "data_batch_1.bin"),
+        says=("no dataset in", "data_batch_1.bin"),
         options=lambda place: {"dataset": _folder(place)},
     ),
     Case(
@@ -107,7 +107,7 @@ CASES = [
     Case(
         id="no-test-file",
         code=3,
-        says=("no test_batch.bin", "--eval-images 0"),
+        says=("has no test images", "--eval-images 0"),
         options=lambda place: {"dataset": _folder(place, data_batch_1={"images": 40})},
     ),
     # checkpoint

@@ -33,7 +33,7 @@ def _report(outcome: tuple[Finished, Path]) -> dict[str, Any]:
 
 def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
     done, output = outcome
-    names = ["amctq.log", "report.json", "resnet20_quant.onnx"]
+    names = ["amctq.log", "calibration_record.txt", "config.json", "report.json", "resnet20_quant.onnx"]
     assert sorted(path.name for path in output.iterdir()) == names
     artifacts = {Path(item["path"]).name: item for item in done.envelope["artifacts"]}
     assert sorted(artifacts) == names
@@ -90,6 +90,7 @@ def test_every_layer_is_quantized(outcome: tuple[Finished, Path]) -> None:
     assert all(layer["batch_norm_folded"] for layer in quantization["layers"][:-1])
     # Behind a ReLU the whole range serves positive values.
     assert all(layer["offset_d"] == -128 for layer in quantization["layers"][1:])
+    assert {layer["act_algo"] for layer in quantization["layers"]} == {"ifmr"}
 
 
 def test_nothing_but_json_on_stdout_and_no_bars(outcome: tuple[Finished, Path]) -> None:
@@ -107,7 +108,8 @@ def test_the_same_command_writes_the_same_bytes(shared: Shared) -> None:
     for name in ("one", "two"):
         assert _small(shared, "--output-dir", name).code == 0
     one, two = Path("one"), Path("two")
-    assert (one / "resnet20_quant.onnx").read_bytes() == (two / "resnet20_quant.onnx").read_bytes()
+    for name in ("resnet20_quant.onnx", "config.json", "calibration_record.txt"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
     reports = [json.loads((folder / "report.json").read_text()) for folder in (one, two)]
     timings = [report.pop("timing") for report in reports]
     assert reports[0] == reports[1]
@@ -156,7 +158,8 @@ def test_calibration_never_sees_a_test_image(shared: Shared) -> None:
 
     def highest_input(*options: object) -> float:
         arguments = ["--dataset", dark, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
-        done = amctq("ptq", *arguments, "--allow-poor-float", "--output-dir", "out", "--force", *map(str, options))
+        arguments += ["--allow-poor-float", "--act-algo", "minmax", "--output-dir", "out", "--force"]
+        done = amctq("ptq", *arguments, *map(str, options))
         assert done.code == 0, done.stderr
         layer = done.envelope["data"]["quantization"]["layers"][0]
         return float((127 - layer["offset_d"]) * layer["scale_d"])

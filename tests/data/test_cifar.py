@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 
 from amctq.data import cifar
-from amctq.data.batches import Batches
-from amctq.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from amctq.data.preprocess import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from amctq.data.samples import Batches, Dataset, Split, split
 from amctq.errors import InputError, UsageError
 from tests.command import Shared, write_records
+
+PREPROCESSING = Preprocessing(image_size=32, mean=CIFAR10_MEAN, std=CIFAR10_STD)
+
+
+def _open(folder: Path) -> Dataset:
+    return cifar.open_cifar(cifar.find_files(folder), PREPROCESSING)
+
+
+def _split(folder: Path, *, calibration: int, evaluation: int | None = None, seed: int = 1) -> Split:
+    return split(_open(folder), calibration_images=calibration, evaluation_images=evaluation, seed=seed)
 
 
 @pytest.fixture
@@ -38,27 +48,23 @@ def test_root_and_folders_are_understood(root: Path) -> None:
 
 
 def test_training_files_calibrate_and_the_test_file_evaluates(root: Path) -> None:
-    split = cifar.split(cifar.find_files(root), calibration_images=60, evaluation_images=None, seed=1)
-    assert {path.name for path in split.calibration.source} == {"data_batch_1.bin", "data_batch_2.bin"}
-    assert split.evaluation is not None
-    assert [path.name for path in split.evaluation.source] == ["test_batch.bin"]
-    assert len(split.evaluation) == 20
+    chosen = _split(root, calibration=60)
+    assert chosen.calibration.sources == ("data_batch_1.bin", "data_batch_2.bin")
+    assert chosen.evaluation is not None
+    assert chosen.evaluation.sources == ("test_batch.bin",)
+    assert len(chosen.evaluation) == 20
 
 
 def test_without_training_files_the_split_is_disjoint_and_complete(root: Path) -> None:
-    files = cifar.find_files(root / cifar.TEST_FOLDER)
-    split = cifar.split(files, calibration_images=7, evaluation_images=None, seed=1)
-    assert split.evaluation is not None
-    used = [*split.calibration.indices, *split.evaluation.indices]
+    chosen = _split(root / cifar.TEST_FOLDER, calibration=7)
+    assert chosen.evaluation is not None
+    used = [*chosen.calibration.indices, *chosen.evaluation.indices]
     assert sorted(used) == list(range(20))
 
 
 def test_the_seed_chooses(root: Path) -> None:
-    files = cifar.find_files(root)
-
     def chosen(seed: int) -> list[int]:
-        split = cifar.split(files, calibration_images=10, evaluation_images=0, seed=seed)
-        return split.calibration.indices.tolist()
+        return _split(root, calibration=10, evaluation=0, seed=seed).calibration.indices.tolist()
 
     assert chosen(1) == chosen(1)
     assert chosen(1) != chosen(2)
@@ -66,35 +72,33 @@ def test_the_seed_chooses(root: Path) -> None:
 
 
 def test_evaluation_takes_the_first_images_in_order(root: Path) -> None:
-    split = cifar.split(cifar.find_files(root), calibration_images=1, evaluation_images=5, seed=1)
-    assert split.evaluation is not None
-    assert split.evaluation.indices.tolist() == [0, 1, 2, 3, 4]
+    chosen = _split(root, calibration=1, evaluation=5)
+    assert chosen.evaluation is not None
+    assert chosen.evaluation.indices.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("images", [0, 61])
 def test_impossible_calibration_counts(root: Path, images: int) -> None:
     with pytest.raises(UsageError, match="60 images"):
-        cifar.split(cifar.find_files(root), calibration_images=images, evaluation_images=None, seed=1)
+        _split(root, calibration=images)
 
 
 def test_one_image_must_be_left_to_evaluate(root: Path) -> None:
-    files = cifar.find_files(root / cifar.TEST_FOLDER)
     with pytest.raises(UsageError, match="19 images"):
-        cifar.split(files, calibration_images=20, evaluation_images=None, seed=1)
-    assert len(cifar.split(files, calibration_images=20, evaluation_images=0, seed=1).calibration) == 20
+        _split(root / cifar.TEST_FOLDER, calibration=20)
+    assert len(_split(root / cifar.TEST_FOLDER, calibration=20, evaluation=0).calibration) == 20
 
 
 def test_too_many_evaluation_images(root: Path) -> None:
     with pytest.raises(UsageError, match="20 images"):
-        cifar.split(cifar.find_files(root), calibration_images=1, evaluation_images=21, seed=1)
+        _split(root, calibration=1, evaluation=21)
 
 
 def test_no_test_file_no_accuracy(root: Path) -> None:
     (root / cifar.TRAIN_FOLDER / "test_batch.bin").unlink()
-    files = cifar.find_files(root / cifar.TRAIN_FOLDER)
-    with pytest.raises(InputError, match=r"no test_batch\.bin"):
-        cifar.split(files, calibration_images=1, evaluation_images=None, seed=1)
-    assert cifar.split(files, calibration_images=1, evaluation_images=0, seed=1).evaluation is None
+    with pytest.raises(InputError, match="no test images"):
+        _split(root / cifar.TRAIN_FOLDER, calibration=1)
+    assert _split(root / cifar.TRAIN_FOLDER, calibration=1, evaluation=0).evaluation is None
 
 
 def test_the_python_version_is_recognised(tmp_path: Path) -> None:
@@ -107,10 +111,11 @@ def test_the_python_version_is_recognised(tmp_path: Path) -> None:
 def test_records_are_labels_and_planes(tmp_path: Path) -> None:
     record = np.concatenate([[7], np.full(1024, 1), np.full(1024, 2), np.full(1024, 3)]).astype(np.uint8)
     (tmp_path / "test_batch.bin").write_bytes(record.tobytes() * 2)
-    split = cifar.split(cifar.find_files(tmp_path), calibration_images=1, evaluation_images=None, seed=1)
-    assert split.calibration.labels.tolist() == [7]
-    assert split.calibration.pixels.shape == (1, 3, 32, 32)
-    assert split.calibration.pixels[0, :, 0, 0].tolist() == [1, 2, 3]
+    images, labels = next(iter(Batches(samples=_split(tmp_path, calibration=1).calibration, size=8)))
+    assert labels.tolist() == [7]
+    assert images.shape == (1, 3, 32, 32)
+    expected = (np.asarray([1, 2, 3]) / 255 - CIFAR10_MEAN) / CIFAR10_STD
+    assert images[0, :, 5, 5] == pytest.approx(expected, abs=1e-6)
 
 
 def test_preprocessing_is_the_formula() -> None:
@@ -133,16 +138,14 @@ def test_images_are_resized_as_mindspore_does_it() -> None:
 
 
 def test_the_last_partial_batch_is_kept(root: Path) -> None:
-    split = cifar.split(cifar.find_files(root), calibration_images=10, evaluation_images=None, seed=1)
-    preprocessing = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    batches = Batches(images=split.calibration, preprocessing=preprocessing, batch_size=4)
+    batches = Batches(samples=_split(root, calibration=10).calibration, size=4)
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
     assert len(batches) == 3
 
 
 def test_real_files(shared: Shared) -> None:
-    files = cifar.find_files(shared.data)
-    cifar.check_files(files)
-    split = cifar.split(files, calibration_images=32, evaluation_images=None, seed=1)
-    assert split.evaluation is not None
-    assert np.bincount(split.evaluation.labels).tolist() == [1000] * 10
+    cifar.check_files(cifar.find_files(shared.data))
+    test = _open(shared.data).test
+    assert test is not None
+    labels = np.concatenate([labels for _, labels in test.batches(1000)])
+    assert np.bincount(labels).tolist() == [1000] * 10

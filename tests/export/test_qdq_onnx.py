@@ -27,7 +27,8 @@ def _quantize(graph: FloatGraph) -> tuple[IntegerLayer, ...]:
         layer.name: arq_scale(fused[layer.name].weight, channel_wise=layer.kind is LayerKind.CONV)
         for layer in topology.layers
     }
-    return integer_layers(topology, fused, make_record(topology, fused, scales, ACTIVATIONS))
+    activations = {layer.name: ACTIVATIONS[layer.input] for layer in topology.layers}
+    return integer_layers(topology, fused, make_record(topology, fused, scales, activations))
 
 
 @pytest.fixture

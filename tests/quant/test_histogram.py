@@ -24,9 +24,7 @@ def _count(batches: list[Float32Array], bins: int = 64) -> Density:
 
 
 def _same(one: Density, two: Density) -> bool:
-    return (
-        np.array_equal(one.edges, two.edges) and np.array_equal(one.counts, two.counts) and one.zeros == two.zeros
-    )
+    return np.array_equal(one.edges, two.edges) and np.array_equal(one.counts, two.counts) and one.zeros == two.zeros
 
 
 @given(st.lists(values, min_size=1, max_size=5), st.randoms())

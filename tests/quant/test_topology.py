@@ -23,7 +23,7 @@ def test_layers_partners_and_shared_inputs() -> None:
     assert by_name["right"].batch_norm is None
     assert by_name["left"].input == by_name["right"].input
     assert by_name["end_point"].kind is LayerKind.DENSE
-    assert topology.inputs == ("image", "c", "j")
+    assert [layer.input for layer in topology.layers] == ["image", "c", "c", "j"]
     assert topology.left_in_float == ()
 
 
