@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+NETWORKS = Path(__file__).with_name("backends") / "networks.py"
 AMCTQ = Path(sys.executable).with_name("amctq")
 RECORD_BYTES = 3073
 
@@ -33,6 +34,23 @@ class Shared:
 
     def checkpoint(self, model: str) -> Path:
         return self.root / "checkpoints" / f"{model}_cifar10.ckpt"
+
+
+@dataclass(frozen=True)
+class Own:
+    """Files of one's own, made once.
+
+    Attributes:
+        checkpoint: of the networks of tests/backends/networks.py, ten classes.
+        npz: images and labels, float32 (64, 3, 32, 32).
+        config: AMCT's config.json for resnet20.
+        record: AMCT's record for resnet20.
+    """
+
+    checkpoint: Path
+    npz: Path
+    config: Path
+    record: Path
 
 
 @dataclass(frozen=True)

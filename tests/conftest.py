@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.command import Shared
+from tests.command import Own, Shared, amctq
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -30,3 +31,27 @@ def shared() -> Shared:
     if not (SHARED / "checkpoints").is_dir():
         pytest.skip(f"needs the real data and checkpoints in {SHARED}")
     return Shared(SHARED)
+
+
+@pytest.fixture(scope="session")
+def own(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Own:
+    """A network, images, a configuration and a record of one's own."""
+    folder = tmp_path_factory.mktemp("own")
+    import mindspore
+
+    from tests.backends.networks import Small
+
+    mindspore.set_seed(1)
+    checkpoint = folder / "small.ckpt"
+    mindspore.save_checkpoint(Small(10), str(checkpoint))
+    random = np.random.default_rng(8)
+    npz = folder / "images.npz"
+    images = random.normal(size=(64, 3, 32, 32)).astype(np.float32)
+    np.savez(npz, images=images, labels=random.integers(0, 10, 64))
+    results = folder / "results"
+    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
+    done = amctq("ptq", *arguments, "--eval-images", "0", "--output-dir", results)
+    assert done.code == 0, done.stderr
+    return Own(
+        checkpoint=checkpoint, npz=npz, config=results / "config.json", record=results / "calibration_record.txt"
+    )

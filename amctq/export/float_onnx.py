@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
         scratch: where MindSpore may put its file; the caller removes it.
 
     Raises:
-        InputError: MindSpore cannot export the network.
+        InputError: MindSpore cannot export the network, or it has several outputs.
+        OSError: there is no room for the file.
     """
     import mindspore
     import numpy as np
@@ -37,6 +40,7 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     network.compile_cache.clear()
     try:
         with _plain_path(scratch) as path:
+            _refuse_full_disk(network, scratch)
             mindspore.onnx.export(
                 network,
                 example,
@@ -45,14 +49,26 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
                 output_names=[OUTPUT_NAME],
                 dynamic_axes={INPUT_NAME: {0: "N"}},
             )
+    except OSError:
+        raise
     except Exception as error:
         message = f"MindSpore cannot export this network to ONNX: {_first_line(error)}"
         raise InputError(message, hint=_how_to_rewrite(str(error))) from error
     model = onnx.load(scratch)
+    if len(model.graph.output) != 1:
+        message = f"the network has {len(model.graph.output)} outputs, expected one (N, classes) tensor of logits"
+        raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
     # dynamic_axes leaves the output at the batch of the example, and onnxruntime then warns on every run.
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     return FloatGraph(model=raise_opset(model), file_bytes=scratch.stat().st_size)
+
+
+def _refuse_full_disk(network: Any, target: Path) -> None:
+    """MindSpore does not say that a disk is full: it leaves no file, or half of one."""
+    needed = sum(parameter.nbytes for parameter in network.get_parameters())
+    if shutil.disk_usage(target.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 @contextlib.contextmanager
@@ -71,6 +87,6 @@ def _first_line(error: Exception) -> str:
 
 
 def _how_to_rewrite(text: str) -> str:
-    if "Inplace" in text:
+    if "Inplace" in text or "TensorMove" in text:
         return "write x = x + y (or ops.add(x, y)) where construct() has x += y: the ONNX exporter refuses the latter"
     return "rewrite the named operation in construct() with one that mindspore.onnx.export supports"

@@ -52,11 +52,14 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
     """
     import mindspore
 
+    if not np.isfinite(images).all():
+        message = "the images hold NaN or infinity"
+        raise InputError(message, hint="check the dataset")
     with signal_handlers_kept():
         output = cell(mindspore.Tensor(images))
     if isinstance(output, (tuple, list)) or output.ndim != 2:
-        message = "the network does not give one (N, classes) tensor of logits"
-        raise InputError(message, hint="amctq quantizes classifiers; give it the network without loss or extra heads")
+        message = f"the network gives {getattr(output, 'shape', 'several tensors')}, expected one (N, classes) tensor"
+        raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
     with signal_handlers_kept():
         own = output.asnumpy()
     exported = session.logits(images)

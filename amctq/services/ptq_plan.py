@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amctq.backends.base import Backend, check_capabilities, resolve_backend
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, ExportFormat, IfmrVariant
+from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant
 from amctq.data.samples import Batches, Samples, Split
 from amctq.data.source import DataSource, find_dataset
-from amctq.errors import InputError, UsageError
+from amctq.errors import InputError, UnavailableError, UsageError
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
 from amctq.runtime import ResolvedDevice, resolve_device
@@ -228,6 +228,9 @@ def plan_ptq(request: PtqRequest) -> PtqPlan:
             message = f"{option} {path}: no such file"
             raise InputError(message, hint="check the path")
     device = resolve_device(request.device, request.device_id)
+    if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
+        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
+        raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
     backend, reason = resolve_backend(request.backend)
     check_capabilities(
         backend,

@@ -1,0 +1,189 @@
+"""The fake-quant forward in MindSpore is the exported file, and leaves the network as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amctq.backends.base import FloatNetwork, PtqConfig
+from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.choices import ActAlgo, ActType, ArqRule, Device, IfmrVariant
+from amctq.data.arrays import ArraySamples
+from amctq.data.samples import Batches
+from amctq.errors import InputError
+from amctq.export.float_onnx import export_float
+from amctq.export.qdq_onnx import build_qdq
+from amctq.export.session import OnnxSession
+from amctq.progress import Narrator
+from amctq.quant import numerics
+from amctq.quant.config import default_config
+from amctq.quant.config_json import load_config
+from amctq.quant.record import QuantRecord
+from amctq.quant.topology import read_topology
+from amctq.runtime import ResolvedDevice, load_mindspore
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> FloatNetwork:
+    scratch = tmp_path_factory.mktemp("scratch")
+    mindspore = load_mindspore(ResolvedDevice(kind=Device.CPU, device_id=0, reason="test"), scratch)
+    from tests.backends.networks import Small
+
+    mindspore.set_seed(3)
+    cell = Small(5)
+    random = np.random.default_rng(2)
+    for parameter in cell.get_parameters():
+        drawn = random.normal(0, 0.2, parameter.shape).astype(np.float32)
+        value = np.abs(drawn) + np.float32(0.5) if parameter.name.endswith("variance") else drawn
+        parameter.set_data(mindspore.Tensor(value))
+    gamma = cell.bn1.gamma.asnumpy().copy()
+    gamma[2] = 0.0  # a dead channel: its BatchNorm multiplies by nothing
+    cell.bn1.gamma.set_data(mindspore.Tensor(gamma))
+    cell.set_train(False)
+    graph = export_float(cell, (3, 32, 32), scratch / "float.onnx")
+    return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
+
+
+@pytest.fixture(scope="module")
+def batches() -> Batches:
+    images = np.random.default_rng(4).normal(size=(24, 3, 32, 32)).astype(np.float32)
+    samples = ArraySamples(
+        pixels=images,
+        labels=np.zeros(24, np.int64),
+        preprocessing=None,
+        sources=("random",),
+        indices=np.arange(24),
+    )
+    return Batches(samples=samples, size=8)
+
+
+def _quantize(network: FloatNetwork, batches: Batches, config: object = None, **more: object) -> NativeQuantizedNetwork:
+    settings = {"act_type": ActType.UINT8, "ifmr_variant": IfmrVariant.EXACT, "arq_rule": ArqRule.AMCT} | more
+    quant = config or default_config(network.topology)
+    return NativeBackend().quantize(
+        network=network,
+        config=PtqConfig(quant=quant, **settings),  # type: ignore[arg-type]
+        calibration=batches,
+        narrator=Narrator(),
+    )
+
+
+def _logits(cell: object, images: np.ndarray) -> np.ndarray:
+    import mindspore
+
+    result = cell(mindspore.Tensor(images)).asnumpy()  # type: ignore[operator]
+    assert isinstance(result, np.ndarray)
+    return result
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"algo": ActAlgo.MINMAX},
+        {"symmetric": True},
+        {"per_tensor": True},
+        {"skip": ["conv2"]},
+    ],
+    ids=["default", "minmax", "symmetric", "per-tensor", "one-layer-in-float"],
+)
+def test_it_computes_what_the_file_computes(
+    network: FloatNetwork, batches: Batches, options: dict[str, object]
+) -> None:
+    config = default_config(network.topology, **options)  # type: ignore[arg-type]
+    quantized = _quantize(network, batches, config)
+    session = OnnxSession(build_qdq(network.graph, quantized.layers))
+    images = batches.first()
+    with quantized.simulated(network) as cell:
+        simulated = _logits(cell, images)
+    exported, plain = session.logits(images), _logits(network.cell, images)
+    assert simulated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
+    assert np.abs(simulated - plain).max() > 5 * np.abs(simulated - exported).max()
+
+
+def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> None:
+    before = _logits(network.cell, batches.first())
+    quantized = _quantize(network, batches)
+    with pytest.raises(RuntimeError), quantized.simulated(network):
+        raise RuntimeError
+    assert np.array_equal(_logits(network.cell, batches.first()), before)
+
+
+def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Batches, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"version":1,"do_fusion":false,"conv1":{},"conv2":{},"depthwise":{},"end_point":{}}')
+    quantized = _quantize(network, batches, load_config(path, network.topology))
+    assert quantized.record["conv1"].skip_fusion
+    model = build_qdq(network.graph, quantized.layers)
+    assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 1
+    images = batches.first()
+    exported = OnnxSession(model).logits(images)
+    with quantized.simulated(network) as cell:
+        assert _logits(cell, images) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
+
+
+def test_cells_round_as_numpy_does(network: FloatNetwork) -> None:
+    from mindspore import Tensor
+
+    from amctq.backends.simulation import _quantizer
+
+    qparams = numerics.QParams(0.25, -5)
+    halves = (np.arange(-400, 400) * 0.125).astype(np.float32)  # every second one is a tie
+    (back,) = _quantizer(qparams)(None, (Tensor(halves),))
+    expected = numerics.dequantize(numerics.quantize(halves, 0.25, -5), 0.25, -5)
+    assert np.array_equal(back.asnumpy(), expected)
+
+
+def test_a_record_gives_the_same_file_as_its_calibration(network: FloatNetwork, batches: Batches) -> None:
+    quantized = _quantize(network, batches)
+    again = NativeBackend().from_record(network=network, record=quantized.record, act_type=ActType.UINT8)
+    one, two = (
+        build_qdq(network.graph, item.layers).SerializeToString(deterministic=True) for item in (quantized, again)
+    )
+    assert one == two
+
+
+def test_layers_that_a_record_lacks_stay_in_float(network: FloatNetwork, batches: Batches) -> None:
+    record = QuantRecord(layers=_quantize(network, batches).record.layers[:2])
+    quantized = NativeBackend().from_record(network=network, record=record, act_type=ActType.UINT8)
+    assert [item.layer.name for item in quantized.layers] == ["conv1", "conv2"]
+
+
+def test_batches_do_not_change_the_file(network: FloatNetwork, batches: Batches) -> None:
+    files = []
+    for size in (24, 7, 1):
+        quantized = _quantize(network, Batches(samples=batches.samples, size=size))
+        files.append(build_qdq(network.graph, quantized.layers).SerializeToString(deterministic=True))
+    assert files[0] == files[1] == files[2]
+
+
+def test_ascend_rules_change_the_scales(network: FloatNetwork, batches: Batches) -> None:
+    exact = _quantize(network, batches).record
+    ascend = _quantize(network, batches, ifmr_variant=IfmrVariant.ASCEND, arq_rule=ArqRule.ASCEND).record
+    assert any(one.activation != two.activation for one, two in zip(exact.layers, ascend.layers, strict=True))
+    for one, two in zip(exact.layers, ascend.layers, strict=True):
+        assert (two.weight_scale >= one.weight_scale).all()
+
+
+def test_infinite_activations_name_the_layer(network: FloatNetwork) -> None:
+    images = np.full((2, 3, 32, 32), np.inf, np.float32)
+    samples = ArraySamples(
+        pixels=images, labels=np.zeros(2, np.int64), preprocessing=None, sources=("x",), indices=np.arange(2)
+    )
+    with pytest.raises(InputError, match=r"the input of conv1 holds NaN or infinity"):
+        _quantize(network, Batches(samples=samples, size=2))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5], ids=["all-zero", "constant"])
+def test_constant_images_still_quantize(network: FloatNetwork, value: float) -> None:
+    images = np.full((2, 3, 32, 32), value, np.float32)
+    samples = ArraySamples(
+        pixels=images, labels=np.zeros(2, np.int64), preprocessing=None, sources=("x",), indices=np.arange(2)
+    )
+    batches = Batches(samples=samples, size=2)
+    quantized = _quantize(network, batches)
+    exported = OnnxSession(build_qdq(network.graph, quantized.layers)).logits(images)
+    plain = OnnxSession(network.graph.model).logits(images)
+    assert exported == pytest.approx(plain, abs=0.05 * float(np.abs(plain).max()))

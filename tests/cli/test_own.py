@@ -1,0 +1,197 @@
+"""Networks and data of the user's own, configurations and records: what must work, through the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.command import NETWORKS, RECORD_BYTES, Own, Shared, amctq
+
+
+def _quantize(own: Own, factory: str, dataset: object, *more: object) -> dict[str, Any]:
+    arguments = ["--model", f"{NETWORKS}:{factory}", "--ckpt", own.checkpoint, "--dataset", dataset, "--json"]
+    arguments += ["--calib-images", 16, "--allow-poor-float", *more]
+    done = amctq("ptq", *map(str, arguments))
+    assert done.code == 0, done.stderr
+    data = done.envelope["data"]
+    assert isinstance(data, dict)
+    return data
+
+
+def test_a_network_of_ones_own_on_npz_images(own: Own) -> None:
+    data = _quantize(own, "small", own.npz)
+    assert [layer["name"] for layer in data["quantization"]["layers"]] == ["conv1", "conv2", "depthwise", "end_point"]
+    assert data["data"]["split"].startswith("the images have no roles")
+    assert data["data"]["calibration"]["images"] + data["data"]["evaluation"]["images"] == 64
+    assert data["model"]["preprocessing"] is None
+    assert data["simulation"]["argmax_differences"] <= 2
+    assert Path("results/small_quant.onnx").exists()
+
+
+def test_the_samples_class_num_is_understood(own: Own) -> None:
+    assert _quantize(own, "sample_style", own.npz)["model"]["name"] == "sample_style"
+
+
+@pytest.mark.parametrize(
+    ("factory", "layers", "reason"),
+    [("grouped", ["grouped", "dilated"], "grouped convolution"), ("reused", ["conv2"], "used more than once")],
+)
+def test_what_cannot_be_quantized_stays_in_float_and_is_said(
+    factory: str, layers: list[str], reason: str, own: Own, tmp_path: Path
+) -> None:
+    import mindspore
+
+    from tests.backends import networks
+
+    checkpoint = tmp_path / "own.ckpt"
+    mindspore.save_checkpoint(getattr(networks, factory)(10), str(checkpoint))
+    changed = Own(checkpoint=checkpoint, npz=own.npz, config=own.config, record=own.record)
+    data = _quantize(changed, factory, own.npz)
+    left = data["quantization"]["left_in_float"]
+    assert [layer["name"] for layer in left] == layers
+    assert reason in left[0]["reason"]
+    assert any(reason in warning for warning in data["warnings"])
+
+
+ROLES = """
+import numpy as np
+
+def images(role):
+    start = 0 if role == "train" else 1000
+    for index in range(40):
+        yield np.full((3, 32, 32), start + index, np.float32) / 1000, index % 10
+
+def listed():
+    return [(np.full((3, 32, 32), index / 50, np.float32), index % 10) for index in range(50)]
+
+def without_test(role):
+    return listed() if role == "train" else None
+"""
+
+
+def test_a_factory_with_roles(own: Own) -> None:
+    Path("mydata.py").write_text(ROLES)
+    data = _quantize(own, "small", "mydata.py:images", "--act-algo", "minmax")
+    assert data["data"]["split"].startswith("calibration images come from the training images")
+    assert (data["data"]["calibration"]["images"], data["data"]["evaluation"]["images"]) == (16, 40)
+    # Evaluation images are ten times brighter: had one calibrated, the range would reach 1.
+    layer = data["quantization"]["layers"][0]
+    assert (127 - layer["offset_d"]) * layer["scale_d"] < 0.05
+
+
+def test_a_factory_without_roles_is_split(own: Own) -> None:
+    Path("mydata.py").write_text(ROLES)
+    data = _quantize(own, "small", "mydata.py:listed")
+    assert (data["data"]["calibration"]["images"], data["data"]["evaluation"]["images"]) == (16, 34)
+
+
+def test_a_factory_without_test_images_calibrates(own: Own) -> None:
+    Path("mydata.py").write_text(ROLES)
+    assert _quantize(own, "small", "mydata.py:without_test", "--eval-images", 0)["accuracy"] is None
+
+
+def _pictures(shared: Shared, root: Path, count: int) -> None:
+    """CIFAR-10 as an image folder: one folder for each class."""
+    records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:count]
+    for index, record in enumerate(records):
+        folder = root / f"class{record[0]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(record[1:].reshape(3, 32, 32).transpose(1, 2, 0)).save(folder / f"{index:04}.png")
+
+
+def test_an_image_folder_gives_what_the_record_files_give(shared: Shared) -> None:
+    _pictures(shared, Path("pictures") / "val", 300)
+    _pictures(shared, Path("pictures") / "train", 100)
+    arguments = ["--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json", "--eval-images", "300"]
+    by_folder = amctq("evaluate", "--dataset", "pictures", *arguments).envelope["data"]["accuracy"]
+    by_records = amctq("evaluate", "--dataset", shared.data, *arguments).envelope["data"]["accuracy"]
+    assert by_folder == by_records
+    done = amctq("ptq", "--dataset", "pictures", *arguments, "--calib-images", "50")
+    assert done.code == 0, done.stderr
+    assert done.envelope["data"]["data"]["kind"] == "image-folder"
+    assert done.envelope["data"]["accuracy"]["float"]["top1"] == by_records["top1"]
+
+
+def test_keras_style_npz(shared: Shared) -> None:
+    records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:200]
+    pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    np.savez("cifar.npz", x_train=pixels[:50], y_train=records[:50, :1], x_test=pixels, y_test=records[:, :1])
+    arguments = ["--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json", "--eval-images", "200"]
+    by_npz = amctq("evaluate", "--dataset", "cifar.npz", *arguments).envelope["data"]["accuracy"]
+    assert by_npz == amctq("evaluate", "--dataset", shared.data, *arguments).envelope["data"]["accuracy"]
+
+
+def _resnet20(shared: Shared, *more: object) -> dict[str, Any]:
+    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
+    done = amctq("ptq", *map(str, [*arguments, "--eval-images", 100, "--force", *more]))
+    assert done.code == 0, done.stderr
+    data = done.envelope["data"]
+    assert isinstance(data, dict)
+    return data
+
+
+def test_the_written_configuration_gives_the_same_file(shared: Shared, own: Own) -> None:
+    _resnet20(shared, "--output-dir", "one")
+    _resnet20(shared, "--output-dir", "two", "--config", "one/config.json")
+    for name in ("resnet20_quant.onnx", "config.json", "calibration_record.txt"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+    assert own.config.read_bytes() == Path("one/config.json").read_bytes()
+
+
+def test_the_written_record_gives_the_same_file_without_calibration(shared: Shared) -> None:
+    _resnet20(shared, "--output-dir", "one")
+    data = _resnet20(shared, "--output-dir", "two", "--record", "one/calibration_record.txt")
+    assert Path("one/resnet20_quant.onnx").read_bytes() == Path("two/resnet20_quant.onnx").read_bytes()
+    assert data["quantization"]["from"] == "record"
+    assert not Path("two/config.json").exists()
+    assert "calibration" not in data["timing"]["seconds"]
+
+
+def test_layers_can_be_skipped(shared: Shared) -> None:
+    data = _resnet20(shared, "--skip-layer", "layer1.*", "--skip-layer", "end_point")
+    skipped = [layer["name"] for layer in data["quantization"]["left_in_float"]]
+    assert skipped == [*(f"layer1.{block}.conv{conv}" for block in range(3) for conv in (1, 2)), "end_point"]
+    config = json.loads(Path("results/config.json").read_text())
+    assert not config["end_point"]["quant_enable"]
+    assert config["conv1"]["quant_enable"]
+
+
+def test_symmetric_and_per_tensor(shared: Shared) -> None:
+    data = _resnet20(shared, "--act-symmetric", "--per-tensor")
+    layers = data["quantization"]["layers"]
+    assert {layer["offset_d"] for layer in layers} == {0}
+    assert {layer["weight_scales"] for layer in layers} == {1}
+    assert data["accuracy"]["int8"]["top1"] > 85
+
+
+def test_batch_num_of_the_configuration_counts_batches(shared: Shared, own: Own) -> None:
+    config = json.loads(own.config.read_text()) | {"batch_num": 3}
+    Path("config.json").write_text(json.dumps(config))
+    data = _resnet20(shared, "--config", "config.json", "--batch-size", 16)
+    assert data["data"]["calibration"]["images"] == 48
+
+
+@pytest.mark.slow
+def test_resnet50_at_its_trained_size(shared: Shared) -> None:
+    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet50"), "--image-size", "32", "--json"]
+    done = amctq("ptq", *arguments, "--calib-images", "320", "--batch-size", "100", timeout=600)
+    assert done.code == 0, done.stderr
+    accuracy = done.envelope["data"]["accuracy"]
+    assert accuracy["float"]["top1"] == 75.02
+    assert accuracy["top1_drop"] <= 0.5
+
+
+def test_the_official_resnet50_runs_at_224(shared: Shared) -> None:
+    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet50"), "--json", "--allow-poor-float"]
+    done = amctq("ptq", *arguments, "--calib-images", "4", "--batch-size", "4", "--eval-images", "8", timeout=600)
+    assert done.code == 0, done.stderr
+    data = done.envelope["data"]
+    assert data["model"]["input_shape"] == [3, 224, 224]
+    assert len(data["quantization"]["layers"]) == 54
+    assert data["files"]["ratio"] < 0.26
+    assert data["model"]["preprocessing"]["mean"] == [0.4914, 0.4822, 0.4465]

@@ -1,0 +1,206 @@
+"""AMCT's config.json: written as AMCT writes it, read strictly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amctq.choices import ActAlgo
+from amctq.errors import InputError, UsageError
+from amctq.quant.config import default_config
+from amctq.quant.config_json import dump_config, load_config, read_batch_num
+from amctq.quant.topology import Topology, read_topology
+from tests.quant.graphs import residual_graph
+
+# reference/amct.md §2.1, the layers of tests/quant/graphs.py in the place of a ResNet's.
+CLASSIC = """{
+    "version":1,
+    "activation_offset":true,
+    "do_fusion":true,
+    "skip_fusion_layers":[],
+    "conv1":{
+        "quant_enable":true,
+        "activation_quant_params":{
+            "max_percentile":0.999999,
+            "min_percentile":0.999999,
+            "search_range":[
+                0.7,
+                1.3
+            ],
+            "search_step":0.01
+        },
+        "weight_quant_params":{
+            "channel_wise":true
+        }
+    },
+    "end_point":{
+        "quant_enable":true,
+        "activation_quant_params":{
+            "max_percentile":0.999999,
+            "min_percentile":0.999999,
+            "search_range":[
+                0.7,
+                1.3
+            ],
+            "search_step":0.01
+        },
+        "weight_quant_params":{
+            "channel_wise":false
+        }
+    }
+}
+"""
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return read_topology(residual_graph())
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    value = json.loads(CLASSIC)
+    assert isinstance(value, dict)
+    return value
+
+
+def _load(document: Any, topology: Topology, path: Path = Path("config.json")) -> Any:
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return load_config(path, topology)
+
+
+def test_the_file_is_amcts_to_the_letter(topology: Topology) -> None:
+    only = topology.only({"conv1", "end_point"})
+    assert dump_config(default_config(only)).decode() == CLASSIC
+
+
+def test_absent_layers_are_not_quantized(topology: Topology) -> None:
+    config = _load(CLASSIC, topology)
+    assert list(config.enabled) == ["conv1", "end_point"]
+    assert [layer.name for layer in config.selected(topology).layers] == ["conv1", "end_point"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"algo": ActAlgo.MINMAX},
+        {"symmetric": True},
+        {"per_tensor": True},
+        {"skip": ["left", "conv*"]},
+    ],
+    ids=["default", "minmax", "symmetric", "per-tensor", "skip"],
+)
+def test_what_is_written_is_read_back(options: dict[str, Any], topology: Topology) -> None:
+    config = default_config(topology, **options)
+    assert _load(dump_config(config).decode(), topology) == config
+
+
+def test_newer_and_older_keys_are_read(document: dict[str, Any], topology: Topology) -> None:
+    document["fakequant_precision_mode"] = "DEFAULT"
+    document["conv1"]["activation_quant_params"] |= {"num_bits": 8, "act_algo": "ifmr", "asymmetric": False}
+    document["conv1"]["weight_quant_params"] |= {"num_bits": 8, "wts_algo": "arq_quantize"}
+    conv1 = _load(document, topology).enabled["conv1"]
+    assert not conv1.activation.asymmetric
+    assert conv1.activation.algo is ActAlgo.IFMR
+
+
+def test_activation_offset_is_the_default_of_asymmetric(document: dict[str, Any], topology: Topology) -> None:
+    document["activation_offset"] = False
+    document["conv1"]["activation_quant_params"]["asymmetric"] = True
+    config = _load(document, topology)
+    assert config.enabled["conv1"].activation.asymmetric
+    assert not config.enabled["end_point"].activation.asymmetric
+
+
+def test_skip_fusion_leaves_the_batch_norm(document: dict[str, Any], topology: Topology) -> None:
+    document["skip_fusion_layers"] = ["conv1"]
+    layer = _load(document, topology).selected(topology).layers[0]
+    assert layer.batch_norm is None
+    assert layer.fusion_skipped
+    assert layer.output == layer.raw_output
+    document |= {"skip_fusion_layers": [], "do_fusion": False}
+    assert _load(document, topology).selected(topology).layers[0].fusion_skipped
+
+
+def test_batch_num_can_be_read_alone(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(document))
+    assert read_batch_num(path) is None
+    path.write_text(json.dumps(document | {"batch_num": 3}))
+    assert read_batch_num(path) == 3
+
+
+ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says", "hint"),
+    [
+        pytest.param(["version"], 2, "version: found 2", "manual", id="version-2"),
+        pytest.param(["version"], "1", "version: found", "whole number", id="version-text"),
+        pytest.param(["activation_offse"], True, "activation_offse", "activation_offset?", id="typo-global"),
+        pytest.param(["conv2"], {}, "conv2: neither a layer", "conv1?", id="unknown-layer"),
+        pytest.param(["conv1", "quant_enabel"], True, "conv1.quant_enabel", "quant_enable?", id="typo-in-layer"),
+        pytest.param(["conv1", "quant_enable"], 1, "conv1.quant_enable", "true or false", id="no-bool"),
+        pytest.param(["conv1", ACTIVATION, "max_percentil"], 1, "max_percentil", "max_percentile?", id="typo-deep"),
+        pytest.param(["conv1", ACTIVATION, "max_percentile"], 0.5, "max_percentile: found 0.5", "0.5", id="percentile"),
+        pytest.param(["conv1", ACTIVATION, "min_percentile"], "x", "min_percentile", "a number", id="percentile-text"),
+        pytest.param(["conv1", ACTIVATION, "search_range"], [1.3, 0.7], "search_range", "first < last", id="range"),
+        pytest.param(["conv1", ACTIVATION, "search_range"], [0.7], "search_range", "two numbers", id="range-of-one"),
+        pytest.param(["conv1", ACTIVATION, "search_step"], 0, "search_step: found 0", "more than 0", id="step-0"),
+        pytest.param(["conv1", ACTIVATION, "search_step"], 5, "search_step: found 5", "at most", id="step-5"),
+        pytest.param(["conv1", ACTIVATION, "act_algo"], "hmfg", "act_algo: found 'hmfg'", "expected", id="algo"),
+        pytest.param(["conv1", ACTIVATION, "act_algo"], "minmax", "belongs to ifmr", "take one", id="algo-and-params"),
+        pytest.param(["conv1", ACTIVATION, "num_bits"], 16, "num_bits: found 16", "8 only", id="bits"),
+        pytest.param(["conv1", WEIGHT, "wts_algo"], "ada_quantize", "wts_algo", "arq_quantize", id="weight-algo"),
+        pytest.param(
+            ["end_point", WEIGHT, "channel_wise"], True, "channel_wise: true for a Dense", "false", id="dense"
+        ),
+        pytest.param(["skip_fusion_layers"], ["right"], "'right' is no layer with a BatchNorm", "left", id="fusion"),
+        pytest.param(["batch_num"], 0, "batch_num: found 0", "calibration batches", id="batch-num"),
+        pytest.param(["conv1"], 3, "conv1: found 3", "an object", id="layer-no-object"),
+        pytest.param(["fakequant_precision_mode"], "FORCE_FP16_QUANT", "FORCE_FP16", "DEFAULT", id="precision"),
+    ],
+)
+def test_errors_name_the_key_and_the_way_out(
+    place: list[str], value: object, says: str, hint: str, document: dict[str, Any], topology: Topology
+) -> None:
+    target = document
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    with pytest.raises(InputError) as caught:
+        _load(document, topology)
+    assert says in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is no JSON"),
+        ("{", "is no JSON"),
+        ("[]", "expected a JSON object"),
+        ('{"version":1,"version":1}', "version stands there twice"),
+        ('{"conv1":{},"conv1":{}}', "conv1 stands there twice"),
+        ('{"version":1}', "no layer is left"),
+    ],
+)
+def test_files_that_are_no_configuration(text: str, says: str, topology: Topology) -> None:
+    with pytest.raises(InputError, match=says):
+        _load(text, topology)
+
+
+def test_a_pattern_that_matches_nothing_is_reported(topology: Topology) -> None:
+    with pytest.raises(UsageError, match="matches no layer") as caught:
+        default_config(topology, skip=["lefft"])
+    assert caught.value.hint == "did you mean left?"
+
+
+def test_skipping_everything_is_refused(topology: Topology) -> None:
+    with pytest.raises(InputError, match="no layer is left"):
+        default_config(topology, skip=["*"])

@@ -1,0 +1,122 @@
+"""calibration_record.txt: AMCT's text, written and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amctq.errors import InputError
+from amctq.quant.numerics import QParams
+from amctq.quant.record import LayerRecord, QuantRecord
+from amctq.quant.record_text import dump_record, load_record
+
+# reference/amct.md §3, from AMCT's own documentation; dst_type is PyTorch's.
+AMCT = """record {
+  key: "conv1"
+  value {
+    scale_d: 0.0798481479
+    offset_d: 1
+    scale_w: 0.00297622895
+    offset_w: 0
+    skip_fusion: true
+    dst_type: "INT8"
+  }
+}
+record {
+  key: "layer1.0.conv1"
+  value {
+    scale_d: 0.00392156886
+    offset_d: -128
+    scale_w: 0.00106807391
+    scale_w: 0.00104224426
+    offset_w: 0
+    offset_w: 0
+    dst_type: "INT8"
+  }
+}
+"""
+
+
+def _read(text: str | bytes, path: Path = Path("record.txt")) -> QuantRecord:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load_record(path)
+
+
+def test_amcts_own_record_is_read() -> None:
+    record = _read(AMCT)
+    assert [layer.name for layer in record.layers] == ["conv1", "layer1.0.conv1"]
+    assert record["conv1"].activation.scale == pytest.approx(0.0798481479, rel=1e-7)
+    assert record["conv1"].activation.offset == 1
+    assert record["conv1"].skip_fusion
+    assert record["layer1.0.conv1"].weight_scale.tolist() == pytest.approx([0.00106807391, 0.00104224426])
+    with pytest.raises(KeyError):
+        _ = record["conv2"]
+
+
+def test_the_text_is_amcts() -> None:
+    record = QuantRecord(
+        layers=(
+            LayerRecord(name="conv1", activation=QParams(0.5, -3), weight_scale=np.asarray([0.25, 0.125], np.float32)),
+        )
+    )
+    assert dump_record(record).decode().splitlines() == [
+        "record {",
+        '  key: "conv1"',
+        "  value {",
+        "    scale_d: 0.5",
+        "    offset_d: -3",
+        "    scale_w: 0.25",
+        "    scale_w: 0.125",
+        "    offset_w: 0",
+        "    offset_w: 0",
+        "  }",
+        "}",
+    ]
+
+
+scales = st.floats(2.0**-22, 2.0**10, width=32)
+
+
+@given(
+    scale=scales, offset=st.integers(-128, 127), weights=st.lists(scales, min_size=1, max_size=5), skip=st.booleans()
+)
+def test_every_float_survives(scale: float, offset: int, weights: list[float], skip: bool) -> None:
+    layer = LayerRecord(
+        name="层.conv",
+        activation=QParams(scale, offset),
+        weight_scale=np.asarray(weights, np.float32),
+        skip_fusion=skip,
+    )
+    (back,) = _read(dump_record(QuantRecord(layers=(layer,)))).layers
+    assert (back.name, back.activation, back.skip_fusion) == (layer.name, layer.activation, layer.skip_fusion)
+    assert np.array_equal(back.weight_scale, layer.weight_scale)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("record {", "no calibration record"),
+        ('{"record": 1}', "no calibration record"),
+        (AMCT.replace("scale_d: 0.0798481479", "scale_q: 1"), "no calibration record"),
+        (AMCT.replace("offset_d: 1", "offset_d: 200"), "offset_d 200"),
+        (AMCT.replace("scale_d: 0.0798481479", "scale_d: 0"), "every scale"),
+        (AMCT.replace("scale_w: 0.00297622895", "scale_w: nan"), "every scale"),
+        (AMCT.replace("    scale_w: 0.00297622895\n", ""), "no scale_w"),
+        (AMCT.replace("offset_w: 0\n    skip", "offset_w: 7\n    skip"), "offset_w must be 0"),
+        (AMCT.replace('"INT8"', '"INT4"'), "dst_type INT4"),
+        (AMCT.replace("layer1.0.conv1", "conv1"), "twice"),
+    ],
+)
+def test_damaged_records_are_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        _read(text)
+
+
+def test_a_missing_record_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        load_record(Path("nowhere.txt"))
