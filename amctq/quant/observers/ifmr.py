@@ -69,7 +69,7 @@ class Candidates:
 class IfmrObserver(Observer):
     """Keeps a histogram and the outermost values of each side."""
 
-    def __init__(self, settings: IfmrSettings | None = None, *, bins: int = 1024) -> None:
+    def __init__(self, settings: IfmrSettings | None = None, *, bins: int = 2048) -> None:
         self._settings = settings or IfmrSettings()
         self._histogram = StreamingHistogram(bins)
         self._upper, self._lower = UpperTail(), UpperTail()

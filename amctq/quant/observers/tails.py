@@ -6,8 +6,8 @@ import numpy as np
 
 from amctq.quant.numerics import Float32Array
 
-# Enough for AMCT's percentile 0.999999 up to four thousand million values of one tensor.
-CAPACITY = 4096
+# Enough for AMCT's percentile 0.999999 up to two thousand million values of one tensor.
+CAPACITY = 2048
 
 
 class UpperTail:
