@@ -131,7 +131,8 @@ class OutputDirectory:
     def scratch(self) -> Path:
         """A folder for working files, gone when the run ends."""
         folder = self._staging / "scratch"
-        folder.mkdir(exist_ok=True)
+        with writing(self.path):
+            folder.mkdir(exist_ok=True)
         return folder
 
     def write(self, name: str, content: bytes) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.samples import Batch, Dataset, Samples
-from amctq.errors import InputError
+from amctq.errors import AmctqError, InputError
 from amctq.plugins import call_factory, load_factory
 from amctq.quant.numerics import Float32Array
 
@@ -47,6 +47,15 @@ class FactorySamples(Samples):
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Images as they come, and labels."""
+        try:
+            yield from self._batches(size)
+        except AmctqError:
+            raise
+        except Exception as error:
+            message = f"{_OPTION} {self.sources[0]}: iterating it raised {type(error).__name__}: {error}"
+            raise InputError(message, hint="run it by itself, and mend it") from error
+
+    def _batches(self, size: int) -> Iterator[Batch]:
         images: list[Float32Array] = []
         labels: list[int] = []
         for index, item in self._chosen():

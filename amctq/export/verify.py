@@ -29,11 +29,13 @@ class ForwardProof:
         images: how many were compared.
         max_difference: largest difference of a logit, divided by the largest logit.
         argmax_differences: images whose class differs.
+        mindspore_seconds: that MindSpore took for one image.
     """
 
     images: int
     max_difference: float
     argmax_differences: int
+    mindspore_seconds: float
 
 
 def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> ForwardProof:
@@ -55,13 +57,19 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
     if not np.isfinite(images).all():
         message = "the images hold NaN or infinity"
         raise InputError(message, hint="check the dataset")
-    with signal_handlers_kept():
-        output = cell(mindspore.Tensor(images))
+    start = time.perf_counter()
+    try:
+        with signal_handlers_kept():
+            output = cell(mindspore.Tensor(images))
+    except Exception as error:
+        message = f"MindSpore cannot run this network on images {images.shape}: {str(error).strip().splitlines()[0]}"
+        raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
     if isinstance(output, (tuple, list)) or output.ndim != 2:
         message = f"the network gives {getattr(output, 'shape', 'several tensors')}, expected one (N, classes) tensor"
         raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
     with signal_handlers_kept():
         own = output.asnumpy()
+    seconds = time.perf_counter() - start
     exported = session.logits(images)
     if not np.isfinite(own).all():
         message = "the float network gives NaN or infinity on the first images"
@@ -70,6 +78,7 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
         images=len(images),
         max_difference=float(np.abs(own - exported).max() / max(float(np.abs(own).max()), 1e-12)),
         argmax_differences=int((own.argmax(1) != exported.argmax(1)).sum()),
+        mindspore_seconds=seconds / len(images),
     )
     if not proof.max_difference <= FORWARD_TOLERANCE:
         message = (
@@ -108,14 +117,15 @@ def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: 
 
     images = differences = 0
     largest = difference = 0.0
-    with signal_handlers_kept():
-        for batch, _ in batches:
-            own, exported = cell(mindspore.Tensor(batch)).asnumpy(), session.logits(batch)
-            images += len(batch)
-            differences += int((own.argmax(1) != exported.argmax(1)).sum())
-            largest = max(largest, float(np.abs(own).max()))
-            difference = max(difference, float(np.abs(own - exported).max()))
-            advance(images)
+    for batch, _ in batches:
+        with signal_handlers_kept():
+            own = cell(mindspore.Tensor(batch)).asnumpy()
+        exported = session.logits(batch)
+        images += len(batch)
+        differences += int((own.argmax(1) != exported.argmax(1)).sum())
+        largest = max(largest, float(np.abs(own).max()))
+        difference = max(difference, float(np.abs(own - exported).max()))
+        advance(images)
     return Agreement(images=images, argmax_differences=differences, max_difference=difference / max(largest, 1e-12))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import FloatNetwork
+from amctq.errors import InputError
+from amctq.files import writing
 from amctq.models.checkpoint import load_checkpoint
 from amctq.models.registry import ModelSpec
 from amctq.progress import Narrator
@@ -69,12 +71,16 @@ def load_network(
     from amctq.export.verify import prove_forward
     from amctq.quant.topology import read_topology
 
-    with narrator.phase("float export"):
+    with narrator.phase("float export"), writing(scratch):
         graph = export_float(cell, examples.samples.input_shape, scratch / "float.onnx")
     topology = read_topology(graph)
     for layer in topology.left_in_float:
         narrator.warn(f"{layer.name} stays in float: {layer.reason}")
-    session = OnnxSession(graph.model)
+    try:
+        session = OnnxSession(graph.model)
+    except Exception as error:
+        message = f"onnxruntime cannot run the network as MindSpore exports it: {str(error).splitlines()[0][:200]}"
+        raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with narrator.phase("proof"):
         proof = prove_forward(cell, session, examples.first())
     return ProvedNetwork(network=FloatNetwork(cell=cell, graph=graph, topology=topology), session=session, proof=proof)

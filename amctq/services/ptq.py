@@ -109,7 +109,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
             split=images,
             topology=proved.network.topology,
             quant=quant,
-            estimated_seconds=_estimate(proved.session, calibration, evaluation),
+            estimated_seconds=_estimate(plan, proved, calibration, evaluation),
             warnings=tuple(narrator.warnings),
         )
 
@@ -146,13 +146,12 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
     from amctq.export.session import OnnxSession
 
     request = plan.request
-    with writing(output.path):
-        images, proved = _prepare(plan, output.scratch(), narrator)
+    images, proved = _prepare(plan, output.scratch(), narrator)
     quant = None if request.record else quant_config(request, proved.network.topology)
     calibration = plan.batches(images.calibration)
     evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
     narrator.info(
-        f"about {_estimate(proved.session, calibration, evaluation):.0f} s to go: {calibration.images:,} calibration "
+        f"about {_estimate(plan, proved, calibration, evaluation):.0f} s to go: {calibration.images:,} calibration "
         f"images, {0 if evaluation is None else evaluation.images:,} evaluation images"
     )
     float_ranks = None
@@ -233,7 +232,7 @@ def _simulate(
     """Compare the exported file with the engine's own forward in MindSpore."""
     from amctq.export.verify import compare_forward
 
-    count = batches.images if plan.request.simulate else min(batches.images, _SIMULATED_IMAGES)
+    count = _simulated_images(plan, batches)
     some = Batches(samples=first_images(batches.samples, count), size=batches.size)
     try:
         with narrator.phase("simulation", count) as advance, quantized.simulated(proved.network) as cell:
@@ -243,15 +242,21 @@ def _simulate(
         return None
 
 
-def _estimate(session: OnnxSession, calibration: Batches, evaluation: Batches | None) -> float:
-    """Seconds that calibration and evaluation will take, from one timed batch of the float network."""
+def _simulated_images(plan: PtqPlan, batches: Batches) -> int:
+    return batches.images if plan.request.simulate else min(batches.images, _SIMULATED_IMAGES)
+
+
+def _estimate(plan: PtqPlan, proved: ProvedNetwork, calibration: Batches, evaluation: Batches | None) -> float:
+    """Seconds that calibration, evaluation and simulation will take, from one timed batch of the float network."""
     images = calibration.first()
     start = time.perf_counter()
-    session.run(images)
+    proved.session.run(images)
     per_image = (time.perf_counter() - start) / len(images)
     evaluated = 0 if evaluation is None else evaluation.images
+    simulated = _simulated_images(plan, evaluation or calibration)
     # Observing costs about as much as the pass itself; the evaluation runs the float and the quantized network.
-    return max(1.0, per_image * (2 * calibration.images + 2 * evaluated))
+    onnx = per_image * (2 * calibration.images + 2 * evaluated)
+    return max(1.0, onnx + proved.proof.mindspore_seconds * simulated)
 
 
 def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResult:

@@ -425,6 +425,16 @@ CASES = [
         options=_data("def images():\n    raise ValueError('no disk')"),
     ),
     Case(
+        id="factory-raises-late",
+        code=3,
+        says=("iterating it raised OSError: disk gone",),
+        options=_data(
+            "class images:\n    def __len__(self):\n        return 90\n    def __getitem__(self, index):\n"
+            "        if index > 80:\n            raise OSError('disk gone')\n"
+            "        return np.zeros((3, 32, 32), np.float32), 0"
+        ),
+    ),
+    Case(
         id="factory-yields-nothing",
         code=3,
         says=("it yields no images",),
