@@ -3,7 +3,7 @@
 The public calls are loaded on first use, so that ``import amctq`` stays free of MindSpore:
 
     import amctq
-    result = amctq.ptq(amctq.PtqRequest(dataset="data", checkpoint="resnet20.ckpt", model="resnet20"))
+    result = amctq.ptq(amctq.PtqRequest(dataset="data", ckpt=Path("resnet20.ckpt"), model="resnet20"))
 """
 
 from __future__ import annotations

@@ -20,6 +20,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message that says something, else the kind of error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    return lines[0][:300] if lines else type(error).__name__
+
+
 class AmctqError(Exception):
     """Root of all errors that amctq raises on purpose.
 

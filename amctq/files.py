@@ -14,7 +14,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from amctq.errors import UsageError, WriteError
+from amctq.errors import InputError, UsageError, WriteError
 from amctq.signals import signals_held
 
 _STAGING = ".amctq-partial"
@@ -63,6 +63,16 @@ def writing(target: Path) -> Iterator[None]:
         raise WriteError(message, hint=hint) from error
 
 
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what the operating system says of an input that cannot be looked at into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{what}: {os.strerror(error.errno) if error.errno else error}"
+        raise InputError(message, hint="check the path and its permissions") from error
+
+
 class OutputDirectory:
     """One run's claim on its output directory.
 
@@ -90,10 +100,11 @@ class OutputDirectory:
         Raises:
             UsageError: ``path`` is a file, or files would be overwritten without ``force``.
         """
-        if self.path.exists() and not self.path.is_dir():
-            message = f"the output directory {self.path} is a file"
-            raise UsageError(message, hint="choose another --output-dir")
-        self._refuse_to_overwrite()
+        with writing(self.path):
+            if self.path.exists() and not self.path.is_dir():
+                message = f"the output directory {self.path} is a file"
+                raise UsageError(message, hint="choose another --output-dir")
+            self._refuse_to_overwrite()
 
     def __enter__(self) -> OutputDirectory:
         self.check()  # before anything is made: a refused run must not even leave an empty folder
@@ -118,8 +129,9 @@ class OutputDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._staging, ignore_errors=True)
-        self._release()
+        with signals_held():
+            shutil.rmtree(self._staging, ignore_errors=True)
+            self._release()
 
     def staged(self, name: str) -> Path:
         """Where to write the file that will be published as ``name``."""
@@ -155,7 +167,7 @@ class OutputDirectory:
                         sha256=sha256_of(self.staged(name)),
                     )
                 )
-            with signals_held():  # all or none
+            with signals_held(deliver=False):  # all or none, and then the run has done its work
                 for name in staged:
                     self.staged(name).replace(self.path / name)
             directory = os.open(self.path, os.O_RDONLY)

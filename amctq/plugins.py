@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 
+# A script that parses arguments when it is imported ends with SystemExit.
+USER_CODE_FAILURES = (Exception, SystemExit)
 _NAMED = re.compile(r"(?P<place>.+):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -36,13 +40,11 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
         InputError: the file or module is missing or raises, or has no such function.
     """
     place, _, name = text.rpartition(":")
+    check_factory(text, option=option)
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except FileNotFoundError as error:
-        message = f"{option} {text}: no file {place}"
-        raise InputError(message, hint="check the path before the colon") from error
-    except Exception as error:
-        message = f"{option} {text}: importing {place} raised {_told(error)}"
+    except USER_CODE_FAILURES as error:
+        message = f"{option} {text}: importing {place} raised {told(error)}"
         raise InputError(message, hint="run it by itself, and mend it") from error
     found = getattr(module, name, None)
     if not callable(found):
@@ -51,39 +53,62 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def check_factory(text: str, *, option: str) -> None:
+    """Make sure that the file is there, without importing it.
+
+    Raises:
+        InputError: it is not.
+    """
+    place = text.rpartition(":")[0]
+    if place.endswith(".py") and not Path(place).is_file():
+        message = f"{option} {text}: no file {place}"
+        raise InputError(message, hint="check the path before the colon")
+
+
+def parameters_of(factory: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of a function's arguments; none where Python cannot tell."""
+    try:
+        return tuple(inspect.signature(factory).parameters)
+    except (TypeError, ValueError):
+        return ()
+
+
 def call_factory(factory: Callable[..., Any], text: str, *, option: str, **arguments: Any) -> Any:
     """Call a function of the user's own with those of ``arguments`` that it takes.
 
     Raises:
         InputError: it raises.
     """
-    import inspect
-
+    taken = parameters_of(factory)
     try:
-        taken = inspect.signature(factory).parameters
         return factory(**{name: value for name, value in arguments.items() if name in taken})
-    except Exception as error:
-        message = f"{option} {text}: it raised {_told(error)}"
+    except USER_CODE_FAILURES as error:
+        message = f"{option} {text}: it raised {told(error)}"
         raise InputError(message, hint="run it by itself, and mend it") from error
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _load_file(path: Path) -> Any:
     path = path.resolve()
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: a user's types.py must not take the place of Python's.
+    name = f"amctq_user_{path.stem}_{zlib.crc32(str(path).encode(errors='surrogateescape')):08x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # As for a script: what lies beside the file can be imported by it.
-    sys.path.insert(0, str(path.parent))
+    # As for a script: what lies beside the file can be imported by it, now and when its functions are called.
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module
     try:
-        sys.modules[path.stem] = module
         spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"

@@ -38,10 +38,11 @@ def silent(event: Event) -> None:
 
 @dataclass
 class Narrator:
-    """Sends events to ``on_event`` and keeps what a report needs of them: seconds per phase, and warnings."""
+    """Sends events to ``on_event`` and keeps what a report needs: seconds of phases and of parts, and warnings."""
 
     on_event: OnEvent = silent
     seconds: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def debug(self, text: str) -> None:
@@ -57,9 +58,9 @@ class Narrator:
         self.warnings.append(text)
         self.on_event(Notice(level="warning", text=text))
 
-    def add(self, name: str, seconds: float) -> None:
-        """Count ``seconds`` towards a part of a phase that is timed by itself."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+    def add_part(self, name: str, seconds: float) -> None:
+        """Count ``seconds`` of a phase towards a part of it that is told apart."""
+        self.parts[name] = self.parts.get(name, 0.0) + seconds
 
     @contextlib.contextmanager
     def phase(self, name: str, total: int | None = None, unit: str = "images") -> Iterator[Callable[[int], None]]:
@@ -71,4 +72,4 @@ class Narrator:
         start = time.perf_counter()
         advance(0)
         yield advance
-        self.add(name, time.perf_counter() - start)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -13,7 +13,7 @@ from typing import Any
 
 import amctq
 from amctq.choices import Device
-from amctq.errors import InputError, UnavailableError
+from amctq.errors import InputError, UnavailableError, first_line
 from amctq.signals import signal_handlers_kept
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
@@ -27,11 +27,15 @@ class ResolvedDevice:
         kind: CPU or ASCEND, never AUTO.
         device_id: index of the NPU; 0 on a CPU.
         reason: why this one, for the report.
+        onednn_isa: the instruction limit that oneDNN gets, or None.
+        onednn_reason: who set it.
     """
 
     kind: Device
     device_id: int
     reason: str
+    onednn_isa: str | None
+    onednn_reason: str
 
 
 def npu_nodes() -> tuple[Path, ...]:
@@ -90,15 +94,20 @@ def resolve_device(requested: Device, device_id: int | None) -> ResolvedDevice:
     nodes = npu_nodes()
     home = cann_home()
     if requested is Device.CPU:
-        return ResolvedDevice(kind=Device.CPU, device_id=0, reason="asked for")
+        return _resolved(Device.CPU, 0, "asked for")
     if nodes and home:
         why = "asked for" if requested is Device.ASCEND else f"{len(nodes)} NPU(s) and CANN found"
-        return ResolvedDevice(kind=Device.ASCEND, device_id=_device_id(device_id), reason=why)
+        return _resolved(Device.ASCEND, _device_id(device_id), why)
     missing = "no NPU (no /dev/davinci*)" if not nodes else "no CANN (ASCEND_TOOLKIT_HOME is not set)"
     if requested is Device.ASCEND:
         message = f"--device ascend: this machine has {missing}"
         raise UnavailableError(message, hint="use --device cpu, or see what is missing with: amctq doctor")
-    return ResolvedDevice(kind=Device.CPU, device_id=0, reason=missing)
+    return _resolved(Device.CPU, 0, missing)
+
+
+def _resolved(kind: Device, device_id: int, reason: str) -> ResolvedDevice:
+    isa, isa_reason = onednn_isa(kind)
+    return ResolvedDevice(kind=kind, device_id=device_id, reason=reason, onednn_isa=isa, onednn_reason=isa_reason)
 
 
 def _device_id(option: int | None) -> int:
@@ -127,6 +136,13 @@ def onednn_isa(device: Device) -> tuple[str | None, str]:
     return "AVX2", "set by amctq: MindSpore's AVX-512 convolutions are slow"
 
 
+def prepare_environment(device: ResolvedDevice) -> None:
+    """Set what MindSpore reads when it is imported, which code of the user's own may do before amctq does."""
+    os.environ.setdefault("GLOG_v", "4")  # critical only: an error comes back as an exception as well
+    if device.onednn_isa is not None:
+        os.environ.setdefault(ONEDNN_ISA, device.onednn_isa)
+
+
 def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
     """Import MindSpore on ``device``, quiet and with its fast convolutions.
 
@@ -137,19 +153,18 @@ def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
     Raises:
         UnavailableError: MindSpore cannot be imported, or refuses the device.
     """
-    os.environ.setdefault("GLOG_v", "4")  # critical only: an error comes back as an exception as well
-    isa, _ = onednn_isa(device.kind)
-    if isa and "mindspore" not in sys.modules:
-        os.environ.setdefault(ONEDNN_ISA, isa)
+    prepare_environment(device)
     os.environ["MS_OM_PATH"] = str(scratch)
     _hush_cell_finalizers()
     try:
         with signal_handlers_kept():
             mindspore = importlib.import_module("mindspore")
-            mindspore.set_device("CPU" if device.kind is Device.CPU else "Ascend", device.device_id)
+            target = "CPU" if device.kind is Device.CPU else "Ascend"
+            if mindspore.get_context("device_target") != target or device.kind is Device.ASCEND:
+                mindspore.set_device(target, device.device_id)
             mindspore.Tensor([0.0]).add(1.0).asnumpy()  # the first result fetched installs a handler of MindSpore's
     except Exception as error:
-        message = f"MindSpore does not work here: {str(error).strip().splitlines()[0]}"
+        message = f"MindSpore does not work here: {first_line(error)}"
         hint = "install it with: pip install mindspore 'numpy<2'; then see: amctq doctor"
         raise UnavailableError(message, hint=hint) from error
     return mindspore

@@ -64,8 +64,8 @@ def signal_handlers_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Let a short block finish: a signal that arrives in it is delivered at its end."""
+def signals_held(*, deliver: bool = True) -> Iterator[None]:
+    """Let a short block finish: a signal that arrives in it is delivered at its end, or not at all."""
     arrived: list[int] = []
     with signal_handlers_kept():
         if threading.current_thread() is threading.main_thread():
@@ -73,5 +73,5 @@ def signals_held() -> Iterator[None]:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, lambda number, frame: arrived.append(number))
         yield
-    for number in arrived[:1]:
+    for number in arrived[:1] if deliver else ():
         signal.raise_signal(number)

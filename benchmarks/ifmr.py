@@ -31,7 +31,7 @@ from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import IfmrObserver, Observer
 from amctq.quant.observers.ifmr import Candidates
 from amctq.quant.topology import fuse
-from amctq.runtime import ResolvedDevice
+from amctq.runtime import resolve_device
 from amctq.services.network import load_network
 
 AMCTQ = Path(sys.executable).with_name("amctq")
@@ -76,7 +76,7 @@ def error(options: argparse.Namespace) -> None:
                 spec=spec,
                 ckpt=options.checkpoints / f"{model}_cifar10.ckpt",
                 num_classes=10,
-                device=ResolvedDevice(kind=Device.CPU, device_id=0, reason="benchmark"),
+                device=resolve_device(Device.CPU, None),
                 examples=batches,
                 scratch=Path(folder),
                 narrator=Narrator(),
@@ -115,8 +115,8 @@ def cost(options: argparse.Namespace) -> None:
                 *("--ckpt", options.checkpoints / "resnet50_cifar10.ckpt", "--eval-images", "0"),
             ]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        seconds = json.loads(done.stdout)["data"]["timing"]["seconds"]
-        forward = seconds["calibration forward"]
+        timing = json.loads(done.stdout)["data"]["timing"]
+        seconds, forward = timing["seconds"], timing["parts"]["calibration forward"]
         observing = seconds["calibration"] - forward + seconds["search"]
         ratios.append(observing / forward)
         print(f"forward {forward:.2f} s, observing and searching {observing:.2f} s, ratio {ratios[-1]:.2f}", flush=True)

@@ -72,7 +72,7 @@ def observe_activations(
                 part = images[start : start + at_once]
                 began = time.perf_counter()
                 activations = dict(zip(tapped, session.run(part, tapped), strict=True)) if tapped else {}
-                narrator.add("calibration forward", time.perf_counter() - began)
+                narrator.add_part("calibration forward", time.perf_counter() - began)
                 activations[graph.input_name] = part
                 _observe(watches, activations)
                 start += len(part)

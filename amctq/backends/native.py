@@ -117,10 +117,15 @@ class NativeBackend(Backend):
             {entry.name for entry in record.layers if entry.skip_fusion}
         )
         fused = fuse(network.graph, topology)
+        try:
+            layers = integer_layers(topology, fused, record)
+        except OverflowError as error:
+            message = f"the record does not fit this network: {error}"
+            raise InputError(message, hint="its scales are far too small; calibrate anew, without --record") from error
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
-            layers=integer_layers(topology, fused, record),
+            layers=layers,
             graph=network.graph,
             act_type=act_type,
         )

@@ -28,13 +28,14 @@ def fake_quantized(cell: Any, graph: FloatGraph, layers: tuple[IntegerLayer, ...
         layers: its quantized layers.
 
     Raises:
-        NotSimulatedError: a parameter belongs to no cell.
+        NotSimulatedError: a layer is no nn.Conv2d or nn.Dense.
     """
     owners = _owners(cell)
     before: list[tuple[Any, Float32Array]] = []
     hooks: list[Any] = []
     try:
         for item in layers:
+            _refuse_other_cells(item, owners)
             for name, value in _replacements(graph, item).items():
                 parameter = _parameter(owners, name)
                 before.append((parameter, parameter.asnumpy().copy()))
@@ -55,6 +56,16 @@ def _owners(cell: Any) -> dict[str, tuple[Any, Any]]:
         for _, part in cell.cells_and_names()
         for parameter in part.parameters_dict(recurse=False).values()
     }
+
+
+def _refuse_other_cells(item: IntegerLayer, owners: Mapping[str, tuple[Any, Any]]) -> None:
+    """A hook on a cell quantizes the cell's input, which is the layer's for nn.Conv2d and nn.Dense alone."""
+    from mindspore import nn
+
+    owner = owners.get(item.layer.weight, (None, None))[0]
+    if not isinstance(owner, (nn.Conv2d, nn.Dense)):
+        message = f"{item.layer.weight} belongs to no nn.Conv2d or nn.Dense"
+        raise NotSimulatedError(message)
 
 
 def _parameter(owners: Mapping[str, tuple[Any, Any]], name: str) -> Any:

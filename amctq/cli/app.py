@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from amctq.cli import doctor, evaluate, ptq
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
-from amctq.errors import UsageError
+from amctq.errors import UsageError, WriteError
 
 
 class Boundary(TyperGroup):
@@ -25,9 +25,14 @@ class Boundary(TyperGroup):
         given = named.get("args")
         arguments = list(sys.argv[1:] if given is None else given)
         try:
-            code = super().main(*positional, **{**named, "standalone_mode": False})
-        except typer.TyperException as error:
-            code = _usage_error(error, arguments)
+            try:
+                code = super().main(*positional, **{**named, "standalone_mode": False})
+            except typer.TyperException as error:
+                code = _usage_error(error, arguments)
+        except OSError as error:  # stdout is full, or nobody reads it
+            code = WriteError.exit_code
+            with contextlib.suppress(OSError):
+                typer.echo(f"error: cannot write the result: {error.strerror}", err=True)
         sys.exit(code or 0)
 
 
@@ -95,7 +100,8 @@ def main() -> None:
         # MindSpore's threads abort an interpreter that is taken down under them, and its cells complain by the
         # hundred. Everything of our own has been closed by now.
         if any(name.partition(".")[0] == "mindspore" for name in sys.modules):
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else 1)
         raise

@@ -179,5 +179,5 @@ Export = Annotated[
 OutputDir = Annotated[Path, option("--output-dir", panel=OUTPUT, metavar="DIR", help="Where the files go.")]
 Force = Annotated[bool, option("--force", panel=OUTPUT, help="Replace the files of a former run.")]
 Json = Annotated[bool, option("--json", panel=OUTPUT, help="One JSON object on stdout, also on failure.")]
-Quiet = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="No progress, hints or warnings.")]
+Quiet = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="No progress, notices or warnings.")]
 Verbose = Annotated[bool, option("--verbose", "-v", panel=OUTPUT, help="Details, and tracebacks of errors.")]

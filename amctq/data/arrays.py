@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,7 @@ def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # a damaged archive raises from zipfile, zlib or NumPy
         message = f"{path} is damaged or no .npz file"
         raise InputError(message, hint="write it with numpy.savez(path, images=…, labels=…)") from error
     found = {

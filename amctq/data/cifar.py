@@ -36,6 +36,12 @@ class Cifar10Files:
     test: Path | None
 
 
+def has_record_files(directory: Path) -> bool:
+    """Whether there is any record file where ``find_files`` looks."""
+    places = (directory, directory / TRAIN_FOLDER, directory / TEST_FOLDER)
+    return any(_existing(place, (*_TRAIN_FILES, _TEST_FILE)) for place in places)
+
+
 def find_files(directory: Path) -> Cifar10Files:
     """Look for the record files in ``directory``: a root with both folders of the sample guide, or one of them.
 

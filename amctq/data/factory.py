@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from amctq.data.samples import Batch, Dataset, Samples
 from amctq.errors import AmctqError, InputError
-from amctq.plugins import call_factory, load_factory
+from amctq.plugins import USER_CODE_FAILURES, call_factory, load_factory, parameters_of, told
 from amctq.quant.numerics import Float32Array
 
 _OPTION = "--dataset"
@@ -24,6 +25,7 @@ class FactorySamples(Samples):
 
     Attributes:
         items: makes the iterable anew.
+        checksums: of the images seen so far, by index; an image that changes between passes is refused.
         input_shape: see Samples.
         sources: see Samples.
         indices: see Samples.
@@ -31,6 +33,7 @@ class FactorySamples(Samples):
     """
 
     items: Callable[[], Any]
+    checksums: dict[int, int]
     input_shape: tuple[int, int, int]
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
@@ -40,6 +43,7 @@ class FactorySamples(Samples):
         """The images at these positions."""
         return FactorySamples(
             items=self.items,
+            checksums=self.checksums,
             input_shape=self.input_shape,
             sources=self.sources,
             indices=self.indices[positions],
@@ -51,15 +55,20 @@ class FactorySamples(Samples):
             yield from self._batches(size)
         except AmctqError:
             raise
-        except Exception as error:
-            message = f"{_OPTION} {self.sources[0]}: iterating it raised {type(error).__name__}: {error}"
+        except USER_CODE_FAILURES as error:
+            message = f"{_OPTION} {self.sources[0]}: iterating it raised {told(error)}"
             raise InputError(message, hint="run it by itself, and mend it") from error
 
     def _batches(self, size: int) -> Iterator[Batch]:
         images: list[Float32Array] = []
         labels: list[int] = []
+        found = 0
         for index, item in self._chosen():
             image, label = _pair(item, index, self.sources[0])
+            checksum = _checksum(image, label)
+            if self.checksums.setdefault(index, checksum) != checksum:
+                message = f"{_OPTION} {self.sources[0]}: image {index} is another one each time"
+                raise InputError(message, hint="calibration and evaluation would mix: do not shuffle or augment")
             if image.shape != self.input_shape:
                 message = (
                     f"{_OPTION} {self.sources[0]}: image {index} has shape {image.shape}, others {self.input_shape}"
@@ -70,8 +79,12 @@ class FactorySamples(Samples):
             if len(images) == size:
                 yield np.stack(images), np.asarray(labels, np.int64)
                 images, labels = [], []
+            found += 1
         if images:
             yield np.stack(images), np.asarray(labels, np.int64)
+        if found < len(self):
+            message = f"{_OPTION} {self.sources[0]}: {found} of {len(self)} images came this time"
+            raise InputError(message, hint="let the function give all images anew each time that it is called")
 
     def _chosen(self) -> Iterator[tuple[int, Any]]:
         items = self.items()
@@ -97,13 +110,13 @@ def open_factory(text: str) -> Dataset:
     Raises:
         InputError: it raises, or yields something else than images and labels.
     """
-    import inspect
-
     factory = load_factory(text, option=_OPTION)
-    if "role" in inspect.signature(factory).parameters:
-        return Dataset(
-            train=_samples(factory, text, role="train"), test=_samples(factory, text, role="test"), name=text
-        )
+    if "role" in parameters_of(factory):
+        train, test = (_samples(factory, text, role=role) for role in ("train", "test"))
+        if train is None and test is None:
+            message = f"{_OPTION} {text}: it answers None to role 'train' and to role 'test'"
+            raise InputError(message, hint=_EXPECTED)
+        return Dataset(train=train, test=test, name=text)
     return Dataset(train=None, test=_samples(factory, text), name=text, whole=True)
 
 
@@ -114,26 +127,37 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     made = items()
     if made is None and role:
         return None
+    checksums: dict[int, int] = {}
+    shape: tuple[int, ...] | None = None
     try:
-        iterator = iter(made)
-    except TypeError as error:
-        message = f"{_OPTION} {text}: it gave a {type(made).__name__}, which cannot be iterated"
-        raise InputError(message, hint=_EXPECTED) from error
-    try:
-        first = next(iterator, None)
-        if first is None:
-            message = f"{_OPTION} {text}: it yields no images"
-            raise InputError(message, hint=_EXPECTED)
-        # Only what cannot tell its length is gone through.
-        count = len(made) if hasattr(made, "__len__") else 1 + sum(1 for _ in iterator)
+        # What can be asked for any image is asked when it is needed; anything else is gone through once, to count.
+        at_hand = hasattr(made, "__getitem__") and hasattr(made, "__len__")
+        count = len(made) if at_hand else 0
+        for index, item in enumerate([made[0]] if at_hand and count else made if not at_hand else []):
+            image, label = _pair(item, index, text)
+            checksums[index] = _checksum(image, label)
+            shape = shape or image.shape
+            count = max(count, index + 1)
     except InputError:
         raise
-    except Exception as error:
-        message = f"{_OPTION} {text}: iterating it raised {type(error).__name__}: {error}"
-        raise InputError(message, hint="run it by itself, and mend it") from error
-    image, _ = _pair(first, 0, text)
-    channels, height, width = image.shape
-    return FactorySamples(items=items, input_shape=(channels, height, width), sources=(text,), indices=np.arange(count))
+    except USER_CODE_FAILURES as error:
+        message = f"{_OPTION} {text}: iterating it raised {told(error)}"
+        raise InputError(message, hint=_EXPECTED) from error
+    if shape is None:
+        message = f"{_OPTION} {text}: it yields no images"
+        raise InputError(message, hint=_EXPECTED)
+    channels, height, width = shape
+    return FactorySamples(
+        items=items,
+        checksums=checksums,
+        input_shape=(channels, height, width),
+        sources=(text,),
+        indices=np.arange(count),
+    )
+
+
+def _checksum(image: Float32Array, label: int) -> int:
+    return zlib.crc32(np.ascontiguousarray(image).tobytes(), label)
 
 
 def _pair(item: Any, index: int, text: str) -> tuple[Float32Array, int]:

@@ -54,7 +54,7 @@ class FolderSamples(Samples):
         """Prepared images and labels."""
         for chosen in slices(len(self), size):
             images = np.stack([self.preprocessing.resize(_decode(path)) for path in self.files[chosen]])
-            yield self.preprocessing(images), self.labels[chosen]
+            yield self.preprocessing.normalize(images), self.labels[chosen]
 
 
 def find_image_folder(directory: Path) -> bool:
@@ -116,11 +116,11 @@ def _samples(place: Path, root: Path, preprocessing: Preprocessing) -> FolderSam
 
 def _decode(path: Path) -> NDArray[np.uint8]:
     """One image as uint8 (H, W, 3), red, green, blue; grey and transparent ones too."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # Pillow's decoders raise what they like
         message = f"{path} is damaged or no image"
         raise InputError(message, hint="replace it, or take it out of the folder") from error

@@ -51,8 +51,12 @@ class Preprocessing:
 
     def __call__(self, images: NDArray[np.uint8]) -> Float32Array:
         """Prepare a batch of uint8 images (N, 3, H, W), red, green, blue; gives float32 (N, *input_shape)."""
-        if images.shape[2:] != (self.image_size, self.image_size):
+        if self.center_crop or images.shape[2:] != (self.image_size, self.image_size):
             images = np.stack([self.resize(image.transpose(1, 2, 0)) for image in images])
+        return self.normalize(images)
+
+    def normalize(self, images: NDArray[np.uint8]) -> Float32Array:
+        """uint8 images (N, 3, H, W) of the right size as float32."""
         # One multiplication and one addition for each value, instead of a division, a subtraction and a division.
         scale = (1.0 / (255.0 * np.asarray(self.std))).astype(np.float32).reshape(1, 3, 1, 1)
         shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32).reshape(1, 3, 1, 1)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amctq.data.arrays import open_npz
-from amctq.data.cifar import check_files, find_files, open_cifar
+from amctq.data.cifar import check_files, find_files, has_record_files, open_cifar
 from amctq.data.factory import open_factory
 from amctq.data.folder import find_image_folder, open_image_folder
 from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Dataset
 from amctq.errors import InputError
+from amctq.files import reading
 from amctq.plugins import is_factory
 
 
@@ -35,6 +36,11 @@ def find_dataset(text: str) -> DataSource:
     Raises:
         InputError: there is nothing, or nothing that amctq can read.
     """
+    with reading(f"--dataset {text}"):
+        return _find_dataset(text)
+
+
+def _find_dataset(text: str) -> DataSource:
     path = Path(text)
     if not path.exists():
         if is_factory(text):
@@ -46,7 +52,7 @@ def find_dataset(text: str) -> DataSource:
     if not path.is_dir():
         message = f"the dataset {text} is a file, expected a folder, a .npz file or file.py:function"
         raise InputError(message, hint="for CIFAR-10 give the folder with the .bin files, or the one above it")
-    if find_image_folder(path):
+    if not has_record_files(path) and find_image_folder(path):
         return DataSource(kind="image-folder", open=lambda preprocessing: open_image_folder(path, preprocessing))
     files = find_files(path)
     check_files(files)

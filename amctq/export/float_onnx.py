@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.export.opset import raise_opset
 from amctq.quant.topology import FloatGraph
 
@@ -52,11 +52,12 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     except OSError:
         raise
     except Exception as error:
-        message = f"MindSpore cannot export this network to ONNX: {_first_line(error)}"
+        message = f"MindSpore cannot export this network to ONNX: {first_line(error)}"
         raise InputError(message, hint=_how_to_rewrite(str(error))) from error
     model = onnx.load(scratch)
-    if len(model.graph.output) != 1:
-        message = f"the network has {len(model.graph.output)} outputs, expected one (N, classes) tensor of logits"
+    ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.output]
+    if ranks != [2]:
+        message = f"the network has outputs of rank {ranks}, expected one (N, classes) tensor of logits"
         raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
     # dynamic_axes leaves the output at the batch of the example, and onnxruntime then warns on every run.
     for value in model.graph.output:
@@ -79,11 +80,6 @@ def _plain_path(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
-    return lines[0] if lines else type(error).__name__
 
 
 def _how_to_rewrite(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
 
 
@@ -63,6 +63,9 @@ class OnnxSession:
         if not fits:
             message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
             raise InputError(message, hint="check --image-size, and that the model takes one batch of images")
+        if isinstance(inputs[0].shape[0], int):
+            message = f"the model takes batches of {inputs[0].shape[0]} alone"
+            raise InputError(message, hint="export it with a dynamic batch dimension")
         if len(outputs[0].shape) != 2:
             message = f"the model gives {outputs[0].shape}, expected (N, classes)"
             raise InputError(message, hint="amctq measures classifiers")
@@ -82,7 +85,7 @@ def open_onnx(path: Path) -> tuple[OnnxSession, dict[str, str]]:
     try:
         session = OnnxSession(content)
     except Exception as error:
-        message = f"onnxruntime does not take {path}: {str(error).splitlines()[0][:200]}"
+        message = f"onnxruntime does not take {path}: {first_line(error)}"
         hint = "the file is damaged, no ONNX model, or has operators of an NPU (a deploy model runs on Ascend only)"
         raise InputError(message, hint=hint) from error
     return session, session.metadata

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.samples import Batches
-from amctq.errors import CheckError, InputError
+from amctq.errors import CheckError, InputError, first_line
 from amctq.export.session import OnnxSession
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
@@ -62,7 +62,7 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
         with signal_handlers_kept():
             output = cell(mindspore.Tensor(images))
     except Exception as error:
-        message = f"MindSpore cannot run this network on images {images.shape}: {str(error).strip().splitlines()[0]}"
+        message = f"MindSpore cannot run this network on images {images.shape}: {first_line(error)}"
         raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
     if isinstance(output, (tuple, list)) or output.ndim != 2:
         message = f"the network gives {getattr(output, 'shape', 'several tensors')}, expected one (N, classes) tensor"
@@ -97,11 +97,13 @@ class Agreement:
         images: how many were compared.
         argmax_differences: images whose class differs.
         max_difference: largest difference of a logit, divided by the largest logit.
+        mean_difference: mean difference of a logit, divided by the largest logit.
     """
 
     images: int
     argmax_differences: int
     max_difference: float
+    mean_difference: float
 
 
 def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: Callable[[int], None]) -> Agreement:
@@ -115,8 +117,8 @@ def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: 
     """
     import mindspore
 
-    images = differences = 0
-    largest = difference = 0.0
+    images = differences = logits = 0
+    largest = difference = total = 0.0
     for batch, _ in batches:
         with signal_handlers_kept():
             own = cell(mindspore.Tensor(batch)).asnumpy()
@@ -124,19 +126,27 @@ def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: 
         images += len(batch)
         differences += int((own.argmax(1) != exported.argmax(1)).sum())
         largest = max(largest, float(np.abs(own).max()))
-        difference = max(difference, float(np.abs(own - exported).max()))
+        apart = np.abs(own - exported)
+        difference, total, logits = max(difference, float(apart.max())), total + float(apart.sum()), logits + apart.size
         advance(images)
-    return Agreement(images=images, argmax_differences=differences, max_difference=difference / max(largest, 1e-12))
+    largest = max(largest, 1e-12)
+    return Agreement(
+        images=images,
+        argmax_differences=differences,
+        max_difference=difference / largest,
+        mean_difference=total / logits / largest,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
     """For every image, how many classes scored above its label: 0 is a top-1 hit.
 
-    Ties count as the lower class index first, as arg-max does.
+    Ties count as the lower class index first, as arg-max does. ``classes`` is how many classes there are.
     """
 
     ranks: NDArray[np.int64]
+    classes: int
 
     @property
     def hits(self) -> NDArray[np.bool_]:
@@ -166,16 +176,17 @@ def rank_labels(logits: Float32Array, labels: NDArray[np.int64]) -> NDArray[np.i
 def measure(session: OnnxSession, batches: Batches, advance: Callable[[int], None]) -> Ranks:
     """Run every image of ``batches`` through a session."""
     ranks: list[NDArray[np.int64]] = []
-    done = 0
+    done = classes = 0
     for images, labels in batches:
         logits = session.logits(images)
         if labels.max() >= logits.shape[1]:
             message = f"an image has class {labels.max()}, and the network has {logits.shape[1]} classes (from 0)"
             raise InputError(message, hint="check --num-classes and the labels of --dataset")
+        classes = logits.shape[1]
         ranks.append(rank_labels(logits, labels))
         done += len(labels)
         advance(done)
-    return Ranks(np.concatenate(ranks))
+    return Ranks(np.concatenate(ranks), classes)
 
 
 @dataclass(frozen=True, kw_only=True)

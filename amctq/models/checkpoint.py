@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.models.registry import REGISTRY
 
 # What MindSpore's training callbacks and optimizers store beside the network's own parameters.
@@ -65,13 +65,20 @@ def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -
     import mindspore
     import numpy as np
 
+    if path.suffix != ".ckpt":
+        message = f"{path} does not end in .ckpt, and MindSpore reads no other name"
+        raise InputError(message, hint="rename the file if it is a MindSpore checkpoint")
     try:
         parameters = mindspore.load_checkpoint(str(path))
     except Exception as error:
         message = f"{path} is damaged or not a MindSpore checkpoint ({path.stat().st_size:,} bytes)"
         raise InputError(message, hint="copy or download it again, and compare its checksum") from error
-    found = {name: tuple(value.shape) for name, value in parameters.items() if not _is_training_state(name)}
     expected = _shapes(network)
+    found = {
+        name: tuple(value.shape)
+        for name, value in parameters.items()
+        if name in expected or not _is_training_state(name)
+    }
     if found != expected:
         message = f"{path} does not fit {model} with {num_classes} classes: {_difference(found, expected)}"
         raise InputError(message, hint=_what_fits(found, expected))
@@ -79,7 +86,11 @@ def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -
         if not np.isfinite(parameters[name].asnumpy()).all():
             message = f"{path}: parameter {name} holds NaN or infinity"
             raise InputError(message, hint="the training run diverged or the file is damaged; use another checkpoint")
-    mindspore.load_param_into_net(network, parameters)
+    try:
+        mindspore.load_param_into_net(network, parameters)
+    except Exception as error:
+        message = f"MindSpore cannot load {path} into {model}: {first_line(error)}"
+        raise InputError(message, hint="the parameters have other types than the network's") from error
 
 
 def _shapes(network: Any) -> dict[str, tuple[int, ...]]:

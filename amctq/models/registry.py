@@ -10,7 +10,7 @@ from typing import Any
 
 from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from amctq.errors import InputError, UsageError
-from amctq.plugins import call_factory, factory_name, is_factory, load_factory
+from amctq.plugins import call_factory, check_factory, factory_name, is_factory, load_factory
 
 IMAGENET_CLASSES = 1000
 # The published CIFAR weights were trained with ImageNet's mean and deviation.
@@ -63,11 +63,12 @@ def find_model(name: str) -> ModelSpec:
 
     Raises:
         UsageError: there is none.
-        InputError: the user's own file or module cannot be imported.
+        InputError: the user's own file is not there; whether it can be imported shows when it is built.
     """
     if name.lower() in REGISTRY:
         return REGISTRY[name.lower()]
     if is_factory(name):
+        check_factory(name, option="--model")
         return _own(name)
     near = difflib.get_close_matches(name.lower(), REGISTRY, n=1)
     message = f"--model {name}: not a model that amctq knows ({', '.join(REGISTRY)})"

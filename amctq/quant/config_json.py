@@ -13,6 +13,7 @@ from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, neare
 from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
 VERSION = 1
+_CANDIDATES = 10_000
 _GLOBAL_KEYS = (
     "version",
     "batch_num",
@@ -130,17 +131,22 @@ def _parse(path: Path) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=_no_constant)
     except OSError as error:
         message = f"cannot read the configuration {path}: {error.strerror}"
         raise InputError(message, hint="check the path given with --config") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path} is no JSON: {error}"
         raise InputError(message, hint="--config takes AMCT's config.json") from error
     if not isinstance(value, dict):
         message = f"{path} holds a {type(value).__name__}, expected a JSON object"
         raise InputError(message, hint="--config takes AMCT's config.json")
     return value
+
+
+def _no_constant(name: str) -> float:
+    message = f"{name} is no JSON number"
+    raise ValueError(message)
 
 
 def _load_layer(document: _Reader, layer: QuantizableLayer, *, activation_offset: bool) -> LayerConfig:
@@ -190,6 +196,8 @@ def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConf
     step = float(reader.take("search_step", float, default.search_step))
     if not 0 < step <= search[1] - search[0]:
         reader.fail("search_step", f"found {step}", "expected more than 0 and at most last - first of search_range")
+    if (search[1] - search[0]) / step > _CANDIDATES:
+        reader.fail("search_step", f"found {step}", f"it would make more than {_CANDIDATES:,} candidates")
     return ActivationConfig(
         algo=ActAlgo(algo),
         asymmetric=reader.take("asymmetric", bool, activation_offset),
@@ -238,6 +246,8 @@ class _Reader:
         if value is default:
             return default
         accepted = (int, float) if kind is float else (kind,)
+        if isinstance(value, int) and abs(value) > 1 << 53:
+            self.fail(key, "found a number of that size", f"expected {_KINDS[kind]}")
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             self.fail(key, f"found {json.dumps(value)}", f"expected {_KINDS[kind]}")
         return value

@@ -222,6 +222,8 @@ def _why_not(node: onnx.NodeProto, graph: FloatGraph, uses: Counter[str]) -> str
         return ""
     if uses[node.input[1]] > 1:
         return "its weights are used more than once"
+    if len(node.input) > 2 and node.input[2] and node.input[2] not in graph.arrays:
+        return "its bias is not constant"
     attributes = _attributes(node)
     if node.op_type == "Conv":
         if weight.ndim != 4:
@@ -240,7 +242,7 @@ def _why_not(node: onnx.NodeProto, graph: FloatGraph, uses: Counter[str]) -> str
         if len(node.input) > 2 and (bias := graph.arrays.get(node.input[2])) is not None and bias.ndim != 1:
             return "its bias is no vector"
         return None
-    return "a MatMul; only nn.Dense is quantized"
+    return "a MatMul; amctq quantizes what MindSpore exports as Gemm, which nn.Dense on (N, C) is"
 
 
 def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLayer:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from amctq.export.verify import Agreement, ForwardProof, Ranks, Speed
 
 
+# Measured: 2e-5 on ResNet-20, 1e-3 on ResNet-50.
+_MEAN_DIFFERENCE = 0.01
+
+
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """Float and INT8 on the same images.
@@ -42,16 +46,16 @@ class Check:
     detail: str
 
 
-def refuse_chance(ranks: Ranks, num_classes: int, *, allow: bool) -> None:
+def refuse_chance(ranks: Ranks, *, allow: bool) -> None:
     """Stop before calibration when the float network hardly beats guessing: something does not fit.
 
     Raises:
         InputError: top-1 is near chance, and not ``allow``.
     """
-    chance = 1.0 / num_classes
+    chance = 1.0 / ranks.classes
     images = len(ranks.ranks)
-    # Three standard deviations of guessing on that many images, and half as much again as chance in any case.
-    limit = 100.0 * max(chance + 3.0 * math.sqrt(chance * (1.0 - chance) / images), 1.5 * chance)
+    # Three standard deviations of guessing on that many images; a few images cannot ask for more than half-way up.
+    limit = 100.0 * min(chance + 3.0 * math.sqrt(chance * (1.0 - chance) / images), (1.0 + chance) / 2.0)
     if ranks.top1 < limit and not allow:
         message = (
             f"the float network is right on {ranks.top1:.2f} % of {images:,} images, "
@@ -90,12 +94,15 @@ def run_checks(
         ),
     ]
     if agreement is not None:
-        allowed = 2 + agreement.images // 100
+        # A value on a rounding boundary may fall either way and move a few logits; a fault moves them all.
+        allowed = -(-agreement.images // 50)
+        mean = agreement.mean_difference
         checks.append(
             Check(
                 name="exported file equals the engine's own forward",
-                passed=agreement.argmax_differences <= allowed,
-                detail=f"{agreement.argmax_differences} of {agreement.images:,} images differ, {allowed} allowed",
+                passed=agreement.argmax_differences <= allowed and mean <= _MEAN_DIFFERENCE,
+                detail=f"{agreement.argmax_differences} of {agreement.images:,} images differ, {allowed} allowed; mean "
+                f"difference {mean:.1e} of the largest logit, {_MEAN_DIFFERENCE:g} allowed",
             )
         )
     if accuracy is not None:

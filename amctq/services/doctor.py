@@ -22,8 +22,8 @@ import json, tempfile, time
 from pathlib import Path
 start = time.perf_counter()
 from amctq.choices import Device, Requirement
-from amctq.runtime import ResolvedDevice, load_mindspore
-device = ResolvedDevice(kind=Device.CPU, device_id=0, reason="probe")
+from amctq.runtime import load_mindspore, resolve_device
+device = resolve_device(Device.CPU, None)
 mindspore = load_mindspore(device, Path(tempfile.gettempdir()))
 seconds = time.perf_counter() - start
 import numpy

@@ -16,7 +16,7 @@ from amctq.errors import InputError, UsageError
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import find_model
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.runtime import ResolvedDevice, resolve_device
+from amctq.runtime import ResolvedDevice, prepare_environment, resolve_device
 from amctq.services import report
 from amctq.services.network import load_network
 from amctq.services.request import NetworkRequest
@@ -100,6 +100,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     spec = find_model(request.model)
     data = find_dataset(str(request.dataset))
     device = resolve_device(request.device, request.device_id)
+    prepare_environment(device)
     narrator = Narrator(on_event)
     with tempfile.TemporaryDirectory() as folder:
         if request.onnx is not None:
@@ -141,9 +142,15 @@ def _measure(
 ) -> EvaluateResult:
     from amctq.export import verify
 
+    batches = Batches(samples=samples, size=request.batch_size)
+    images = batches.first()
+    start = time.perf_counter()
+    session.run(images)
+    expected = (time.perf_counter() - start) / len(images) * len(samples)
+    narrator.info(f"about {max(expected, 1.0):.0f} s to go: {len(samples):,} images")
     start = time.perf_counter()
     with narrator.phase("accuracy", len(samples)) as advance:
-        ranks = verify.measure(session, Batches(samples=samples, size=request.batch_size), advance)
+        ranks = verify.measure(session, batches, advance)
     return EvaluateResult(
         request=request,
         device=device,

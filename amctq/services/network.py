@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import FloatNetwork
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.models.checkpoint import load_checkpoint
 from amctq.models.registry import ModelSpec
@@ -62,9 +62,11 @@ def load_network(
         UnavailableError: MindSpore does not work here.
     """
     with narrator.phase("mindspore"):
-        load_mindspore(device, scratch)
+        mindspore = load_mindspore(device, scratch)
     with narrator.phase("checkpoint"):
         cell = spec.build(num_classes)
+        # A user's file may have chosen graph mode; hooks work in the other one.
+        mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
         load_checkpoint(ckpt, cell, model=spec.name, num_classes=num_classes)
     from amctq.export.float_onnx import export_float
     from amctq.export.session import OnnxSession
@@ -79,7 +81,7 @@ def load_network(
     try:
         session = OnnxSession(graph.model)
     except Exception as error:
-        message = f"onnxruntime cannot run the network as MindSpore exports it: {str(error).splitlines()[0][:200]}"
+        message = f"onnxruntime cannot run the network as MindSpore exports it: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with narrator.phase("proof"):
         proof = prove_forward(cell, session, examples.first())

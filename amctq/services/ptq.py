@@ -14,6 +14,7 @@ from amctq.errors import CheckError, NotSimulatedError
 from amctq.files import Artifact, OutputDirectory, sha256_of, writing
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
+from amctq.runtime import prepare_environment
 from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork, load_network
@@ -46,6 +47,7 @@ class PtqResult:
         checkpoint_sha256: of the checkpoint file.
         warnings: what was said on the way.
         seconds: wall time by phase.
+        parts: wall time of parts of phases.
         artifacts: the files, in their final place; empty when a check failed.
     """
 
@@ -61,6 +63,7 @@ class PtqResult:
     checkpoint_sha256: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    parts: dict[str, float]
     artifacts: tuple[Artifact, ...] = ()
 
 
@@ -117,6 +120,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
 def _prepare(plan: PtqPlan, scratch: Path, narrator: Narrator) -> tuple[Split, ProvedNetwork]:
     """Read the images and the network."""
     request = plan.request
+    prepare_environment(plan.device)
     narrator.info(
         f"back end {plan.backend.name.value} ({plan.backend_reason}), "
         f"device {plan.device.kind.value} ({plan.device.reason})"
@@ -158,7 +162,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
     if evaluation is not None:
         with narrator.phase("float accuracy", evaluation.images) as advance:
             float_ranks = verify.measure(proved.session, evaluation, advance)
-        refuse_chance(float_ranks, request.num_classes, allow=request.allow_poor_float)
+        refuse_chance(float_ranks, allow=request.allow_poor_float)
 
     if quant is None:
         quantized = _from_record(plan, proved)
@@ -193,6 +197,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         checkpoint_sha256=sha256_of(request.ckpt),
         warnings=tuple(narrator.warnings),
         seconds=dict(narrator.seconds),
+        parts=dict(narrator.parts),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, Export
 from amctq.data.samples import Batches, Samples, Split
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UnavailableError, UsageError
+from amctq.files import reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
 from amctq.runtime import ResolvedDevice, resolve_device
@@ -76,6 +78,9 @@ class PtqRequest(NetworkRequest):
         super().__post_init__()
         refuse_below("--calib-images", self.calib_images, 1)
         refuse_below("--seed", self.seed, 0)
+        if self.max_drop is not None and not math.isfinite(self.max_drop):
+            message = f"--max-drop {self.max_drop}: expected a number of percentage points"
+            raise UsageError(message)
         if self.max_drop is not None and self.eval_images == 0:
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
@@ -84,6 +89,8 @@ class PtqRequest(NetworkRequest):
             "--act-symmetric": self.act_symmetric,
             "--per-tensor": self.per_tensor,
             "--skip-layer": bool(self.skip_layers),
+            "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
+            "--arq-rule": self.record is not None and self.arq_rule is not ArqRule.AMCT,
         }
         by_files = {"--config": self.config is not None, "--record": self.record is not None}
         if all(by_files.values()):
@@ -222,11 +229,13 @@ def plan_ptq(request: PtqRequest) -> PtqPlan:
     """
     spec = find_model(request.model)
     data = find_dataset(str(request.dataset))
-    check_readable(request.ckpt)
+    with reading(f"--ckpt {request.ckpt}"):
+        check_readable(request.ckpt)
     for option, path in (("--config", request.config), ("--record", request.record)):
-        if path is not None and not path.is_file():
-            message = f"{option} {path}: no such file"
-            raise InputError(message, hint="check the path")
+        with reading(f"{option} {path}"):
+            if path is not None and not path.is_file():
+                message = f"{option} {path}: no such file"
+                raise InputError(message, hint="check the path")
     device = resolve_device(request.device, request.device_id)
     if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
         message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, onednn_isa, versions
+from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
     from amctq.data.samples import Samples
@@ -53,6 +53,7 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
             "images": result.agreement.images,
             "argmax_differences": result.agreement.argmax_differences,
             "max_difference": float(f"{result.agreement.max_difference:.3g}"),
+            "mean_difference": float(f"{result.agreement.mean_difference:.3g}"),
         },
         "files": {
             "float_onnx_bytes": result.proved.network.graph.file_bytes,
@@ -61,7 +62,10 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         },
         "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in result.checks],
         "warnings": list(result.warnings),
-        "timing": {"seconds": {phase: round(value, 3) for phase, value in result.seconds.items()}},
+        "timing": {
+            "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},
+            "parts": {part: round(value, 3) for part, value in result.parts.items()},
+        },
     }
     if result.accuracy is not None:
         speed = result.accuracy.speed
@@ -77,7 +81,6 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
 
 def environment(device: ResolvedDevice) -> dict[str, Any]:
     """What the figures of a run depend on beside its inputs."""
-    isa, isa_reason = onednn_isa(device.kind)
     return {
         "versions": versions(),
         "cpu": cpu_model(),
@@ -85,8 +88,8 @@ def environment(device: ResolvedDevice) -> dict[str, Any]:
         "cores": cpu_count(),
         "device": device.kind.value,
         "device_reason": device.reason,
-        "onednn_max_cpu_isa": isa,
-        "onednn_max_cpu_isa_reason": isa_reason,
+        "onednn_max_cpu_isa": device.onednn_isa,
+        "onednn_max_cpu_isa_reason": device.onednn_reason,
     }
 
 
@@ -143,8 +146,8 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
         "backend_reason": result.plan.backend_reason,
         "placement": "ascend",
         "from": "record" if request.record else "config" if request.config else "options",
-        "ifmr_variant": request.ifmr_variant.value,
-        "arq_rule": request.arq_rule.value,
+        "ifmr_variant": None if request.record else request.ifmr_variant.value,
+        "arq_rule": None if request.record else request.arq_rule.value,
         "act_type": request.act_type.value,
         "weight_bits": 8,
         "layers": layers,

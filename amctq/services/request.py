@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from amctq.choices import Device
 from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Dataset
 from amctq.data.source import DataSource
-from amctq.errors import UsageError
+from amctq.errors import InputError, UsageError
 from amctq.models.registry import ModelSpec
 
 
@@ -46,6 +47,10 @@ class NetworkRequest:
         refuse_below("--num-classes", self.num_classes, 2)
         refuse_below("--image-size", self.image_size, 8)
         refuse_below("--eval-images", self.eval_images, 0)
+        for option, numbers in (("--mean", self.mean), ("--std", self.std)):
+            if numbers is not None and not all(map(math.isfinite, numbers)):
+                message = f"{option} {numbers}: expected three finite numbers"
+                raise UsageError(message)
         if self.std is not None and min(self.std) <= 0:
             message = f"--std {self.std}: expected three numbers above 0"
             raise UsageError(message)
@@ -61,6 +66,11 @@ class NetworkRequest:
             UsageError: preprocessing is asked for, and the images come prepared.
         """
         dataset = source.open(preprocessing)
+        if dataset.train is not None and dataset.test is not None:
+            shapes = [dataset.train.input_shape, dataset.test.input_shape]
+            if shapes[0] != shapes[1]:
+                message = f"training images of {dataset.name} are {shapes[0]}, test images {shapes[1]}"
+                raise InputError(message, hint="prepare both alike")
         given = [
             f"--{name.replace('_', '-')}" for name in ("image_size", "mean", "std") if getattr(self, name) is not None
         ]

@@ -22,13 +22,13 @@ from amctq.quant.config import default_config
 from amctq.quant.config_json import load_config
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import read_topology
-from amctq.runtime import ResolvedDevice, load_mindspore
+from amctq.runtime import load_mindspore, resolve_device
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> FloatNetwork:
     scratch = tmp_path_factory.mktemp("scratch")
-    mindspore = load_mindspore(ResolvedDevice(kind=Device.CPU, device_id=0, reason="test"), scratch)
+    mindspore = load_mindspore(resolve_device(Device.CPU, None), scratch)
     from tests.backends.networks import Small
 
     mindspore.set_seed(3)

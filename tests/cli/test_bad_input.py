@@ -227,7 +227,7 @@ CASES = [
         id="ckpt-is-no-checkpoint",
         code=3,
         says=("not a MindSpore checkpoint",),
-        options=lambda place: {"ckpt": place.shared.root / "README.md"},
+        options=lambda place: {"ckpt": place.written("readme.ckpt", "# What lies here")},
     ),
     Case(
         id="ckpt-of-another-network",
@@ -435,6 +435,79 @@ CASES = [
         ),
     ),
     Case(
+        id="factory-shuffles",
+        code=3,
+        says=("is another one each time", "do not shuffle"),
+        options=_data(
+            "def images():\n    images = np.random.default_rng().normal(size=(90, 3, 32, 32)).astype(np.float32)\n"
+            "    yield from zip(images, range(90))"
+        ),
+    ),
+    Case(
+        id="factory-can-be-read-once",
+        code=3,
+        says=("0 of 8 images came this time", "anew each time"),
+        options=_data("once = iter([(np.zeros((3, 32, 32), np.float32), 0)] * 90)\ndef images():\n    return once"),
+    ),
+    Case(
+        id="factory-ends-the-process",
+        code=3,
+        says=("raised SystemExit: 0",),
+        options=_data("raise SystemExit(0)"),
+    ),
+    Case(
+        id="factory-without-any-role",
+        code=3,
+        says=("None to role 'train' and to role 'test'",),
+        options=_data("def images(role):\n    return None"),
+    ),
+    Case(
+        id="npz-roles-of-two-shapes",
+        code=3,
+        says=("training images", "(3, 16, 16), test images (3, 10, 10)"),
+        options=_npz(
+            x_train=np.ones((9, 3, 16, 16), np.float32),
+            y_train=np.zeros(9, int),
+            x_test=np.ones((9, 3, 10, 10), np.float32),
+            y_test=np.zeros(9, int),
+        ),
+    ),
+    Case(
+        id="dataset-name-too-long",
+        code=3,
+        says=("File name too long",),
+        options=lambda _: {"dataset": "x" * 300},
+    ),
+    Case(
+        id="ckpt-with-another-suffix",
+        code=3,
+        says=("does not end in .ckpt", "rename"),
+        options=lambda place: {"ckpt": place.written("weights.bin", "x")},
+    ),
+    Case(
+        id="config-with-infinity",
+        code=3,
+        says=("Infinity is no JSON number",),
+        options=lambda place: {
+            "config": place.edited(_set("conv1", ACTIVATION, "search_range", to=[0.7, float("inf")]))
+        },
+    ),
+    Case(
+        id="config-with-too-many-candidates",
+        code=3,
+        says=("search_step: found 1e-09", "10,000 candidates"),
+        options=lambda place: {"config": place.edited(_set("conv1", ACTIVATION, "search_step", to=1e-9))},
+    ),
+    Case(
+        id="record-with-tiny-scales",
+        code=3,
+        says=("the record does not fit this network", "far too small"),
+        options=lambda place: {
+            "record": place.written("r.txt", re.sub(r"(scale_[dw]): .*", r"\1: 1.2e-7", place.own.record.read_text()))
+        },
+    ),
+    Case(id="max-drop-nan", code=2, says=("--max-drop nan",), options=lambda _: {"max-drop": "nan"}),
+    Case(
         id="factory-yields-nothing",
         code=3,
         says=("it yields no images",),
@@ -443,7 +516,7 @@ CASES = [
     Case(
         id="factory-gives-no-iterable",
         code=3,
-        says=("it gave a int, which cannot be iterated",),
+        says=("'int' object is not iterable",),
         options=_data("def images():\n    return 3"),
     ),
     Case(

@@ -155,3 +155,11 @@ def test_verbose_adds_the_traceback() -> None:
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in verbose.stderr
     assert quiet.code == verbose.code == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_stdout_is_a_failed_write() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([AMCTQ, "ptq", "--bogus", "--json"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 8
+    assert b"Traceback" not in done.stderr

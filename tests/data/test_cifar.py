@@ -149,3 +149,22 @@ def test_real_files(shared: Shared) -> None:
     assert test is not None
     labels = np.concatenate([labels for _, labels in test.batches(1000)])
     assert np.bincount(labels).tolist() == [1000] * 10
+
+
+def test_centre_crop_is_imagenets_whatever_the_size(tmp_path: Path) -> None:
+    from mindspore.dataset import vision
+
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 56, 56), dtype=np.uint8)
+    prepared = Preprocessing(image_size=56, mean=(0, 0, 0), std=(1, 1, 1), center_crop=True)(pixels)
+    expected = vision.CenterCrop(56)(vision.Resize(64)(pixels[0].transpose(1, 2, 0))).transpose(2, 0, 1)
+    assert prepared[0] == pytest.approx(expected / 255, abs=1e-6)
+
+
+def test_a_picture_beside_the_record_files_does_not_hide_them(root: Path) -> None:
+    from PIL import Image
+
+    from amctq.data.source import find_dataset
+
+    (root / "notes").mkdir()
+    Image.new("RGB", (8, 8)).save(root / "notes" / "plot.png")
+    assert find_dataset(str(root)).kind == "cifar10"

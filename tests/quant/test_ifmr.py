@@ -58,6 +58,26 @@ def test_the_offset_puts_the_lowest_value_at_the_bottom(name: str) -> None:
     assert qparams.offset == int(np.clip(-np.rint(low / qparams.scale) - 128, -128, 127))
 
 
+SATURATED = {
+    "constant": np.full(100_000, 5.0),
+    "constant-off-the-grid": np.full(100_000, 0.3),
+    "negative-constant": np.full(100_000, -5.0),
+    "mask": np.arange(200_000) % 2,
+    "relu6": np.where(np.arange(200_000) % 5 == 0, 6.0, np.linspace(0, 0.5, 200_000)),
+    "sigmoid": np.where(np.arange(200_000) % 3 == 0, 1.0, np.linspace(0, 1, 200_000)),
+}
+
+
+@pytest.mark.parametrize("name", SATURATED)
+def test_many_equal_values_at_an_end_are_not_forgotten(name: str) -> None:
+    values = SATURATED[name].astype(np.float32)
+    observer = IfmrObserver()
+    observer.update(values)
+    scales, losses = reference.exact_losses(values.astype(float))
+    chosen = int(np.argmin(np.abs(scales - observer.qparams().scale)))
+    assert losses[chosen] <= losses.min() * TOLERANCE + 1e-12
+
+
 def test_there_are_61_candidates() -> None:
     observer = IfmrObserver()
     observer.update(DISTRIBUTIONS["relu"])

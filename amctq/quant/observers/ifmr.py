@@ -187,9 +187,22 @@ def squared_error(density: Density, candidates: Candidates) -> Float64Array:
         (candidates.highest[:, None], high, np.maximum(edges, high)),
     ):
         integral += ((outside - end) ** 3 - (bound - end) ** 3) / 3
-    # An outer bin that the extremes cut to nothing holds one value alone, an end of the range, whose error is none.
+    # An outer bin that the extremes cut to nothing holds one value alone, as often as it was seen: 6 behind a ReLU6.
     widths = np.diff(density.edges)
-    error: Float64Array = np.diff(integral, axis=1) @ (density.counts / np.where(widths > 0, widths, np.inf))
+    points = widths <= 0
+    error: Float64Array = np.diff(integral, axis=1) @ (density.counts / np.where(points, np.inf, widths))
+    if points.any():
+        values, repeats = density.edges[1:][points], density.counts[points]
+        error += squared_error_at(values, candidates) @ repeats
+    return error
+
+
+def squared_error_at(values: Float64Array, candidates: Candidates) -> Float64Array:
+    """Squared error of each value for each candidate, (n, len(values))."""
+    scale, low, high = (array[:, None] for array in (candidates.scale, candidates.low, candidates.high))
+    rounded = np.rint(np.clip(values[None, :], low, high) / scale) * scale
+    inside = np.clip(rounded, candidates.lowest[:, None], candidates.highest[:, None])
+    error: Float64Array = (inside - values[None, :]) ** 2
     return error
 
 
