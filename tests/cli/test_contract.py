@@ -163,3 +163,18 @@ def test_a_full_stdout_is_a_failed_write() -> None:
         done = subprocess.run([AMCTQ, "ptq", "--bogus", "--json"], stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 8
     assert b"Traceback" not in done.stderr
+
+
+def test_a_fault_of_amctq_itself_is_exit_1(tmp_path: Path) -> None:
+    """Planted from outside, before the command starts: the boundary must still keep every promise."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import amctq.services.doctor as module\n"
+        "def broken(*arguments):\n    raise ZeroDivisionError('planted')\n"
+        "module.doctor = broken\n"
+    )
+    done = amctq("doctor", "--json", env={"PYTHONPATH": str(tmp_path)})
+    _check_envelope(done, command="doctor", code=1)
+    assert done.envelope["errors"][0]["code"] == "internal"
+    assert "ZeroDivisionError: planted" in done.stderr
+    assert "--verbose" in done.stderr
+    assert "Traceback" not in done.stderr
