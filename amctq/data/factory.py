@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class FactorySamples(Samples):
 
     def _chosen(self) -> Iterator[tuple[int, Any]]:
         items = self.items()
-        if hasattr(items, "__getitem__") and hasattr(items, "__len__"):
+        if _at_hand(items):
             for index in self.indices:
                 yield int(index), items[int(index)]
             return
@@ -131,9 +132,9 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     shape: tuple[int, ...] | None = None
     try:
         # What can be asked for any image is asked when it is needed; anything else is gone through once, to count.
-        at_hand = hasattr(made, "__getitem__") and hasattr(made, "__len__")
+        at_hand = _at_hand(made)
         count = len(made) if at_hand else 0
-        for index, item in enumerate([made[0]] if at_hand and count else made if not at_hand else []):
+        for index, item in enumerate(itertools.islice(made, min(count, 1)) if at_hand else made):
             image, label = _pair(item, index, text)
             checksums[index] = _checksum(image, label)
             shape = shape or image.shape
@@ -154,6 +155,11 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
         sources=(text,),
         indices=np.arange(count),
     )
+
+
+def _at_hand(items: Any) -> bool:
+    """Any image can be asked for by its index."""
+    return hasattr(items, "__getitem__") and hasattr(items, "__len__")
 
 
 def _checksum(image: Float32Array, label: int) -> int:

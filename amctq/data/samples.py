@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -79,7 +80,11 @@ class Batches:
         return self.samples.batches(self.size)
 
     def first(self) -> Float32Array:
-        """The images of the first batch."""
+        """The images of the first batch, prepared once: proof, estimate and checks all look at them."""
+        return self._first
+
+    @cached_property
+    def _first(self) -> Float32Array:
         return next(iter(self))[0]
 
 

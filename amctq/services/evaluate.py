@@ -143,10 +143,7 @@ def _measure(
     from amctq.export import verify
 
     batches = Batches(samples=samples, size=request.batch_size)
-    images = batches.first()
-    start = time.perf_counter()
-    session.run(images)
-    expected = (time.perf_counter() - start) / len(images) * len(samples)
+    expected = session.seconds_per_image(batches.first()) * len(samples)
     narrator.info(f"about {max(expected, 1.0):.0f} s to go: {len(samples):,} images")
     start = time.perf_counter()
     with narrator.phase("accuracy", len(samples)) as advance:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,17 @@ from amctq.runtime import prepare_environment
 from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork, load_network
-from amctq.services.ptq_plan import LOG, PtqPlan, PtqPreview, PtqRequest, plan_ptq, quant_config
+from amctq.services.ptq_plan import (
+    CONFIG,
+    LOG,
+    RECORD,
+    REPORT,
+    PtqPlan,
+    PtqPreview,
+    PtqRequest,
+    plan_ptq,
+    quant_config,
+)
 from amctq.services.report import ptq_report, report_bytes
 
 if TYPE_CHECKING:
@@ -253,10 +262,7 @@ def _simulated_images(plan: PtqPlan, batches: Batches) -> int:
 
 def _estimate(plan: PtqPlan, proved: ProvedNetwork, calibration: Batches, evaluation: Batches | None) -> float:
     """Seconds that calibration, evaluation and simulation will take, from one timed batch of the float network."""
-    images = calibration.first()
-    start = time.perf_counter()
-    proved.session.run(images)
-    per_image = (time.perf_counter() - start) / len(images)
+    per_image = proved.session.seconds_per_image(calibration.first())
     evaluated = 0 if evaluation is None else evaluation.images
     simulated = _simulated_images(plan, evaluation or calibration)
     # Observing costs about as much as the pass itself; the evaluation runs the float and the quantized network.
@@ -275,11 +281,9 @@ def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResu
         message = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         hint = "nothing was written; try more --calib-images, --skip-layer, or a higher --max-drop where there is one"
         raise CheckError(message, hint=hint, data=report)
-    for name, content in result.plan.text_files(
-        config=None if result.quant is None else dump_config(result.quant),
-        record=dump_record(result.quantized.record),
-        report=report_bytes(report),
-    ).items():
-        output.write(name, content)
+    if result.quant is not None:
+        output.write(CONFIG, dump_config(result.quant))
+    output.write(RECORD, dump_record(result.quantized.record))
+    output.write(REPORT, report_bytes(report))
     output.write(LOG, log.content())
     return replace(result, artifacts=output.publish())

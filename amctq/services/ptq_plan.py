@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,11 +135,6 @@ class PtqPlan:
         config = () if self.request.record else (CONFIG,)
         return (self.model_file, *config, RECORD, LOG, REPORT)
 
-    def text_files(self, *, config: bytes | None, record: bytes, report: bytes) -> Mapping[str, bytes]:
-        """The files beside the model, by name."""
-        given = {CONFIG: config, RECORD: record, REPORT: report}
-        return {name: content for name, content in given.items() if content is not None}
-
     def batches(self, samples: Samples) -> Batches:
         """``samples`` in batches of the size asked for."""
         return Batches(samples=samples, size=self.request.batch_size)
@@ -155,14 +149,7 @@ class PtqPlan:
         }
         preprocessing = images.calibration.preprocessing
         if preprocessing is not None:
-            known["amctq.preprocessing"] = json.dumps(
-                {
-                    "image_size": preprocessing.image_size,
-                    "mean": preprocessing.mean,
-                    "std": preprocessing.std,
-                    "center_crop": preprocessing.center_crop,
-                }
-            )
+            known["amctq.preprocessing"] = json.dumps(asdict(preprocessing))
         return known
 
 

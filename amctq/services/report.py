@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,14 +101,7 @@ def model(request: NetworkRequest, name: str, images: Samples) -> dict[str, Any]
         "name": name,
         "num_classes": request.num_classes,
         "input_shape": list(images.input_shape),
-        "preprocessing": None
-        if preprocessing is None
-        else {
-            "image_size": preprocessing.image_size,
-            "mean": list(preprocessing.mean),
-            "std": list(preprocessing.std),
-            "center_crop": preprocessing.center_crop,
-        },
+        "preprocessing": None if preprocessing is None else asdict(preprocessing),
     }
 
 

@@ -101,7 +101,8 @@ class IfmrObserver(Observer):
             raise ValueError(message)
         candidates = self.candidates()
         if self._few is not None:
-            errors = squared_error_of_values(self._few, candidates)
+            ordered = np.sort(self._few).astype(np.float64)  # so that sums do not depend on the order of the images
+            errors = squared_error_of_values(ordered, candidates)
         else:
             errors = squared_error(self._histogram.density(), candidates)
         best = int(np.argmin(errors))
@@ -192,27 +193,18 @@ def squared_error(density: Density, candidates: Candidates) -> Float64Array:
     points = widths <= 0
     error: Float64Array = np.diff(integral, axis=1) @ (density.counts / np.where(points, np.inf, widths))
     if points.any():
-        values, repeats = density.edges[1:][points], density.counts[points]
-        error += squared_error_at(values, candidates) @ repeats
+        error += squared_error_of_values(density.edges[1:][points], candidates, density.counts[points])
     return error
 
 
-def squared_error_at(values: Float64Array, candidates: Candidates) -> Float64Array:
-    """Squared error of each value for each candidate, (n, len(values))."""
-    scale, low, high = (array[:, None] for array in (candidates.scale, candidates.low, candidates.high))
-    rounded = np.rint(np.clip(values[None, :], low, high) / scale) * scale
-    inside = np.clip(rounded, candidates.lowest[:, None], candidates.highest[:, None])
-    error: Float64Array = (inside - values[None, :]) ** 2
-    return error
-
-
-def squared_error_of_values(values: Float32Array, candidates: Candidates) -> Float64Array:
-    """The same for values that are at hand, one by one; float64 (n,)."""
-    ordered = np.sort(values).astype(np.float64)  # so that sums do not depend on the order in which they came
+def squared_error_of_values(
+    values: Float64Array, candidates: Candidates, repeats: NDArray[np.int64] | int = 1
+) -> Float64Array:
+    """The same for values that are at hand, one by one, each counted ``repeats`` times; float64 (n,)."""
     errors = np.empty(len(candidates.scale))
     for index, scale in enumerate(candidates.scale):
-        rounded = np.rint(np.clip(ordered, candidates.low[index], candidates.high[index]) / scale) * scale
-        errors[index] = np.sum((rounded - ordered) ** 2)
+        rounded = np.rint(np.clip(values, candidates.low[index], candidates.high[index]) / scale) * scale
+        errors[index] = np.sum((rounded - values) ** 2 * repeats)
     return errors
 
 
