@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
+from amctq.signals import hold_signals
 
 
 def main() -> None:
     """Entry point."""
-    # Until a command listens, Ctrl-C just ends the process: the traceback of a half-done import helps nobody.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    hold_signals()  # a traceback of a half-done import helps nobody
     from amctq.cli import app
 
     app.main()
