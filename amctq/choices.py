@@ -60,6 +60,17 @@ class ActType(str, Enum):
     INT8 = "int8"
 
 
+class Placement(str, Enum):
+    """Which activations of a quantized network are integers.
+
+    ``ascend``: the inputs of Conv2d and Dense, as AMCT does it. ``ort``: every tensor between integer layers, which
+    onnxruntime needs for speed.
+    """
+
+    ASCEND = "ascend"
+    ORT = "ort"
+
+
 class Requirement(str, Enum):
     """What ``doctor`` can insist on."""
 

@@ -15,11 +15,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant
+from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.samples import Batches
 from amctq.errors import UnavailableError, UsageError
 from amctq.progress import Narrator
 from amctq.quant.config import QuantConfig
+from amctq.quant.placement import PlacedActivations
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, Topology
 from amctq.runtime import ResolvedDevice
@@ -46,12 +47,14 @@ class PtqConfig:
 
     Attributes:
         quant: what shall be done to each layer.
+        placement: which activations are quantized.
         act_type: integer type of activations in ONNX.
         ifmr_variant: which of AMCT's two IFMRs.
         arq_rule: which of the two weight scales.
     """
 
     quant: QuantConfig
+    placement: Placement
     act_type: ActType
     ifmr_variant: IfmrVariant
     arq_rule: ArqRule
@@ -80,10 +83,12 @@ class QuantizedNetwork(ABC):
     Attributes:
         record: scales and offsets of its layers.
         topology: the layers that are quantized.
+        activations: which tensors are quantized, and how.
     """
 
     record: QuantRecord
     topology: Topology
+    activations: PlacedActivations
 
     @abstractmethod
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:

@@ -29,11 +29,17 @@ _BYTES_AT_ONCE = 256 << 20
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Watch:
-    """An observer on a tensor, and the layers that read the tensor that way."""
+    """An observer on a tensor.
+
+    Attributes:
+        tensor: its name in the float graph.
+        observer: of its values.
+        what: what people call the tensor.
+    """
 
     tensor: str
     observer: Observer
-    readers: tuple[str, ...]
+    what: str
 
 
 def observe_activations(
@@ -44,7 +50,7 @@ def observe_activations(
     watches: tuple[Watch, ...],
     batches: Batches,
     narrator: Narrator,
-) -> dict[str, QParams]:
+) -> tuple[QParams, ...]:
     """Show every batch's activations to the observers.
 
     Args:
@@ -56,7 +62,7 @@ def observe_activations(
         narrator: is told of every batch.
 
     Returns:
-        Scale and offset by layer.
+        Scale and offset for each watch.
 
     Raises:
         InputError: a tensor holds NaN or infinity.
@@ -81,12 +87,12 @@ def observe_activations(
                 size = sum(array.nbytes for array in activations.values()) // len(part)
                 at_once = max(1, min(batches.size, _BYTES_AT_ONCE // max(size, 1)))
             done += len(images)
-    result: dict[str, QParams] = {}
+    result = []
     with narrator.phase("search", len(watches), "tensors") as advance:
         for index, watch in enumerate(watches):
-            result |= dict.fromkeys(watch.readers, watch.observer.qparams())
+            result.append(watch.observer.qparams())
             advance(index + 1)
-    return result
+    return tuple(result)
 
 
 def _observe(watches: tuple[Watch, ...], activations: Mapping[str, Float32Array]) -> None:
@@ -94,7 +100,7 @@ def _observe(watches: tuple[Watch, ...], activations: Mapping[str, Float32Array]
         try:
             watch.observer.update(activations[watch.tensor])
         except NonFiniteError as error:
-            message = f"the input of {', '.join(watch.readers)} holds NaN or infinity while calibrating"
+            message = f"{watch.what} holds NaN or infinity while calibrating"
             raise InputError(message, hint="the checkpoint overflows on these images; check it and the data") from error
 
 
@@ -102,11 +108,14 @@ def _tapped_graph(
     graph: FloatGraph, topology: Topology, fused: Mapping[str, FusedParameters], tapped: list[str]
 ) -> onnx.ModelProto:
     """The network with other weights, BatchNorm folded, and the tapped tensors as its outputs."""
-    writer = GraphWriter(graph)
-    for layer in topology.layers:
+    writer = GraphWriter(graph, topology.layers)
+    for node, layer in writer.walk():
+        if layer is None:
+            writer.copy(node, node.input)
+            continue
         parameters = fused[layer.name]
         inputs = [layer.input, writer.initializer(f"{layer.name}.weight.fused", parameters.weight)]
         if parameters.bias is not None:
             inputs.append(writer.initializer(f"{layer.name}.bias.fused", parameters.bias))
-        writer.replace(layer, inputs)
-    return writer.finish([helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped])
+        writer.layer(layer, node, inputs)
+    return writer.finish(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped)

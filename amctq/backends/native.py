@@ -13,14 +13,15 @@ import onnx
 from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, QuantizedNetwork
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.backends.simulation import fake_quantized
-from amctq.choices import ActType, BackendName, Device, ExportFormat
+from amctq.choices import ActType, BackendName, Device, ExportFormat, Placement
 from amctq.data.samples import Batches
 from amctq.errors import CheckError, InputError
 from amctq.export.qdq_onnx import build_qdq
 from amctq.progress import Narrator
-from amctq.quant.config import ActivationConfig, nearest
+from amctq.quant.config import nearest
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.observers import OBSERVERS
+from amctq.quant.placement import PlacedActivations, place_ascend, place_ort
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, Topology, fuse
 from amctq.quant.weights import arq_scale, quantize_weight
@@ -34,6 +35,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         record: scales and offsets of its layers.
         topology: the layers that are quantized.
         layers: the integers on these scales.
+        activations: which tensors are quantized, and how.
         graph: the float network that they replace layers of.
         act_type: integer type of the activations.
     """
@@ -41,13 +43,14 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     record: QuantRecord
     topology: Topology
     layers: tuple[IntegerLayer, ...]
+    activations: PlacedActivations
     graph: FloatGraph
     act_type: ActType
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write QDQ ONNX, the one format so far, and check it."""
         del form
-        model = build_qdq(self.graph, self.layers, act_type=self.act_type, metadata=metadata)
+        model = build_qdq(self.graph, self.layers, self.activations, act_type=self.act_type, metadata=metadata)
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -57,11 +60,11 @@ class NativeQuantizedNetwork(QuantizedNetwork):
 
     def simulated(self, network: FloatNetwork) -> AbstractContextManager[Any]:
         """Fake-quantized weights in the cells, and hooks that quantize their inputs."""
-        return fake_quantized(network.cell, network.graph, self.layers)
+        return fake_quantized(network.cell, network.graph, self.layers, self.activations)
 
 
 class NativeBackend(Backend):
-    """ARQ weights, observers over float activations, placement ``ascend``."""
+    """ARQ weights, observers over float activations, both placements."""
 
     name: ClassVar[BackendName] = BackendName.NATIVE
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -88,22 +91,35 @@ class NativeBackend(Backend):
                 for name, parameters in fused.items()
             }
             advance(len(topology.layers))
-        readers: dict[tuple[str, ActivationConfig], list[str]] = {}
-        for layer in topology.layers:
-            readers.setdefault((layer.input, layers[layer.name].activation), []).append(layer.name)
-        activations = observe_activations(
+        if config.placement is Placement.ORT:
+            plan = place_ort(network.graph, topology)
+        else:
+            plan = place_ascend(topology, {name: layer.activation for name, layer in layers.items()})
+        qparams = observe_activations(
             network.graph,
             topology,
             fake,
             watches=tuple(
-                Watch(tensor=tensor, observer=activation.observer(config.ifmr_variant), readers=tuple(names))
-                for (tensor, activation), names in readers.items()
+                Watch(
+                    tensor=site.watched,
+                    observer=layers[site.like].activation.observer(config.ifmr_variant),
+                    what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
+                )
+                for site in plan.sites
             ),
             batches=calibration,
             narrator=narrator,
         )
-        record = make_record(topology, fused, scales, activations)
-        return self.from_record(network=network, record=record, act_type=config.act_type)
+        activations = PlacedActivations(plan=plan, qparams=qparams)
+        record = make_record(topology, fused, scales, activations.by_layer)
+        return NativeQuantizedNetwork(
+            record=record,
+            topology=topology,
+            layers=integer_layers(topology, fused, record),
+            activations=activations,
+            graph=network.graph,
+            act_type=config.act_type,
+        )
 
     def from_record(self, *, network: FloatNetwork, record: QuantRecord, act_type: ActType) -> NativeQuantizedNetwork:
         """Put a network onto the scales of a record; layers that it lacks stay in float."""
@@ -122,10 +138,14 @@ class NativeBackend(Backend):
         except OverflowError as error:
             message = f"the record does not fit this network: {error}"
             raise InputError(message, hint="its scales are far too small; calibrate anew, without --record") from error
+        plan = place_ascend(topology, {entry.name: entry.activation for entry in record.layers})
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
             layers=layers,
+            activations=PlacedActivations(
+                plan=plan, qparams=tuple(record[site.like].activation for site in plan.sites)
+            ),
             graph=network.graph,
             act_type=act_type,
         )

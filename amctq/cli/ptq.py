@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, IfmrVariant
+from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, IfmrVariant, Placement
 from amctq.cli import options
 from amctq.cli.options import QUANTIZATION, RUN, option
 from amctq.cli.output import CommandResult, Output, running
@@ -61,6 +61,15 @@ def ptq(
         list[str],
         option("--skip-layer", panel=QUANTIZATION, metavar="PATTERN", help="Leave these layers in float; repeatable."),
     ] = [],  # noqa: B006  # Typer copies it
+    placement: Annotated[
+        Placement | None,
+        option(
+            "--placement",
+            panel=QUANTIZATION,
+            help="Which activations are integers: ort for speed on CPUs, ascend as AMCT does it.  "
+            "[default: ort; ascend with --record]",
+        ),
+    ] = None,
     act_type: Annotated[
         ActType,
         option("--act-type", panel=QUANTIZATION, help="Integer type of activations in ONNX; int8 is slow on x86."),
@@ -126,6 +135,7 @@ def ptq(
             per_tensor=per_tensor,
             arq_rule=arq_rule,
             skip_layers=tuple(skip_layer),
+            placement=placement,
             act_type=act_type,
             max_drop=max_drop,
             allow_poor_float=allow_poor_float,

@@ -14,6 +14,7 @@ import onnx
 
 from amctq.errors import InputError, first_line
 from amctq.export.opset import raise_opset
+from amctq.export.pooling import name_global_pooling
 from amctq.quant.topology import FloatGraph
 
 INPUT_NAME = "image"
@@ -62,7 +63,7 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     # dynamic_axes leaves the output at the batch of the example, and onnxruntime then warns on every run.
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    return FloatGraph(model=raise_opset(model), file_bytes=scratch.stat().st_size)
+    return FloatGraph(model=name_global_pooling(raise_opset(model)), file_bytes=scratch.stat().st_size)
 
 
 def _refuse_full_disk(network: Any, target: Path) -> None:

@@ -20,6 +20,8 @@ from amctq.quant.numerics import Float32Array
 _CHUNK = 1 << 15
 # The reciprocal of a width must be a float32. What is smaller counts as zero for any purpose of quantization.
 _NARROWEST = 2.0**-120
+# From this width on the quotient of the smallest normal float32 and the width may be 0.
+_UNDERFLOWING = 2.0**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +94,8 @@ class StreamingHistogram:
             np.multiply(chunk, inverse, out=scaled[:size])
             if low < 0:  # the assignment below truncates, which is floor for the others
                 np.floor(scaled[:size], out=scaled[:size])
+                if self._width > _UNDERFLOWING:  # the quotient of a tiny negative value has become -0
+                    scaled[:size][(scaled[:size] == 0) & (chunk < 0)] = -1
             index[:size] = scaled[:size]
             if self._first:
                 index[:size] -= self._first

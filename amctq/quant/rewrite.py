@@ -1,9 +1,8 @@
-"""Replacing the layers of the float graph: the one place where nodes are taken out and put in."""
+"""Writing a new graph from the float one: the one place where nodes are taken over, replaced and dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,26 @@ from onnx import helper, numpy_helper
 from amctq.quant.topology import FloatGraph, QuantizableLayer
 
 
-@dataclass
 class GraphWriter:
-    """Collects the nodes and initializers of a new graph made from a float one.
+    """Collects nodes and initializers, in the order in which they are given.
 
-    ``replace`` writes a layer on new operands; ``finish`` copies what was not replaced and drops what nobody reads.
+    Args:
+        graph: the float network.
+        layers: those of its layers that are written anew, their BatchNorm folded in.
     """
 
-    graph: FloatGraph
-    _replaced: dict[str, list[onnx.NodeProto]] = field(default_factory=dict)
-    _dropped: set[str] = field(default_factory=set)
-    _pending: list[onnx.NodeProto] = field(default_factory=list)
-    _initializers: list[onnx.TensorProto] = field(default_factory=list)
+    def __init__(self, graph: FloatGraph, layers: Iterable[QuantizableLayer]) -> None:
+        self._graph = graph
+        self._layers = {layer.node: layer for layer in layers}
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+
+    def walk(self) -> Iterator[tuple[onnx.NodeProto, QuantizableLayer | None]]:
+        """The float graph's nodes in order, each with the layer that it is; BatchNorms folded in are left out."""
+        folded = {layer.batch_norm_node for layer in self._layers.values()}
+        for node in self._graph.model.graph.node:
+            if node.name not in folded:
+                yield node, self._layers.get(node.name)
 
     def initializer(self, name: str, array: NDArray[np.generic]) -> str:
         """Add a constant; returns its name."""
@@ -33,35 +40,36 @@ class GraphWriter:
         return name
 
     def node(self, op: str, name: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add a node in front of the layer that is replaced next; returns its output."""
-        self._pending.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        """Add a node; returns its output."""
+        self._nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
-    def replace(self, layer: QuantizableLayer, inputs: Sequence[str]) -> None:
-        """Write ``layer`` on ``inputs``; it yields what its BatchNorm yielded, and that node goes."""
-        original = next(node for node in self.graph.model.graph.node if node.name == layer.node)
-        written = onnx.NodeProto()
-        written.CopyFrom(original)
-        written.name = layer.name
-        written.input[:] = inputs
-        written.output[:] = [layer.output]
-        self._replaced[layer.node] = [*self._pending, written]
-        self._pending = []
-        if layer.batch_norm_node is not None:
-            self._dropped.add(layer.batch_norm_node)
+    def copy(self, node: onnx.NodeProto, inputs: Sequence[str], output: str | None = None) -> None:
+        """Take a node over, reading other tensors, and yielding another one where ``output`` is given."""
+        taken = self._taken(node, inputs)
+        if output is not None:
+            taken.output[:] = [output]
+        self._nodes.append(taken)
 
-    def finish(self, outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
-        """The new model, with the float graph's input, opset and node order."""
-        source = self.graph.model
-        nodes: list[onnx.NodeProto] = []
-        for node in source.graph.node:
-            if node.name not in self._dropped:
-                nodes.extend(self._replaced.get(node.name, [node]))
-        read = {name for node in nodes for name in node.input}
+    def layer(self, layer: QuantizableLayer, node: onnx.NodeProto, inputs: Sequence[str], **attributes: Any) -> None:
+        """Write a layer on other operands, some attributes changed; it yields what its BatchNorm yielded."""
+        written = self._taken(node, inputs)
+        written.name = layer.name
+        written.output[:] = [layer.output]
+        if attributes:
+            kept = [item for item in written.attribute if item.name not in {*attributes, "auto_pad"}]
+            del written.attribute[:]
+            written.attribute.extend([*kept, *(helper.make_attribute(key, value) for key, value in attributes.items())])
+        self._nodes.append(written)
+
+    def finish(self, outputs: Iterable[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """The new model, with the float graph's input and opset; constants that nobody reads are left out."""
+        source = self._graph.model
+        read = {name for node in self._nodes for name in node.input}
         kept = [item for item in source.graph.initializer if item.name in read]
         return helper.make_model(
             helper.make_graph(
-                nodes,
+                self._nodes,
                 "amctq",
                 list(source.graph.input),
                 list(outputs),
@@ -71,3 +79,10 @@ class GraphWriter:
             ir_version=source.ir_version,
             producer_name="amctq",
         )
+
+    @staticmethod
+    def _taken(node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
+        taken = onnx.NodeProto()
+        taken.CopyFrom(node)
+        taken.input[:] = inputs
+        return taken

@@ -20,6 +20,7 @@ from amctq.services.network import ProvedNetwork, load_network
 from amctq.services.ptq_plan import (
     CONFIG,
     LOG,
+    PLACEMENT,
     RECORD,
     REPORT,
     PtqPlan,
@@ -177,7 +178,11 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         quantized = _from_record(plan, proved)
     else:
         config = PtqConfig(
-            quant=quant, act_type=request.act_type, ifmr_variant=request.ifmr_variant, arq_rule=request.arq_rule
+            quant=quant,
+            placement=request.resolved_placement,
+            act_type=request.act_type,
+            ifmr_variant=request.ifmr_variant,
+            arq_rule=request.arq_rule,
         )
         quantized = plan.backend.quantize(
             network=proved.network, config=config, calibration=calibration, narrator=narrator
@@ -273,6 +278,7 @@ def _estimate(plan: PtqPlan, proved: ProvedNetwork, calibration: Batches, evalua
 def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResult:
     """Put the files in place, or refuse to where a check has failed."""
     from amctq.quant.config_json import dump_config
+    from amctq.quant.placement_json import dump_placement
     from amctq.quant.record_text import dump_record
 
     report = ptq_report(result)
@@ -284,6 +290,8 @@ def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResu
     if result.quant is not None:
         output.write(CONFIG, dump_config(result.quant))
     output.write(RECORD, dump_record(result.quantized.record))
+    if PLACEMENT in result.plan.files:
+        output.write(PLACEMENT, dump_placement(result.quantized.activations))
     output.write(REPORT, report_bytes(report))
     output.write(LOG, log.content())
     return replace(result, artifacts=output.publish())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amctq.backends.base import Backend, check_capabilities, resolve_backend
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant
+from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.samples import Batches, Samples, Split
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UnavailableError, UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amctq.quant.topology import Topology
 
 REPORT, LOG, CONFIG, RECORD = "report.json", "amctq.log", "config.json", "calibration_record.txt"
+PLACEMENT = "placement.json"
 CALIB_IMAGES = 32
 
 
@@ -42,6 +43,8 @@ class PtqRequest(NetworkRequest):
         act_symmetric: offsets fixed at 0.
         per_tensor: one weight scale for the tensor, in convolutions too.
         skip_layers: names or shell patterns of layers that stay in float.
+        placement: which activations are quantized; None for what suits the formats: ``ort`` for ONNX made by
+            calibration, else ``ascend``.
         act_type: integer type of activations in ONNX.
         export: formats to write.
         backend: which engine.
@@ -63,6 +66,7 @@ class PtqRequest(NetworkRequest):
     act_symmetric: bool = False
     per_tensor: bool = False
     skip_layers: tuple[str, ...] = ()
+    placement: Placement | None = None
     act_type: ActType = ActType.UINT8
     export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
     backend: BackendName = BackendName.AUTO
@@ -91,6 +95,8 @@ class PtqRequest(NetworkRequest):
             "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
             "--arq-rule": self.record is not None and self.arq_rule is not ArqRule.AMCT,
         }
+        if self.placement is Placement.ORT:
+            self._refuse_ort()
         by_files = {"--config": self.config is not None, "--record": self.record is not None}
         if all(by_files.values()):
             message = "--config and --record both say how layers are quantized"
@@ -100,6 +106,24 @@ class PtqRequest(NetworkRequest):
                 if given and spoken:
                     message = f"{option} and {file} both say how layers are quantized"
                     raise UsageError(message, hint=f"leave {option} out, or {file}")
+
+    def _refuse_ort(self) -> None:
+        """Refuse placement ``ort`` where its scales are not known or cannot be written."""
+        if self.record is not None:
+            message = "--placement ort and --record: a record of AMCT holds the scales of placement ascend alone"
+            raise UsageError(message, hint="leave --placement out, or calibrate without --record")
+        others = [form.value for form in self.export if form is not ExportFormat.ONNX]
+        if others:
+            message = f"--placement ort and --export {','.join(others)}: this format has placement ascend alone"
+            raise UsageError(message, hint="use --placement ascend, or --export onnx alone")
+
+    @property
+    def resolved_placement(self) -> Placement:
+        """The placement asked for, or the one that suits what is exported."""
+        if self.placement is not None:
+            return self.placement
+        fast = self.record is None and self.export == (ExportFormat.ONNX,)
+        return Placement.ORT if fast else Placement.ASCEND
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +157,8 @@ class PtqPlan:
     def files(self) -> tuple[str, ...]:
         """What the run will write; the report last, because it speaks of the others."""
         config = () if self.request.record else (CONFIG,)
-        return (self.model_file, *config, RECORD, LOG, REPORT)
+        placement = (PLACEMENT,) if self.request.resolved_placement is Placement.ORT else ()
+        return (self.model_file, *config, RECORD, *placement, LOG, REPORT)
 
     def batches(self, samples: Samples) -> Batches:
         """``samples`` in batches of the size asked for."""
@@ -180,6 +205,7 @@ class PtqPreview:
             "dry_run": True,
             "backend": self.plan.backend.name.value,
             "backend_reason": self.plan.backend_reason,
+            "placement": self.plan.request.resolved_placement.value,
             "device": self.plan.device.kind.value,
             "calibration_images": len(self.split.calibration),
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),

@@ -138,7 +138,7 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
     return {
         "backend": result.plan.backend.name.value,
         "backend_reason": result.plan.backend_reason,
-        "placement": "ascend",
+        "placement": request.resolved_placement.value,
         "from": "record" if request.record else "config" if request.config else "options",
         "ifmr_variant": None if request.record else request.ifmr_variant.value,
         "arq_rule": None if request.record else request.arq_rule.value,

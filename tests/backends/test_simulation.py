@@ -9,7 +9,7 @@ import pytest
 
 from amctq.backends.base import FloatNetwork, PtqConfig
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
-from amctq.choices import ActAlgo, ActType, ArqRule, Device, IfmrVariant
+from amctq.choices import ActAlgo, ActType, ArqRule, Device, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
 from amctq.errors import InputError
@@ -60,7 +60,12 @@ def batches() -> Batches:
 
 
 def _quantize(network: FloatNetwork, batches: Batches, config: object = None, **more: object) -> NativeQuantizedNetwork:
-    settings = {"act_type": ActType.UINT8, "ifmr_variant": IfmrVariant.EXACT, "arq_rule": ArqRule.AMCT} | more
+    settings = {
+        "placement": Placement.ASCEND,
+        "act_type": ActType.UINT8,
+        "ifmr_variant": IfmrVariant.EXACT,
+        "arq_rule": ArqRule.AMCT,
+    } | more
     quant = config or default_config(network.topology)
     return NativeBackend().quantize(
         network=network,
@@ -78,6 +83,7 @@ def _logits(cell: object, images: np.ndarray) -> np.ndarray:
     return result
 
 
+@pytest.mark.parametrize("placement", Placement)
 @pytest.mark.parametrize(
     "options",
     [
@@ -90,11 +96,11 @@ def _logits(cell: object, images: np.ndarray) -> np.ndarray:
     ids=["default", "minmax", "symmetric", "per-tensor", "one-layer-in-float"],
 )
 def test_it_computes_what_the_file_computes(
-    network: FloatNetwork, batches: Batches, options: dict[str, object]
+    network: FloatNetwork, batches: Batches, options: dict[str, object], placement: Placement
 ) -> None:
     config = default_config(network.topology, **options)  # type: ignore[arg-type]
-    quantized = _quantize(network, batches, config)
-    session = OnnxSession(build_qdq(network.graph, quantized.layers))
+    quantized = _quantize(network, batches, config, placement=placement)
+    session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
     images = batches.first()
     with quantized.simulated(network) as cell:
         simulated = _logits(cell, images)
@@ -116,7 +122,7 @@ def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Bat
     path.write_text('{"version":1,"do_fusion":false,"conv1":{},"conv2":{},"depthwise":{},"end_point":{}}')
     quantized = _quantize(network, batches, load_config(path, network.topology))
     assert quantized.record["conv1"].skip_fusion
-    model = build_qdq(network.graph, quantized.layers)
+    model = build_qdq(network.graph, quantized.layers, quantized.activations)
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 1
     images = batches.first()
     exported = OnnxSession(model).logits(images)
@@ -131,7 +137,7 @@ def test_cells_round_as_numpy_does(network: FloatNetwork) -> None:
 
     qparams = numerics.QParams(0.25, -5)
     halves = (np.arange(-400, 400) * 0.125).astype(np.float32)  # every second one is a tie
-    (back,) = _quantizer(qparams)(None, (Tensor(halves),))
+    back = _quantizer(qparams)(Tensor(halves))
     expected = numerics.dequantize(numerics.quantize(halves, 0.25, -5), 0.25, -5)
     assert np.array_equal(back.asnumpy(), expected)
 
@@ -140,7 +146,8 @@ def test_a_record_gives_the_same_file_as_its_calibration(network: FloatNetwork, 
     quantized = _quantize(network, batches)
     again = NativeBackend().from_record(network=network, record=quantized.record, act_type=ActType.UINT8)
     one, two = (
-        build_qdq(network.graph, item.layers).SerializeToString(deterministic=True) for item in (quantized, again)
+        build_qdq(network.graph, item.layers, item.activations).SerializeToString(deterministic=True)
+        for item in (quantized, again)
     )
     assert one == two
 
@@ -155,7 +162,9 @@ def test_batches_do_not_change_the_file(network: FloatNetwork, batches: Batches)
     files = []
     for size in (24, 7, 1):
         quantized = _quantize(network, Batches(samples=batches.samples, size=size))
-        files.append(build_qdq(network.graph, quantized.layers).SerializeToString(deterministic=True))
+        files.append(
+            build_qdq(network.graph, quantized.layers, quantized.activations).SerializeToString(deterministic=True)
+        )
     assert files[0] == files[1] == files[2]
 
 
@@ -184,6 +193,6 @@ def test_constant_images_still_quantize(network: FloatNetwork, value: float) -> 
     )
     batches = Batches(samples=samples, size=2)
     quantized = _quantize(network, batches)
-    exported = OnnxSession(build_qdq(network.graph, quantized.layers)).logits(images)
+    exported = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)).logits(images)
     plain = OnnxSession(network.graph.model).logits(images)
     assert exported == pytest.approx(plain, abs=0.05 * float(np.abs(plain).max()))

@@ -35,6 +35,11 @@ def test_batches_and_order_do_not_matter(batches: list[Float32Array], random: ob
     assert _same(_count(np.array_split(shuffled, min(3, len(shuffled)))), _count([whole]))
 
 
+def test_a_negative_value_far_below_the_width_stays_negative() -> None:
+    tiny, large = np.float32([-1.2e-38, 0.5]), np.float32([2.0**40])
+    assert _same(_count([tiny, large]), _count([np.concatenate([tiny, large])]))
+
+
 @given(values)
 def test_counts_are_those_of_the_edges(batch: Float32Array) -> None:
     density = _count([batch])

@@ -1,0 +1,116 @@
+"""The first convolution, rewritten for onnxruntime's integer kernels; every output stays the same number.
+
+Their direct kernel wants the number of input channels to be a multiple of four, and images have three. Either a fourth
+channel of zeros is put beside them, or, where that multiplies less, a convolution of stride 2 becomes one of stride 1
+on 2 x 2 pixels taken as channels (SpaceToDepth).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from amctq.quant.integer import IntegerLayer
+from amctq.quant.rewrite import GraphWriter
+from amctq.quant.topology import LayerKind
+from amctq.quant.weights import QuantizedWeight
+
+_CHANNELS = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stem:
+    """How the first convolution is written.
+
+    Attributes:
+        item: the layer with its weights rearranged.
+        integers: the uint8 tensor that it reads.
+        attributes: of its Conv node, those that change.
+    """
+
+    item: IntegerLayer
+    integers: str
+    attributes: Mapping[str, Any]
+
+
+def write_stem(
+    writer: GraphWriter, item: IntegerLayer, node: onnx.NodeProto, integers: str, shape: tuple[int, int, int]
+) -> Stem | None:
+    """Rearrange the image and the weights of a convolution, or None where there is nothing to gain.
+
+    Args:
+        writer: takes the nodes that rearrange the image.
+        item: the layer.
+        node: its Conv node in the float graph.
+        integers: the image as uint8, (N, C, H, W).
+        shape: (C, H, W).
+    """
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    channels = shape[0]
+    if item.layer.kind is not LayerKind.CONV or attributes.get("group", 1) != 1 or channels >= _CHANNELS:
+        return None
+    zero = np.uint8(item.activation.zero_point_uint8)
+    geometry = _blocks(item.weight, attributes, shape)
+    if geometry is not None:
+        pads, weight = geometry
+        padded = _pad(writer, f"{item.layer.name}.blocks", integers, pads, zero)
+        blocks = writer.node(
+            "SpaceToDepth", f"{item.layer.name}.blocks", [padded], f"{item.layer.name}.blocks", blocksize=2
+        )
+        changed = {"strides": [1, 1], "pads": [0] * 4, "kernel_shape": list(weight.values.shape[2:])}
+        return Stem(item=replace(item, weight=weight), integers=blocks, attributes=changed)
+    missing = _CHANNELS - channels
+    padded = _pad(writer, f"{item.layer.name}.channels", integers, [0, 0, 0, 0, 0, missing, 0, 0], zero)
+    weight = replace(item.weight, values=np.pad(item.weight.values, ((0, 0), (0, missing), (0, 0), (0, 0))))
+    return Stem(item=replace(item, weight=weight), integers=padded, attributes={})
+
+
+def _pad(writer: GraphWriter, name: str, integers: str, pads: list[int], zero: np.uint8) -> str:
+    inputs = [integers, writer.initializer(f"{name}.pads", np.asarray(pads, np.int64))]
+    inputs.append(writer.initializer(f"{name}.zero", np.asarray(zero)))
+    return writer.node("Pad", f"{name}.pad", inputs, f"{name}.padded")
+
+
+def _blocks(
+    weight: QuantizedWeight, attributes: Mapping[str, Any], shape: tuple[int, int, int]
+) -> tuple[list[int], QuantizedWeight] | None:
+    """Pads of the image and weights (C_out, 4 C, k/2, k/2) for 2 x 2 blocks; None where it would not multiply less."""
+    out, channels, *kernel = weight.values.shape
+    if list(attributes.get("strides", [1, 1])) != [2, 2]:
+        return None
+    before, after, taps = [0, 0], [0, 0], [(0, 0), (0, 0)]
+    for axis, (size, length) in enumerate(zip(kernel, shape[1:], strict=True)):
+        first, last = _padding(attributes, axis, size, length)
+        outputs = (length + first + last - size) // 2 + 1
+        # Blocks start at even places: an odd padding takes one more pixel, and the kernel one more tap of zero there.
+        lead = first % 2
+        width = (size + lead + 1) // 2 * 2
+        taps[axis] = (lead, width - size - lead)
+        before[axis] = first + lead
+        after[axis] = 2 * (outputs - 1) + width - length - before[axis]
+        if after[axis] < 0:
+            return None
+    values = np.pad(weight.values, ((0, 0), (0, 0), *taps))
+    rows, columns = values.shape[2] // 2, values.shape[3] // 2
+    if 4 * channels * rows * columns > _CHANNELS * kernel[0] * kernel[1]:
+        return None
+    # ONNX SpaceToDepth: channel (dy × 2 + dx) × C + c of a block holds channel c of its pixel (dy, dx).
+    split = values.reshape(out, channels, rows, 2, columns, 2).transpose(0, 3, 5, 1, 2, 4)
+    pads = [0, 0, *before, 0, 0, *after]
+    return pads, replace(weight, values=np.ascontiguousarray(split.reshape(out, 4 * channels, rows, columns)))
+
+
+def _padding(attributes: Mapping[str, Any], axis: int, size: int, length: int) -> tuple[int, int]:
+    """Zeros in front and behind, as ``pads`` or ``auto_pad`` say."""
+    auto = attributes.get("auto_pad", b"NOTSET")
+    if auto in {b"SAME_UPPER", b"SAME_LOWER"}:
+        total = max((-(-length // 2) - 1) * 2 + size - length, 0)
+        small = total // 2
+        return (small, total - small) if auto == b"SAME_UPPER" else (total - small, small)
+    pads = attributes.get("pads", [0, 0, 0, 0]) if auto == b"NOTSET" else [0, 0, 0, 0]
+    return pads[axis], pads[axis + 2]
