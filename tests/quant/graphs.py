@@ -25,7 +25,7 @@ def float_graph(body: str, arrays: dict[str, NDArray[np.float32]], *, image: str
 def residual_graph(seed: int = 0) -> FloatGraph:
     """A network in small: stem, a residual block whose two branches share an input, pooling, Dense.
 
-    image ─ conv1 ─ bn1 ─ relu ─┬─ left ─ bn ─┬─ add ─ relu ─ mean ─ flatten ─ end_point
+    image ─ conv1 ─ bn1 ─ relu ─┬─ left ─ bn ─┬─ add ─ relu ─ pool ─ flatten ─ end_point
                                 └─ right ─────┘
     """
     random = np.random.default_rng(seed)
@@ -60,14 +60,14 @@ def residual_graph(seed: int = 0) -> FloatGraph:
         f = Conv (c, right.weight, right.bias)
         g = Add (e, f)
         h = Relu (g)
-        i = ReduceMean <axes = [2, 3], keepdims = 1> (h)
+        i = GlobalAveragePool (h)
         j = Flatten (i)
         logits = Gemm <transB = 1> (j, end_point.weight, end_point.bias)
     """
-    return float_graph(_quoted(body, arrays), arrays)
+    return float_graph(quoted(body, arrays), arrays)
 
 
-def _quoted(body: str, arrays: dict[str, NDArray[np.float32]]) -> str:
+def quoted(body: str, arrays: dict[str, NDArray[np.float32]]) -> str:
     """Names with dots need quotes in ONNX's text format."""
     for name in sorted(arrays, key=len, reverse=True):
         body = body.replace(f"{name},", f'"{name}",').replace(f"{name})", f'"{name}")')
