@@ -25,6 +25,8 @@ class ExportFormat(str, Enum):
     """Formats of a quantized network."""
 
     ONNX = "onnx"
+    ASCEND = "ascend"
+    FAKEQUANT = "fakequant"
     AIR = "air"
 
 

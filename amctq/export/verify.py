@@ -30,12 +30,14 @@ class ForwardProof:
         max_difference: largest difference of a logit, divided by the largest logit.
         argmax_differences: images whose class differs.
         mindspore_seconds: that MindSpore took for one image.
+        onnxruntime_seconds: that onnxruntime took for one image.
     """
 
     images: int
     max_difference: float
     argmax_differences: int
     mindspore_seconds: float
+    onnxruntime_seconds: float
 
 
 def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> ForwardProof:
@@ -69,8 +71,9 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
         raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
     with signal_handlers_kept():
         own = output.asnumpy()
-    seconds = time.perf_counter() - start
+    middle = time.perf_counter()
     exported = session.logits(images)
+    end = time.perf_counter()
     if not np.isfinite(own).all():
         message = "the float network gives NaN or infinity on the first images"
         raise InputError(message, hint="the checkpoint is damaged, or the preprocessing is not the one of training")
@@ -78,7 +81,8 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
         images=len(images),
         max_difference=float(np.abs(own - exported).max() / max(float(np.abs(own).max()), 1e-12)),
         argmax_differences=int((own.argmax(1) != exported.argmax(1)).sum()),
-        mindspore_seconds=seconds / len(images),
+        mindspore_seconds=(middle - start) / len(images),
+        onnxruntime_seconds=(end - middle) / len(images),
     )
     if not proof.max_difference <= FORWARD_TOLERANCE:
         message = (

@@ -642,6 +642,18 @@ CASES = [
         says=("--max-drop", "--eval-images 0"),
         options=lambda _: {"max-drop": 1, "eval-images": 0},
     ),
+    Case(
+        id="placement-ort-with-a-record",
+        code=2,
+        says=("--placement ort", "--record", "placement ascend"),
+        options=lambda place: {"placement": "ort", "record": place.own.record},
+    ),
+    Case(
+        id="placement-ort-for-ascend",
+        code=2,
+        says=("--placement ort", "--export ascend"),
+        options=lambda _: {"placement": "ort", "export": "onnx,ascend"},
+    ),
     # output directory
     Case(
         id="output-is-a-file",

@@ -33,7 +33,8 @@ def _report(outcome: tuple[Finished, Path]) -> dict[str, Any]:
 
 def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
     done, output = outcome
-    names = ["amctq.log", "calibration_record.txt", "config.json", "report.json", "resnet20_quant.onnx"]
+    names = ["amctq.log", "calibration_record.txt", "config.json", "placement.json", "report.json"]
+    names.append("resnet20_quant.onnx")
     assert sorted(path.name for path in output.iterdir()) == names
     artifacts = {Path(item["path"]).name: item for item in done.envelope["artifacts"]}
     assert sorted(artifacts) == names
@@ -108,7 +109,7 @@ def test_the_same_command_writes_the_same_bytes(shared: Shared) -> None:
     for name in ("one", "two"):
         assert _small(shared, "--output-dir", name).code == 0
     one, two = Path("one"), Path("two")
-    for name in ("resnet20_quant.onnx", "config.json", "calibration_record.txt"):
+    for name in ("resnet20_quant.onnx", "config.json", "calibration_record.txt", "placement.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
     reports = [json.loads((folder / "report.json").read_text()) for folder in (one, two)]
     timings = [report.pop("timing") for report in reports]

@@ -1,0 +1,91 @@
+"""Both placements on a real network: what runs in integers, how exact it is, and what stands in the files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+
+from tests.command import Finished, Shared, amctq
+
+# What onnxruntime's operators in integers are called, those that move integers included.
+INTEGER = {"QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool", "QGemm", "NhwcMaxPool"}
+MOVES = {"Pad", "Slice", "Flatten", "Transpose", "SpaceToDepth", "MaxPool"}
+
+
+def _ptq(shared: Shared, model: str, *more: object) -> Finished:
+    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint(model), "--model", model, "--json"]
+    return amctq("ptq", *arguments, *map(str, more))
+
+
+def _optimised(path: Path) -> onnx.ModelProto:
+    """The graph that onnxruntime runs."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = "optimised.onnx"
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnx.load("optimised.onnx")
+
+
+@pytest.mark.parametrize("model", ["resnet20", "resnet50"])
+def test_no_float_lies_between_integer_layers(model: str, shared: Shared) -> None:
+    size = ["--image-size", 64] if model == "resnet50" else []
+    done = _ptq(shared, model, *size, "--calib-images", 4, "--eval-images", 0, "--batch-size", 4)
+    assert done.code == 0, done.stderr
+    assert done.envelope["data"]["quantization"]["placement"] == "ort"  # the default
+    graph = _optimised(Path("results") / f"{model}_quant.onnx").graph
+    operators = Counter(node.op_type for node in graph.node)
+    assert set(operators) <= INTEGER | MOVES | {"QuantizeLinear"}
+    assert operators["QuantizeLinear"] == 1
+    float_layers = {"resnet20": (19, 9), "resnet50": (53, 16)}[model]
+    assert (operators["QLinearConv"], operators["QLinearAdd"]) == float_layers
+    # From the image's quantizer to the logits: whatever is read was made by an operator in integers.
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    constants = {item.name for item in graph.initializer}
+    first = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    assert first.input[0] == graph.input[0].name
+    for node in graph.node:
+        if node is not first:
+            read = [name for name in node.input if name and name not in constants]
+            assert read
+            assert all(makers[name] in INTEGER | MOVES | {"QuantizeLinear"} for name in read)
+
+
+def test_the_further_scales_stand_apart_from_the_record(shared: Shared) -> None:
+    few = ["--calib-images", 8, "--eval-images", 0]
+    fast = _ptq(shared, "resnet20", *few, "--output-dir", "ort")
+    plain = _ptq(shared, "resnet20", *few, "--placement", "ascend", "--output-dir", "ascend")
+    assert (fast.code, plain.code) == (0, 0)
+    assert Path("ort/calibration_record.txt").read_bytes() == Path("ascend/calibration_record.txt").read_bytes()
+    assert not Path("ascend/placement.json").exists()
+    document = json.loads(Path("ort/placement.json").read_text())
+    assert document["placement"] == "ort"
+    # Of each of nine additions the operand that no layer reads, and what the pooling reads.
+    assert len(document["tensors"]) == 10
+    assert all(entry["scale"] > 0 and -128 <= entry["offset"] <= 127 for entry in document["tensors"])
+    assert document["tensors"][0]["after"] == "layer1.0.conv2"
+    assert document["tensors"][-1]["offset"] == -128  # behind a ReLU
+
+
+def test_a_record_has_placement_ascend(shared: Shared) -> None:
+    first = _ptq(shared, "resnet20", "--calib-images", 8, "--eval-images", 0, "--placement", "ascend")
+    assert first.code == 0
+    again = _ptq(
+        shared, "resnet20", "--record", "results/calibration_record.txt", "--eval-images", 0, "--output-dir", "again"
+    )
+    assert again.envelope["data"]["quantization"]["placement"] == "ascend"
+    assert Path("again/resnet20_quant.onnx").read_bytes() == Path("results/resnet20_quant.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("placement", ["ort", "ascend"])
+def test_both_agree_with_mindspore_s_own_operators(placement: str, shared: Shared) -> None:
+    done = _ptq(shared, "resnet20", "--calib-images", 32, "--eval-images", 500, "--placement", placement)
+    assert done.code == 0, done.stderr
+    data = done.envelope["data"]
+    assert data["simulation"]["images"] == 256
+    assert data["simulation"]["argmax_differences"] <= 3
+    assert data["accuracy"]["int8"]["top1"] >= data["accuracy"]["float"]["top1"] - 1
