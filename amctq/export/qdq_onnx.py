@@ -13,12 +13,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
-from amctq.choices import ActType
+from amctq.choices import ActType, WeightType
+from amctq.export.opset import graph_for
+from amctq.export.weights_onnx import write_bias, write_weight
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import QParams
 from amctq.quant.rewrite import GraphWriter
 from amctq.quant.topology import FloatGraph
 
@@ -28,17 +29,19 @@ def build_qdq(
     layers: tuple[IntegerLayer, ...],
     *,
     act_type: ActType = ActType.UINT8,
+    weight_type: WeightType = WeightType.INT8,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """Write the quantized network, opset 17, batch dynamic.
+    """Write the quantized network, batch dynamic; opset 17, or 21 with INT4 weights.
 
     Args:
         graph: the float network; it is not changed.
         layers: the layers to quantize; all others keep their float weights.
         act_type: integer type of the activations.
+        weight_type: integer type of the weights, where their width allows it.
         metadata: stands in the file as metadata_props.
     """
-    writer = GraphWriter(graph)
+    writer = GraphWriter(graph_for(graph, weight_type))
     dequantized: dict[tuple[str, QParams], str] = {}
     for item in layers:
         name = item.layer.name
@@ -48,10 +51,10 @@ def build_qdq(
             dequantized[key] = _activation(writer, item, act_type)
         inputs = [
             dequantized[key],
-            _constant(writer, f"{name}.weight", item.weight.values, item.weight.scale),
+            write_weight(writer, f"{name}.weight", item.weight, weight_type),
         ]
         if item.bias is not None:
-            inputs.append(_constant(writer, f"{name}.bias", item.bias, item.bias_scale))
+            inputs.append(write_bias(writer, f"{name}.bias", item.bias, item.bias_scale))
         writer.replace(item.layer, inputs)
     model = writer.finish(graph.model.graph.output)
     helper.set_model_props(model, dict(metadata or {}))
@@ -67,14 +70,3 @@ def _activation(writer: GraphWriter, item: IntegerLayer, act_type: ActType) -> s
     ]
     integer = writer.node("QuantizeLinear", f"{name}.quant", [item.layer.input, *scale_and_zero], f"{name}.quantized")
     return writer.node("DequantizeLinear", f"{name}.dequant", [integer, *scale_and_zero], f"{name}.dequantized")
-
-
-def _constant(writer: GraphWriter, name: str, values: NDArray[np.int8] | NDArray[np.int32], scale: Float32Array) -> str:
-    """Store integers, and dequantize them along axis 0 where there is a scale per channel."""
-    per_channel = scale.shape[0] > 1
-    shaped = scale if per_channel else scale.reshape(())
-    inputs = [writer.initializer(f"{name}.quantized", values), writer.initializer(f"{name}.scale", shaped)]
-    if values.dtype == np.int8:  # a zero point left out means 0; biases are int32, where it would cost four bytes each
-        inputs.append(writer.initializer(f"{name}.zero_point", np.zeros(shaped.shape, np.int8)))
-    attributes = {"axis": 0} if per_channel else {}
-    return writer.node("DequantizeLinear", f"{name}.dequant", inputs, f"{name}.dequantized", **attributes)
