@@ -73,6 +73,41 @@ class Placement(str, Enum):
     ORT = "ort"
 
 
+WEIGHT_BITS = (8, 7, 6, 4)
+
+
+class WeightAlgo(str, Enum):
+    """What chooses the scales of weights: ARQ, by the largest weight, or the least squared rounding error."""
+
+    ARQ = "arq"
+    MSE = "mse"
+
+
+class WeightStorage(str, Enum):
+    """How an ONNX file stores weights: a byte each, or 4-bit weights two to a byte."""
+
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class TargetIsa(str, Enum):
+    """The x86 instructions that a file is written for; it computes the same on all others that have them or more.
+
+    VNNI adds up products of uint8 and int8 exactly. AVX2, and AVX-512 without VNNI, saturate pairs of them at 16 bits.
+    """
+
+    VNNI = "vnni"
+    AVX2 = "avx2"
+
+
+class WeightType(str, Enum):
+    """Integer type of weights in ONNX; what WeightStorage and TargetIsa come down to."""
+
+    INT8 = "int8"
+    UINT8 = "uint8"
+    INT4 = "int4"
+
+
 class Requirement(str, Enum):
     """What ``doctor`` can insist on."""
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ from amctq.errors import InputError, UnavailableError, first_line
 from amctq.signals import signal_handlers_kept
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+# The last one is onnxruntime's own remedy for files that are there already (onnxruntime_session_options_config_keys.h).
+SATURATION_ADVICE = (
+    "without VNNI onnxruntime's 8-bit products saturate at 16 bits: quantize with --isa avx2, or with --weight-bits 7, "
+    "or run the file with the session option session.x64quantprecision=1"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +201,14 @@ def cpu_instructions() -> tuple[str, ...]:
             found = set(line.partition(":")[2].split())
             return tuple(name for name in wanted if name in found)
     return ()
+
+
+def saturates(instructions: Collection[str]) -> bool:
+    """Whether onnxruntime's products of uint8 and int8 saturate at 16 bits where these are all there is.
+
+    So do its kernels for AVX2 and for AVX-512 without VNNI (``export.weights_onnx``); those for SSE2 and ARM widen.
+    """
+    return "avx2" in instructions and not VNNI & set(instructions)
 
 
 def cpu_model() -> str:

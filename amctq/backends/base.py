@@ -15,7 +15,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant, Placement
+from amctq.choices import (
+    ActAlgo,
+    ActType,
+    ArqRule,
+    BackendName,
+    Device,
+    ExportFormat,
+    IfmrVariant,
+    Placement,
+    TargetIsa,
+    WeightAlgo,
+    WeightStorage,
+    WeightType,
+)
 from amctq.data.samples import Batches
 from amctq.errors import UnavailableError, UsageError
 from amctq.progress import Narrator
@@ -23,7 +36,6 @@ from amctq.quant.config import QuantConfig
 from amctq.quant.placement import PlacedActivations
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, Topology
-from amctq.runtime import ResolvedDevice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +63,7 @@ class PtqConfig:
         act_type: integer type of activations in ONNX.
         ifmr_variant: which of AMCT's two IFMRs.
         arq_rule: which of the two weight scales.
+        weight_type: integer type of weights in ONNX.
     """
 
     quant: QuantConfig
@@ -58,6 +71,7 @@ class PtqConfig:
     act_type: ActType
     ifmr_variant: IfmrVariant
     arq_rule: ArqRule
+    weight_type: WeightType = WeightType.INT8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +82,35 @@ class Capabilities:
         formats: what it exports.
         act_algos: the observers it has.
         act_types: integer types of activations that it can write.
+        weight_bits: widths of weights that it has.
+        weight_algos: what can choose its scales of weights.
+        weight_storages: how it can store weights in ONNX.
+        isas: the x86 instructions that it can write for.
         devices: where it runs.
     """
 
     formats: frozenset[ExportFormat]
     act_algos: frozenset[ActAlgo]
     act_types: frozenset[ActType]
+    weight_bits: frozenset[int]
+    weight_algos: frozenset[WeightAlgo]
+    weight_storages: frozenset[WeightStorage]
+    isas: frozenset[TargetIsa]
     devices: frozenset[Device]
+
+
+# AMCT's MindSpore front end, as its manual has it (reference §1.1, §8): IFMR and ARQ at 8 bits, on an NPU, AIR alone.
+# The types of ONNX do not concern it; they stand here as what nobody has to ask for.
+AMCT = Capabilities(
+    formats=frozenset({ExportFormat.AIR}),
+    act_algos=frozenset({ActAlgo.IFMR}),
+    act_types=frozenset({ActType.UINT8}),
+    weight_bits=frozenset({8}),
+    weight_algos=frozenset({WeightAlgo.ARQ}),
+    weight_storages=frozenset({WeightStorage.INT8}),
+    isas=frozenset({TargetIsa.VNNI}),
+    devices=frozenset({Device.ASCEND}),
+)
 
 
 class QuantizedNetwork(ABC):
@@ -124,7 +160,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def from_record(self, *, network: FloatNetwork, record: QuantRecord, act_type: ActType) -> QuantizedNetwork:
+    def from_record(
+        self,
+        *,
+        network: FloatNetwork,
+        record: QuantRecord,
+        act_type: ActType,
+        weight_type: WeightType = WeightType.INT8,
+    ) -> QuantizedNetwork:
         """Quantize ``network`` with scales and offsets that are known already.
 
         Raises:
@@ -156,27 +199,39 @@ def resolve_backend(requested: BackendName) -> tuple[Backend, str]:
 
 
 def check_capabilities(
-    backend: Backend,
+    name: BackendName,
+    able: Capabilities,
     *,
     act_algo: ActAlgo,
     act_type: ActType,
+    weight_bits: int,
+    weight_algo: WeightAlgo,
+    weight_storage: WeightStorage,
+    isa: TargetIsa,
     formats: tuple[ExportFormat, ...],
-    device: ResolvedDevice,
+    device: Device,
 ) -> None:
     """Refuse what a back end cannot do, before any work.
 
     Raises:
         UsageError: an option asks for more than the back end has.
     """
-    able = backend.capabilities
-    asked: list[tuple[str, Enum, frozenset[Any]]] = [
+    asked: list[tuple[str, Enum | int, frozenset[Any]]] = [
         ("--act-algo", act_algo, able.act_algos),
         ("--act-type", act_type, able.act_types),
-        ("--device", device.kind, able.devices),
+        ("--weight-bits", weight_bits, able.weight_bits),
+        ("--weight-algo", weight_algo, able.weight_algos),
+        ("--weight-storage", weight_storage, able.weight_storages),
+        ("--isa", isa, able.isas),
+        ("--device", device, able.devices | {Device.AUTO}),
         *(("--export", form, able.formats) for form in formats),
     ]
     for option, value, allowed in asked:
         if value not in allowed:
-            offered = ", ".join(sorted(item.value for item in allowed))
-            message = f"{option} {value.value}: the {backend.name.value} back end has {offered}"
-            raise UsageError(message, hint="change the option, or choose the other --backend")
+            offered = ", ".join(sorted(map(_told, allowed)))
+            message = f"{option} {_told(value)}: --backend {name.value} has {offered}"
+            raise UsageError(message, hint=f"change {option}, or choose the other --backend")
+
+
+def _told(value: Enum | int) -> str:
+    return str(value.value if isinstance(value, Enum) else value)

@@ -13,7 +13,18 @@ import onnx
 from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, QuantizedNetwork
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.backends.simulation import fake_quantized
-from amctq.choices import ActType, BackendName, Device, ExportFormat, Placement
+from amctq.choices import (
+    WEIGHT_BITS,
+    ActType,
+    BackendName,
+    Device,
+    ExportFormat,
+    Placement,
+    TargetIsa,
+    WeightAlgo,
+    WeightStorage,
+    WeightType,
+)
 from amctq.data.samples import Batches
 from amctq.errors import CheckError, InputError
 from amctq.export.qdq_onnx import build_qdq
@@ -21,10 +32,10 @@ from amctq.progress import Narrator
 from amctq.quant.config import nearest
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.observers import OBSERVERS
-from amctq.quant.placement import PlacedActivations, place_ascend, place_ort
+from amctq.quant.placement import PlacedActivations, place_ascend, place_ort, placed_ascend
 from amctq.quant.record import QuantRecord
 from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, Topology, fuse
-from amctq.quant.weights import arq_scale, quantize_weight
+from amctq.quant.weights import quantize_weight
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +49,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         activations: which tensors are quantized, and how.
         graph: the float network that they replace layers of.
         act_type: integer type of the activations.
+        weight_type: integer type of the weights, where their width allows it.
     """
 
     record: QuantRecord
@@ -46,11 +58,19 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     activations: PlacedActivations
     graph: FloatGraph
     act_type: ActType
+    weight_type: WeightType
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write QDQ ONNX, the one format so far, and check it."""
         del form
-        model = build_qdq(self.graph, self.layers, self.activations, act_type=self.act_type, metadata=metadata)
+        model = build_qdq(
+            self.graph,
+            self.layers,
+            self.activations,
+            act_type=self.act_type,
+            weight_type=self.weight_type,
+            metadata=metadata,
+        )
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -71,6 +91,10 @@ class NativeBackend(Backend):
         formats=frozenset({ExportFormat.ONNX}),
         act_algos=frozenset(OBSERVERS),
         act_types=frozenset(ActType),
+        weight_bits=frozenset(WEIGHT_BITS),
+        weight_algos=frozenset(WeightAlgo),
+        weight_storages=frozenset(WeightStorage),
+        isas=frozenset(TargetIsa),
         devices=frozenset({Device.CPU, Device.ASCEND}),
     )
 
@@ -83,11 +107,15 @@ class NativeBackend(Backend):
         with narrator.phase("weights", len(topology.layers), "layers") as advance:
             fused = fuse(network.graph, topology)
             scales = {
-                name: arq_scale(parameters.weight, channel_wise=layers[name].channel_wise, rule=config.arq_rule)
+                name: layers[name].weight.scale(parameters.weight, config.arq_rule)
                 for name, parameters in fused.items()
             }
+            bits = {name: layers[name].weight.bits for name in fused}
             fake = {
-                name: replace(parameters, weight=quantize_weight(parameters.weight, scales[name]).dequantized())
+                name: replace(
+                    parameters,
+                    weight=quantize_weight(parameters.weight, scales[name], bits=bits[name]).dequantized(),
+                )
                 for name, parameters in fused.items()
             }
             advance(len(topology.layers))
@@ -111,7 +139,7 @@ class NativeBackend(Backend):
             narrator=narrator,
         )
         activations = PlacedActivations(plan=plan, qparams=qparams)
-        record = make_record(topology, fused, scales, activations.by_layer)
+        record = make_record(topology, fused, scales, activations.by_layer, bits)
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
@@ -119,9 +147,17 @@ class NativeBackend(Backend):
             activations=activations,
             graph=network.graph,
             act_type=config.act_type,
+            weight_type=config.weight_type,
         )
 
-    def from_record(self, *, network: FloatNetwork, record: QuantRecord, act_type: ActType) -> NativeQuantizedNetwork:
+    def from_record(
+        self,
+        *,
+        network: FloatNetwork,
+        record: QuantRecord,
+        act_type: ActType,
+        weight_type: WeightType = WeightType.INT8,
+    ) -> NativeQuantizedNetwork:
         """Put a network onto the scales of a record; layers that it lacks stay in float."""
         known = {layer.name: layer for layer in network.topology.layers}
         for entry in record.layers:
@@ -138,16 +174,14 @@ class NativeBackend(Backend):
         except OverflowError as error:
             message = f"the record does not fit this network: {error}"
             raise InputError(message, hint="its scales are far too small; calibrate anew, without --record") from error
-        plan = place_ascend(topology, {entry.name: entry.activation for entry in record.layers})
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
             layers=layers,
-            activations=PlacedActivations(
-                plan=plan, qparams=tuple(record[site.like].activation for site in plan.sites)
-            ),
+            activations=placed_ascend(topology, {entry.name: entry.activation for entry in record.layers}),
             graph=network.graph,
             act_type=act_type,
+            weight_type=weight_type,
         )
 
 

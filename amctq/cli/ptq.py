@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, IfmrVariant, Placement
+from amctq.choices import (
+    ActAlgo,
+    ActType,
+    ArqRule,
+    BackendName,
+    Device,
+    IfmrVariant,
+    Placement,
+    TargetIsa,
+    WeightAlgo,
+    WeightStorage,
+)
 from amctq.cli import options
 from amctq.cli.options import QUANTIZATION, RUN, option
 from amctq.cli.output import CommandResult, Output, running
@@ -54,6 +65,18 @@ def ptq(
     per_tensor: Annotated[
         bool, option("--per-tensor", panel=QUANTIZATION, help="One weight scale for each layer, not for each channel.")
     ] = False,
+    weight_bits: Annotated[
+        int | None,
+        option("--weight-bits", panel=QUANTIZATION, metavar="8|7|6|4", help="Width of the weights.  [default: 8]"),
+    ] = None,
+    weight_algo: Annotated[
+        WeightAlgo | None,
+        option(
+            "--weight-algo",
+            panel=QUANTIZATION,
+            help="Weight scale: by the largest weight, or of least squared error.  [default: arq]",
+        ),
+    ] = None,
     arq_rule: Annotated[
         ArqRule, option("--arq-rule", panel=QUANTIZATION, help="Weight scale: AMCT's, or that of Ascend's WtsARQ.")
     ] = ArqRule.AMCT,
@@ -74,6 +97,22 @@ def ptq(
         ActType,
         option("--act-type", panel=QUANTIZATION, help="Integer type of activations in ONNX; int8 is slow on x86."),
     ] = ActType.UINT8,
+    weight_storage: Annotated[
+        WeightStorage,
+        option(
+            "--weight-storage",
+            panel=QUANTIZATION,
+            help="How ONNX stores 4-bit weights: a byte each, or two to a byte at the same speed.",
+        ),
+    ] = WeightStorage.INT8,
+    isa: Annotated[
+        TargetIsa,
+        option(
+            "--isa",
+            panel=QUANTIZATION,
+            help="x86 instructions to write ONNX for; avx2 is exact without VNNI too, and slower (see amctq doctor).",
+        ),
+    ] = TargetIsa.VNNI,
     max_drop: Annotated[
         float | None,
         option(
@@ -133,6 +172,10 @@ def ptq(
             ifmr_variant=ifmr_variant,
             act_symmetric=act_symmetric,
             per_tensor=per_tensor,
+            weight_bits=weight_bits,
+            weight_algo=weight_algo,
+            weight_storage=weight_storage,
+            isa=isa,
             arq_rule=arq_rule,
             skip_layers=tuple(skip_layer),
             placement=placement,
@@ -165,11 +208,15 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
     from rich.table import Table
 
     table = Table(title="would quantize", title_justify="left")
-    for column in ("layer", "type", "activations", "weight scales"):
+    for column in ("layer", "type", "activations", "weights"):
         table.add_column(column)
     for layer in preview["layers"]:
-        algo, scales = layer["act_algo"] or "from the record", "per channel" if layer["channel_wise"] else "per tensor"
-        cells = (algo, scales if layer["act_algo"] else "") if layer["quantized"] else ("float", "")
+        cells = ("from the record", "")
+        if not layer["quantized"]:
+            cells = ("float", "")
+        elif layer["act_algo"]:
+            scales = "per channel" if layer["channel_wise"] else "per tensor"
+            cells = (layer["act_algo"], f"{layer['weight_bits']} bits, {layer['weight_algo']}, {scales}")
         table.add_row(layer["name"], layer["type"], *cells)
     lines = [
         *(f"stays in float: {layer['name']}: {layer['reason']}" for layer in preview["left_in_float"]),

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
-from amctq.choices import ActType, Placement
+from amctq.choices import ActType, Placement, WeightType
+from amctq.export.opset import graph_for
 from amctq.export.stem import write_stem
+from amctq.export.weights_onnx import write_bias, write_weight
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import QParams
 from amctq.quant.placement import PlacedActivations
 from amctq.quant.rewrite import GraphWriter
 from amctq.quant.topology import FloatGraph, QuantizableLayer
@@ -32,18 +33,20 @@ def build_qdq(
     activations: PlacedActivations,
     *,
     act_type: ActType = ActType.UINT8,
+    weight_type: WeightType = WeightType.INT8,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """Write the quantized network, opset 17, batch dynamic.
+    """Write the quantized network, batch dynamic; opset 17, or 21 with INT4 weights.
 
     Args:
         graph: the float network; it is not changed.
         layers: the layers to quantize; all others keep their float weights.
         activations: which tensors are quantized, and how.
         act_type: integer type of the activations.
+        weight_type: integer type of the weights, where their width allows it.
         metadata: stands in the file as metadata_props.
     """
-    writer = _QdqWriter(graph, layers, activations, act_type)
+    writer = _QdqWriter(graph_for(graph, weight_type), layers, activations, act_type, weight_type)
     for node, layer in writer.walk():
         writer.write(node, layer)
     model = writer.finish(graph.model.graph.output)
@@ -60,10 +63,11 @@ class _QdqWriter(GraphWriter):
         layers: tuple[IntegerLayer, ...],
         activations: PlacedActivations,
         act_type: ActType,
+        weight_type: WeightType,
     ) -> None:
         super().__init__(graph, (item.layer for item in layers))
         self._items = {item.layer.name: item for item in layers}
-        self._plan, self._act_type = activations.plan, act_type
+        self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
         self._image_shape = graph.image_shape
         # With placement ascend two sites may stand on one tensor; whoever is no layer then reads the float.
         self._sites: dict[str, list[int]] = {}
@@ -106,9 +110,9 @@ class _QdqWriter(GraphWriter):
         else:
             item, attributes = stem.item, dict(stem.attributes)
             activation = self._dequantize_as(site, stem.integers)
-        inputs = [activation, _constant(self, f"{layer.name}.weight", item.weight.values, item.weight.scale)]
+        inputs = [activation, write_weight(self, f"{layer.name}.weight", item.weight, self._weight_type)]
         if item.bias is not None:
-            inputs.append(_constant(self, f"{layer.name}.bias", item.bias, item.bias_scale))
+            inputs.append(write_bias(self, f"{layer.name}.bias", item.bias, item.bias_scale))
         self.layer(layer, node, inputs, **attributes)
 
     def _quantize(self, tensor: str) -> None:
@@ -144,14 +148,3 @@ class _QdqWriter(GraphWriter):
 
 def _zero_point(qparams: QParams, act_type: ActType) -> np.generic:
     return np.uint8(qparams.zero_point_uint8) if act_type is ActType.UINT8 else np.int8(qparams.offset)
-
-
-def _constant(writer: GraphWriter, name: str, values: NDArray[np.int8] | NDArray[np.int32], scale: Float32Array) -> str:
-    """Store integers, and dequantize them along axis 0 where there is a scale per channel."""
-    per_channel = scale.shape[0] > 1
-    shaped = scale if per_channel else scale.reshape(())
-    inputs = [writer.initializer(f"{name}.q", values), writer.initializer(f"{name}.scale", shaped)]
-    if values.dtype == np.int8:  # a zero point left out means 0; biases are int32, where it would cost four bytes each
-        inputs.append(writer.initializer(f"{name}.zero_point", np.zeros(shaped.shape, np.int8)))
-    attributes = {"axis": 0} if per_channel else {}
-    return writer.node("DequantizeLinear", f"{name}.dq", inputs, f"{name}.dq", **attributes)

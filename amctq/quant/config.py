@@ -7,10 +7,13 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from amctq.choices import ActAlgo, IfmrVariant
+from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
 from amctq.errors import InputError, UsageError
+from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import IfmrObserver, IfmrSettings, MinMaxObserver, Observer
 from amctq.quant.topology import LayerKind, Topology
+from amctq.quant.weight_mse import mse_scale
+from amctq.quant.weights import arq_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,28 @@ class ActivationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightConfig:
+    """How a layer's weight is quantized; the defaults are AMCT's.
+
+    Attributes:
+        bits: width of the integers, one of WEIGHT_BITS. AMCT allows 6 and 7 for convolutions only; amctq for Dense too,
+            because a CPU without VNNI needs 7 there as well.
+        algo: what chooses the scales.
+        channel_wise: one scale per output channel; never for Dense.
+    """
+
+    bits: int = 8
+    algo: WeightAlgo = WeightAlgo.ARQ
+    channel_wise: bool = True
+
+    def scale(self, weight: Float32Array, rule: ArqRule) -> Float32Array:
+        """Scales of ``weight``, shape (C_out, …): float32 of shape (C_out,) or (1,)."""
+        if self.algo is WeightAlgo.MSE:
+            return mse_scale(weight, channel_wise=self.channel_wise, bits=self.bits)
+        return arq_scale(weight, channel_wise=self.channel_wise, bits=self.bits, rule=rule)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerConfig:
     """What shall be done to one layer.
 
@@ -57,13 +82,13 @@ class LayerConfig:
         name: the cell's name.
         enabled: quantized at all.
         activation: of its input.
-        channel_wise: one weight scale per output channel; never for Dense.
+        weight: of its weight.
     """
 
     name: str
     enabled: bool = True
     activation: ActivationConfig = field(default_factory=ActivationConfig)
-    channel_wise: bool = True
+    weight: WeightConfig = field(default_factory=WeightConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +133,8 @@ def default_config(
     algo: ActAlgo = ActAlgo.IFMR,
     symmetric: bool = False,
     per_tensor: bool = False,
+    weight_bits: int = 8,
+    weight_algo: WeightAlgo = WeightAlgo.ARQ,
     skip: Sequence[str] = (),
 ) -> QuantConfig:
     """Every layer that can be, as AMCT does it, but for what options say.
@@ -117,6 +144,8 @@ def default_config(
         algo: the observer.
         symmetric: offsets fixed at 0.
         per_tensor: one weight scale for the tensor, in convolutions too.
+        weight_bits: width of the weights.
+        weight_algo: what chooses the scales of weights.
         skip: names or shell patterns of layers that stay in float.
 
     Raises:
@@ -139,7 +168,11 @@ def default_config(
                 name=layer.name,
                 enabled=layer.name not in skipped,
                 activation=activation,
-                channel_wise=layer.kind is LayerKind.CONV and not per_tensor,
+                weight=WeightConfig(
+                    bits=weight_bits,
+                    algo=weight_algo,
+                    channel_wise=layer.kind is LayerKind.CONV and not per_tensor,
+                ),
             )
             for layer in topology.layers
         ),

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amctq.choices import ActAlgo
+from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
 from amctq.errors import InputError
-from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, nearest
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig, nearest
 from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
 VERSION = 1
@@ -34,12 +34,15 @@ _ACTIVATION_KEYS = (
 )
 _IFMR_KEYS = ("max_percentile", "min_percentile", "search_range", "search_step")
 _WEIGHT_KEYS = ("num_bits", "wts_algo", "channel_wise")
+# AMCT's own name, and one of amctq's that follows its pattern.
+_WEIGHT_ALGOS = {f"{algo.value}_quantize": algo for algo in WeightAlgo}
 
 
 def dump_config(config: QuantConfig) -> bytes:
     """The file, layers sorted by name, as AMCT's MindSpore front end writes it.
 
-    ``act_algo`` and ``asymmetric`` are written where they say something that the classic keys do not.
+    ``act_algo`` and ``asymmetric``, ``num_bits`` and ``wts_algo`` of weights are written where they say something that
+    the classic keys do not.
     """
     document: dict[str, Any] = {"version": VERSION}
     if config.batch_num is not None:
@@ -51,7 +54,7 @@ def dump_config(config: QuantConfig) -> bytes:
         document[layer.name] = {
             "quant_enable": layer.enabled,
             "activation_quant_params": _dump_activation(layer.activation, config.activation_offset),
-            "weight_quant_params": {"channel_wise": layer.channel_wise},
+            "weight_quant_params": _dump_weight(layer.weight),
         }
     return (json.dumps(document, indent=4, separators=(",", ":")) + "\n").encode()
 
@@ -121,6 +124,15 @@ def _dump_activation(activation: ActivationConfig, offset: bool) -> dict[str, An
     return written
 
 
+def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    if weight.bits != WeightConfig.bits:
+        written["num_bits"] = weight.bits
+    if weight.algo is not WeightConfig.algo:
+        written["wts_algo"] = next(name for name, algo in _WEIGHT_ALGOS.items() if algo is weight.algo)
+    return written | {"channel_wise": weight.channel_wise}
+
+
 def _parse(path: Path) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
@@ -150,27 +162,33 @@ def _no_constant(name: str) -> float:
 
 
 def _load_layer(document: _Reader, layer: QuantizableLayer, *, activation_offset: bool) -> LayerConfig:
-    default_channel_wise = layer.kind is LayerKind.CONV
     if layer.name not in document.value:  # AMCT: an absent layer is not quantized
         return LayerConfig(
             name=layer.name,
             enabled=False,
             activation=ActivationConfig(asymmetric=activation_offset),
-            channel_wise=default_channel_wise,
+            weight=WeightConfig(channel_wise=layer.kind is LayerKind.CONV),
         )
     reader = document.inside(layer.name, _LAYER_KEYS)
-    weight = reader.inside("weight_quant_params", _WEIGHT_KEYS)
-    _only(weight, "num_bits", 8)
-    _only(weight, "wts_algo", "arq_quantize")
-    channel_wise = weight.take("channel_wise", bool, default_channel_wise)
-    if channel_wise and layer.kind is LayerKind.DENSE:
-        weight.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
     return LayerConfig(
         name=layer.name,
         enabled=reader.take("quant_enable", bool, True),
         activation=_load_activation(reader.inside("activation_quant_params", _ACTIVATION_KEYS), activation_offset),
-        channel_wise=channel_wise,
+        weight=_load_weight(reader.inside("weight_quant_params", _WEIGHT_KEYS), layer.kind),
     )
+
+
+def _load_weight(reader: _Reader, kind: LayerKind) -> WeightConfig:
+    bits = reader.take("num_bits", int, WeightConfig.bits)
+    if bits not in WEIGHT_BITS:
+        reader.fail("num_bits", f"found {bits}", f"expected one of {', '.join(map(str, WEIGHT_BITS))}")
+    algo = reader.take("wts_algo", str, f"{WeightConfig.algo.value}_quantize")
+    if algo not in _WEIGHT_ALGOS:
+        reader.fail("wts_algo", f"found {algo!r}", f"amctq has {' and '.join(_WEIGHT_ALGOS)}")
+    channel_wise = reader.take("channel_wise", bool, kind is LayerKind.CONV)
+    if channel_wise and kind is LayerKind.DENSE:
+        reader.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
+    return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise)
 
 
 def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConfig:

@@ -42,8 +42,9 @@ def make_record(
     fused: Mapping[str, FusedParameters],
     weight_scales: Mapping[str, Float32Array],
     activations: Mapping[str, QParams],
+    weight_bits: Mapping[str, int] | None = None,
 ) -> QuantRecord:
-    """Join weight scales, fused parameters and calibrated activations, all by layer.
+    """Join weight scales, fused parameters, calibrated activations and widths of weights, all by layer.
 
     Where a channel's bias would overflow int32, its weight scale is raised just enough.
     """
@@ -55,7 +56,13 @@ def make_record(
         if bias is not None:
             scale = scale_that_fits_bias(scale, bias, activation.scale)
         layers.append(
-            LayerRecord(name=layer.name, activation=activation, weight_scale=scale, skip_fusion=layer.fusion_skipped)
+            LayerRecord(
+                name=layer.name,
+                activation=activation,
+                weight_scale=scale,
+                weight_bits=8 if weight_bits is None else weight_bits[layer.name],
+                skip_fusion=layer.fusion_skipped,
+            )
         )
     return QuantRecord(layers=tuple(layers))
 
@@ -68,7 +75,7 @@ def integer_layers(
 
 
 def _integer_layer(layer: QuantizableLayer, fused: FusedParameters, entry: LayerRecord) -> IntegerLayer:
-    weight = quantize_weight(fused.weight, entry.weight_scale)
+    weight = quantize_weight(fused.weight, entry.weight_scale, bits=entry.weight_bits)
     without_bias = IntegerLayer(layer=layer, activation=entry.activation, weight=weight, bias=None)
     if fused.bias is None:
         return without_bias

@@ -96,6 +96,12 @@ def place_ascend(topology: Topology, alike: Mapping[str, Hashable]) -> Placement
     )
 
 
+def placed_ascend(topology: Topology, activations: Mapping[str, QParams]) -> PlacedActivations:
+    """Placement ``ascend`` where it is known, by layer, how inputs are quantized: what a record says."""
+    plan = place_ascend(topology, activations)
+    return PlacedActivations(plan=plan, qparams=tuple(activations[site.like] for site in plan.sites))
+
+
 def place_ort(graph: FloatGraph, topology: Topology) -> PlacementPlan:
     """Every tensor between integer operators.
 

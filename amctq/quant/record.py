@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amctq.choices import WEIGHT_BITS
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
 
 
@@ -17,12 +18,15 @@ class LayerRecord:
         name: the cell's name, AMCT's record key.
         activation: scale_d and offset_d of its input.
         weight_scale: scale_w, float32 of shape (C_out,) per channel or (1,) per tensor. offset_w is always 0.
+        weight_bits: width of the weight's integers, one of WEIGHT_BITS; AMCT's wts_type. What the
+            scales do not reach is clipped.
         skip_fusion: the BatchNorm behind the layer is not folded into it.
     """
 
     name: str
     activation: QParams
     weight_scale: Float32Array
+    weight_bits: int = 8
     skip_fusion: bool = False
 
     def __post_init__(self) -> None:
@@ -33,6 +37,9 @@ class LayerRecord:
         scales = np.append(scale_w, np.float32(self.activation.scale))
         if not (np.isfinite(scales).all() and (scales >= EPSILON).all()):
             message = f"{self.name}: every scale must be finite and at least {EPSILON:.3g}"
+            raise ValueError(message)
+        if self.weight_bits not in WEIGHT_BITS:
+            message = f"{self.name}: weights of {self.weight_bits} bits, expected one of {WEIGHT_BITS}"
             raise ValueError(message)
         if not -128 <= self.activation.offset <= 127:
             message = f"{self.name}: offset_d {self.activation.offset} is outside -128…127"

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
+from amctq.choices import WEIGHT_BITS
 from amctq.errors import InputError
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _OPTIONAL, _REPEATED = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
-# scale_offset_record_mindspore.proto, and from the PyTorch superset the fields that amctq can read past.
+# scale_offset_record_mindspore.proto, and from the PyTorch superset the fields that amctq can read past, and wts_type,
+# without which nobody could tell weights of fewer than 8 bits.
 _LAYER_FIELDS = (
     ("scale_d", 1, _OPTIONAL, _Field.TYPE_FLOAT),
     ("offset_d", 2, _OPTIONAL, _Field.TYPE_INT32),
@@ -27,11 +29,15 @@ _LAYER_FIELDS = (
     ("shift_bit", 5, _REPEATED, _Field.TYPE_UINT32),
     ("skip_fusion", 9, _OPTIONAL, _Field.TYPE_BOOL),
     ("dst_type", 10, _OPTIONAL, _Field.TYPE_STRING),
+    ("wts_type", 12, _OPTIONAL, _Field.TYPE_STRING),
 )
 
 
+_WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
+
+
 def dump_record(record: QuantRecord) -> bytes:
-    """The file, as ``text_format`` prints it."""
+    """The file, as ``text_format`` prints it. ``wts_type`` is written where it is not AMCT's default, INT8."""
     message = _message_class()()
     for layer in record.layers:
         entry = message.record.add()
@@ -42,6 +48,8 @@ def dump_record(record: QuantRecord) -> bytes:
         entry.value.offset_w.extend([0] * len(layer.weight_scale))
         if layer.skip_fusion:
             entry.value.skip_fusion = True
+        if layer.weight_bits != LayerRecord.weight_bits:
+            entry.value.wts_type = f"INT{layer.weight_bits}"
     text: str = text_format.MessageToString(message)
     return text.encode()
 
@@ -82,10 +90,14 @@ def _layer(entry: Any) -> LayerRecord:
     if value.dst_type not in {"", "INT8"}:
         message = f"{entry.key}: dst_type {value.dst_type}, expected INT8"
         raise ValueError(message)
+    if value.wts_type not in {"", *_WEIGHT_TYPES}:
+        message = f"{entry.key}: wts_type {value.wts_type}, expected one of {', '.join(_WEIGHT_TYPES)}"
+        raise ValueError(message)
     return LayerRecord(
         name=entry.key,
         activation=QParams(float(np.float32(value.scale_d)), value.offset_d),
         weight_scale=np.asarray(value.scale_w, np.float32),
+        weight_bits=_WEIGHT_TYPES.get(value.wts_type, LayerRecord.weight_bits),
         skip_fusion=value.skip_fusion,
     )
 

@@ -36,7 +36,12 @@ class GraphWriter:
 
     def initializer(self, name: str, array: NDArray[np.generic]) -> str:
         """Add a constant; returns its name."""
-        self._initializers.append(numpy_helper.from_array(array, name))
+        return self.tensor(name, numpy_helper.from_array(array))
+
+    def tensor(self, name: str, tensor: onnx.TensorProto) -> str:
+        """Add a constant of a type that NumPy lacks; ``tensor`` gets ``name``, which is returned."""
+        tensor.name = name
+        self._initializers.append(tensor)
         return name
 
     def node(self, op: str, name: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:

@@ -95,7 +95,16 @@ def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
     with narrator.phase("trying MindSpore"):
         mindspore = _mindspore()
     report = DoctorReport(
-        findings=(mindspore, _onednn(), _numpy(), _onnxruntime(), _cpu(), *_ascend(), _amct(), _atc()),
+        findings=(
+            mindspore,
+            _onednn(),
+            _numpy(),
+            _onnxruntime(),
+            _cpu(runtime.cpu_instructions()),
+            *_ascend(),
+            _amct(),
+            _atc(),
+        ),
         versions=runtime.versions(),
     )
     by_name = {item.name: item for item in report.findings}
@@ -174,15 +183,19 @@ def _onnxruntime() -> Finding:
     return Finding(name="onnxruntime", ok=True, value=version)
 
 
-def _cpu() -> Finding:
-    found = runtime.cpu_instructions()
-    # Products of uint8 and int8 add up exactly with these; AVX2 and AVX-512 without VNNI saturate at 16 bits.
-    exact = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"} & set(found)
+def _cpu(found: tuple[str, ...]) -> Finding:
+    vnni, dot_products = runtime.VNNI & set(found), {"asimddp", "i8mm"} & set(found)
+    advice = None
+    if runtime.saturates(found):
+        advice = runtime.SATURATION_ADVICE
+    elif not vnni and not dot_products:
+        advice = "INT8 is exact here, and slow: there are no instructions for dot products of bytes"
+    named = "VNNI" if vnni else "dot products" if dot_products else "no VNNI"
     return Finding(
         name="cpu",
-        ok=bool(exact),
-        value=f"{runtime.cpu_model()}, {runtime.cpu_count()} core(s), {' '.join(found) or 'no INT8 instructions'}",
-        advice=None if exact else "no VNNI: INT8 is slower here, and onnxruntime's 8-bit products may saturate",
+        ok=advice is None,
+        value=f"{runtime.cpu_model()}, {runtime.cpu_count()} core(s), {named} ({' '.join(found) or 'no SIMD'})",
+        advice=advice,
     )
 
 

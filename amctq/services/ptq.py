@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from amctq.errors import CheckError, NotSimulatedError
 from amctq.files import Artifact, OutputDirectory, sha256_of, writing
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
-from amctq.runtime import prepare_environment
-from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
+from amctq.runtime import cpu_instructions, prepare_environment
+from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks, saturation_warning
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork, load_network
 from amctq.services.ptq_plan import (
@@ -28,6 +29,7 @@ from amctq.services.ptq_plan import (
     PtqRequest,
     plan_ptq,
     quant_config,
+    refuse_idle_int4,
 )
 from amctq.services.report import ptq_report, report_bytes
 
@@ -115,8 +117,11 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
     with tempfile.TemporaryDirectory() as folder:
         images, proved = _prepare(plan, Path(folder), narrator)
         quant = None if request.record else quant_config(request, proved.network.topology)
-        if request.record:
-            _from_record(plan, proved)
+        if quant is None:
+            widths = [entry.weight_bits for entry in _from_record(plan, proved).record.layers]
+        else:
+            widths = [layer.weight.bits for layer in quant.enabled.values()]
+        _warn_of_saturation(plan, widths, narrator)
         calibration = plan.batches(images.calibration)
         evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
         return PtqPreview(
@@ -185,10 +190,12 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
             act_type=request.act_type,
             ifmr_variant=request.ifmr_variant,
             arq_rule=request.arq_rule,
+            weight_type=request.weight_type,
         )
         quantized = plan.backend.quantize(
             network=proved.network, config=config, calibration=calibration, narrator=narrator
         )
+    _warn_of_saturation(plan, (entry.weight_bits for entry in quantized.record.layers), narrator)
     staged = output.staged(plan.model_file)
     with narrator.phase("export"), writing(output.path / plan.model_file):
         quantized.export(plan.request.export[0], staged, plan.metadata(images))
@@ -222,7 +229,16 @@ def _from_record(plan: PtqPlan, proved: ProvedNetwork) -> QuantizedNetwork:
 
     assert plan.request.record is not None
     record = load_record(plan.request.record)
-    return plan.backend.from_record(network=proved.network, record=record, act_type=plan.request.act_type)
+    refuse_idle_int4(plan.request, (entry.weight_bits for entry in record.layers))
+    return plan.backend.from_record(
+        network=proved.network, record=record, act_type=plan.request.act_type, weight_type=plan.request.weight_type
+    )
+
+
+def _warn_of_saturation(plan: PtqPlan, weight_bits: Iterable[int], narrator: Narrator) -> None:
+    warning = saturation_warning(cpu_instructions(), plan.request.weight_type, weight_bits)
+    if warning is not None:
+        narrator.warn(warning)
 
 
 def _accuracy(

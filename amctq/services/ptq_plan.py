@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.backends.base import Backend, check_capabilities, resolve_backend
-from amctq.choices import ActAlgo, ActType, ArqRule, BackendName, Device, ExportFormat, IfmrVariant, Placement
+from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
+from amctq.choices import (
+    WEIGHT_BITS,
+    ActAlgo,
+    ActType,
+    ArqRule,
+    BackendName,
+    Device,
+    ExportFormat,
+    IfmrVariant,
+    Placement,
+    TargetIsa,
+    WeightAlgo,
+    WeightStorage,
+    WeightType,
+)
 from amctq.data.samples import Batches, Samples, Split
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UnavailableError, UsageError
@@ -21,7 +36,7 @@ from amctq.services.request import NetworkRequest, refuse_below
 
 if TYPE_CHECKING:
     from amctq.quant.config import QuantConfig
-    from amctq.quant.topology import Topology
+    from amctq.quant.topology import QuantizableLayer, Topology
 
 REPORT, LOG, CONFIG, RECORD = "report.json", "amctq.log", "config.json", "calibration_record.txt"
 PLACEMENT = "placement.json"
@@ -42,6 +57,10 @@ class PtqRequest(NetworkRequest):
         arq_rule: which of the two weight scales.
         act_symmetric: offsets fixed at 0.
         per_tensor: one weight scale for the tensor, in convolutions too.
+        weight_bits: width of weights, one of WEIGHT_BITS; None for 8.
+        weight_algo: what chooses the scales of weights; None for ARQ.
+        weight_storage: whether 4-bit weights take a byte each in ONNX, or half a one.
+        isa: the x86 instructions that the ONNX file is written for.
         skip_layers: names or shell patterns of layers that stay in float.
         placement: which activations are quantized; None for what suits the formats: ``ort`` for ONNX made by
             calibration, else ``ascend``.
@@ -65,6 +84,10 @@ class PtqRequest(NetworkRequest):
     arq_rule: ArqRule = ArqRule.AMCT
     act_symmetric: bool = False
     per_tensor: bool = False
+    weight_bits: int | None = None
+    weight_algo: WeightAlgo | None = None
+    weight_storage: WeightStorage = WeightStorage.INT8
+    isa: TargetIsa = TargetIsa.VNNI
     skip_layers: tuple[str, ...] = ()
     placement: Placement | None = None
     act_type: ActType = ActType.UINT8
@@ -87,10 +110,13 @@ class PtqRequest(NetworkRequest):
         if self.max_drop is not None and self.eval_images == 0:
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
+        self._refuse_weight_options()
         said = {
             "--act-algo": self.act_algo is not None,
             "--act-symmetric": self.act_symmetric,
             "--per-tensor": self.per_tensor,
+            "--weight-bits": self.weight_bits is not None,
+            "--weight-algo": self.weight_algo is not None,
             "--skip-layer": bool(self.skip_layers),
             "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
             "--arq-rule": self.record is not None and self.arq_rule is not ArqRule.AMCT,
@@ -124,6 +150,32 @@ class PtqRequest(NetworkRequest):
             return self.placement
         fast = self.record is None and self.export == (ExportFormat.ONNX,)
         return Placement.ORT if fast else Placement.ASCEND
+
+    def _refuse_weight_options(self) -> None:
+        """Refuse what options of weights say against each other."""
+        if self.weight_bits is not None and self.weight_bits not in WEIGHT_BITS:
+            message = f"--weight-bits {self.weight_bits}: expected one of {', '.join(map(str, WEIGHT_BITS))}"
+            raise UsageError(message)
+        if self.weight_algo is WeightAlgo.MSE and self.arq_rule is not ArqRule.AMCT:
+            message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is mse"
+            raise UsageError(message, hint="leave one of the two out")
+        if self.isa is TargetIsa.AVX2 and self.weight_storage is WeightStorage.INT4:
+            message = "--isa avx2 and --weight-storage int4 both say how weights are stored"
+            raise UsageError(message, hint="4-bit weights are exact on every CPU: leave --isa avx2 out")
+        if self.isa is TargetIsa.AVX2 and self.act_type is ActType.INT8:
+            message = "--isa avx2 and --act-type int8: the exact products of AVX2 are those of uint8 and uint8"
+            raise UsageError(message, hint="leave one of the two out")
+        by_options = self.config is None and self.record is None
+        if by_options and self.weight_storage is WeightStorage.INT4 and self.weight_bits != 4:
+            message = f"--weight-storage int4 and --weight-bits {self.weight_bits or 8}: INT4 holds 4 bits"
+            raise UsageError(message, hint="add --weight-bits 4, or leave --weight-storage out")
+
+    @property
+    def weight_type(self) -> WeightType:
+        """Integer type of weights in ONNX, where their width allows it."""
+        if self.weight_storage is WeightStorage.INT4:
+            return WeightType.INT4
+        return WeightType.UINT8 if self.isa is TargetIsa.AVX2 else WeightType.INT8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,7 +252,6 @@ class PtqPreview:
 
     def data(self) -> dict[str, Any]:
         """The preview, ready for JSON."""
-        enabled = None if self.quant is None else self.quant.enabled
         return {
             "dry_run": True,
             "backend": self.plan.backend.name.value,
@@ -210,25 +261,24 @@ class PtqPreview:
             "calibration_images": len(self.split.calibration),
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),
             "split": self.split.note,
-            "layers": [
-                {
-                    "name": layer.name,
-                    "type": layer.kind.value,
-                    "quantized": enabled is None or layer.name in enabled,
-                    "act_algo": enabled[layer.name].activation.algo.value
-                    if enabled is not None and layer.name in enabled
-                    else None,
-                    "channel_wise": enabled[layer.name].channel_wise
-                    if enabled is not None and layer.name in enabled
-                    else None,
-                    "batch_norm": layer.batch_norm is not None,
-                }
-                for layer in self.topology.layers
-            ],
+            "layers": [self._layer(layer) for layer in self.topology.layers],
             "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in self.topology.left_in_float],
             "files": [str(self.plan.request.output_dir / name) for name in self.plan.files],
             "estimated_seconds": round(self.estimated_seconds, 1),
             "warnings": list(self.warnings),
+        }
+
+    def _layer(self, layer: QuantizableLayer) -> dict[str, Any]:
+        config = None if self.quant is None else self.quant.enabled.get(layer.name)
+        return {
+            "name": layer.name,
+            "type": layer.kind.value,
+            "quantized": self.quant is None or config is not None,
+            "act_algo": None if config is None else config.activation.algo.value,
+            "weight_bits": None if config is None else config.weight.bits,
+            "weight_algo": None if config is None else config.weight.algo.value,
+            "channel_wise": None if config is None else config.weight.channel_wise,
+            "batch_norm": layer.batch_norm is not None,
         }
 
 
@@ -249,18 +299,14 @@ def plan_ptq(request: PtqRequest) -> PtqPlan:
             if path is not None and not path.is_file():
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
+    if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
+        _check_capabilities(request, BackendName.AMCT, AMCT)
+    backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
     if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
         message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
         raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
-    backend, reason = resolve_backend(request.backend)
-    check_capabilities(
-        backend,
-        act_algo=request.act_algo or ActAlgo.IFMR,
-        act_type=request.act_type,
-        formats=request.export,
-        device=device,
-    )
+    _check_capabilities(request, backend.name, backend.capabilities)
     return PtqPlan(
         request=request,
         spec=spec,
@@ -272,25 +318,55 @@ def plan_ptq(request: PtqRequest) -> PtqPlan:
     )
 
 
+def _check_capabilities(request: PtqRequest, name: BackendName, able: Capabilities) -> None:
+    check_capabilities(
+        name,
+        able,
+        act_algo=request.act_algo or ActAlgo.IFMR,
+        act_type=request.act_type,
+        weight_bits=request.weight_bits or 8,
+        weight_algo=request.weight_algo or WeightAlgo.ARQ,
+        weight_storage=request.weight_storage,
+        isa=request.isa,
+        formats=request.export,
+        device=request.device,
+    )
+
+
 def quant_config(request: PtqRequest, topology: Topology) -> QuantConfig:
     """What shall be done to each layer: by ``--config``, else by options.
 
     Raises:
-        UsageError: ``--skip-layer`` matches nothing.
+        UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
         InputError: the file is not what it must be, or no layer is left.
     """
     from amctq.quant.config import default_config
     from amctq.quant.config_json import load_config
 
     if request.config is not None:
-        return load_config(request.config, topology)
+        config = load_config(request.config, topology)
+        refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
+        return config
     return default_config(
         topology,
         algo=request.act_algo or ActAlgo.IFMR,
         symmetric=request.act_symmetric,
         per_tensor=request.per_tensor,
+        weight_bits=request.weight_bits or 8,
+        weight_algo=request.weight_algo or WeightAlgo.ARQ,
         skip=request.skip_layers,
     )
+
+
+def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:
+    """Refuse ``--weight-storage int4`` where a configuration or a record has no layer of 4 bits.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if request.weight_storage is WeightStorage.INT4 and 4 not in set(weight_bits):
+        message = f"--weight-storage int4: {request.config or request.record} has no layer with weights of 4 bits"
+        raise UsageError(message, hint="leave --weight-storage out, or quantize with --weight-bits 4")
 
 
 def _calibration_images(request: PtqRequest) -> int:

@@ -125,6 +125,8 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
                 "name": layer.name,
                 "type": layer.kind.value,
                 "act_algo": None if enabled is None else enabled[layer.name].activation.algo.value,
+                "weight_algo": None if enabled is None else enabled[layer.name].weight.algo.value,
+                "weight_bits": entry.weight_bits,
                 "scale_d": entry.activation.scale,
                 "offset_d": entry.activation.offset,
                 "weight_scales": len(entry.weight_scale),
@@ -143,7 +145,8 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
         "ifmr_variant": None if request.record else request.ifmr_variant.value,
         "arq_rule": None if request.record else request.arq_rule.value,
         "act_type": request.act_type.value,
-        "weight_bits": 8,
+        "weight_storage": request.weight_storage.value,
+        "isa": request.isa.value,
         "layers": layers,
         "left_in_float": [
             *({"name": item.name, "reason": "skipped"} for item in topology.layers if item.name not in quantized),

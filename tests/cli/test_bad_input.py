@@ -654,6 +654,73 @@ CASES = [
         says=("--placement ort", "--export ascend"),
         options=lambda _: {"placement": "ort", "export": "onnx,ascend"},
     ),
+    Case(id="weight-bits-5", code=2, says=("--weight-bits 5", "8, 7, 6, 4"), options=lambda _: {"weight-bits": 5}),
+    Case(
+        id="weight-bits-and-config",
+        code=2,
+        says=("--weight-bits and --config",),
+        options=lambda place: {"config": place.own.config, "weight-bits": 4},
+    ),
+    Case(
+        id="weight-algo-and-config",
+        code=2,
+        says=("--weight-algo and --config",),
+        options=lambda place: {"config": place.own.config, "weight-algo": "mse"},
+    ),
+    Case(
+        id="weight-bits-and-record",
+        code=2,
+        says=("--weight-bits and --record",),
+        options=lambda place: {"record": place.own.record, "weight-bits": 4},
+    ),
+    Case(
+        id="weight-algo-and-record",
+        code=2,
+        says=("--weight-algo and --record",),
+        options=lambda place: {"record": place.own.record, "weight-algo": "mse"},
+    ),
+    Case(
+        id="arq-rule-without-arq",
+        code=2,
+        says=("--arq-rule ascend", "--weight-algo is mse"),
+        options=lambda _: {"arq-rule": "ascend", "weight-algo": "mse"},
+    ),
+    Case(
+        id="int4-of-8-bits",
+        code=2,
+        says=("--weight-storage int4 and --weight-bits 8", "add --weight-bits 4"),
+        options=lambda _: {"weight-storage": "int4"},
+    ),
+    Case(
+        id="int4-of-7-bits",
+        code=2,
+        says=("--weight-storage int4 and --weight-bits 7",),
+        options=lambda _: {"weight-storage": "int4", "weight-bits": 7},
+    ),
+    Case(
+        id="int4-of-a-config-of-8-bits",
+        code=2,
+        says=("--weight-storage int4", "config.json has no layer with weights of 4 bits"),
+        options=lambda place: {"weight-storage": "int4", "config": place.own.config},
+    ),
+    Case(
+        id="int4-of-a-record-of-8-bits",
+        code=2,
+        says=("--weight-storage int4", "calibration_record.txt has no layer with weights of 4 bits"),
+        options=lambda place: {"weight-storage": "int4", "record": place.own.record},
+    ),
+    Case(
+        id="int4-for-avx2",
+        code=2,
+        says=("--isa avx2 and --weight-storage int4", "exact on every CPU"),
+        options=lambda _: {"isa": "avx2", "weight-storage": "int4", "weight-bits": 4},
+    ),
+    Case(
+        id="int8-activations-for-avx2",
+        code=2,
+        says=("--isa avx2 and --act-type int8",),
+        options=lambda _: {"isa": "avx2", "act-type": "int8"},
+    ),
     # output directory
     Case(
         id="output-is-a-file",
@@ -681,7 +748,30 @@ CASES = [
         id="amct-missing",
         code=4,
         says=("amct_mindspore is not installed", "--backend native"),
-        options=lambda _: {"backend": "amct"},
+        options=lambda _: {"backend": "amct", "export": "air"},
+    ),
+    *(
+        Case(
+            id=f"amct-cannot-{option}",
+            code=2,
+            says=(f"--{option} {value}: --backend amct has {has}", "the other --backend"),
+            options=lambda _, option=option, value=value: {"backend": "amct", "export": "air", option: value},
+        )
+        for option, value, has in (
+            ("weight-bits", 4, "8"),
+            ("weight-algo", "mse", "arq"),
+            ("isa", "avx2", "vnni"),
+            ("act-algo", "minmax", "ifmr"),
+            ("act-type", "int8", "uint8"),
+            ("device", "cpu", "ascend"),
+            ("export", "onnx", "air"),
+        )
+    ),
+    Case(
+        id="amct-cannot-int4",
+        code=2,
+        says=("--backend amct has",),
+        options=lambda _: {"backend": "amct", "export": "air", "weight-bits": 4, "weight-storage": "int4"},
     ),
     Case(id="npu-missing", code=4, says=("no NPU", "--device cpu"), options=lambda _: {"device": "ascend"}),
     # checks

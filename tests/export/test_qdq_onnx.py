@@ -11,32 +11,10 @@ from amctq.choices import ActType
 from amctq.export.qdq_onnx import build_qdq
 from amctq.export.session import OnnxSession
 from amctq.quant import numerics
-from amctq.quant.integer import IntegerLayer, integer_layers, make_record
-from amctq.quant.numerics import Float32Array, QParams
-from amctq.quant.placement import PlacedActivations, place_ascend
-from amctq.quant.topology import FloatGraph, LayerKind, fuse, read_topology
-from amctq.quant.weights import arq_scale
+from amctq.quant.numerics import Float32Array
+from amctq.quant.topology import FloatGraph
+from tests.export.quantized import quantize
 from tests.quant.graphs import residual_graph
-
-ACTIVATIONS = {"image": QParams(0.03, 3), "c": QParams(0.01, -128), "j": QParams(0.004, -128)}
-
-
-Quantized = tuple[tuple[IntegerLayer, ...], PlacedActivations]
-
-
-def _quantize(graph: FloatGraph, only: set[str] | None = None) -> Quantized:
-    topology = read_topology(graph)
-    if only is not None:
-        topology = topology.only(only)
-    fused = fuse(graph, topology)
-    scales = {
-        layer.name: arq_scale(fused[layer.name].weight, channel_wise=layer.kind is LayerKind.CONV)
-        for layer in topology.layers
-    }
-    activations = {layer.name: ACTIVATIONS[layer.input] for layer in topology.layers}
-    plan = place_ascend(topology, activations)
-    placed = PlacedActivations(plan=plan, qparams=tuple(activations[site.like] for site in plan.sites))
-    return integer_layers(topology, fused, make_record(topology, fused, scales, activations)), placed
 
 
 @pytest.fixture
@@ -50,7 +28,7 @@ def images() -> Float32Array:
 
 
 def test_the_checker_accepts_it(graph: FloatGraph) -> None:
-    model = build_qdq(graph, *_quantize(graph))
+    model = build_qdq(graph, *quantize(graph))
     onnx.checker.check_model(model, full_check=True)
     assert [item.version for item in model.opset_import] == [17]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
@@ -58,7 +36,7 @@ def test_the_checker_accepts_it(graph: FloatGraph) -> None:
 
 
 def test_constants_are_stored_as_integers(graph: FloatGraph) -> None:
-    model = build_qdq(graph, *_quantize(graph))
+    model = build_qdq(graph, *quantize(graph))
     types = {item.name: item.data_type for item in model.graph.initializer}
     assert types["conv1.weight.q"] == onnx.TensorProto.INT8
     assert types["conv1.bias.q"] == onnx.TensorProto.INT32
@@ -71,12 +49,12 @@ def test_constants_are_stored_as_integers(graph: FloatGraph) -> None:
 
 
 def test_layers_with_one_input_share_one_quantizer(graph: FloatGraph) -> None:
-    model = build_qdq(graph, *_quantize(graph))
+    model = build_qdq(graph, *quantize(graph))
     assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) == 3
 
 
 def test_no_node_is_dead(graph: FloatGraph) -> None:
-    model = build_qdq(graph, *_quantize(graph))
+    model = build_qdq(graph, *quantize(graph))
     read = {name for node in model.graph.node for name in node.input} | {model.graph.output[0].name}
     assert all(node.output[0] in read for node in model.graph.node)
     assert all(item.name in read for item in model.graph.initializer)
@@ -84,7 +62,7 @@ def test_no_node_is_dead(graph: FloatGraph) -> None:
 
 def test_first_layer_is_integer_arithmetic(graph: FloatGraph, images: Float32Array) -> None:
     """The output of conv1 equals sums of integers, exactly as an integer engine forms them."""
-    quantized = _quantize(graph)
+    quantized = quantize(graph)
     model = build_qdq(graph, *quantized)
     item = quantized[0][0]
     model.graph.output.append(onnx.helper.make_tensor_value_info(item.layer.output, onnx.TensorProto.FLOAT, None))
@@ -100,27 +78,27 @@ def test_first_layer_is_integer_arithmetic(graph: FloatGraph, images: Float32Arr
 
 
 def test_int8_and_uint8_activations_are_the_same_numbers(graph: FloatGraph, images: Float32Array) -> None:
-    quantized = _quantize(graph)
+    quantized = quantize(graph)
     unsigned = OnnxSession(build_qdq(graph, *quantized)).logits(images)
     signed = OnnxSession(build_qdq(graph, *quantized, act_type=ActType.INT8)).logits(images)
     assert signed == pytest.approx(unsigned, rel=1e-5, abs=1e-5)
 
 
 def test_any_batch_size_runs(graph: FloatGraph, images: Float32Array) -> None:
-    session = OnnxSession(build_qdq(graph, *_quantize(graph)))
+    session = OnnxSession(build_qdq(graph, *quantize(graph)))
     whole = session.logits(images)
     single = np.concatenate([session.logits(images[index : index + 1]) for index in range(len(images))])
     assert single == pytest.approx(whole, abs=1e-5)
 
 
 def test_layers_left_out_stay_float(graph: FloatGraph, images: Float32Array) -> None:
-    nothing = OnnxSession(build_qdq(graph, *_quantize(graph, set()))).logits(images)
+    nothing = OnnxSession(build_qdq(graph, *quantize(graph, only=set()))).logits(images)
     assert nothing == pytest.approx(OnnxSession(graph.model).logits(images), abs=1e-6)
-    some = build_qdq(graph, *_quantize(graph, {"conv1"}))
+    some = build_qdq(graph, *quantize(graph, only={"conv1"}))
     assert sum(node.op_type == "QuantizeLinear" for node in some.graph.node) == 1
     assert "left.weight" in {item.name for item in some.graph.initializer}
 
 
 def test_metadata_stands_in_the_file(graph: FloatGraph) -> None:
-    model = build_qdq(graph, *_quantize(graph), metadata={"amctq.model": "small"})
+    model = build_qdq(graph, *quantize(graph), metadata={"amctq.model": "small"})
     assert {item.key: item.value for item in model.metadata_props} == {"amctq.model": "small"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from amctq.choices import ActAlgo
+from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError, UsageError
-from amctq.quant.config import default_config
+from amctq.quant.config import WeightConfig, default_config
 from amctq.quant.config_json import dump_config, load_config, read_batch_num
 from amctq.quant.topology import Topology, read_topology
 from tests.quant.graphs import residual_graph
@@ -91,8 +91,10 @@ def test_absent_layers_are_not_quantized(topology: Topology) -> None:
         {"symmetric": True},
         {"per_tensor": True},
         {"skip": ["left", "conv*"]},
+        {"weight_bits": 4},
+        {"weight_bits": 7, "weight_algo": WeightAlgo.MSE, "per_tensor": True},
     ],
-    ids=["default", "minmax", "symmetric", "per-tensor", "skip"],
+    ids=["default", "minmax", "symmetric", "per-tensor", "skip", "4-bits", "7-bits-mse"],
 )
 def test_what_is_written_is_read_back(options: dict[str, Any], topology: Topology) -> None:
     config = default_config(topology, **options)
@@ -106,6 +108,15 @@ def test_newer_and_older_keys_are_read(document: dict[str, Any], topology: Topol
     conv1 = _load(document, topology).enabled["conv1"]
     assert not conv1.activation.asymmetric
     assert conv1.activation.algo is ActAlgo.IFMR
+
+
+def test_widths_and_algorithms_of_weights_stand_where_they_are_not_amcts_defaults(topology: Topology) -> None:
+    written = json.loads(dump_config(default_config(topology, weight_bits=4, weight_algo=WeightAlgo.MSE)))
+    assert written["conv1"][WEIGHT] == {"num_bits": 4, "wts_algo": "mse_quantize", "channel_wise": True}
+    written["conv1"][WEIGHT]["wts_algo"] = "arq_quantize"
+    config = _load(written, topology)
+    assert (config.enabled["conv1"].weight.bits, config.enabled["conv1"].weight.algo) == (4, WeightAlgo.ARQ)
+    assert config.enabled["end_point"].weight == WeightConfig(bits=4, algo=WeightAlgo.MSE, channel_wise=False)
 
 
 def test_activation_offset_is_the_default_of_asymmetric(document: dict[str, Any], topology: Topology) -> None:
@@ -156,7 +167,9 @@ ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
         pytest.param(["conv1", ACTIVATION, "act_algo"], "hmfg", "act_algo: found 'hmfg'", "expected", id="algo"),
         pytest.param(["conv1", ACTIVATION, "act_algo"], "minmax", "belongs to ifmr", "take one", id="algo-and-params"),
         pytest.param(["conv1", ACTIVATION, "num_bits"], 16, "num_bits: found 16", "8 only", id="bits"),
-        pytest.param(["conv1", WEIGHT, "wts_algo"], "ada_quantize", "wts_algo", "arq_quantize", id="weight-algo"),
+        pytest.param(["conv1", WEIGHT, "wts_algo"], "ada_quantize", "wts_algo", "mse_quantize", id="weight-algo"),
+        pytest.param(["conv1", WEIGHT, "num_bits"], 5, "num_bits: found 5", "8, 7, 6, 4", id="weight-bits"),
+        pytest.param(["conv1", WEIGHT, "num_bits"], "4", "num_bits", "a whole number", id="weight-bits-text"),
         pytest.param(
             ["end_point", WEIGHT, "channel_wise"], True, "channel_wise: true for a Dense", "false", id="dense"
         ),

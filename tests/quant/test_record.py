@@ -109,12 +109,23 @@ def test_every_float_survives(scale: float, offset: int, weights: list[float], s
         (AMCT.replace("    scale_w: 0.00297622895\n", ""), "no scale_w"),
         (AMCT.replace("offset_w: 0\n    skip", "offset_w: 7\n    skip"), "offset_w must be 0"),
         (AMCT.replace('"INT8"', '"INT4"'), "dst_type INT4"),
+        (AMCT.replace('dst_type: "INT8"', 'wts_type: "INT16"'), "wts_type INT16, expected one of INT8"),
         (AMCT.replace("layer1.0.conv1", "conv1"), "twice"),
     ],
 )
 def test_damaged_records_are_refused(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         _read(text)
+
+
+@pytest.mark.parametrize("bits", [8, 7, 6, 4])
+def test_the_width_of_weights_is_amcts_wts_type(bits: int) -> None:
+    scale = np.asarray([0.25], np.float32)
+    layer = LayerRecord(name="conv1", activation=QParams(0.5, 0), weight_scale=scale, weight_bits=bits)
+    text = dump_record(QuantRecord(layers=(layer,)))
+    assert (b"wts_type" in text) == (bits != 8)
+    assert _read(text)["conv1"].weight_bits == bits
+    assert _read(AMCT)["conv1"].weight_bits == 8
 
 
 def test_a_missing_record_is_refused() -> None:

@@ -1,0 +1,77 @@
+"""How the integers of weights and biases stand in an ONNX file, each behind its DequantizeLinear.
+
+    INT8    int8 initializer ─ DequantizeLinear ─
+    UINT8   uint8 initializer, zero point 128 ─ DequantizeLinear ─
+    INT4    int4 initializer, two to a byte ─ Cast to int8 ─ DequantizeLinear ─
+
+The numbers are the same in all three. Without the Cast, which onnxruntime folds when it loads the file, INT4 would run
+in float; with it the layer runs on the kernels of int8.
+
+UINT8 is for x86 CPUs without VNNI. Of onnxruntime's kernels there (MLAS), those for uint8 times int8 add up pairs of
+products with VPMADDUBSW, which saturates at 16 bits (mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, macro
+MultiplyAccumulateRowU8S8Avx2; the same in QgemmU8X8KernelAvx512Core.S and, for convolutions, ConvSymKernelAvx2.S);
+those for uint8 times uint8 widen both to 16 bits (VPMOVZXBW) and add pairs up in 32 (VPMADDWD, macro
+MultiplyAccumulateRowU8U8Avx2), so that nothing saturates, at about half the speed. Weights of 7 bits and fewer cannot
+saturate: 2 × 255 × 64 = 32,640 < 2^15. They stay int8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from amctq.choices import WeightType
+from amctq.quant.numerics import Float32Array
+from amctq.quant.rewrite import GraphWriter
+from amctq.quant.weights import QuantizedWeight
+
+
+def weight_type_of(weight: QuantizedWeight, wanted: WeightType) -> WeightType:
+    """The type that a weight is stored in where ``wanted`` is asked for: INT4 holds 4 bits, and 8 alone need UINT8."""
+    needs = {WeightType.INT4: 4, WeightType.UINT8: 8}
+    return wanted if needs.get(wanted) == weight.bits else WeightType.INT8
+
+
+def write_weight(writer: GraphWriter, name: str, weight: QuantizedWeight, wanted: WeightType) -> str:
+    """Add a weight, dequantized along axis 0 where it has a scale per channel; returns the float tensor's name."""
+    scale, kind = _shaped(weight.scale), weight_type_of(weight, wanted)
+    if kind is WeightType.INT4:
+        packed = writer.tensor(f"{name}.q", _int4(weight.values))
+        values = writer.node("Cast", f"{name}.cast", [packed], f"{name}.int8", to=onnx.TensorProto.INT8)
+    elif kind is WeightType.UINT8:
+        values = writer.initializer(f"{name}.q", weight.values.view(np.uint8) ^ np.uint8(0x80))
+    else:
+        values = writer.initializer(f"{name}.q", weight.values)
+    zero = np.full(scale.shape, 128, np.uint8) if kind is WeightType.UINT8 else np.zeros(scale.shape, np.int8)
+    return _dequantized(writer, name, values, scale, zero)
+
+
+def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:
+    """Add an int32 bias in units of ``scale``; returns the float tensor's name."""
+    # A zero point left out means 0; here it would cost four bytes each.
+    return _dequantized(writer, name, writer.initializer(f"{name}.q", bias), _shaped(scale), None)
+
+
+def _dequantized(
+    writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: NDArray[np.generic] | None
+) -> str:
+    inputs = [values, writer.initializer(f"{name}.scale", scale)]
+    if zero is not None:
+        inputs.append(writer.initializer(f"{name}.zero_point", zero))
+    attributes = {"axis": 0} if scale.ndim else {}
+    return writer.node("DequantizeLinear", f"{name}.dq", inputs, f"{name}.dq", **attributes)
+
+
+def _shaped(scale: Float32Array) -> Float32Array:
+    """A vector where there is a scale per channel, else a scalar."""
+    return scale if scale.shape[0] > 1 else scale.reshape(())
+
+
+def _int4(values: NDArray[np.int8]) -> onnx.TensorProto:
+    """Integers -8…7 two to a byte, the first in the low half, as ONNX stores INT4."""
+    halves = values.ravel().view(np.uint8) & np.uint8(15)
+    if halves.size % 2:
+        halves = np.append(halves, np.uint8(0))
+    packed = halves[0::2] | halves[1::2] << np.uint8(4)
+    return onnx.TensorProto(data_type=onnx.TensorProto.INT4, dims=values.shape, raw_data=packed.tobytes())

@@ -1,0 +1,79 @@
+"""MSE: the weight scales of least squared rounding error.
+
+    scale = argmin Σ (w - s × clip(rint(w / s)))²        Nagel et al. 2021, arXiv:2106.08295, §3.1, "MSE"
+
+One scale moves both ends of the range, because the grid is symmetric. The error is a parabola in s wherever no weight
+changes its integer, so the search looks at scales all over the range where the best one can lie, and then steps down
+to the bottom of the parabola that it has found.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from amctq.choices import ArqRule
+from amctq.quant import numerics
+from amctq.quant.numerics import Float32Array
+from amctq.quant.weights import arq_scale
+
+_CANDIDATES = 100
+_DESCENTS = 4
+# Weights looked at together: a block and what is computed from it stay in the cache.
+_BLOCK = 1 << 16
+
+
+def mse_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Float32Array:
+    """The scale of least squared error, for each channel or for the tensor.
+
+    Args:
+        weight: float32 of shape (C_out, …).
+        channel_wise: one scale per output channel, else one for the tensor.
+        bits: width of the signed integer.
+
+    Returns:
+        float32 of shape (C_out,) or (1,). A channel of zeros has scale 1.
+
+    Raises:
+        ValueError: the weight holds NaN or infinity.
+    """
+    widest = arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
+    rows = weight.reshape(len(widest), -1)
+    at_once = max(1, _BLOCK // rows.shape[1])
+    parts = [slice(start, start + at_once) for start in range(0, len(rows), at_once)]
+    return np.concatenate([_search(rows[part], widest[part], bits) for part in parts])
+
+
+def _search(rows: Float32Array, widest: Float32Array, bits: int) -> Float32Array:
+    """The best scales of a few rows, never below EPSILON; ``widest`` are the smallest ones that clip nothing."""
+    highest = numerics.signed_range(bits)[1]
+    best, least = widest, _error(rows, widest, bits)[0]
+    # A smaller scale clips the largest weight by more than all weights together lose now.
+    lowest = np.clip(1 - np.sqrt(least) / (widest * highest), 1 / _CANDIDATES, 1)
+    top = 1 + 0.5 / highest
+    for share in np.linspace(0, 1, _CANDIDATES):
+        scale = (widest * (lowest + (top - lowest) * share)).astype(np.float32)
+        best, least = _better(best, least, scale, _error(rows, scale, bits)[0])
+    for _ in range(_DESCENTS):
+        scale = _error(rows, best, bits)[1]
+        best, least = _better(best, least, scale, _error(rows, scale, bits)[0])
+    return np.maximum(best, np.float32(numerics.EPSILON))
+
+
+def _error(rows: Float32Array, scale: Float32Array, bits: int) -> tuple[Float32Array, Float32Array]:
+    """Squared error of every row on its scale, and the scale that would be best for the integers it now has."""
+    low, high = numerics.signed_range(bits)
+    steps = rows / scale[:, None]
+    np.rint(steps, out=steps)
+    np.clip(steps, low, high, out=steps)
+    power = np.einsum("cn,cn->c", steps, steps)
+    fitted = np.where(power > 0, np.einsum("cn,cn->c", steps, rows) / np.maximum(power, 1), scale)
+    steps *= scale[:, None]
+    steps -= rows
+    return np.einsum("cn,cn->c", steps, steps), fitted.astype(np.float32)
+
+
+def _better(
+    best: Float32Array, least: Float32Array, scale: Float32Array, error: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    closer = error < least
+    return np.where(closer, scale, best), np.where(closer, error, least)

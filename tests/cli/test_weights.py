@@ -1,0 +1,99 @@
+"""Widths, algorithms and storage of weights, through the command on real images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from tests.command import RECORD_BYTES, Shared, amctq
+
+INT4, INT8, UINT8 = onnx.TensorProto.INT4, onnx.TensorProto.INT8, onnx.TensorProto.UINT8
+
+
+def _quantize(shared: Shared, output: str, *more: object) -> dict[str, Any]:
+    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
+    arguments += ["--eval-images", 200, "--batch-size", 100, "--output-dir", output, *more]
+    done = amctq("ptq", *map(str, arguments))
+    assert done.code == 0, done.stderr
+    data = done.envelope["data"]
+    assert isinstance(data, dict)
+    return data
+
+
+def _file(output: str) -> Path:
+    return Path(output) / "resnet20_quant.onnx"
+
+
+def _logits(shared: Shared, output: str) -> np.ndarray:
+    records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:300]
+    images = (records[:, 1:].reshape(-1, 3, 32, 32) / 64 - 2).astype(np.float32)
+    session = onnxruntime.InferenceSession(_file(output), providers=["CPUExecutionProvider"])
+    logits = session.run(None, {"image": images})[0]
+    assert isinstance(logits, np.ndarray)
+    return logits
+
+
+def _weight_types(output: str) -> set[int]:
+    graph = onnx.load(_file(output)).graph
+    return {item.data_type for item in graph.initializer if item.name.endswith("weight.q")}
+
+
+def test_int4_storage_is_half_the_file_and_the_same_bits(shared: Shared) -> None:
+    data = _quantize(shared, "plain", "--weight-bits", 4)
+    # The record knows the width: no option says it again.
+    record = "plain/calibration_record.txt"
+    small = _quantize(shared, "small", "--record", record, "--weight-storage", "int4")
+    _quantize(shared, "again", "--record", record)
+    assert _file("again").read_bytes() == _file("plain").read_bytes()
+    assert (_weight_types("plain"), _weight_types("small")) == ({INT8}, {INT4})
+    assert small["files"]["int8_onnx_bytes"] < 0.6 * data["files"]["int8_onnx_bytes"]
+    assert np.array_equal(_logits(shared, "small"), _logits(shared, "plain"))
+    assert {layer["weight_bits"] for layer in small["quantization"]["layers"]} == {4}
+    assert small["quantization"]["weight_storage"] == "int4"
+    assert data["accuracy"]["int8"]["top1"] > 80
+
+
+def test_unsigned_weights_are_the_same_bits(shared: Shared) -> None:
+    _quantize(shared, "signed")
+    data = _quantize(shared, "unsigned", "--record", "signed/calibration_record.txt", "--isa", "avx2")
+    assert _weight_types("unsigned") == {UINT8}
+    assert np.array_equal(_logits(shared, "unsigned"), _logits(shared, "signed"))
+    assert data["quantization"]["isa"] == "avx2"
+
+
+def test_the_configuration_carries_width_and_algorithm(shared: Shared) -> None:
+    options = ["--weight-bits", 7, "--weight-algo", "mse", "--per-tensor"]
+    data = _quantize(shared, "options", *options)
+    layers = data["quantization"]["layers"]
+    assert {(layer["weight_bits"], layer["weight_algo"], layer["weight_scales"]) for layer in layers} == {(7, "mse", 1)}
+    config = json.loads(Path("options/config.json").read_text())
+    assert config["conv1"]["weight_quant_params"] == {
+        "num_bits": 7,
+        "wts_algo": "mse_quantize",
+        "channel_wise": False,
+    }
+    _quantize(shared, "config", "--config", "options/config.json")
+    assert _file("config").read_bytes() == _file("options").read_bytes()
+
+
+def test_widths_can_differ_by_layer(shared: Shared) -> None:
+    _quantize(shared, "plain", "--eval-images", 0, "--weight-bits", 4)
+    config = json.loads(Path("plain/config.json").read_text())
+    config["conv1"]["weight_quant_params"]["num_bits"] = 8
+    Path("config.json").write_text(json.dumps(config))
+    data = _quantize(shared, "mixed", "--config", "config.json", "--weight-storage", "int4")
+    assert [layer["weight_bits"] for layer in data["quantization"]["layers"]] == [8] + [4] * 19
+    assert _weight_types("mixed") == {INT4, INT8}
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_preview_says_width_and_algorithm(bits: int, shared: Shared) -> None:
+    data = _quantize(shared, "none", "--weight-bits", bits, "--weight-algo", "mse", "--dry-run")
+    assert {(layer["weight_bits"], layer["weight_algo"]) for layer in data["layers"]} == {(bits, "mse")}
+    assert not Path("none").exists()

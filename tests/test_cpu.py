@@ -1,0 +1,62 @@
+"""What is said of CPUs with and without instructions for dot products of bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from amctq.choices import WeightType
+from amctq.runtime import saturates
+from amctq.services.checks import saturation_warning
+from amctq.services.doctor import _cpu
+
+OLD, AVX512, VNNI, ARM = ("avx2",), ("avx2", "avx512f"), ("avx2", "avx512f", "avx512_vnni"), ("asimd", "asimddp")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "expected"),
+    [
+        (OLD, True),
+        (AVX512, True),
+        (VNNI, False),
+        (("avx2", "avx_vnni"), False),
+        (ARM, False),
+        (("asimd",), False),
+        ((), False),  # SSE2 widens to 16 bits
+    ],
+)
+def test_x86_saturates_without_vnni(instructions: tuple[str, ...], expected: bool) -> None:
+    assert saturates(instructions) == expected
+
+
+@pytest.mark.parametrize("instructions", [OLD, AVX512], ids=str)
+def test_doctor_says_what_to_do_without_vnni(instructions: tuple[str, ...]) -> None:
+    finding = _cpu(instructions)
+    assert not finding.ok
+    assert "no VNNI (avx2" in finding.value
+    assert finding.advice is not None
+    for words in ("--isa avx2", "--weight-bits 7", "session.x64quantprecision"):
+        assert words in finding.advice
+
+
+def test_doctor_names_what_is_there() -> None:
+    assert "VNNI (avx2 avx512f avx512_vnni)" in _cpu(VNNI).value
+    assert "dot products (asimd asimddp)" in _cpu(ARM).value
+    assert all(_cpu(instructions).advice is None for instructions in (VNNI, ARM))
+    assert not _cpu(("asimd",)).ok
+
+
+@pytest.mark.parametrize(
+    ("instructions", "kind", "bits", "warned"),
+    [
+        (OLD, WeightType.INT8, {8}, True),
+        (OLD, WeightType.INT4, {8, 4}, True),  # the layers of 8 bits stay int8
+        (OLD, WeightType.INT8, {7, 6, 4}, False),
+        (OLD, WeightType.UINT8, {8}, False),
+        (VNNI, WeightType.INT8, {8}, False),
+        (ARM, WeightType.INT8, {8}, False),
+    ],
+)
+def test_a_run_warns_of_sums_that_saturate_here(
+    instructions: tuple[str, ...], kind: WeightType, bits: set[int], warned: bool
+) -> None:
+    assert (saturation_warning(instructions, kind, bits) is not None) == warned
