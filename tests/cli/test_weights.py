@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 
 from tests.command import RECORD_BYTES, Own, Shared, amctq
+from tests.kernels import kernels
 
 INT4, INT8, UINT8 = onnx.TensorProto.INT4, onnx.TensorProto.INT8, onnx.TensorProto.UINT8
 
@@ -53,6 +54,9 @@ def test_int4_storage_is_half_the_file_and_the_same_bits(shared: Shared) -> None
     assert (_weight_types("plain"), _weight_types("small")) == ({INT8}, {INT4})
     assert small["files"]["int8_onnx_bytes"] < 0.6 * data["files"]["int8_onnx_bytes"]
     assert np.array_equal(_logits(shared, "small"), _logits(shared, "plain"))
+    of_small, of_plain = (kernels(onnx.load(_file(output)), Path()) for output in ("small", "plain"))
+    assert of_small == of_plain
+    assert of_small.count("QLinearConv") == 9  # those between two quantizers; placement ascend leaves the others
     assert {layer["weight_bits"] for layer in small["quantization"]["layers"]} == {4}
     assert small["quantization"]["weight_storage"] == "int4"
     assert data["accuracy"]["int8"]["top1"] > 80
@@ -63,6 +67,7 @@ def test_unsigned_weights_are_the_same_bits(shared: Shared) -> None:
     data = _quantize(shared, "unsigned", "--record", "signed/calibration_record.txt", "--isa", "avx2")
     assert _weight_types("unsigned") == {UINT8}
     assert np.array_equal(_logits(shared, "unsigned"), _logits(shared, "signed"))
+    assert "QLinearConv" in kernels(onnx.load(_file("unsigned")), Path())
     assert data["quantization"]["isa"] == "avx2"
 
 
