@@ -100,11 +100,11 @@ class Capabilities:
 
 
 # AMCT's MindSpore front end, as its manual has it (reference §1.1, §8): IFMR and ARQ at 8 bits, on an NPU, AIR alone.
-# The types of ONNX do not concern it; they stand here as what nobody has to ask for.
+# The types of ONNX do not concern it: its activations are int8 whatever --act-type says of uint8 files.
 AMCT = Capabilities(
     formats=frozenset({ExportFormat.AIR}),
     act_algos=frozenset({ActAlgo.IFMR}),
-    act_types=frozenset({ActType.UINT8}),
+    act_types=frozenset(ActType),
     weight_bits=frozenset({8}),
     weight_algos=frozenset({WeightAlgo.ARQ}),
     weight_storages=frozenset({WeightStorage.INT8}),

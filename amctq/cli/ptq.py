@@ -270,9 +270,11 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             f"calibrated with {' and '.join(algos)} on {data['calibration']['images']:,} images of "
             f"{', '.join(data['calibration']['sources'])} (seed {data['seed']})"
         )
+    widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
+    narrow = "" if widths == [8] else f"weights of {' and '.join(map(str, widths))} bits; "
     lines.append(
         f"{len(quantization['layers'])} layers quantized, {len(quantization['left_in_float'])} left in float, "
-        f"placement {quantization['placement']}; {calibration}"
+        f"placement {quantization['placement']}; {narrow}{calibration}"
     )
     speed = report["timing"].get("images_per_second")
     if speed is not None and speed["ratio"] < 1:

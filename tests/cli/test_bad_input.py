@@ -762,7 +762,6 @@ CASES = [
             ("weight-algo", "mse", "arq"),
             ("isa", "avx2", "vnni"),
             ("act-algo", "minmax", "ifmr"),
-            ("act-type", "int8", "uint8"),
             ("device", "cpu", "ascend"),
             ("export", "onnx", "air"),
         )
