@@ -7,10 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import pytest
 
+from amctq.quant.record_text import load_record
 from tests.command import Finished, Shared, amctq
+from tests.kernels import optimised
 
 # What onnxruntime's operators in integers are called, those that move integers included.
 INTEGER = {"QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool", "QGemm", "NhwcMaxPool"}
@@ -22,22 +23,13 @@ def _ptq(shared: Shared, model: str, *more: object) -> Finished:
     return amctq("ptq", *arguments, *map(str, more))
 
 
-def _optimised(path: Path) -> onnx.ModelProto:
-    """The graph that onnxruntime runs."""
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = "optimised.onnx"
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return onnx.load("optimised.onnx")
-
-
 @pytest.mark.parametrize("model", ["resnet20", "resnet50"])
 def test_no_float_lies_between_integer_layers(model: str, shared: Shared) -> None:
     size = ["--image-size", 64] if model == "resnet50" else []
     done = _ptq(shared, model, *size, "--calib-images", 4, "--eval-images", 0, "--batch-size", 4)
     assert done.code == 0, done.stderr
     assert done.envelope["data"]["quantization"]["placement"] == "ort"  # the default
-    graph = _optimised(Path("results") / f"{model}_quant.onnx").graph
+    graph = optimised(onnx.load(Path("results") / f"{model}_quant.onnx"), Path()).graph
     operators = Counter(node.op_type for node in graph.node)
     assert set(operators) <= INTEGER | MOVES | {"QuantizeLinear"}
     assert operators["QuantizeLinear"] == 1
@@ -60,7 +52,10 @@ def test_the_further_scales_stand_apart_from_the_record(shared: Shared) -> None:
     fast = _ptq(shared, "resnet20", *few, "--output-dir", "ort")
     plain = _ptq(shared, "resnet20", *few, "--placement", "ascend", "--output-dir", "ascend")
     assert (fast.code, plain.code) == (0, 0)
-    assert Path("ort/calibration_record.txt").read_bytes() == Path("ascend/calibration_record.txt").read_bytes()
+    one, two = (load_record(Path(name) / "calibration_record.txt").layers for name in ("ort", "ascend"))
+    # onnxruntime fuses fewer operators where more tensors are watched, and rounds otherwise.
+    assert [entry.activation.scale for entry in one] == pytest.approx([e.activation.scale for e in two], rel=1e-5)
+    assert [entry.activation.offset for entry in one] == [entry.activation.offset for entry in two]
     assert not Path("ascend/placement.json").exists()
     document = json.loads(Path("ort/placement.json").read_text())
     assert document["placement"] == "ort"
