@@ -25,6 +25,7 @@ class ExportFormat(str, Enum):
     """Formats of a quantized network."""
 
     ONNX = "onnx"
+    MINDIR = "mindir"
     AIR = "air"
 
 

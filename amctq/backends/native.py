@@ -12,10 +12,11 @@ import onnx
 
 from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, QuantizedNetwork
 from amctq.backends.calibration import Watch, observe_activations
-from amctq.backends.simulation import fake_quantized
+from amctq.backends.simulation import fake_quantized, replaceable_cells
 from amctq.choices import ActType, BackendName, Device, ExportFormat
 from amctq.data.samples import Batches
-from amctq.errors import CheckError, InputError
+from amctq.errors import CheckError, InputError, NotSimulatedError
+from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.progress import Narrator
 from amctq.quant.config import ActivationConfig, nearest
@@ -34,20 +35,24 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         record: scales and offsets of its layers.
         topology: the layers that are quantized.
         layers: the integers on these scales.
-        graph: the float network that they replace layers of.
+        network: the float network that they replace layers of.
         act_type: integer type of the activations.
     """
 
     record: QuantRecord
     topology: Topology
     layers: tuple[IntegerLayer, ...]
-    graph: FloatGraph
+    network: FloatNetwork
     act_type: ActType
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write QDQ ONNX, the one format so far, and check it."""
-        del form
-        model = build_qdq(self.graph, self.layers, act_type=self.act_type, metadata=metadata)
+        """Write QDQ ONNX and check it, or MindIR, which is made of MindSpore's own cells."""
+        if form is ExportFormat.MINDIR:
+            _check_cells(self.network, self.topology)
+            with self.simulated() as cell:
+                export_mindir(cell, self.network.graph.input_shape, path, metadata)
+            return
+        model = build_qdq(self.network.graph, self.layers, act_type=self.act_type, metadata=metadata)
         try:
             onnx.checker.check_model(model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -55,9 +60,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             raise CheckError(message, hint="please report this with the network; nothing was written") from error
         path.write_bytes(model.SerializeToString(deterministic=True))
 
-    def simulated(self, network: FloatNetwork) -> AbstractContextManager[Any]:
-        """Fake-quantized weights in the cells, and hooks that quantize their inputs."""
-        return fake_quantized(network.cell, network.graph, self.layers)
+    def simulated(self) -> AbstractContextManager[Any]:
+        """Quantized cells in the place of the float ones."""
+        return fake_quantized(self.network.cell, self.layers)
 
 
 class NativeBackend(Backend):
@@ -65,11 +70,16 @@ class NativeBackend(Backend):
 
     name: ClassVar[BackendName] = BackendName.NATIVE
     capabilities: ClassVar[Capabilities] = Capabilities(
-        formats=frozenset({ExportFormat.ONNX}),
+        formats=frozenset({ExportFormat.ONNX, ExportFormat.MINDIR}),
         act_algos=frozenset(OBSERVERS),
         act_types=frozenset(ActType),
         devices=frozenset({Device.CPU, Device.ASCEND}),
     )
+
+    def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
+        """MindIR is made of MindSpore's own layers, ONNX of anything that it exports."""
+        if form is ExportFormat.MINDIR:
+            _check_cells(network, topology)
 
     def quantize(
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, narrator: Narrator
@@ -126,9 +136,18 @@ class NativeBackend(Backend):
             record=record,
             topology=topology,
             layers=layers,
-            graph=network.graph,
+            network=network,
             act_type=act_type,
         )
+
+
+def _check_cells(network: FloatNetwork, topology: Topology) -> None:
+    try:
+        replaceable_cells(network.cell, topology.layers)
+    except NotSimulatedError as error:
+        message = f"the network cannot be written as MindIR: {error.message}"
+        hint = "build that layer with the class named, leave it in float (--skip-layer), or use --export onnx"
+        raise InputError(message, hint=hint) from error
 
 
 def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:
