@@ -27,6 +27,7 @@ class ExportFormat(str, Enum):
     ONNX = "onnx"
     ASCEND = "ascend"
     FAKEQUANT = "fakequant"
+    MINDIR = "mindir"
     AIR = "air"
 
 

@@ -57,7 +57,8 @@ def _row(model: str, images: int, reports: list[dict[str, Any]]) -> str:
     return (
         f"| {model} | {images} | {accuracies[0]['float']['top1']:.2f} "
         f"| {', '.join(format(accuracy['int8']['top1'], '.2f') for accuracy in accuracies)} "
-        f"| {statistics.mean(drops):+.3f} | {min(losses, default=1.0):.2g} | {reports[0]['files']['ratio']:.4f} |"
+        f"| {statistics.mean(drops):+.3f} | {min(losses, default=1.0):.2g} "
+        f"| {reports[0]['files']['onnx']['ratio']:.4f} |"
     )
 
 

@@ -131,12 +131,13 @@ class QuantizedNetwork(ABC):
         """Write the network to ``path`` in a format among the back end's capabilities.
 
         Raises:
+            InputError: the network cannot be written in that format.
             CheckError: the written file is not valid.
         """
 
     @abstractmethod
-    def simulated(self, network: FloatNetwork) -> AbstractContextManager[Any]:
-        """``network.cell``, computing the quantized network by MindSpore's operators inside the block.
+    def simulated(self) -> AbstractContextManager[Any]:
+        """The live float cell, computing the quantized network by MindSpore's operators inside the block.
 
         Raises:
             NotSimulatedError: there is no such forward for this network.
@@ -148,6 +149,19 @@ class Backend(ABC):
 
     name: ClassVar[BackendName]
     capabilities: ClassVar[Capabilities]
+
+    @abstractmethod
+    def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
+        """Refuse, before calibration, what could not be written after it.
+
+        Args:
+            network: the float network.
+            topology: its layers that shall be quantized.
+            form: a format among the capabilities.
+
+        Raises:
+            InputError: the network cannot be written in that format.
+        """
 
     @abstractmethod
     def quantize(

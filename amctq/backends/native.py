@@ -12,7 +12,7 @@ import onnx
 
 from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, QuantizedNetwork
 from amctq.backends.calibration import Watch, observe_activations
-from amctq.backends.simulation import fake_quantized
+from amctq.backends.simulation import fake_quantized, replaceable_cells
 from amctq.choices import (
     WEIGHT_BITS,
     ActType,
@@ -26,7 +26,8 @@ from amctq.choices import (
     WeightType,
 )
 from amctq.data.samples import Batches
-from amctq.errors import CheckError, InputError
+from amctq.errors import CheckError, InputError, NotSimulatedError
+from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.progress import Narrator
 from amctq.quant.config import nearest
@@ -47,7 +48,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         topology: the layers that are quantized.
         layers: the integers on these scales.
         activations: which tensors are quantized, and how.
-        graph: the float network that they replace layers of.
+        network: the float network that they replace layers of.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, where their width allows it.
     """
@@ -56,15 +57,19 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     topology: Topology
     layers: tuple[IntegerLayer, ...]
     activations: PlacedActivations
-    graph: FloatGraph
+    network: FloatNetwork
     act_type: ActType
     weight_type: WeightType
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write QDQ ONNX, the one format so far, and check it."""
-        del form
+        """Write QDQ ONNX and check it, or MindIR, which is made of MindSpore's own cells."""
+        if form is ExportFormat.MINDIR:
+            _check_cells(self.network, self.topology)
+            with self.simulated() as cell:
+                export_mindir(cell, self.network.graph.input_shape, path, metadata)
+            return
         model = build_qdq(
-            self.graph,
+            self.network.graph,
             self.layers,
             self.activations,
             act_type=self.act_type,
@@ -78,9 +83,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             raise CheckError(message, hint="please report this with the network; nothing was written") from error
         path.write_bytes(model.SerializeToString(deterministic=True))
 
-    def simulated(self, network: FloatNetwork) -> AbstractContextManager[Any]:
-        """Fake-quantized weights in the cells, and hooks that quantize their inputs."""
-        return fake_quantized(network.cell, network.graph, self.layers, self.activations)
+    def simulated(self) -> AbstractContextManager[Any]:
+        """Quantized cells in the place of the float ones."""
+        return fake_quantized(self.network.cell, self.network.graph, self.layers, self.activations)
 
 
 class NativeBackend(Backend):
@@ -88,7 +93,7 @@ class NativeBackend(Backend):
 
     name: ClassVar[BackendName] = BackendName.NATIVE
     capabilities: ClassVar[Capabilities] = Capabilities(
-        formats=frozenset({ExportFormat.ONNX}),
+        formats=frozenset({ExportFormat.ONNX, ExportFormat.MINDIR}),
         act_algos=frozenset(OBSERVERS),
         act_types=frozenset(ActType),
         weight_bits=frozenset(WEIGHT_BITS),
@@ -97,6 +102,11 @@ class NativeBackend(Backend):
         isas=frozenset(TargetIsa),
         devices=frozenset({Device.CPU, Device.ASCEND}),
     )
+
+    def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
+        """MindIR is made of MindSpore's own layers, ONNX of anything that it exports."""
+        if form is ExportFormat.MINDIR:
+            _check_cells(network, topology)
 
     def quantize(
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, narrator: Narrator
@@ -145,7 +155,7 @@ class NativeBackend(Backend):
             topology=topology,
             layers=integer_layers(topology, fused, record),
             activations=activations,
-            graph=network.graph,
+            network=network,
             act_type=config.act_type,
             weight_type=config.weight_type,
         )
@@ -179,10 +189,19 @@ class NativeBackend(Backend):
             topology=topology,
             layers=layers,
             activations=placed_ascend(topology, {entry.name: entry.activation for entry in record.layers}),
-            graph=network.graph,
+            network=network,
             act_type=act_type,
             weight_type=weight_type,
         )
+
+
+def _check_cells(network: FloatNetwork, topology: Topology) -> None:
+    try:
+        replaceable_cells(network.cell, topology.layers)
+    except NotSimulatedError as error:
+        message = f"the network cannot be written as MindIR: {error.message}"
+        hint = "build that layer with the class named, leave it in float (--skip-layer), or use --export onnx"
+        raise InputError(message, hint=hint) from error
 
 
 def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:

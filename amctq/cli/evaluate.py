@@ -30,6 +30,10 @@ def evaluate(
     onnx: Annotated[
         Path | None, option("--onnx", panel=INPUT, metavar="FILE", help="Exported model, float or INT8.")
     ] = None,
+    mindir: Annotated[
+        Path | None,
+        option("--mindir", panel=INPUT, metavar="FILE", help="Exported model in MindSpore's format, float or INT8."),
+    ] = None,
     model: options.Model = "resnet50",
     image_size: options.ImageSize = None,
     mean: options.Mean = None,
@@ -58,6 +62,7 @@ def evaluate(
             dataset=dataset,
             ckpt=ckpt,
             onnx=onnx,
+            mindir=mindir,
             model=model,
             image_size=image_size,
             mean=mean,

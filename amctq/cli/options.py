@@ -173,7 +173,7 @@ Export = Annotated[
         panel=OUTPUT,
         metavar="FORMAT,…",
         autocompletion=_complete_format,
-        help="What to write: onnx (air needs an NPU).",
+        help="What to write: onnx, mindir (air needs an NPU).",
     ),
 ]
 OutputDir = Annotated[Path, option("--output-dir", panel=OUTPUT, metavar="DIR", help="Where the files go.")]

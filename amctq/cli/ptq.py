@@ -144,8 +144,8 @@ def ptq(
 ) -> None:
     """Quantize a trained network to INT8 without retraining, and measure what that costs.
 
-    Calibrates on training images, writes MODEL_quant.onnx, runs it on the test images in onnxruntime, and reports
-    its accuracy, size and speed beside the float network's.
+    Calibrates on training images, writes MODEL_quant.onnx (or .mindir, or both), runs it on the test images, and
+    reports its accuracy, size and speed beside the float network's.
 
     Example: amctq ptq --dataset data --ckpt resnet20.ckpt --model resnet20 --calib-images 320
     """
@@ -241,12 +241,9 @@ def _tables(report: Mapping[str, Any]) -> list[RenderableType]:
         table.add_row("top-1, %", f"{accuracy['float']['top1']:.2f}", f"{accuracy['int8']['top1']:.2f}", f"{drop:+.2f}")
         drop = accuracy["int8"]["top5"] - accuracy["float"]["top5"]
         table.add_row("top-5, %", f"{accuracy['float']['top5']:.2f}", f"{accuracy['int8']['top5']:.2f}", f"{drop:+.2f}")
-    table.add_row(
-        "file, bytes",
-        f"{files['float_onnx_bytes']:,}",
-        f"{files['int8_onnx_bytes']:,}",
-        f"{files['ratio']:.3f} x",
-    )
+    for form, file in files.items():
+        sizes = f"{file['float_bytes']:,}", f"{file['int8_bytes']:,}"
+        table.add_row(f"{form}, bytes", *sizes, f"{file['ratio']:.3f} x")
     speed = report["timing"].get("images_per_second")
     if speed is not None:
         table.add_row("images/s", f"{speed['float']:,.0f}", f"{speed['int8']:,.0f}", f"{speed['ratio']:.2f} x")
@@ -276,6 +273,12 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         f"{len(quantization['layers'])} layers quantized, {len(quantization['left_in_float'])} left in float, "
         f"placement {quantization['placement']}; {narrow}{calibration}"
     )
+    own = report["simulation"]
+    if own is not None and "mindir" in report["files"]:
+        lines.append(
+            f"{own['through']} in MindSpore and the ONNX graph in onnxruntime name another class on "
+            f"{own['argmax_differences']} of {own['images']:,} images"
+        )
     speed = report["timing"].get("images_per_second")
     if speed is not None and speed["ratio"] < 1:
         lines.append("an ascend-placed file is for an NPU and for proof, not for speed on this CPU")

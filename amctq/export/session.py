@@ -1,9 +1,11 @@
-"""onnxruntime sessions, set up the same way everywhere."""
+"""What runs a network: a MindSpore cell, an ONNX file in onnxruntime, or (mindir_session.py) a MindIR file."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,106 @@ import onnxruntime
 
 from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
+from amctq.signals import signal_handlers_kept
 
 
-class OnnxSession:
-    """Runs a model on the CPU.
+class Session(ABC):
+    """A network that can be run."""
+
+    @abstractmethod
+    def logits(self, images: Float32Array) -> Float32Array:
+        """The network's output, (N, classes), for a batch of images (N, C, H, W)."""
+
+    def seconds_per_image(self, images: Float32Array) -> float:
+        """How long one image takes, from one timed run of a batch: for estimates."""
+        start = time.perf_counter()
+        self.logits(images)
+        return (time.perf_counter() - start) / len(images)
+
+
+class CellSession(Session):
+    """Runs a live ``mindspore.nn.Cell``."""
+
+    def __init__(self, cell: Any) -> None:
+        self._cell = cell
+
+    def logits(self, images: Float32Array) -> Float32Array:
+        """The cell's output, (N, classes)."""
+        import mindspore
+
+        with signal_handlers_kept():
+            logits: Float32Array = self._cell(mindspore.Tensor(images)).asnumpy()
+        return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An input or output of a model.
+
+    Attributes:
+        name: the model's own.
+        type: ``tensor(float)`` and so on.
+        shape: a number for each axis that is fixed, a name or None for the others.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.type} {list(self.shape)}"
+
+
+class FileSession(Session):
+    """Runs an exported file."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[Port, ...]:
+        """What the model takes."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[Port, ...]:
+        """What the model gives."""
+
+    @property
+    @abstractmethod
+    def metadata(self) -> dict[str, str]:
+        """What stands in the file beside the graph."""
+
+    @property
+    def image_size(self) -> int | None:
+        """Height of the images where the model fixes it."""
+        shape = self.inputs[0].shape
+        height = shape[2] if len(shape) == 4 else None
+        return height if isinstance(height, int) else None
+
+    def check_input(self, shape: tuple[int, int, int]) -> None:
+        """Make sure that the model takes a batch of images of ``shape``, (C, H, W).
+
+        Raises:
+            InputError: it has another number of inputs, or they have another type or shape.
+        """
+        inputs, outputs = self.inputs, self.outputs
+        fits = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
+        if fits:
+            pairs = zip(inputs[0].shape[1:], shape, strict=True)
+            fits = all(not isinstance(own, int) or own == other for own, other in pairs)
+        if not fits:
+            found = ", ".join(map(str, inputs))
+            message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
+            raise InputError(message, hint="check --image-size, and that the model takes one batch of images")
+        if isinstance(inputs[0].shape[0], int):
+            message = f"the model takes batches of {inputs[0].shape[0]} alone"
+            raise InputError(message, hint="export it with a dynamic batch dimension")
+        if len(outputs[0].shape) != 2:
+            message = f"the model gives {list(outputs[0].shape)}, expected (N, classes)"
+            raise InputError(message, hint="amctq measures classifiers")
+
+
+class OnnxSession(FileSession):
+    """Runs an ONNX model on the CPU, set up the same way everywhere.
 
     Args:
         model: the graph in memory; its one input is an image tensor (N, C, H, W), float32.
@@ -28,58 +126,38 @@ class OnnxSession:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         content = model if isinstance(model, bytes) else model.SerializeToString()
         self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0]
+        self._input = self._session.get_inputs()[0].name
 
     def run(self, images: Float32Array, outputs: Sequence[str] | None = None) -> list[Float32Array]:
         """The named outputs, or all, for a batch of images (N, C, H, W)."""
-        return list(self._session.run(outputs, {self._input.name: images}))
+        return list(self._session.run(outputs, {self._input: images}))
 
     def logits(self, images: Float32Array) -> Float32Array:
-        """The first output, (N, classes), for a batch of images."""
+        """The first output, (N, classes)."""
         return self.run(images)[0]
 
-    def seconds_per_image(self, images: Float32Array) -> float:
-        """How long one image takes, from one timed run of a batch: for estimates."""
-        start = time.perf_counter()
-        self.run(images)
-        return (time.perf_counter() - start) / len(images)
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What the model takes."""
+        return tuple(map(_port, self._session.get_inputs()))
 
     @property
-    def image_size(self) -> int | None:
-        """Height of the images where the model fixes it."""
-        height = self._input.shape[2] if len(self._input.shape) == 4 else None
-        return height if isinstance(height, int) else None
+    def outputs(self) -> tuple[Port, ...]:
+        """What the model gives."""
+        return tuple(map(_port, self._session.get_outputs()))
 
     @property
     def metadata(self) -> dict[str, str]:
         """What stands in the file beside the graph."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def check_input(self, shape: tuple[int, int, int]) -> None:
-        """Make sure that the model takes a batch of images of ``shape``, (C, H, W).
 
-        Raises:
-            InputError: it has another number of inputs, or they have another type or shape.
-        """
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        found = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs)
-        fits = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
-        if fits:
-            pairs = zip(inputs[0].shape[1:], shape, strict=True)
-            fits = all(not isinstance(own, int) or own == other for own, other in pairs)
-        if not fits:
-            message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
-            raise InputError(message, hint="check --image-size, and that the model takes one batch of images")
-        if isinstance(inputs[0].shape[0], int):
-            message = f"the model takes batches of {inputs[0].shape[0]} alone"
-            raise InputError(message, hint="export it with a dynamic batch dimension")
-        if len(outputs[0].shape) != 2:
-            message = f"the model gives {outputs[0].shape}, expected (N, classes)"
-            raise InputError(message, hint="amctq measures classifiers")
+def _port(node: Any) -> Port:
+    return Port(name=node.name, type=node.type, shape=tuple(node.shape))
 
 
-def open_onnx(path: Path) -> tuple[OnnxSession, dict[str, str]]:
-    """A session for a file, and the file's metadata.
+def open_onnx(path: Path) -> OnnxSession:
+    """A session for a file.
 
     Raises:
         InputError: there is no file, or onnxruntime does not take it.
@@ -90,9 +168,8 @@ def open_onnx(path: Path) -> tuple[OnnxSession, dict[str, str]]:
         message = f"cannot read {path}: {error.strerror}"
         raise InputError(message, hint="check the path given with --onnx") from error
     try:
-        session = OnnxSession(content)
+        return OnnxSession(content)
     except Exception as error:
         message = f"onnxruntime does not take {path}: {first_line(error)}"
         hint = "the file is damaged, no ONNX model, or has operators of an NPU (a deploy model runs on Ascend only)"
         raise InputError(message, hint=hint) from error
-    return session, session.metadata

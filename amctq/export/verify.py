@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from amctq.data.samples import Batches
 from amctq.errors import CheckError, InputError, first_line
-from amctq.export.session import OnnxSession
+from amctq.export.session import OnnxSession, Session
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
@@ -102,32 +102,31 @@ class Agreement:
         argmax_differences: images whose class differs.
         max_difference: largest difference of a logit, divided by the largest logit.
         mean_difference: mean difference of a logit, divided by the largest logit.
+        top1: of the first way, percent of these images.
     """
 
     images: int
     argmax_differences: int
     max_difference: float
     mean_difference: float
+    top1: float
 
 
-def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: Callable[[int], None]) -> Agreement:
-    """Run every image of ``batches`` through a MindSpore cell and through a session.
+def compare_forward(one: Session, other: Session, batches: Batches, advance: Callable[[int], None]) -> Agreement:
+    """Run every image of ``batches`` through two sessions.
 
     Args:
-        cell: ``mindspore.nn.Cell`` in inference mode.
-        session: of what should be the same network.
+        one: a quantized network.
+        other: what should be the same network.
         batches: the images.
         advance: is told how many are done.
     """
-    import mindspore
-
-    images = differences = logits = 0
+    images = differences = logits = hits = 0
     largest = difference = total = 0.0
-    for batch, _ in batches:
-        with signal_handlers_kept():
-            own = cell(mindspore.Tensor(batch)).asnumpy()
-        exported = session.logits(batch)
+    for batch, labels in batches:
+        own, exported = one.logits(batch), other.logits(batch)
         images += len(batch)
+        hits += int((own.argmax(1) == labels).sum())
         differences += int((own.argmax(1) != exported.argmax(1)).sum())
         largest = max(largest, float(np.abs(own).max()))
         apart = np.abs(own - exported)
@@ -139,6 +138,7 @@ def compare_forward(cell: Any, session: OnnxSession, batches: Batches, advance: 
         argmax_differences=differences,
         max_difference=difference / largest,
         mean_difference=total / logits / largest,
+        top1=100.0 * hits / images,
     )
 
 
@@ -177,7 +177,7 @@ def rank_labels(logits: Float32Array, labels: NDArray[np.int64]) -> NDArray[np.i
     return ranks
 
 
-def measure(session: OnnxSession, batches: Batches, advance: Callable[[int], None]) -> Ranks:
+def measure(session: Session, batches: Batches, advance: Callable[[int], None]) -> Ranks:
     """Run every image of ``batches`` through a session."""
     ranks: list[NDArray[np.int64]] = []
     done = classes = 0
@@ -216,8 +216,8 @@ class Speed:
 
 
 def compare_speed(
-    float_session: OnnxSession,
-    int8_session: OnnxSession,
+    float_session: Session,
+    int8_session: Session,
     images: Float32Array,
     *,
     rounds: int = 9,
@@ -226,21 +226,21 @@ def compare_speed(
     """Time two sessions in turns, so that whatever else the machine does meets both alike.
 
     Args:
-        float_session: of the float graph.
-        int8_session: of the quantized graph.
+        float_session: of the float network.
+        int8_session: of the quantized network, in the same engine.
         images: one batch, (N, C, H, W).
         rounds: how often each runs, at most.
         seconds: no further round starts after that long; at least three are run.
     """
     sessions = (float_session, int8_session)
     for session in sessions:
-        session.run(images)  # the first run allocates
+        session.logits(images)  # the first run allocates
     times: tuple[list[float], list[float]] = ([], [])
     begin = time.perf_counter()
     while len(times[0]) < rounds and (len(times[0]) < 3 or time.perf_counter() - begin < seconds):
         for session, own in zip(sessions, times, strict=True):
             start = time.perf_counter()
-            session.run(images)
+            session.logits(images)
             own.append(time.perf_counter() - start)
     per_second = [len(images) / statistics.median(own) for own in times]
     return Speed(float32=per_second[0], int8=per_second[1], batch_size=len(images), rounds=len(times[0]))

@@ -49,6 +49,12 @@ class FloatGraph:
         """Name of the logits tensor."""
         return str(self.model.graph.output[0].name)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.model.graph.input[0].type.tensor_type.shape.dim[1:]
+        return channels.dim_value, height.dim_value, width.dim_value
+
     @cached_property
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Initializers by name."""

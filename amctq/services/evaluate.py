@@ -16,32 +16,34 @@ from amctq.errors import InputError, UsageError
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import find_model
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.runtime import ResolvedDevice, prepare_environment, resolve_device
+from amctq.runtime import ResolvedDevice, load_mindspore, prepare_environment, resolve_device
 from amctq.services import report
 from amctq.services.network import load_network
 from amctq.services.request import NetworkRequest
 
 if TYPE_CHECKING:
-    from amctq.export.session import OnnxSession
+    from amctq.export.session import FileSession, Session
     from amctq.export.verify import ForwardProof, Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest(NetworkRequest):
-    """What ``amctq evaluate`` shall do; one of ``ckpt`` and ``onnx`` is given.
+    """What ``amctq evaluate`` shall do; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
 
     Attributes:
         ckpt: MindSpore checkpoint.
         onnx: exported file. One of amctq's own says how its images are prepared.
+        mindir: the same in MindSpore's format.
     """
 
     ckpt: Path | None = None
     onnx: Path | None = None
+    mindir: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.ckpt is None) == (self.onnx is None):
-            message = "evaluate takes one of --ckpt and --onnx"
+        if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
+            message = "evaluate takes one of --ckpt, --onnx and --mindir"
             raise UsageError(message, hint="give the one that shall be measured")
         if self.eval_images == 0:
             message = "--eval-images 0: there would be nothing to evaluate"
@@ -54,7 +56,7 @@ class EvaluateResult:
 
     Attributes:
         request: what was asked for.
-        device: where MindSpore ran, for a checkpoint.
+        device: where MindSpore ran, for a checkpoint or a MindIR file.
         samples: the images.
         ranks: the place of each image's class.
         proof: of a checkpoint, that the exported graph that was run is what MindSpore computes; None for a file.
@@ -70,6 +72,10 @@ class EvaluateResult:
     images_per_second: float
     seconds: dict[str, float]
 
+    @property
+    def _form(self) -> str:
+        return "onnx" if self.request.onnx else "mindir"
+
     def data(self) -> dict[str, Any]:
         """The result, ready for JSON."""
         request = self.request
@@ -77,8 +83,8 @@ class EvaluateResult:
             "schema": report.SCHEMA,
             "command": "evaluate",
             "environment": report.environment(self.device),
-            "file": str(request.ckpt or request.onnx),
-            "model": report.model(request, request.model if request.ckpt else "onnx", self.samples),
+            "file": str(request.ckpt or request.onnx or request.mindir),
+            "model": report.model(request, request.model if request.ckpt else self._form, self.samples),
             "data": {"dataset": str(request.dataset), "evaluation": report.samples(self.samples)},
             "accuracy": {"images": len(self.samples), **report.ranks(self.ranks)},
             "timing": {
@@ -103,11 +109,9 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     prepare_environment(device)
     narrator = Narrator(on_event)
     with tempfile.TemporaryDirectory() as folder:
-        if request.onnx is not None:
-            from amctq.export.session import open_onnx
-
-            session, metadata = open_onnx(request.onnx)
-            own = _preprocessing_of(metadata)
+        if request.ckpt is None:
+            session = _open(request, device, Path(folder), narrator)
+            own = _preprocessing_of(session.metadata)
             preprocessing = request.preprocessing(spec)
             if own is not None:
                 preprocessing = own.changed(image_size=request.image_size, mean=request.mean, std=request.std)
@@ -116,7 +120,6 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             samples = _test_images(request.open_dataset(data, preprocessing), request)
             session.check_input(samples.input_shape)
             return _measure(request, device, session, samples, None, narrator)
-        assert request.ckpt is not None
         check_readable(request.ckpt)
         with narrator.phase("dataset"):
             samples = _test_images(request.open_dataset(data, request.preprocessing(spec)), request)
@@ -132,10 +135,23 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         return _measure(request, device, proved.session, samples, proved.proof, narrator)
 
 
+def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, narrator: Narrator) -> FileSession:
+    if request.onnx is not None:
+        from amctq.export.session import open_onnx
+
+        return open_onnx(request.onnx)
+    assert request.mindir is not None
+    with narrator.phase("mindspore"):
+        load_mindspore(device, scratch)
+    from amctq.export.mindir_session import open_mindir
+
+    return open_mindir(request.mindir)
+
+
 def _measure(
     request: EvaluateRequest,
     device: ResolvedDevice,
-    session: OnnxSession,
+    session: Session,
     samples: Samples,
     proof: ForwardProof | None,
     narrator: Narrator,

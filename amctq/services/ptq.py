@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import PtqConfig, QuantizedNetwork
-from amctq.data.samples import Batches, Split, first_images, split
-from amctq.errors import CheckError, NotSimulatedError
-from amctq.files import Artifact, OutputDirectory, sha256_of, writing
+from amctq.choices import ExportFormat
+from amctq.data.samples import Batches, Split, split
+from amctq.errors import CheckError
+from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
 from amctq.runtime import cpu_instructions, prepare_environment
 from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks, saturation_warning
+from amctq.services.exports import (
+    ExportedFile,
+    Exports,
+    OwnForward,
+    compare_own_forward,
+    export_all,
+)
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork, load_network
 from amctq.services.ptq_plan import (
@@ -34,14 +42,9 @@ from amctq.services.ptq_plan import (
 from amctq.services.report import ptq_report, report_bytes
 
 if TYPE_CHECKING:
-    from amctq.export.session import OnnxSession
-    from amctq.export.verify import Agreement, Ranks
+    from amctq.export.verify import Ranks
     from amctq.quant.config import QuantConfig
-
-# How many images the engine's own forward is compared on where --simulate does not ask for all: it is slow, and
-# whoever leaves the evaluation out is in a hurry.
-_SIMULATED_IMAGES = 256
-_SIMULATED_IN_A_HURRY = 8
+    from amctq.quant.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,9 +58,9 @@ class PtqResult:
         quant: what was done to each layer; None where a record said it all.
         quantized: scales and offsets, and the layers that have them.
         accuracy: None where none was asked for.
-        agreement: of the exported file with the engine's own forward in MindSpore; None where it has none.
+        own_forward: the ONNX file compared with MindSpore; None where MindSpore cannot run the quantized network.
         checks: what was made sure of.
-        int8_bytes: size of the INT8 ONNX.
+        exports: the quantized network's files.
         checkpoint_sha256: of the checkpoint file.
         warnings: what was said on the way.
         seconds: wall time by phase.
@@ -71,9 +74,9 @@ class PtqResult:
     quant: QuantConfig | None
     quantized: QuantizedNetwork
     accuracy: Accuracy | None
-    agreement: Agreement | None
+    own_forward: OwnForward | None
     checks: tuple[Check, ...]
-    int8_bytes: int
+    exports: Exports
     checkpoint_sha256: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
@@ -120,6 +123,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
         if quant is None:
             widths = [entry.weight_bits for entry in _from_record(plan, proved).record.layers]
         else:
+            _check_exportable(plan, proved, quant.selected(proved.network.topology))
             widths = [layer.weight.bits for layer in quant.enabled.values()]
         _warn_of_saturation(plan, widths, narrator)
         calibration = plan.batches(images.calibration)
@@ -164,11 +168,12 @@ def _prepare(plan: PtqPlan, scratch: Path, narrator: Narrator) -> tuple[Split, P
 
 def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResult:
     from amctq.export import verify
-    from amctq.export.session import OnnxSession
 
     request = plan.request
     images, proved = _prepare(plan, output.scratch(), narrator)
     quant = None if request.record else quant_config(request, proved.network.topology)
+    if quant is not None:
+        _check_exportable(plan, proved, quant.selected(proved.network.topology))
     calibration = plan.batches(images.calibration)
     evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
     narrator.info(
@@ -196,15 +201,17 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
             network=proved.network, config=config, calibration=calibration, narrator=narrator
         )
     _warn_of_saturation(plan, (entry.weight_bits for entry in quantized.record.layers), narrator)
-    staged = output.staged(plan.model_file)
-    with narrator.phase("export"), writing(output.path / plan.model_file):
-        quantized.export(plan.request.export[0], staged, plan.metadata(images))
-        content = staged.read_bytes()
-    int8_session = OnnxSession(content)
+    exports = export_all(quantized, proved, plan.model_files, plan.metadata(images), output, narrator)
     accuracy = None
     if evaluation is not None and float_ranks is not None:
-        accuracy = _accuracy(proved.session, int8_session, float_ranks, evaluation, narrator)
-    agreement = _simulate(plan, proved, quantized, int8_session, evaluation or calibration, narrator)
+        accuracy = _accuracy(exports.measured, float_ranks, evaluation, narrator)
+    own_forward = compare_own_forward(
+        exports,
+        quantized,
+        evaluation or calibration,
+        images=_own_forward_images(plan, calibration, evaluation),
+        narrator=narrator,
+    )
     return PtqResult(
         plan=plan,
         split=images,
@@ -212,11 +219,15 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         quant=quant,
         quantized=quantized,
         accuracy=accuracy,
-        agreement=agreement,
+        own_forward=own_forward,
         checks=run_checks(
-            proved.proof, accuracy, agreement, int8_session.logits(calibration.first()[:8]), request.max_drop
+            proved.proof,
+            accuracy,
+            own_forward,
+            exports.measured.session.logits(calibration.first()[:8]),
+            request.max_drop,
         ),
-        int8_bytes=len(content),
+        exports=exports,
         checkpoint_sha256=sha256_of(request.ckpt),
         warnings=tuple(narrator.warnings),
         seconds=dict(narrator.seconds),
@@ -230,9 +241,11 @@ def _from_record(plan: PtqPlan, proved: ProvedNetwork) -> QuantizedNetwork:
     assert plan.request.record is not None
     record = load_record(plan.request.record)
     refuse_idle_int4(plan.request, (entry.weight_bits for entry in record.layers))
-    return plan.backend.from_record(
+    quantized = plan.backend.from_record(
         network=proved.network, record=record, act_type=plan.request.act_type, weight_type=plan.request.weight_type
     )
+    _check_exportable(plan, proved, quantized.topology)
+    return quantized
 
 
 def _warn_of_saturation(plan: PtqPlan, weight_bits: Iterable[int], narrator: Narrator) -> None:
@@ -241,15 +254,18 @@ def _warn_of_saturation(plan: PtqPlan, weight_bits: Iterable[int], narrator: Nar
         narrator.warn(warning)
 
 
-def _accuracy(
-    float_session: OnnxSession, int8_session: OnnxSession, float_ranks: Ranks, evaluation: Batches, narrator: Narrator
-) -> Accuracy:
+def _check_exportable(plan: PtqPlan, proved: ProvedNetwork, topology: Topology) -> None:
+    for form in plan.request.export:
+        plan.backend.check_exportable(proved.network, topology, form)
+
+
+def _accuracy(exported: ExportedFile, float_ranks: Ranks, evaluation: Batches, narrator: Narrator) -> Accuracy:
     from amctq.export import verify
 
     with narrator.phase("INT8 accuracy", evaluation.images) as advance:
-        int8_ranks = verify.measure(int8_session, evaluation, advance)
+        int8_ranks = verify.measure(exported.session, evaluation, advance)
     with narrator.phase("speed"):
-        speed = verify.compare_speed(float_session, int8_session, evaluation.first())
+        speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
     return Accuracy(
         float_ranks=float_ranks,
         int8_ranks=int8_ranks,
@@ -258,41 +274,21 @@ def _accuracy(
     )
 
 
-def _simulate(
-    plan: PtqPlan,
-    proved: ProvedNetwork,
-    quantized: QuantizedNetwork,
-    session: OnnxSession,
-    batches: Batches,
-    narrator: Narrator,
-) -> Agreement | None:
-    """Compare the exported file with the engine's own forward in MindSpore."""
-    from amctq.export.verify import compare_forward
-
-    count = _simulated_images(plan, batches)
-    some = Batches(samples=first_images(batches.samples, count), size=batches.size)
-    try:
-        with narrator.phase("simulation", count) as advance, quantized.simulated(proved.network) as cell:
-            return compare_forward(cell, session, some, advance)
-    except NotSimulatedError as error:
-        narrator.warn(f"the engine's own forward cannot run this network: {error.message}")
-        return None
-
-
-def _simulated_images(plan: PtqPlan, batches: Batches) -> int:
-    if plan.request.simulate:
-        return batches.images
-    return min(batches.images, _SIMULATED_IN_A_HURRY if plan.request.eval_images == 0 else _SIMULATED_IMAGES)
+def _own_forward_images(plan: PtqPlan, calibration: Batches, evaluation: Batches | None) -> int:
+    """How many images MindSpore runs, which takes several times as long as onnxruntime."""
+    if evaluation is None:  # whoever leaves the evaluation out is in a hurry
+        return calibration.images if plan.request.simulate else min(calibration.images, 8)
+    return evaluation.images if plan.request.simulate else min(evaluation.images, 256)
 
 
 def _estimate(plan: PtqPlan, proved: ProvedNetwork, calibration: Batches, evaluation: Batches | None) -> float:
     """Seconds that calibration, evaluation and simulation will take, from one timed batch of the float network."""
-    per_image = proved.proof.onnxruntime_seconds
+    onnx, mindspore = proved.proof.onnxruntime_seconds, proved.proof.mindspore_seconds
     evaluated = 0 if evaluation is None else evaluation.images
-    simulated = _simulated_images(plan, evaluation or calibration)
-    # Observing costs about as much as the pass itself; the evaluation runs the float and the quantized network.
-    onnx = per_image * (2 * calibration.images + 2 * evaluated)
-    return max(1.0, onnx + proved.proof.mindspore_seconds * simulated)
+    int8 = onnx if ExportFormat.ONNX in plan.request.export else mindspore
+    simulated = _own_forward_images(plan, calibration, evaluation)
+    # Observing costs about as much as the pass itself.
+    return max(1.0, onnx * (2 * calibration.images + evaluated) + int8 * evaluated + mindspore * simulated)
 
 
 def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResult:

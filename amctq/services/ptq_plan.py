@@ -201,23 +201,23 @@ class PtqPlan:
     calibration_images: int
 
     @property
-    def model_file(self) -> str:
-        """Name of the INT8 model."""
-        return f"{self.spec.name}_quant.onnx"
+    def model_files(self) -> dict[ExportFormat, str]:
+        """Names of the INT8 model by format, in the order asked for."""
+        return {form: f"{self.spec.name}_quant.{form.value}" for form in self.request.export}
 
     @property
     def files(self) -> tuple[str, ...]:
         """What the run will write; the report last, because it speaks of the others."""
         config = () if self.request.record else (CONFIG,)
         placement = (PLACEMENT,) if self.request.resolved_placement is Placement.ORT else ()
-        return (self.model_file, *config, RECORD, *placement, LOG, REPORT)
+        return (*self.model_files.values(), *config, RECORD, *placement, LOG, REPORT)
 
     def batches(self, samples: Samples) -> Batches:
         """``samples`` in batches of the size asked for."""
         return Batches(samples=samples, size=self.request.batch_size)
 
     def metadata(self, images: Split) -> dict[str, str]:
-        """What whoever runs the exported file must know of it, as ONNX metadata."""
+        """What whoever runs the exported file must know of it, as its metadata."""
         channels, height, width = images.calibration.input_shape
         known = {
             "amctq.model": self.spec.name,

@@ -47,19 +47,18 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
             "evaluation": None if result.split.evaluation is None else samples(result.split.evaluation),
         },
         "quantization": _quantization(result),
-        "accuracy": None if result.accuracy is None else _accuracy(result.accuracy),
-        "simulation": None
-        if result.agreement is None
-        else {
-            "images": result.agreement.images,
-            "argmax_differences": result.agreement.argmax_differences,
-            "max_difference": float(f"{result.agreement.max_difference:.3g}"),
-            "mean_difference": float(f"{result.agreement.mean_difference:.3g}"),
-        },
+        "accuracy": None
+        if result.accuracy is None
+        else {"file": result.exports.measured.name} | _accuracy(result.accuracy),
+        "simulation": None if result.own_forward is None else _own_forward(result),
         "files": {
-            "float_onnx_bytes": result.proved.network.graph.file_bytes,
-            "int8_onnx_bytes": result.int8_bytes,
-            "ratio": round(result.int8_bytes / result.proved.network.graph.file_bytes, 4),
+            form.value: {
+                "name": file.name,
+                "float_bytes": file.float_bytes,
+                "int8_bytes": file.bytes,
+                "ratio": round(file.ratio, 4),
+            }
+            for form, file in result.exports.files.items()
         },
         "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in result.checks],
         "warnings": list(result.warnings),
@@ -71,6 +70,7 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
     if result.accuracy is not None:
         speed = result.accuracy.speed
         report["timing"]["images_per_second"] = {
+            "file": result.exports.measured.name,
             "float": round(speed.float32, 1),
             "int8": round(speed.int8, 1),
             "ratio": round(speed.ratio, 3),
@@ -152,6 +152,19 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
             *({"name": item.name, "reason": "skipped"} for item in topology.layers if item.name not in quantized),
             *({"name": layer.name, "reason": layer.reason} for layer in topology.left_in_float),
         ],
+    }
+
+
+def _own_forward(result: PtqResult) -> dict[str, Any]:
+    assert result.own_forward is not None
+    agreement = result.own_forward.agreement
+    return {
+        "through": result.own_forward.through,
+        "images": agreement.images,
+        "argmax_differences": agreement.argmax_differences,
+        "max_difference": float(f"{agreement.max_difference:.3g}"),
+        "mean_difference": float(f"{agreement.mean_difference:.3g}"),
+        "top1": None if result.accuracy is None else round(agreement.top1, 4),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 
 
 class Small(nn.Cell):
@@ -61,6 +61,55 @@ class TwoHeads(Small):
         x = self.relu(self.bn1(self.conv1(x)))
         logits = self.end_point(self.flatten(x))
         return logits, logits
+
+
+class OwnConv(nn.Cell):
+    """A convolution that is no nn.Conv2d, with the same parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = Parameter(ops.zeros((8, 3, 3, 3)), name="weight")
+        self.bias = Parameter(ops.zeros(8), name="bias")
+        self.conv2d = ops.Conv2D(8, (3, 3), pad_mode="pad", pad=1, stride=(2, 2), dilation=(1, 1))
+        self.bias_add = ops.BiasAdd()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.bias_add(self.conv2d(x, self.weight), self.bias)
+
+
+class OwnLayer(Small):
+    """Whose first layer is of the user's own making."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.conv1 = OwnConv()
+
+
+class Sequential(nn.Cell):
+    """The same layers again, in sequential cells, one of them a subclass, a Dense with its activation inside."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.features = nn.SequentialCell(
+            [Conv3x3(3, 8), nn.BatchNorm2d(8), nn.ReLU(), nn.SequentialCell([Conv3x3(8, 4), nn.BatchNorm2d(4)])]
+        )
+        self.flatten = nn.Flatten()
+        self.hidden = nn.Dense(4 * 32 * 32, 12, activation="relu")
+        self.end_point = nn.Dense(12, classes, has_bias=False)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.end_point(self.hidden(self.flatten(self.features(x))))
+
+
+class Conv3x3(nn.Conv2d):
+    """Only another constructor."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3, pad_mode="same")
+
+
+def own_layer(num_classes: int) -> nn.Cell:
+    return OwnLayer(num_classes)
 
 
 def small(num_classes: int) -> nn.Cell:

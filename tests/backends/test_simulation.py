@@ -9,10 +9,10 @@ import pytest
 
 from amctq.backends.base import FloatNetwork, PtqConfig
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
-from amctq.choices import ActAlgo, ActType, ArqRule, Device, IfmrVariant, Placement
+from amctq.choices import ActAlgo, ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
-from amctq.errors import InputError
+from amctq.errors import InputError, NotSimulatedError
 from amctq.export.float_onnx import export_float
 from amctq.export.qdq_onnx import build_qdq
 from amctq.export.session import OnnxSession
@@ -27,20 +27,25 @@ from amctq.runtime import load_mindspore, resolve_device
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> FloatNetwork:
-    scratch = tmp_path_factory.mktemp("scratch")
+    return _network("Small", tmp_path_factory.mktemp("scratch"))
+
+
+def _network(name: str, scratch: Path) -> FloatNetwork:
+    """A network of networks.py, five classes, with weights of which none is special but one dead channel."""
     mindspore = load_mindspore(resolve_device(Device.CPU, None), scratch)
-    from tests.backends.networks import Small
+    from tests.backends import networks
 
     mindspore.set_seed(3)
-    cell = Small(5)
+    cell = getattr(networks, name)(5)
     random = np.random.default_rng(2)
     for parameter in cell.get_parameters():
         drawn = random.normal(0, 0.2, parameter.shape).astype(np.float32)
         value = np.abs(drawn) + np.float32(0.5) if parameter.name.endswith("variance") else drawn
         parameter.set_data(mindspore.Tensor(value))
-    gamma = cell.bn1.gamma.asnumpy().copy()
-    gamma[2] = 0.0  # a dead channel: its BatchNorm multiplies by nothing
-    cell.bn1.gamma.set_data(mindspore.Tensor(gamma))
+    dead = next(parameter for parameter in cell.get_parameters() if parameter.name.endswith("gamma"))
+    gamma = dead.asnumpy().copy()
+    gamma[2] = 0.0  # its BatchNorm multiplies by nothing
+    dead.set_data(mindspore.Tensor(gamma))
     cell.set_train(False)
     graph = export_float(cell, (3, 32, 32), scratch / "float.onnx")
     return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
@@ -102,19 +107,51 @@ def test_it_computes_what_the_file_computes(
     quantized = _quantize(network, batches, config, placement=placement)
     session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
     images = batches.first()
-    with quantized.simulated(network) as cell:
+    with quantized.simulated() as cell:
         simulated = _logits(cell, images)
     exported, plain = session.logits(images), _logits(network.cell, images)
     assert simulated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
     assert np.abs(simulated - plain).max() > 5 * np.abs(simulated - exported).max()
 
 
-def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> None:
-    before = _logits(network.cell, batches.first())
+def test_layers_are_found_wherever_a_network_holds_them(batches: Batches, tmp_path: Path) -> None:
+    network = _network("Sequential", tmp_path)
     quantized = _quantize(network, batches)
-    with pytest.raises(RuntimeError), quantized.simulated(network):
+    images = batches.first()
+    exported = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)).logits(images)
+    before = _logits(network.cell, images)
+    with quantized.simulated() as cell:
+        simulated = _logits(cell, images)
+    assert simulated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
+    assert np.abs(simulated - before).max() > 5 * np.abs(simulated - exported).max()
+    assert np.array_equal(_logits(network.cell, images), before)
+
+
+def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> None:
+    def state() -> dict[str, object]:
+        return {name: (type(cell), id(cell)) for name, cell in network.cell.cells_and_names()}
+
+    before, cells = _logits(network.cell, batches.first()), state()
+    parameters = {parameter.name: id(parameter) for parameter in network.cell.get_parameters()}
+    quantized = _quantize(network, batches)
+    with pytest.raises(RuntimeError), quantized.simulated():
+        assert state() != cells
         raise RuntimeError
+    assert state() == cells
+    assert {parameter.name: id(parameter) for parameter in network.cell.get_parameters()} == parameters
     assert np.array_equal(_logits(network.cell, batches.first()), before)
+
+
+def test_a_layer_of_ones_own_is_not_replaced(batches: Batches, tmp_path: Path) -> None:
+    network = _network("OwnLayer", tmp_path)
+    quantized = _quantize(network, batches)
+    says = r"conv1\.weight belongs to a cell of class OwnConv, expected nn\.Conv2d"
+    with pytest.raises(NotSimulatedError, match=says), quantized.simulated():
+        pass
+    with pytest.raises(InputError, match=says):
+        NativeBackend().check_exportable(network, network.topology, ExportFormat.MINDIR)
+    skipped = network.topology.only({"conv2", "depthwise", "end_point"})
+    NativeBackend().check_exportable(network, skipped, ExportFormat.MINDIR)
 
 
 def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Batches, tmp_path: Path) -> None:
@@ -126,18 +163,18 @@ def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Bat
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 1
     images = batches.first()
     exported = OnnxSession(model).logits(images)
-    with quantized.simulated(network) as cell:
+    with quantized.simulated() as cell:
         assert _logits(cell, images) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
 
 
 def test_cells_round_as_numpy_does(network: FloatNetwork) -> None:
     from mindspore import Tensor
 
-    from amctq.backends.simulation import _quantizer
+    from amctq.backends.cells import FakeQuantize
 
     qparams = numerics.QParams(0.25, -5)
     halves = (np.arange(-400, 400) * 0.125).astype(np.float32)  # every second one is a tie
-    back = _quantizer(qparams)(Tensor(halves))
+    back = FakeQuantize(qparams)(Tensor(halves))
     expected = numerics.dequantize(numerics.quantize(halves, 0.25, -5), 0.25, -5)
     assert np.array_equal(back.asnumpy(), expected)
 

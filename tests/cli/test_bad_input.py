@@ -635,6 +635,12 @@ CASES = [
     Case(id="image-size-tiny", code=2, says=("--image-size",), options=lambda _: {"image-size": 4}),
     Case(id="batch-size-0", code=2, says=("--batch-size",), options=lambda _: {"batch-size": 0}),
     Case(id="seed-negative", code=2, says=("--seed",), options=lambda _: {"seed": -1}),
+    Case(
+        id="mindir-of-a-layer-of-ones-own",
+        code=3,
+        says=("cannot be written as MindIR", "conv1.weight", "OwnConv", "nn.Conv2d", "--export onnx"),
+        options=_own("own_layer", export="onnx,mindir"),
+    ),
     Case(id="export-unknown", code=2, says=("--export", "tflite", "onnx"), options=lambda _: {"export": "onnx,tflite"}),
     Case(
         id="max-drop-without-accuracy",

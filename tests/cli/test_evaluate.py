@@ -52,15 +52,16 @@ def test_a_checkpoint(shared: Shared) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        ([], 2, "one of --ckpt and --onnx"),
-        (["--onnx", "a", "--ckpt", "b"], 2, "one of --ckpt and --onnx"),
+        ([], 2, "one of --ckpt, --onnx and --mindir"),
+        (["--onnx", "a", "--ckpt", "b"], 2, "one of --ckpt, --onnx and --mindir"),
+        (["--onnx", "a", "--mindir", "b"], 2, "one of --ckpt, --onnx and --mindir"),
         (["--onnx", "none.onnx"], 3, "cannot read none.onnx"),
         (["--onnx", "empty.onnx"], 3, "onnxruntime does not take empty.onnx"),
         (["--onnx", "{file}", "--image-size", "64"], 3, "the model takes image tensor(float)"),
         (["--onnx", "{file}", "--eval-images", "0"], 2, "nothing to evaluate"),
         (["--onnx", "{file}", "--eval-images", "10001"], 2, "10,000 images"),
     ],
-    ids=["neither", "both", "missing", "empty", "other-size", "no-images", "too-many"],
+    ids=["neither", "both", "both-files", "missing", "empty", "other-size", "no-images", "too-many"],
 )
 def test_bad_input(options: list[str], code: int, says: str, shared: Shared, quantized: tuple[Path, float]) -> None:
     Path("empty.onnx").touch()

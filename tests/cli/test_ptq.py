@@ -68,8 +68,8 @@ def test_the_reported_accuracy_is_the_files(outcome: tuple[Finished, Path], shar
 
 
 def test_the_file_is_small_and_integer(outcome: tuple[Finished, Path]) -> None:
-    files = _report(outcome)["files"]
-    assert files["int8_onnx_bytes"] == (outcome[1] / "resnet20_quant.onnx").stat().st_size
+    files = _report(outcome)["files"]["onnx"]
+    assert files["int8_bytes"] == (outcome[1] / "resnet20_quant.onnx").stat().st_size
     assert files["ratio"] <= 0.28
     model = onnx.load(outcome[1] / "resnet20_quant.onnx")
     assert [item.version for item in model.opset_import] == [17]

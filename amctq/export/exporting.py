@@ -1,0 +1,63 @@
+"""What MindSpore's own exports need around them, whatever the format."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from amctq.errors import InputError, first_line
+from amctq.signals import signal_handlers_kept
+
+
+@contextlib.contextmanager
+def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
+    """Let MindSpore export ``network`` inside the block.
+
+    Args:
+        network: ``mindspore.nn.Cell`` in inference mode.
+        target: where the file shall lie; one that is there is replaced.
+        form: name of the format, for messages.
+
+    Yields:
+        Where MindSpore shall write: it refuses names with spaces or Chinese characters.
+
+    Raises:
+        InputError: MindSpore cannot export the network.
+        OSError: there is no room for the file.
+    """
+    # A second export of one network in one process fails on what the first one cached.
+    network.compile_cache.clear()
+    _refuse_full_disk(network, target)
+    plain = f"export{target.suffix}"
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with signal_handlers_kept():
+            yield f"/proc/self/fd/{folder}/{plain}"
+        os.replace(plain, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        raise
+    except Exception as error:
+        message = f"MindSpore cannot export this network to {form}: {first_line(error)}"
+        raise InputError(message, hint=_how_to_rewrite(str(error), form)) from error
+    finally:
+        os.close(folder)
+
+
+def _refuse_full_disk(network: Any, target: Path) -> None:
+    """MindSpore does not say that a disk is full: it leaves no file, or half of one."""
+    needed = sum(parameter.nbytes for parameter in network.get_parameters())
+    if shutil.disk_usage(target.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+
+def _how_to_rewrite(text: str, form: str) -> str:
+    if "Inplace" in text or "TensorMove" in text:
+        return (
+            f"write x = x + y (or ops.add(x, y)) where construct() has x += y: the {form} exporter refuses the latter"
+        )
+    return f"rewrite the named operation in construct() with one that MindSpore exports to {form}"

@@ -1,0 +1,207 @@
+"""The MindIR file: what stands in it, and what MindSpore computes from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amctq.backends.base import FloatNetwork
+from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.choices import ActType, Device, ExportFormat
+from amctq.errors import InputError
+from amctq.export.float_onnx import export_float
+from amctq.export.mindir import export_mindir, export_plain
+from amctq.export.qdq_onnx import build_qdq
+from amctq.export.session import OnnxSession
+from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.record import LayerRecord, QuantRecord
+from amctq.quant.topology import fuse, read_topology
+from amctq.quant.weights import arq_scale
+from amctq.runtime import load_mindspore, resolve_device
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> NativeQuantizedNetwork:
+    """networks.Small with random weights, on scales that fit them roughly."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    mindspore = load_mindspore(resolve_device(Device.CPU, None), scratch)
+    from tests.backends.networks import Small
+
+    mindspore.set_seed(5)
+    cell = Small(5)
+    cell.set_train(False)
+    graph = export_float(cell, (3, 32, 32), scratch / "float.onnx")
+    network = FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
+    record = QuantRecord(
+        layers=tuple(
+            LayerRecord(
+                name=name,
+                activation=QParams(0.02, 7),
+                weight_scale=arq_scale(parameters.weight, channel_wise=parameters.weight.ndim == 4),
+                skip_fusion=False,
+            )
+            for name, parameters in fuse(graph, network.topology).items()
+        )
+    )
+    return NativeBackend().from_record(network=network, record=record, act_type=ActType.UINT8)
+
+
+@pytest.fixture(scope="module")
+def content(quantized: NativeQuantizedNetwork, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("mindir") / "small.mindir"
+    quantized.export(ExportFormat.MINDIR, path, {"amctq.model": "small"})
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def images() -> Float32Array:
+    return np.random.default_rng(5).normal(size=(11, 3, 32, 32)).astype(np.float32)
+
+
+def _parsed(content: bytes) -> Any:
+    from mindspore.train import mind_ir_pb2
+
+    return mind_ir_pb2.ModelProto.FromString(content)
+
+
+def _session(content: bytes) -> Any:
+    from amctq.export.mindir_session import MindirSession
+
+    return MindirSession(content)
+
+
+def test_weights_are_stored_as_int8(content: bytes, quantized: NativeQuantizedNetwork) -> None:
+    model = _parsed(content)
+    stored = {item.name: item for item in model.graph.parameter}
+    kinds = model.graph.parameter[0].DataType
+    for item in quantized.layers:
+        weight = stored[f"{item.layer.name}.weight"]
+        assert weight.data_type == kinds.Value("INT8")
+        values = np.frombuffer(weight.raw_data, np.int8).reshape(tuple(weight.dims))
+        assert np.array_equal(values, item.weight.values)
+    assert not [name for name in stored if name.startswith("bn1")]  # folded
+
+
+def test_it_computes_what_the_onnx_file_computes(
+    content: bytes, quantized: NativeQuantizedNetwork, images: Float32Array
+) -> None:
+    graph = quantized.network.graph
+    exported = OnnxSession(build_qdq(graph, quantized.layers, quantized.activations)).logits(images)
+    plain = OnnxSession(graph.model).logits(images)
+    own = _session(content).logits(images)
+    assert own == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
+    assert np.abs(own - plain).max() > 5 * np.abs(own - exported).max()
+
+
+def test_any_batch_size_runs(content: bytes, images: Float32Array) -> None:
+    session = _session(content)
+    whole = session.logits(images)
+    parts = np.concatenate([session.logits(images[:8]), session.logits(images[8:10]), session.logits(images[10:])])
+    assert parts == pytest.approx(whole, abs=1e-5)
+
+
+def test_it_equals_the_cells_it_was_made_from(
+    content: bytes, quantized: NativeQuantizedNetwork, images: Float32Array
+) -> None:
+    from amctq.export.session import CellSession
+
+    with quantized.simulated() as cell:
+        live = CellSession(cell).logits(images)
+    assert _session(content).logits(images) == pytest.approx(live, abs=1e-5)
+
+
+def test_a_second_export_writes_the_same_bytes(
+    content: bytes, quantized: NativeQuantizedNetwork, tmp_path: Path
+) -> None:
+    path = tmp_path / "again.mindir"
+    quantized.export(ExportFormat.MINDIR, path, {"amctq.model": "small"})
+    assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o600 == 0o600  # MindSpore's own files are read-only
+
+
+def test_the_network_is_as_before(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
+    from amctq.export.session import CellSession
+
+    before = CellSession(quantized.network.cell).logits(images)
+    quantized.export(ExportFormat.MINDIR, tmp_path / "one.mindir", {})
+    assert np.array_equal(CellSession(quantized.network.cell).logits(images), before)
+    # And graph mode does not go on with what it compiled for the export.
+    export_plain(quantized.network.cell, (3, 32, 32), tmp_path / "float.mindir")
+    assert _session((tmp_path / "float.mindir").read_bytes()).logits(images) == pytest.approx(before, abs=1e-4)
+
+
+def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
+    plain, named = tmp_path / "plain.mindir", tmp_path / "named.mindir"
+    with quantized.simulated() as cell:
+        export_plain(cell, (3, 32, 32), plain)
+        export_mindir(cell, (3, 32, 32), named)
+    assert named.stat().st_size < plain.stat().st_size
+    assert np.array_equal(_session(named.read_bytes()).logits(images), _session(plain.read_bytes()).logits(images))
+
+
+def test_paths_with_spaces_and_chinese_characters(quantized: NativeQuantizedNetwork, tmp_path: Path) -> None:
+    from amctq.export.mindir_session import open_mindir
+
+    path = tmp_path / "我的 模型" / "量化 1.mindir"
+    path.parent.mkdir()
+    quantized.export(ExportFormat.MINDIR, path, {})
+    assert open_mindir(path).image_size == 32
+
+
+def test_metadata_and_ports_stand_in_the_file(content: bytes) -> None:
+    session = _session(content)
+    assert session.metadata == {"amctq.model": "small"}
+    assert [str(port) for port in session.inputs] == ["image tensor(float) ['N', 3, 32, 32]"]
+    assert session.outputs[0].shape == ("N", 5)
+    session.check_input((3, 32, 32))
+    with pytest.raises(InputError, match=r"the model takes image tensor\(float\)"):
+        session.check_input((3, 64, 64))
+
+
+def _without(change: str) -> Any:
+    def damage(model: Any) -> None:
+        if change == "parameter":
+            model.graph.parameter[0].raw_data = model.graph.parameter[0].raw_data[:-1]
+        elif change == "shape":
+            node = next(node for node in model.graph.node if node.op_type.startswith("REF::Conv2D"))
+            del node.attribute[:]  # MindSpore's loader would abort the process
+        elif change == "operator":
+            del model.primitives[0]
+        elif change == "node":
+            del model.graph.node[3]
+        elif change == "graph":
+            model.ClearField("graph")
+
+    return damage
+
+
+@pytest.mark.parametrize("change", ["parameter", "shape", "operator", "node", "graph"])
+def test_a_file_that_lacks_something_is_refused(change: str, content: bytes) -> None:
+    model = _parsed(content)
+    _without(change)(model)
+    with pytest.raises(InputError, match="no MindIR model that MindSpore could run"):
+        _session(model.SerializeToString())
+
+
+def test_damaged_bytes_never_end_the_process(content: bytes) -> None:
+    """Only the graph is damaged; a changed weight is a weight."""
+    random = np.random.default_rng(1)
+    model = _parsed(content)
+    weights = [(content.index(item.raw_data), len(item.raw_data)) for item in model.graph.parameter]
+    outside = np.ones(len(content), bool)
+    for start, size in weights:
+        outside[start : start + size] = False
+    places = np.flatnonzero(outside)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in random.choice(places, 3):
+            damaged[place] = random.integers(256)
+        try:
+            _session(bytes(damaged))
+        except InputError:
+            refused += 1
+    assert refused > 30
