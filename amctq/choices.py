@@ -35,7 +35,11 @@ class ActAlgo(str, Enum):
     """Observers of activations."""
 
     IFMR = "ifmr"
+    HFMG = "hfmg"
     MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    MSE = "mse"
+    ENTROPY = "entropy"
 
 
 class IfmrVariant(str, Enum):

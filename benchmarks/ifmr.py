@@ -29,7 +29,7 @@ from amctq.models.registry import find_model
 from amctq.progress import Narrator
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import IfmrObserver, Observer
-from amctq.quant.observers.ifmr import Candidates
+from amctq.quant.observers.error import Candidates
 from amctq.quant.topology import fuse
 from amctq.runtime import resolve_device
 from amctq.services.network import load_network

@@ -82,6 +82,12 @@ def test_only_the_command_line_knows_a_console(path: Path) -> None:
         "observers/base",
         "observers/minmax",
         "observers/ifmr",
+        "observers/hfmg",
+        "observers/percentile",
+        "observers/mse",
+        "observers/entropy",
+        "observers/error",
+        "observers/statistics",
         "observers/tails",
     ],
 )

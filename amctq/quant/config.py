@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
 from amctq.errors import InputError, UsageError
 from amctq.quant.numerics import Float32Array
-from amctq.quant.observers import IfmrObserver, IfmrSettings, MinMaxObserver, Observer
+from amctq.quant.observers import (
+    EntropyObserver,
+    HfmgObserver,
+    HfmgSettings,
+    IfmrObserver,
+    IfmrSettings,
+    MinMaxObserver,
+    MseObserver,
+    Observer,
+    PercentileObserver,
+    PercentileSettings,
+)
 from amctq.quant.topology import LayerKind, Topology
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
@@ -27,6 +38,7 @@ class ActivationConfig:
         min_percentile: of IFMR, (0.5, 1].
         search_range: of IFMR, 0 < first < last.
         search_step: of IFMR, at most last - first.
+        num_of_bins: of HFMG, 1024, 2048, 4096 or 8192.
     """
 
     algo: ActAlgo = ActAlgo.IFMR
@@ -35,21 +47,28 @@ class ActivationConfig:
     min_percentile: float = 0.999999
     search_range: tuple[float, float] = (0.7, 1.3)
     search_step: float = 0.01
+    num_of_bins: int = 4096
 
     def observer(self, variant: IfmrVariant) -> Observer:
         """A new observer as configured."""
-        if self.algo is ActAlgo.MINMAX:
-            return MinMaxObserver(symmetric=not self.asymmetric)
-        return IfmrObserver(
-            IfmrSettings(
-                max_percentile=self.max_percentile,
-                min_percentile=self.min_percentile,
-                search_range=self.search_range,
-                search_step=self.search_step,
-                symmetric=not self.asymmetric,
-                variant=variant,
-            )
+        symmetric = not self.asymmetric
+        ifmr = IfmrSettings(
+            max_percentile=self.max_percentile,
+            min_percentile=self.min_percentile,
+            search_range=self.search_range,
+            search_step=self.search_step,
+            symmetric=symmetric,
+            variant=variant,
         )
+        makers: dict[ActAlgo, Callable[[], Observer]] = {
+            ActAlgo.IFMR: lambda: IfmrObserver(ifmr),
+            ActAlgo.HFMG: lambda: HfmgObserver(HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric)),
+            ActAlgo.MINMAX: lambda: MinMaxObserver(symmetric=symmetric),
+            ActAlgo.PERCENTILE: lambda: PercentileObserver(PercentileSettings(symmetric=symmetric)),
+            ActAlgo.MSE: lambda: MseObserver(symmetric=symmetric),
+            ActAlgo.ENTROPY: lambda: EntropyObserver(symmetric=symmetric),
+        }
+        return makers[self.algo]()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,14 @@ _ACTIVATION_KEYS = (
     "min_percentile",
     "search_range",
     "search_step",
+    "num_of_bins",
 )
-_IFMR_KEYS = ("max_percentile", "min_percentile", "search_range", "search_step")
+# Parameters that mean something to one observer alone.
+_KEYS_OF = {
+    ActAlgo.IFMR: ("max_percentile", "min_percentile", "search_range", "search_step"),
+    ActAlgo.HFMG: ("num_of_bins",),
+}
+_NUMBERS_OF_BINS = (1024, 2048, 4096, 8192)
 _WEIGHT_KEYS = ("num_bits", "wts_algo", "channel_wise")
 # AMCT's own name, and one of amctq's that follows its pattern.
 _WEIGHT_ALGOS = {f"{algo.value}_quantize": algo for algo in WeightAlgo}
@@ -121,6 +127,8 @@ def _dump_activation(activation: ActivationConfig, offset: bool) -> dict[str, An
             "search_range": list(activation.search_range),
             "search_step": activation.search_step,
         }
+    if activation.algo is ActAlgo.HFMG:
+        written["num_of_bins"] = activation.num_of_bins
     return written
 
 
@@ -197,16 +205,14 @@ def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConf
     algo = reader.take("act_algo", str, ActAlgo.IFMR.value)
     if algo not in names:
         reader.fail("act_algo", f"found {algo!r}", nearest(algo, names))
-    if algo != ActAlgo.IFMR.value:
-        for key in _IFMR_KEYS:
-            if key in reader.value:
-                reader.fail(key, f"belongs to ifmr, and act_algo is {algo}", "take one of the two out")
+    for owner, keys in _KEYS_OF.items():
+        for key in keys:
+            if key in reader.value and algo != owner.value:
+                reader.fail(key, f"belongs to {owner.value}, and act_algo is {algo}", "take one of the two out")
     default = ActivationConfig()
-    percentiles = {}
-    for key in ("max_percentile", "min_percentile"):
-        percentiles[key] = float(reader.take(key, float, default.max_percentile))
-        if not 0.5 < percentiles[key] <= 1.0:
-            reader.fail(key, f"found {percentiles[key]}", "expected more than 0.5 and at most 1.0")
+    bins = reader.take("num_of_bins", int, default.num_of_bins)
+    if bins not in _NUMBERS_OF_BINS:
+        reader.fail("num_of_bins", f"found {bins}", f"expected one of {', '.join(map(str, _NUMBERS_OF_BINS))}")
     search = reader.take("search_range", list, list(default.search_range))
     numbers = [value for value in search if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(search) != 2 or len(numbers) != 2 or not 0 < search[0] < search[1]:
@@ -219,10 +225,19 @@ def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConf
     return ActivationConfig(
         algo=ActAlgo(algo),
         asymmetric=reader.take("asymmetric", bool, activation_offset),
+        max_percentile=_percentile(reader, "max_percentile", default.max_percentile),
+        min_percentile=_percentile(reader, "min_percentile", default.min_percentile),
         search_range=(float(search[0]), float(search[1])),
         search_step=step,
-        **percentiles,
+        num_of_bins=bins,
     )
+
+
+def _percentile(reader: _Reader, key: str, default: float) -> float:
+    found = float(reader.take(key, float, default))
+    if not 0.5 < found <= 1.0:
+        reader.fail(key, f"found {found}", "expected more than 0.5 and at most 1.0")
+    return found
 
 
 def _load_skip_fusion(document: _Reader, layers: Mapping[str, QuantizableLayer]) -> tuple[str, ...]:

@@ -93,12 +93,12 @@ def _logits(cell: object, images: np.ndarray) -> np.ndarray:
     "options",
     [
         {},
-        {"algo": ActAlgo.MINMAX},
+        *({"algo": algo} for algo in ActAlgo),
         {"symmetric": True},
         {"per_tensor": True},
         {"skip": ["conv2"]},
     ],
-    ids=["default", "minmax", "symmetric", "per-tensor", "one-layer-in-float"],
+    ids=["default", *(algo.value for algo in ActAlgo), "symmetric", "per-tensor", "one-layer-in-float"],
 )
 def test_it_computes_what_the_file_computes(
     network: FloatNetwork, batches: Batches, options: dict[str, object], placement: Placement

@@ -334,6 +334,22 @@ CASES = [
         options=lambda place: {"config": place.written("c.json", '{"version":1}')},
     ),
     Case(
+        id="config-observer-and-parameters-of-another",
+        code=3,
+        says=("max_percentile: belongs to ifmr, and act_algo is hfmg", "take one of the two out"),
+        options=lambda place: {
+            "config": place.edited(_set("conv1", ACTIVATION, to={"act_algo": "hfmg", "max_percentile": 0.999}))
+        },
+    ),
+    Case(
+        id="config-number-of-bins",
+        code=3,
+        says=("num_of_bins: found 1000", "1024, 2048, 4096, 8192"),
+        options=lambda place: {
+            "config": place.edited(_set("conv1", ACTIVATION, to={"act_algo": "hfmg", "num_of_bins": 1000}))
+        },
+    ),
+    Case(
         id="config-and-option",
         code=2,
         says=("--act-algo and --config",),

@@ -87,14 +87,14 @@ def test_absent_layers_are_not_quantized(topology: Topology) -> None:
     "options",
     [
         {},
-        {"algo": ActAlgo.MINMAX},
+        *({"algo": algo} for algo in ActAlgo),
         {"symmetric": True},
         {"per_tensor": True},
         {"skip": ["left", "conv*"]},
         {"weight_bits": 4},
         {"weight_bits": 7, "weight_algo": WeightAlgo.MSE, "per_tensor": True},
     ],
-    ids=["default", "minmax", "symmetric", "per-tensor", "skip", "4-bits", "7-bits-mse"],
+    ids=["default", *(algo.value for algo in ActAlgo), "symmetric", "per-tensor", "skip", "4-bits", "7-bits-mse"],
 )
 def test_what_is_written_is_read_back(options: dict[str, Any], topology: Topology) -> None:
     config = default_config(topology, **options)
@@ -117,6 +117,23 @@ def test_widths_and_algorithms_of_weights_stand_where_they_are_not_amcts_default
     config = _load(written, topology)
     assert (config.enabled["conv1"].weight.bits, config.enabled["conv1"].weight.algo) == (4, WeightAlgo.ARQ)
     assert config.enabled["end_point"].weight == WeightConfig(bits=4, algo=WeightAlgo.MSE, channel_wise=False)
+
+
+@pytest.mark.parametrize(
+    ("bins", "says"), [(1024, None), (8192, None), (1000, "found 1000"), (4096.0, "found 4096.0"), ("4096", "4096")]
+)
+def test_hfmg_takes_amcts_numbers_of_bins(
+    bins: object, says: str | None, document: dict[str, Any], topology: Topology
+) -> None:
+    document["conv1"]["activation_quant_params"] = {"act_algo": "hfmg", "num_of_bins": bins}
+    if says is None:
+        activation = _load(document, topology).enabled["conv1"].activation
+        assert activation.algo is ActAlgo.HFMG
+        assert activation.num_of_bins == bins
+    else:
+        with pytest.raises(InputError, match="num_of_bins") as caught:
+            _load(document, topology)
+        assert says in caught.value.message
 
 
 def test_activation_offset_is_the_default_of_asymmetric(document: dict[str, Any], topology: Topology) -> None:
@@ -164,8 +181,9 @@ ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
         pytest.param(["conv1", ACTIVATION, "search_range"], [0.7], "search_range", "two numbers", id="range-of-one"),
         pytest.param(["conv1", ACTIVATION, "search_step"], 0, "search_step: found 0", "more than 0", id="step-0"),
         pytest.param(["conv1", ACTIVATION, "search_step"], 5, "search_step: found 5", "at most", id="step-5"),
-        pytest.param(["conv1", ACTIVATION, "act_algo"], "hmfg", "act_algo: found 'hmfg'", "expected", id="algo"),
+        pytest.param(["conv1", ACTIVATION, "act_algo"], "hmfg", "act_algo: found 'hmfg'", "hfmg?", id="algo"),
         pytest.param(["conv1", ACTIVATION, "act_algo"], "minmax", "belongs to ifmr", "take one", id="algo-and-params"),
+        pytest.param(["conv1", ACTIVATION, "num_of_bins"], 4096, "belongs to hfmg", "take one", id="params-of-hfmg"),
         pytest.param(["conv1", ACTIVATION, "num_bits"], 16, "num_bits: found 16", "8 only", id="bits"),
         pytest.param(["conv1", WEIGHT, "wts_algo"], "ada_quantize", "wts_algo", "mse_quantize", id="weight-algo"),
         pytest.param(["conv1", WEIGHT, "num_bits"], 5, "num_bits: found 5", "8, 7, 6, 4", id="weight-bits"),

@@ -8,31 +8,12 @@ import pytest
 from amctq.choices import IfmrVariant
 from amctq.quant.observers.ifmr import IfmrObserver, IfmrSettings
 from tests.quant import reference_ifmr as reference
+from tests.quant.distributions import DISTRIBUTIONS, SATURATED
 
 # The figure that the histogram is held to: exact error at the scale it chooses over the least exact error.
 TOLERANCE = 1.002
 # 256 evenly spaced levels with symmetric quantization: no density at all, and a step that nearly matches theirs.
 TOLERANCE_OF_LEVELS = 1.01
-
-
-def _distributions() -> dict[str, np.ndarray]:
-    random = np.random.default_rng(11)
-    normal = random.normal(size=(20, 50_000))
-    return {
-        "relu": np.maximum(normal, 0),
-        "normal": normal,
-        "exponential": random.exponential(size=(20, 50_000)),
-        "negative": -random.exponential(size=(20, 50_000)),
-        "heavy-tail": random.standard_t(3, size=(20, 50_000)),
-        "sparse": np.where(random.random((20, 50_000)) < 0.98, 0, random.exponential(size=(20, 50_000))),
-        "levels": (random.integers(0, 256, (20, 50_000)) / 255 - 0.48) / 0.23,
-        "tiny": np.maximum(normal, 0) * 1e-4,
-        "huge": normal * 1e6,
-        "small-sample": np.maximum(normal[:, :50], 0),
-    }
-
-
-DISTRIBUTIONS = {name: values.astype(np.float32) for name, values in _distributions().items()}
 
 
 @pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
@@ -56,16 +37,6 @@ def test_the_offset_puts_the_lowest_value_at_the_bottom(name: str) -> None:
     qparams = observer.qparams()
     low, _ = reference.starting_range(values.ravel(), 0.999999)
     assert qparams.offset == int(np.clip(-np.rint(low / qparams.scale) - 128, -128, 127))
-
-
-SATURATED = {
-    "constant": np.full(100_000, 5.0),
-    "constant-off-the-grid": np.full(100_000, 0.3),
-    "negative-constant": np.full(100_000, -5.0),
-    "mask": np.arange(200_000) % 2,
-    "relu6": np.where(np.arange(200_000) % 5 == 0, 6.0, np.linspace(0, 0.5, 200_000)),
-    "sigmoid": np.where(np.arange(200_000) % 3 == 0, 1.0, np.linspace(0, 1, 200_000)),
-}
 
 
 @pytest.mark.parametrize("name", SATURATED)

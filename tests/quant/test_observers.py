@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
-from amctq.choices import ActAlgo
+from amctq.choices import ActAlgo, IfmrVariant
 from amctq.quant import numerics
+from amctq.quant.config import ActivationConfig
 from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import OBSERVERS, MinMaxObserver, NonFiniteError, Observer
 
@@ -54,6 +57,67 @@ def test_constant_activations_are_kept(kind: type[Observer], value: float) -> No
     qparams = _watch(kind, [batch])
     back = numerics.dequantize(numerics.quantize(batch, qparams.scale, qparams.offset), qparams.scale, qparams.offset)
     assert back == pytest.approx(batch, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_all_zeros_take_the_rule_of_an_empty_range(kind: type[Observer]) -> None:
+    assert _watch(kind, [np.zeros((4, 3), np.float32)] * 3) == numerics.QParams(1.0, -128)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_a_constant_channel_leaves_the_others_precise(
+    kind: type[Observer], value: float, activations: Float32Array
+) -> None:
+    activations[:, 3] = value
+    qparams = _watch(kind, np.array_split(activations, 3))
+    assert 0.5 < qparams.scale / _watch(MinMaxObserver, [activations]).scale <= 1.35
+    back = numerics.dequantize(
+        numerics.quantize(activations, qparams.scale, qparams.offset), qparams.scale, qparams.offset
+    )
+    assert np.mean((back - activations) ** 2) < 1e-4 * np.mean(activations**2)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("lift", [0.0, 0.5], ids=["with-zeros", "without-zeros"])
+def test_one_image_is_enough(kind: type[Observer], lift: float, activations: Float32Array) -> None:
+    image = np.maximum(activations[:1], 0) + np.float32(lift)
+    assert 0.7 < _watch(kind, [image]).scale / _watch(MinMaxObserver, [image]).scale < 1.31
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_non_negative_activations_waste_no_level(kind: type[Observer], activations: Float32Array) -> None:
+    qparams = _watch(kind, [np.abs(activations)])
+    assert qparams.offset == -128
+    assert qparams.zero_point_uint8 == 0
+
+
+@pytest.mark.parametrize("algo", ActAlgo)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_symmetric_is_offset_0(algo: ActAlgo, sign: int, activations: Float32Array) -> None:
+    observers = [
+        ActivationConfig(algo=algo, asymmetric=asymmetric).observer(IfmrVariant.EXACT) for asymmetric in (False, True)
+    ]
+    for observer in observers:
+        observer.update(sign * np.abs(activations))
+    symmetric, asymmetric = (observer.qparams() for observer in observers)
+    assert symmetric.offset == 0
+    assert symmetric.scale > asymmetric.scale
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("few", [True, False], ids=["few-values", "many-values"])
+def test_memory_is_flat(kind: type[Observer], few: bool) -> None:
+    """What an observer holds after 100 batches is what it held after 10 of them, once it has stopped to keep values."""
+    random = np.random.default_rng(1)
+    size = 500 if few else 20_000
+    observer = kind()
+    held = []
+    for count in range(1, 101):
+        observer.update(random.normal(size=(1, size)).astype(np.float32))
+        if count in (10, 100):
+            held.append(len(pickle.dumps(observer)))
+    assert held[1] <= max(held[0] * 1.1, 400_000 if few else 0)
 
 
 @pytest.mark.parametrize("kind", ALL)

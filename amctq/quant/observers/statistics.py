@@ -1,0 +1,120 @@
+"""What an observer that searches a range keeps of a tensor: a histogram, the outermost values, and the values if few.
+
+All of it depends on nothing but the set of the values, and none of it grows with the images.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+
+from amctq.quant.histogram import Density, StreamingHistogram
+from amctq.quant.numerics import EPSILON, Float32Array, QParams
+from amctq.quant.observers.base import Observer, finite_range
+from amctq.quant.observers.error import Candidates, Float64Array, squared_error, squared_error_of_values
+from amctq.quant.observers.tails import UpperTail
+
+_ROW = 1 << 15
+# Up to so many values other than zero are kept, 256 KiB for a tensor: they fill no histogram smoothly.
+_FEW = 1 << 16
+
+
+class Statistics:
+    """Collects one tensor.
+
+    Args:
+        bins: of the histogram, at most.
+
+    Attributes:
+        seen: how many values there were.
+    """
+
+    def __init__(self, bins: int = 2048) -> None:
+        self._histogram = StreamingHistogram(bins)
+        self._upper, self._lower = UpperTail(), UpperTail()
+        self._few: Float32Array | None = np.empty(0, np.float32)
+        self.seen = 0
+
+    @property
+    def low(self) -> float:
+        """The smallest value, infinity before the first."""
+        return self._histogram.low
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        return self._histogram.high
+
+    def update(self, batch: Float32Array) -> None:
+        """Count one batch, float32 of any shape.
+
+        Raises:
+            NonFiniteError: it holds NaN or infinity.
+        """
+        values = batch.reshape(-1)
+        whole = len(values) // _ROW * _ROW
+        for part in (values[:whole].reshape(-1, _ROW), values[whole:].reshape(1, -1)):
+            if part.size:
+                lows, highs = part.min(axis=1), part.max(axis=1)
+                low, high = finite_range(lows.min(), highs.max())
+                self._histogram.update(part.reshape(-1), low, high)
+                self._upper.update(part, highs)
+                if low < 0:
+                    negative = lows < 0
+                    self._lower.update(-part[negative], -lows[negative])
+        self.seen += len(values)
+        if self._few is not None:
+            few = self.seen - self._histogram.zeros <= _FEW
+            self._few = np.concatenate([self._few, values[values != 0]]) if few else None
+
+    def density(self) -> Density:
+        """The histogram."""
+        return self._histogram.density()
+
+    def squared_error(self, candidates: Candidates) -> Float64Array:
+        """Sum of squared quantization errors of all that was seen, for each candidate; float64 (n,)."""
+        if self._few is None:
+            return squared_error(self.density(), candidates)
+        ordered = np.sort(self._few).astype(np.float64)  # so that sums do not depend on the order of the images
+        return squared_error_of_values(ordered, candidates)
+
+    def kth_largest(self, k: int) -> float:
+        """Not below 0; exact while ``k`` is small, as it is with AMCT's percentiles, else from the histogram."""
+        exact = self._upper.kth_largest(k)
+        return self.density().kth_largest(k) if exact is None else exact
+
+    def kth_smallest(self, k: int) -> float:
+        """Not above 0."""
+        exact = self._lower.kth_largest(k)
+        return -(self.density().mirrored().kth_largest(k) if exact is None else exact)
+
+    def rank(self, percentile: float) -> int:
+        """AMCT's k: the value that ``percentile`` of all values do not exceed is the k-th from the end."""
+        return 1 if 1 - percentile < EPSILON else max(1, self.seen - int(percentile * self.seen))
+
+
+class StatisticsObserver(Observer):
+    """An observer that chooses from ``Statistics``.
+
+    Args:
+        bins: of the histogram.
+    """
+
+    def __init__(self, bins: int = 2048) -> None:
+        self._statistics = Statistics(bins)
+
+    def update(self, batch: Float32Array) -> None:
+        """Count one batch."""
+        self._statistics.update(batch)
+
+    def qparams(self) -> QParams:
+        """Scale and offset for all that was seen."""
+        if not self._statistics.seen:
+            message = "no activations were observed"
+            raise ValueError(message)
+        return self._choose()
+
+    @abstractmethod
+    def _choose(self) -> QParams:
+        """The same, once something was seen."""
