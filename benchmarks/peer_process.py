@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import harness
+import peers
 
-PEERS = ("percentile", "entropy", "minmax", "nncf")
+from amctq.data.samples import Batches
 
 
 def export_float(checkpoint: Path, model: str, size: int) -> Any:
@@ -43,7 +43,7 @@ def export_float(checkpoint: Path, model: str, size: int) -> Any:
 
 def main() -> None:
     parser = harness.parser_for(__doc__)
-    parser.add_argument("--peer", choices=PEERS, required=True)
+    parser.add_argument("--peer", choices=[*peers.ORT_METHODS, peers.NNCF], required=True)
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--seed", type=int, default=1)
@@ -56,21 +56,15 @@ def main() -> None:
 
     samples = harness.calibration_images(options, options.model, options.images, options.seed, None)
     model = export_float(harness.checkpoint(options, options.model), options.model, samples.input_shape[1])
-    import peers
-
-    from amctq.data.samples import Batches
-
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         if options.peer == peers.NNCF:
             # One at a time, as its guide has it: it averages over what it is given at once.
             peers.quantize_nncf(model, Batches(samples=samples, size=1), target=target)
             return
-        reader = peers.Reader(model.graph.input[0].name, Batches(samples=samples, size=options.batch_size))
-        try:
-            peers.quantize_static(model, reader, method=options.peer, target=target)
-        except Exception as error:  # NumPy raises MemoryError, onnxruntime exceptions of its own
-            sys.exit(f"{options.peer} ends at image {reader.images} of {options.images}: {str(error).splitlines()[0]}")
+        batches = Batches(samples=samples, size=options.batch_size)
+        reader = peers.Reader(model.graph.input[0].name, batches, tell=options.memory_limit is not None)
+        peers.quantize_static(model, reader, method=options.peer, target=target)
 
 
 if __name__ == "__main__":

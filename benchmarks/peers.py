@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,18 +24,27 @@ NNCF = "nncf"
 
 
 class Reader(ort.CalibrationDataReader):
-    """Calibration images the way that onnxruntime asks for them; ``images`` counts those given out."""
+    """Calibration images the way that onnxruntime asks for them.
 
-    def __init__(self, name: str, batches: Batches) -> None:
+    Args:
+        name: of the graph's input.
+        batches: the images.
+        tell: say on stderr how many were given out, for a process that may end without a word.
+    """
+
+    def __init__(self, name: str, batches: Batches, *, tell: bool = False) -> None:
         self._name = name
         self._batches: Iterator[Any] = iter(batches)
-        self.images = 0
+        self._tell = tell
+        self._images = 0
 
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
         if batch is None:
             return None
-        self.images += len(batch[0])
+        self._images += len(batch[0])
+        if self._tell:
+            print(f"images {self._images - len(batch[0]) + 1} to {self._images}", file=sys.stderr, flush=True)
         return {self._name: batch[0]}
 
 

@@ -5,11 +5,7 @@
     python benchmarks/process_time.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --images 512 --peers minmax nncf --rounds 1
 
-A peer is a process of the same interpreter (``--peer-python`` for another one) that runs ``peer_process.py``, where one
-under a limit of memory says how far it came:
-
-    python benchmarks/peer_process.py --data ../shared/data --checkpoints ../shared/checkpoints \
-        --peer percentile --images 512 --memory-limit 16
+A peer is a process of the same interpreter (``--peer-python`` for another one) that runs ``peer_process.py``.
 """
 
 from __future__ import annotations
