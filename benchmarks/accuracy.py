@@ -1,63 +1,63 @@
-"""Accuracy of ``amctq ptq`` over seeds: one Markdown row for each network and number of calibration images.
+"""Accuracy of ``amctq ptq`` over seeds: a Markdown row for each network, number of images, placement and observer.
 
     python benchmarks/accuracy.py --data ../shared/data --checkpoints ../shared/checkpoints \
-        --models resnet20 resnet56 --calib-images 320 --seeds 1 2 3 4 5
+        --models resnet20 resnet56 --calib-images 320 --seeds 1 2 3 4 5 --act-algos ifmr minmax
+
+Without ``--act-algos`` or ``--placements`` amctq's default is measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+from itertools import product
 from typing import Any
 
-AMCTQ = Path(sys.executable).with_name("amctq")
+import harness
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--checkpoints", type=Path, required=True)
+    parser = harness.parser_for(__doc__)
     parser.add_argument("--models", nargs="+", default=["resnet20", "resnet56"])
     parser.add_argument("--calib-images", nargs="+", type=int, default=[320])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--placements", nargs="+", default=[None])
+    parser.add_argument("--act-algos", nargs="+", default=[None])
     parser.add_argument("more", nargs="*", help="after --: further options of amctq ptq")
     options = parser.parse_args()
-    print("| network | calibration images | float | INT8, by seed | mean drop | smallest p of a loss | file |")
-    print("|---|---|---|---|---|---|---|")
-    for model in options.models:
-        for images in options.calib_images:
-            reports = [_run(options, model, images, seed) for seed in options.seeds]
-            print(_row(model, images, reports), flush=True)
-
-
-def _run(options: argparse.Namespace, model: str, images: int, seed: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(AMCTQ, "ptq", "--dataset", options.data, "--model", model, "--json", "--output-dir", folder),
-            *("--ckpt", options.checkpoints / f"{model}_cifar10.ckpt", "--batch-size", "200"),
-            *("--calib-images", str(images), "--seed", str(seed), *options.more),
+    print(
+        "| network | calibration images | placement | observer | float | INT8, by seed | mean drop "
+        "| smallest p of a loss | file |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for model, images, placement, algo in product(
+        options.models, options.calib_images, options.placements, options.act_algos
+    ):
+        choices = {"--placement": placement, "--act-algo": algo}
+        arguments = [
+            *("--batch-size", "200", "--calib-images", str(images)),
+            *(text for option, value in choices.items() if value is not None for text in (option, value)),
+            *options.more,
         ]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    envelope: dict[str, Any] = json.loads(done.stdout)
-    if done.returncode:
-        sys.exit(f"{model}, {images} images, seed {seed}: {envelope['errors']}")
-    data: dict[str, Any] = envelope["data"]
-    return data
+        reports = [_report(options, model, arguments, seed) for seed in options.seeds]
+        print(_row(model, images, reports), flush=True)
+
+
+def _report(options: argparse.Namespace, model: str, arguments: list[str], seed: int) -> dict[str, Any]:
+    with harness.amctq_ptq(options, model, *arguments, "--seed", str(seed)) as run:
+        return run.report
 
 
 def _row(model: str, images: int, reports: list[dict[str, Any]]) -> str:
+    quantization = reports[0]["quantization"]
+    observers = sorted({layer["act_algo"] for layer in quantization["layers"]})
     accuracies = [report["accuracy"] for report in reports]
-    drops = [accuracy["top1_drop"] for accuracy in accuracies]
-    losses = [accuracy["mcnemar_p"] for accuracy in accuracies if accuracy["top1_drop"] > 0]
+    cells = harness.accuracy_cells(
+        accuracies[0]["float"]["top1"],
+        [accuracy["int8"]["top1"] for accuracy in accuracies],
+        [accuracy["mcnemar_p"] for accuracy in accuracies],
+    )
     return (
-        f"| {model} | {images} | {accuracies[0]['float']['top1']:.2f} "
-        f"| {', '.join(format(accuracy['int8']['top1'], '.2f') for accuracy in accuracies)} "
-        f"| {statistics.mean(drops):+.3f} | {min(losses, default=1.0):.2g} "
+        f"| {model} | {images} | {quantization['placement']} | {', '.join(observers)} | {cells} "
         f"| {reports[0]['files']['onnx']['ratio']:.4f} |"
     )
 

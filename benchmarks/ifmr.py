@@ -11,30 +11,19 @@ that ``amctq ptq`` reports for ResNet-50 at 224 with 32 calibration images.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import harness
 import numpy as np
 
 from amctq.backends.calibration import Watch, observe_activations
-from amctq.choices import Device
-from amctq.data.samples import Batches, split
-from amctq.data.source import find_dataset
-from amctq.models.registry import find_model
+from amctq.data.samples import Batches
 from amctq.progress import Narrator
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import IfmrObserver, Observer
 from amctq.quant.observers.error import Candidates
 from amctq.quant.topology import fuse
-from amctq.runtime import resolve_device
-from amctq.services.network import load_network
-
-AMCTQ = Path(sys.executable).with_name("amctq")
 
 
 @dataclass
@@ -67,20 +56,8 @@ def error(options: argparse.Namespace) -> None:
     print("| network | tensors | values | worst ratio | tensors whose candidate is the exact one |")
     print("|---|---|---|---|---|")
     for model in options.models:
-        spec = find_model(model)
-        dataset = find_dataset(str(options.data)).open(spec.preprocessing(10).changed(image_size=32))
-        chosen = split(dataset, calibration_images=320, evaluation_images=0, seed=1)
-        batches = Batches(samples=chosen.calibration, size=32)
-        with tempfile.TemporaryDirectory() as folder:
-            network = load_network(
-                spec=spec,
-                ckpt=options.checkpoints / f"{model}_cifar10.ckpt",
-                num_classes=10,
-                device=resolve_device(Device.CPU, None),
-                examples=batches,
-                scratch=Path(folder),
-                narrator=Narrator(),
-            ).network
+        batches = Batches(samples=harness.calibration_images(options, model, 320, 1, 32), size=32)
+        network = harness.float_network(options, model, batches)
         topology = network.topology
         tensors = dict.fromkeys(layer.input for layer in topology.layers)
         watches = tuple(Watch(tensor=tensor, observer=Keeping(), readers=(tensor,)) for tensor in tensors)
@@ -109,13 +86,8 @@ def error(options: argparse.Namespace) -> None:
 def cost(options: argparse.Namespace) -> None:
     ratios = []
     for _ in range(5):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [
-                *(AMCTQ, "ptq", "--dataset", options.data, "--model", "resnet50", "--json", "--output-dir", folder),
-                *("--ckpt", options.checkpoints / "resnet50_cifar10.ckpt", "--eval-images", "0"),
-            ]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        timing = json.loads(done.stdout)["data"]["timing"]
+        with harness.amctq_ptq(options, "resnet50", "--eval-images", "0") as run:
+            timing = run.report["timing"]
         seconds, forward = timing["seconds"], timing["parts"]["calibration forward"]
         observing = seconds["calibration"] - forward + seconds["search"]
         ratios.append(observing / forward)
@@ -124,10 +96,8 @@ def cost(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.parser_for(__doc__)
     parser.add_argument("what", choices=["error", "cost"])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["resnet20", "resnet50"])
     options = parser.parse_args()
     {"error": error, "cost": cost}[options.what](options)

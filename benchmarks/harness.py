@@ -1,0 +1,173 @@
+"""What the benchmarks share: arguments, ``amctq ptq`` as a process, turns, networks and their images."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from amctq.backends.base import FloatNetwork
+    from amctq.data.samples import Batches, Samples
+
+T = TypeVar("T")
+AMCTQ = Path(sys.executable).with_name("amctq")
+
+
+def parser_for(documentation: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments that every benchmark on real networks takes."""
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True)
+    return parser
+
+
+def checkpoint(options: argparse.Namespace, model: str) -> Path:
+    return Path(options.checkpoints / f"{model}_cifar10.ckpt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A process that has ended.
+
+    Attributes:
+        code: its exit code.
+        stdout: what it printed.
+        seconds: wall time.
+        cpu_seconds: of all its threads, user and system; what else the machine does disturbs it less.
+        peak_bytes: the most memory that it held at a time.
+    """
+
+    code: int
+    stdout: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finished:
+    """Run a process to its end; its stderr stays on the screen. With ``check`` its failure ends the benchmark."""
+    with tempfile.TemporaryFile("w+") as stdout:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=stdout)
+        _, status, usage = os.wait4(process.pid, 0)  # of this child alone; RUSAGE_CHILDREN mixes them all
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if check and process.returncode:
+            sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+        stdout.seek(0)
+        return Finished(
+            code=process.returncode,
+            stdout=stdout.read(),
+            seconds=seconds,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            peak_bytes=usage.ru_maxrss * 1024,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PtqRun:
+    """One whole ``amctq ptq``.
+
+    Attributes:
+        process: how it ran.
+        report: what stands under ``data`` in its envelope.
+        file: the INT8 ONNX; gone when the block of ``amctq_ptq`` ends.
+    """
+
+    process: Finished
+    report: dict[str, Any]
+    file: Path
+
+
+@contextlib.contextmanager
+def amctq_ptq(options: argparse.Namespace, model: str, *arguments: str) -> Iterator[PtqRun]:
+    """Run ``amctq ptq`` on a model's shared checkpoint; a failure ends the benchmark with its message."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(AMCTQ, "ptq", "--dataset", options.data, "--model", model, "--ckpt", checkpoint(options, model)),
+            *("--json", "--output-dir", folder, *arguments),
+        ]
+        process = run_process(command, check=False)
+        envelope: dict[str, Any] = json.loads(process.stdout)
+        if process.code:
+            sys.exit(f"{model} {' '.join(arguments)}: {envelope['errors']}")
+        yield PtqRun(process=process, report=envelope["data"], file=Path(folder) / f"{model}_quant.onnx")
+
+
+def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool) -> dict[str, list[T]]:
+    """What each of ``turns`` returns, ``rounds`` times, all in turns: the machine's moods meet them alike.
+
+    Args:
+        turns: by name.
+        rounds: how often each.
+        warm_up: run each once more before, unrecorded: it fills the caches of the file system, or a session's memory.
+    """
+    found: dict[str, list[T]] = {name: [] for name in turns}
+    for turn in turns.values() if warm_up else ():
+        turn()
+    for _ in range(rounds):
+        for name, turn in turns.items():
+            found[name].append(turn())
+    return found
+
+
+def accuracy_cells(before: float, after: Sequence[float], p_values: Sequence[float]) -> str:
+    """Cells of a Markdown row: float top-1, INT8 top-1 by seed, mean drop, smallest p among the seeds that lost."""
+    losses = [p for value, p in zip(after, p_values, strict=True) if value < before]
+    by_seed = ", ".join(format(value, ".2f") for value in after)
+    return f"{before:.2f} | {by_seed} | {before - statistics.mean(after):+.3f} | {min(losses, default=1.0):.2g}"
+
+
+def calibration_images(options: argparse.Namespace, model: str, images: int, seed: int, size: int | None) -> Samples:
+    """The images that ``amctq ptq --seed`` calibrates with, prepared as it prepares them."""
+    return _split(options, model, images, 0, seed, size).calibration
+
+
+def evaluation_images(options: argparse.Namespace, model: str) -> Samples:
+    """All test images, prepared as ``amctq ptq`` prepares them."""
+    samples = _split(options, model, 1, None, 1, None).evaluation
+    assert samples is not None
+    return samples
+
+
+def _split(
+    options: argparse.Namespace, model: str, calibration: int, evaluation: int | None, seed: int, size: int | None
+) -> Any:
+    from amctq.data.samples import split
+    from amctq.data.source import find_dataset
+    from amctq.models.registry import find_model
+
+    preprocessing = find_model(model).preprocessing(10).changed(image_size=size)
+    dataset = find_dataset(str(options.data)).open(preprocessing)
+    return split(dataset, calibration_images=calibration, evaluation_images=evaluation, seed=seed)
+
+
+def float_network(options: argparse.Namespace, model: str, examples: Batches) -> FloatNetwork:
+    """A network with its shared checkpoint, and the ONNX graph that MindSpore exports of it."""
+    from amctq.choices import Device
+    from amctq.models.registry import find_model
+    from amctq.progress import Narrator
+    from amctq.runtime import resolve_device
+    from amctq.services.network import load_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        return load_network(
+            spec=find_model(model),
+            ckpt=checkpoint(options, model),
+            num_classes=10,
+            device=resolve_device(Device.CPU, None),
+            examples=examples,
+            scratch=Path(folder),
+            narrator=Narrator(),
+        ).network
