@@ -89,7 +89,10 @@ class _QdqWriter(GraphWriter):
             tensor, output = node.input[0], node.output[0]
             site = self._shared[tensor]
             moved = f"{output}.q"
-            self.copy(node, [self._integers[site, tensor], *node.input[1:]], moved)
+            others = list(node.input[1:])
+            if node.op_type == "Pad":  # the zeros that it brings in
+                others[1:2] = [self._scales[site][1]]
+            self.copy(node, [self._integers[site, tensor], *others], moved)
             self._integers[site, output], self._shared[output] = moved, site
         else:
             self.copy(node, [self._read(name) for name in node.input])

@@ -24,7 +24,12 @@ def test_a_stopped_run_leaves_nothing(number: signal.Signals, code: int, seconds
     former.write_text("former")
     command = [AMCTQ, "ptq", "--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
     with subprocess.Popen(
-        [*command, "--force", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--force", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has had SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         time.sleep(seconds)
         process.send_signal(number)

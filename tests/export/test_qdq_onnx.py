@@ -11,10 +11,13 @@ from amctq.choices import ActType
 from amctq.export.qdq_onnx import build_qdq
 from amctq.export.session import OnnxSession
 from amctq.quant import numerics
-from amctq.quant.numerics import Float32Array
-from amctq.quant.topology import FloatGraph
+from amctq.quant.integer import integer_layers, make_record
+from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.placement import PlacedActivations, place_ort
+from amctq.quant.topology import FloatGraph, fuse, read_topology
+from amctq.quant.weights import arq_scale
 from tests.export.quantized import quantize
-from tests.quant.graphs import residual_graph
+from tests.quant.graphs import float_graph, quoted, residual_graph
 
 
 @pytest.fixture
@@ -102,3 +105,38 @@ def test_layers_left_out_stay_float(graph: FloatGraph, images: Float32Array) -> 
 def test_metadata_stands_in_the_file(graph: FloatGraph) -> None:
     model = build_qdq(graph, *quantize(graph), metadata={"amctq.model": "small"})
     assert {item.key: item.value for item in model.metadata_props} == {"amctq.model": "small"}
+
+
+@pytest.mark.parametrize("offset", [-128, -5, 0])
+def test_padding_is_real_zero_whatever_the_zero_point(offset: int) -> None:
+    """The shortcut of the CIFAR ResNets moves integers about, and puts channels of zeros beside them."""
+    random = np.random.default_rng(3)
+    arrays = {
+        "conv1.weight": random.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32),
+        "conv2.weight": random.normal(0, 0.3, (4, 6, 1, 1)).astype(np.float32),
+        "fc.weight": random.normal(0, 0.3, (5, 4)).astype(np.float32),
+    }
+    body = """
+        pads = Constant <value = int64[8] {0, 1, 0, 0, 0, 1, 0, 0}> ()
+        a = Conv (image, conv1.weight)
+        b = Relu (a)
+        c = Pad (b, pads)
+        d = Conv (c, conv2.weight)
+        e = GlobalAveragePool (d)
+        f = Flatten (e)
+        logits = Gemm <transB = 1> (f, fc.weight)
+    """
+    graph = float_graph(quoted(body, arrays), arrays)
+    topology = read_topology(graph)
+    fused = fuse(graph, topology)
+    plan = place_ort(graph, topology)
+    placed = PlacedActivations(plan=plan, qparams=tuple(QParams(0.02, offset) for _ in plan.sites))
+    scales = {name: arq_scale(parameters.weight, channel_wise=name != "fc") for name, parameters in fused.items()}
+    layers = integer_layers(topology, fused, make_record(topology, fused, scales, placed.by_layer))
+    model = build_qdq(graph, layers, placed)
+    for name, kind in (("c.q", onnx.TensorProto.UINT8), ("b.q", onnx.TensorProto.UINT8)):
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    images = random.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    _, padded, plain = OnnxSession(model).run(images)
+    assert (padded[:, [0, 5]] == offset + 128).all()
+    assert np.array_equal(padded[:, 1:5], plain)
