@@ -134,7 +134,7 @@ def test_padding_is_real_zero_whatever_the_zero_point(offset: int) -> None:
     scales = {name: arq_scale(parameters.weight, channel_wise=name != "fc") for name, parameters in fused.items()}
     layers = integer_layers(topology, fused, make_record(topology, fused, scales, placed.by_layer))
     model = build_qdq(graph, layers, placed)
-    for name, kind in (("c.q", onnx.TensorProto.UINT8), ("b.q", onnx.TensorProto.UINT8)):
+    for name, kind in (("c.q", onnx.TensorProto.UINT8), ("conv2.input.q", onnx.TensorProto.UINT8)):
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
     images = random.normal(size=(2, 3, 8, 8)).astype(np.float32)
     _, padded, plain = OnnxSession(model).run(images)
