@@ -46,14 +46,14 @@ def sessions(options: argparse.Namespace, model: str) -> dict[str, OnnxSession]:
             name = f"{'QDQ' if qdq else 'QOperator'}, {'pre-processed' if pre_process else 'as exported'}"
             reader = peers.Reader(graph.input_name, Batches(samples=samples, size=1))
             peers.quantize_static(graph.model, reader, method="minmax", target=target, qdq=qdq, pre_process=pre_process)
-            found[name] = open_onnx(target)[0]
+            found[name] = open_onnx(target)
     if options.amctq_file:
-        found["amctq"] = open_onnx(options.amctq_file)[0]
+        found["amctq"] = open_onnx(options.amctq_file)
     else:
         with harness.amctq_ptq(
             options, model, "--calib-images", str(CALIBRATION), "--eval-images", "0", *options.more
         ) as run:
-            found["amctq"] = open_onnx(run.file)[0]
+            found["amctq"] = open_onnx(run.file)
     return found
 
 

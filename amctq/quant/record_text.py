@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_encoding, text_format
 
 from amctq.choices import WEIGHT_BITS
 from amctq.errors import InputError
@@ -37,21 +37,23 @@ _WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
 
 
 def dump_record(record: QuantRecord) -> bytes:
-    """The file, as ``text_format`` prints it. ``wts_type`` is written where it is not AMCT's default, INT8."""
-    message = _message_class()()
+    """The file, byte for byte as ``text_format`` prints it, which takes a second for a ResNet-50.
+
+    ``wts_type`` is written where it is not AMCT's default, INT8.
+    """
+    lines: list[str] = []
     for layer in record.layers:
-        entry = message.record.add()
-        entry.key = layer.name
-        entry.value.scale_d = layer.activation.scale
-        entry.value.offset_d = layer.activation.offset
-        entry.value.scale_w.extend(layer.weight_scale.tolist())
-        entry.value.offset_w.extend([0] * len(layer.weight_scale))
+        # A float32's own shortest decimals are what text_format prints.
+        lines += ["record {", f'  key: "{text_encoding.CEscape(layer.name.encode(), False)}"', "  value {"]
+        lines += [f"    scale_d: {np.float32(layer.activation.scale)}", f"    offset_d: {layer.activation.offset}"]
+        lines += [f"    scale_w: {scale}" for scale in layer.weight_scale]
+        lines += ["    offset_w: 0"] * len(layer.weight_scale)
         if layer.skip_fusion:
-            entry.value.skip_fusion = True
+            lines.append("    skip_fusion: true")
         if layer.weight_bits != LayerRecord.weight_bits:
-            entry.value.wts_type = f"INT{layer.weight_bits}"
-    text: str = text_format.MessageToString(message)
-    return text.encode()
+            lines.append(f'    wts_type: "INT{layer.weight_bits}"')
+        lines += ["  }", "}"]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def load_record(path: Path) -> QuantRecord:

@@ -277,7 +277,7 @@ def _accuracy(exported: ExportedFile, float_ranks: Ranks, evaluation: Batches, n
 def _own_forward_images(plan: PtqPlan, calibration: Batches, evaluation: Batches | None) -> int:
     """How many images MindSpore runs, which takes several times as long as onnxruntime."""
     if evaluation is None:  # whoever leaves the evaluation out is in a hurry
-        return calibration.images if plan.request.simulate else min(calibration.images, 8)
+        return calibration.images if plan.request.simulate else min(calibration.images, 4)
     return evaluation.images if plan.request.simulate else min(evaluation.images, 256)
 
 

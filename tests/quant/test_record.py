@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amctq.errors import InputError
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
-from amctq.quant.record_text import dump_record, load_record
+from amctq.quant.record_text import _message_class, dump_record, load_record
 
 # reference/amct.md §3, from AMCT's own documentation; dst_type is PyTorch's.
 AMCT = """record {
@@ -55,6 +56,27 @@ def test_amcts_own_record_is_read() -> None:
     assert record["layer1.0.conv1"].weight_scale.tolist() == pytest.approx([0.00106807391, 0.00104224426])
     with pytest.raises(KeyError):
         _ = record["conv2"]
+
+
+@given(
+    scales=st.lists(st.floats(2.0**-23, 2.0**20, width=32), min_size=1, max_size=20),
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    bits=st.sampled_from([8, 4]),
+    fused=st.booleans(),
+)
+def test_the_text_is_what_protobuf_prints(scales: list[float], name: str, bits: int, fused: bool) -> None:
+    layer = LayerRecord(
+        name=name,
+        activation=QParams(scales[0], -7),
+        weight_scale=np.asarray(scales, np.float32),
+        weight_bits=bits,
+        skip_fusion=not fused,
+    )
+    text = dump_record(QuantRecord(layers=(layer,))).decode()
+    message = text_format.Parse(text, _message_class()())
+    assert text_format.MessageToString(message) == text
+    assert list(message.record[0].value.scale_w) == scales
+    assert message.record[0].key == name
 
 
 def test_the_text_is_amcts() -> None:
