@@ -43,10 +43,10 @@ def dump_record(record: QuantRecord) -> bytes:
     """
     lines: list[str] = []
     for layer in record.layers:
-        # A float32's own shortest decimals are what text_format prints.
+        # str of a float32 has its own shortest decimals, as text_format prints them; its format has a double's.
         lines += ["record {", f'  key: "{text_encoding.CEscape(layer.name.encode(), False)}"', "  value {"]
-        lines += [f"    scale_d: {np.float32(layer.activation.scale)}", f"    offset_d: {layer.activation.offset}"]
-        lines += [f"    scale_w: {scale}" for scale in layer.weight_scale]
+        lines += [f"    scale_d: {np.float32(layer.activation.scale)!s}", f"    offset_d: {layer.activation.offset}"]
+        lines += [f"    scale_w: {scale!s}" for scale in layer.weight_scale]
         lines += ["    offset_w: 0"] * len(layer.weight_scale)
         if layer.skip_fusion:
             lines.append("    skip_fusion: true")
