@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
 from amctq.download.failure import Failure, Remedy, explained
 from amctq.download.partial import Origin, Partial
@@ -140,6 +141,8 @@ class Attempt:
         partial = self.partial
         assert partial.origin is not None
         total, before = partial.origin.total, partial.size
+        amount = "an unknown number of" if total is None else f"{total - before:,}"
+        narrator.info(f"{self.name}: {amount} bytes to get from {urlsplit(self.url).netloc}")
         try:
             with narrator.phase(self.name, total, unit="bytes", done=before) as advance:
                 if first:
