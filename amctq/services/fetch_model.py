@@ -278,13 +278,15 @@ def _kept(wanted: list[_Wanted], folder: Path, *, force: bool) -> dict[str, Sums
         if not path.is_file():
             message = f"{path} is no regular file, and this run would write a file of that name"
             raise UsageError(message, hint="choose another --output-dir")
+        if item.verified is None:
+            refused.append(f"{path}: there is no sum to check it by")
+            continue
         with reading(str(path)):
             sums = sums_of(path)
-        wrong = item.source.mismatch(sums) if item.verified else "there is no sum to check it by"
-        if wrong is None:
-            kept[item.name] = sums
-        else:
+        if wrong := item.source.mismatch(sums):
             refused.append(f"{path}: {wrong}")
+        else:
+            kept[item.name] = sums
     if refused and not force:
         message = f"already there, and not to be replaced: {'; '.join(refused)}"
         raise UsageError(message, hint="pass --force to replace it, or choose another --output-dir")
