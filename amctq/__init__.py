@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
+    from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview, PtqRequest
 
@@ -24,11 +25,14 @@ _PUBLIC = {
     "DoctorRequest": "amctq.services.doctor",
     "EvaluateRequest": "amctq.services.evaluate",
     "EvaluateResult": "amctq.services.evaluate",
+    "FetchModelRequest": "amctq.services.fetch_model",
+    "FetchModelResult": "amctq.services.fetch_model",
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_plan",
     "PtqResult": "amctq.services.ptq",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
+    "fetch_model": "amctq.services.fetch_model",
     "preview_ptq": "amctq.services.ptq",
     "ptq": "amctq.services.ptq",
 }
@@ -38,12 +42,15 @@ __all__ = [
     "DoctorRequest",
     "EvaluateRequest",
     "EvaluateResult",
+    "FetchModelRequest",
+    "FetchModelResult",
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
     "__version__",
     "doctor",
     "evaluate",
+    "fetch_model",
     "preview_ptq",
     "ptq",
 ]

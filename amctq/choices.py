@@ -121,3 +121,18 @@ class Requirement(str, Enum):
     AMCT = "amct"
     ATC = "atc"
     VNNI = "vnni"
+
+
+class ModelData(str, Enum):
+    """What a published checkpoint was trained on."""
+
+    CIFAR10 = "cifar10"
+    IMAGENET2012 = "imagenet2012"
+
+
+class FetchWhat(str, Enum):
+    """What ``fetch-model`` gets."""
+
+    CHECKPOINT = "checkpoint"
+    DEFINITION = "definition"
+    ALL = "all"

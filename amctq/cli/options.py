@@ -115,6 +115,16 @@ Model = Annotated[
         help="The network that the checkpoint belongs to, or your own: file.py:function.",
     ),
 ]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        envvar="AMCTQ_MODEL",
+        show_envvar=False,
+        autocompletion=_complete_model,
+        help="The network, one of ptq's --model.",
+    ),
+]
 ImageSize = Annotated[
     int | None,
     option(
@@ -177,6 +187,35 @@ Export = Annotated[
     ),
 ]
 OutputDir = Annotated[Path, option("--output-dir", panel=OUTPUT, metavar="DIR", help="Where the files go.")]
+Mirror = Annotated[
+    list[str],
+    option(
+        "--mirror",
+        panel=INPUT,
+        metavar="URL",
+        help="A base address to try first, for every file under its published name; repeatable.",
+    ),
+]
+Insecure = Annotated[
+    bool, option("--insecure", panel=RUN, help="Do not check the certificates of servers, in this call.")
+]
+Retries = Annotated[
+    int, option("--retries", panel=RUN, min=0, help="Further tries at an address, in a row, without getting on.")
+]
+Timeout = Annotated[
+    float, option("--timeout", panel=RUN, min=0.1, metavar="SECONDS", help="Without a byte, until a try is given up.")
+]
+RetryDelay = Annotated[
+    float,
+    option(
+        "--retry-delay",
+        panel=RUN,
+        min=0,
+        max=30,
+        metavar="SECONDS",
+        help="Before the second try; each later one waits twice as long, 30 s at most.",
+    ),
+]
 Force = Annotated[bool, option("--force", panel=OUTPUT, help="Replace the files of a former run.")]
 Json = Annotated[bool, option("--json", panel=OUTPUT, help="One JSON object on stdout, also on failure.")]
 Quiet = Annotated[bool, option("--quiet", "-q", panel=OUTPUT, help="No progress, notices or warnings.")]

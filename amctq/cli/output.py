@@ -65,6 +65,7 @@ class Output:
     stop: StopRequest = field(default_factory=StopRequest)
     _start: float = field(default_factory=time.perf_counter)
     _bars: Bars | None = None
+    _unit: str = ""
     _task: tuple[str, TaskID] | None = None
 
     def event(self, event: Event) -> None:
@@ -157,14 +158,17 @@ class Output:
     def _progress(self, event: Progress) -> None:
         if self.quiet or self.as_json or not sys.stderr.isatty():
             return
-        if self._bars is None:
-            self._bars = _bars()
+        if self._bars is None or self._unit != event.unit:
+            self.close()
+            self._bars, self._unit = _bars(event.unit), event.unit
             self._bars.start()
         if self._task is None or self._task[0] != event.phase:
             if self._task is not None:
                 self._bars.remove_task(self._task[1])
-            self._task = (event.phase, self._bars.add_task(event.phase, total=event.total))
-        self._bars.update(self._task[1], completed=event.done)
+            # What is there from the beginning says nothing about the rate.
+            task = self._bars.add_task(event.phase, total=event.total, completed=event.done)
+            self._task = (event.phase, task)
+        self._bars.update(self._task[1], completed=event.done, total=event.total)
 
 
 @contextlib.contextmanager
@@ -178,7 +182,7 @@ def running(output: Output) -> Iterator[None]:
             yield
     except (Exception, Stopped) as error:
         # A library may have turned the stop into an error of its own.
-        cause = output.stop.stopped() if output.stop.stopped else error
+        cause = output.stop.stopped() if output.stop.stopped and not isinstance(error, Stopped) else error
         raise typer.Exit(output.error(cause)) from error
     finally:
         output.close()
@@ -191,7 +195,7 @@ def _describe(
     if isinstance(error, AmctqError):
         return error.exit_code, error.code, error.message, error.hint, error.data
     if isinstance(error, Stopped):
-        return error.exit_code, error.code, f"{error.code}; nothing was written", None, None
+        return error.exit_code, error.code, f"{error.code}; {error.left}", None, None
     message = f"a fault of amctq itself: {type(error).__name__}: {error}"
     hint = "run it again with --verbose, and report the traceback"
     return AmctqError.exit_code, AmctqError.code, message, hint, None
@@ -227,16 +231,19 @@ def _print(items: Sequence[RenderableType]) -> None:
         console.print(item, soft_wrap=isinstance(item, str), markup=False)
 
 
-def _bars() -> Bars:
+def _bars(unit: str) -> Bars:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
 
-    return Bars(
-        TextColumn("{task.description:<16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    if unit == "bytes":
+        amount = [progress.DownloadColumn(), progress.TransferSpeedColumn()]
+    else:
+        amount = [progress.MofNCompleteColumn()]
+    return progress.Progress(
+        progress.TextColumn("{task.description:<16}"),
+        progress.BarColumn(),
+        *amount,
+        progress.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     )

@@ -1,0 +1,77 @@
+"""Taking a file that was brought by hand, under the same checks as a download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from amctq.download.source import Downloaded, Source
+from amctq.download.sums import Summing, Sums
+from amctq.errors import CheckError, InputError
+from amctq.files import put_in_place, reading, writing
+from amctq.progress import Narrator
+
+
+def copy_in(
+    source: Source,
+    given: Path,
+    target: Path,
+    *,
+    option: str,
+    narrator: Narrator,
+    before_publish: Callable[[Sums], None] = lambda sums: None,
+) -> Downloaded:
+    """Copy ``given`` to ``target``, which must lie in a directory that this run has claimed.
+
+    Args:
+        source: what is known about the file.
+        given: where it lies.
+        target: where it shall lie; replaced if it exists.
+        option: that ``given`` came with, for messages.
+        narrator: told of progress in bytes.
+        before_publish: called when the file is whole and right, before it gets its name.
+
+    Raises:
+        InputError: ``given`` is no file that can be read, or empty.
+        CheckError: it is not the file expected.
+        WriteError: the file system refuses.
+    """
+    size = check_given(given, option=option)
+    summing = Summing(md5=source.md5 is not None)
+    copy = target.with_name(f".{target.name}.copy")
+    try:
+        with narrator.phase(target.name, size, unit="bytes") as advance, reading(f"{option} {given}"):
+            stream = given.open("rb")
+        with stream, writing(target), copy.open("wb") as out:
+            while block := stream.read(1 << 20):
+                out.write(block)
+                summing.add(block)
+                advance(summing.bytes)
+        sums = summing.sums()
+        if wrong := source.mismatch(sums):
+            message = f"{option} {given} is not the file expected: {wrong}"
+            raise CheckError(message, hint="get it again, or pass the --sha256 of the file that you mean")
+        before_publish(sums)
+        with writing(target):
+            put_in_place(copy, target)
+    finally:
+        copy.unlink(missing_ok=True)
+    return Downloaded(path=target, sums=sums, url=None, transferred=0)
+
+
+def check_given(given: Path, *, option: str) -> int:
+    """Bytes of a file that was given by hand.
+
+    Raises:
+        InputError: it is no file, cannot be looked at, or is empty.
+    """
+    with reading(f"{option} {given}"):
+        if not given.is_file():
+            found = "a folder" if given.is_dir() else "nothing" if not given.exists() else "no regular file"
+            message = f"{option} {given}: found {found} there, expected a file"
+            raise InputError(message, hint="check the path")
+        size = given.stat().st_size
+    if not size:
+        message = f"{option} {given}: the file is empty"
+        raise InputError(message, hint="get it again")
+    return size
