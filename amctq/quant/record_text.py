@@ -43,8 +43,9 @@ def dump_record(record: QuantRecord) -> bytes:
     """
     lines: list[str] = []
     for layer in record.layers:
+        name = text_encoding.CEscape(layer.name, True)  # type: ignore[arg-type]  # the stubs know bytes alone
         # str of a float32 has its own shortest decimals, as text_format prints them; its format has a double's.
-        lines += ["record {", f'  key: "{text_encoding.CEscape(layer.name.encode(), False)}"', "  value {"]
+        lines += ["record {", f'  key: "{name}"', "  value {"]
         lines += [f"    scale_d: {np.float32(layer.activation.scale)!s}", f"    offset_d: {layer.activation.offset}"]
         lines += [f"    scale_w: {scale!s}" for scale in layer.weight_scale]
         lines += ["    offset_w: 0"] * len(layer.weight_scale)
