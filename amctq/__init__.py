@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
+    from amctq.services.prepare_cifar import PrepareCifarRequest, PrepareCifarResult, prepare_cifar
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview, PtqRequest
 
@@ -24,11 +25,14 @@ _PUBLIC = {
     "DoctorRequest": "amctq.services.doctor",
     "EvaluateRequest": "amctq.services.evaluate",
     "EvaluateResult": "amctq.services.evaluate",
+    "PrepareCifarRequest": "amctq.services.prepare_cifar",
+    "PrepareCifarResult": "amctq.services.prepare_cifar",
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_plan",
     "PtqResult": "amctq.services.ptq",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
+    "prepare_cifar": "amctq.services.prepare_cifar",
     "preview_ptq": "amctq.services.ptq",
     "ptq": "amctq.services.ptq",
 }
@@ -38,12 +42,15 @@ __all__ = [
     "DoctorRequest",
     "EvaluateRequest",
     "EvaluateResult",
+    "PrepareCifarRequest",
+    "PrepareCifarResult",
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
     "__version__",
     "doctor",
     "evaluate",
+    "prepare_cifar",
     "preview_ptq",
     "ptq",
 ]
