@@ -107,10 +107,15 @@ class WriteError(AmctqError):
 
 
 class Stopped(BaseException):
-    """Somebody stopped the run. A BaseException, so that no ``except Exception`` on the way swallows it."""
+    """Somebody stopped the run. A BaseException, so that no ``except Exception`` on the way swallows it.
+
+    Attributes:
+        left: what the run has left behind, for the message.
+    """
 
     exit_code: ClassVar[int]
     code: ClassVar[str]
+    left: str = "nothing was written"
 
 
 class Interrupted(Stopped):

@@ -73,6 +73,26 @@ def reading(what: str) -> Iterator[None]:
         raise InputError(message, hint="check the path and its permissions") from error
 
 
+def put_in_place(written: Path, final: Path) -> None:
+    """Make a file durable, then give it its final name in the same directory.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    with written.open("rb") as stream:
+        os.fsync(stream.fileno())
+    written.replace(final)
+    _make_names_durable(final.parent)
+
+
+def _make_names_durable(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 class OutputDirectory:
     """One run's claim on its output directory.
 
@@ -181,11 +201,7 @@ class OutputDirectory:
                 for entry in entries:
                     (self._staging / entry).replace(self.path / entry)
             for folder in dict.fromkeys(map(_folder, ["", *staged])):
-                directory = os.open(self.path / folder, os.O_RDONLY)
-                try:
-                    os.fsync(directory)
-                finally:
-                    os.close(directory)
+                _make_names_durable(self.path / folder)
         self._made.clear()
         return tuple(artifacts)
 

@@ -63,13 +63,15 @@ class Narrator:
         self.parts[name] = self.parts.get(name, 0.0) + seconds
 
     @contextlib.contextmanager
-    def phase(self, name: str, total: int | None = None, unit: str = "images") -> Iterator[Callable[[int], None]]:
-        """Time a phase; the value given is called with how many units are done by now."""
+    def phase(
+        self, name: str, total: int | None = None, unit: str = "images", done: int = 0
+    ) -> Iterator[Callable[[int], None]]:
+        """Time a phase; the value given is called with how many units are done by now, ``done`` at first."""
 
-        def advance(done: int) -> None:
-            self.on_event(Progress(phase=name, done=done, total=total, unit=unit))
+        def advance(now: int) -> None:
+            self.on_event(Progress(phase=name, done=now, total=total, unit=unit))
 
         start = time.perf_counter()
-        advance(0)
+        advance(done)
         yield advance
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -23,6 +23,7 @@ RANKS = {
     "distributed": 2,
     "demo": 2,
     "quant": 1,
+    "download": 1,
     "progress": 0,
     "runtime": 0,
     "choices": 0,
@@ -94,7 +95,8 @@ def test_the_mathematics_is_numpy_only(name: str) -> None:
 def test_start_up_loads_no_framework() -> None:
     code = (
         "import sys, amctq.cli.app; "
-        "print([name for name in ('mindspore', 'onnx', 'onnxruntime', 'numpy', 'rich') if name in sys.modules])"
+        "heavy = ('mindspore', 'onnx', 'onnxruntime', 'numpy', 'rich', 'httpx'); "
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -178,7 +178,7 @@ def running(output: Output) -> Iterator[None]:
             yield
     except (Exception, Stopped) as error:
         # A library may have turned the stop into an error of its own.
-        cause = output.stop.stopped() if output.stop.stopped else error
+        cause = output.stop.stopped() if output.stop.stopped and not isinstance(error, Stopped) else error
         raise typer.Exit(output.error(cause)) from error
     finally:
         output.close()
@@ -191,7 +191,7 @@ def _describe(
     if isinstance(error, AmctqError):
         return error.exit_code, error.code, error.message, error.hint, error.data
     if isinstance(error, Stopped):
-        return error.exit_code, error.code, f"{error.code}; nothing was written", None, None
+        return error.exit_code, error.code, f"{error.code}; {error.left}", None, None
     message = f"a fault of amctq itself: {type(error).__name__}: {error}"
     hint = "run it again with --verbose, and report the traceback"
     return AmctqError.exit_code, AmctqError.code, message, hint, None

@@ -7,7 +7,6 @@ called when it is written is for the caller to say.
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn, TypeAlias
 
+from amctq.download.source import Source
+from amctq.download.sums import Summing
 from amctq.errors import CheckError, InputError
 from amctq.files import reading
 
@@ -29,19 +30,6 @@ _MAX_BYTES = 1 << 30  # CIFAR-10 has 184 million
 _MAX_EXTENDED_HEADER = 1 << 16
 _EXTENDED = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
 _AGAIN = "get the archive again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checksum:
-    """What an archive's bytes must add up to.
-
-    Attributes:
-        algorithm: ``md5`` or ``sha256``.
-        value: hexadecimal, lower case.
-    """
-
-    algorithm: str
-    value: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +51,14 @@ class Archive:
     """Reads ``stream``, the content of the archive at ``path``.
 
     ``members`` gives the files; ``finish`` reads what follows them, and must be called before anything is believed.
+    ``expected`` holds the sums that the archive must have, None where they have been checked.
     """
 
-    def __init__(self, path: Path, stream: BinaryIO, expected: Checksum | None) -> None:
+    def __init__(self, path: Path, stream: BinaryIO, expected: Source | None) -> None:
         self._path = path
         self._stream = stream
         self._expected = expected
-        self._digest = hashlib.new(expected.algorithm, usedforsecurity=False) if expected else None
+        self._summing = Summing(md5=expected.md5 is not None) if expected else None
         self._inflater = zlib.decompressobj(_GZIP)
         self._inflated = 0
         self._read = 0
@@ -108,9 +97,9 @@ class Archive:
                 self._refuse("goes on for more than 1 MiB after its last file")
         while self._next_block():
             pass
-        if self._digest and self._expected and self._digest.hexdigest() != self._expected.value:
-            algorithm = self._expected.algorithm
-            message = f"{self._path} has {algorithm} {self._digest.hexdigest()}, expected {self._expected.value}"
+        wrong = self._expected.mismatch(self._summing.sums()) if self._expected and self._summing else None
+        if wrong:
+            message = f"{self._path} is not the archive expected: {wrong}"
             raise CheckError(message, hint=f"{_AGAIN}, or, for an archive of your own, pass its --md5 or --sha256")
 
     def _header(self) -> tarfile.TarInfo | None:
@@ -182,8 +171,8 @@ class Archive:
         with reading(str(self._path)):
             block = self._stream.read(_PIECE)
         self._read += len(block)
-        if self._digest:
-            self._digest.update(block)
+        if self._summing:
+            self._summing.add(block)
         return block
 
     def _refuse(self, what: str) -> NoReturn:

@@ -67,7 +67,8 @@ def _triangle(p: _Plane) -> _Int:
 
 def _cross(p: _Plane) -> _Int:
     u, v, arm = np.abs(p.u), np.abs(p.v), p.radius * 5 // 16
-    return np.maximum(np.minimum(p.radius - u, arm - v), np.minimum(p.radius - v, arm - u))
+    inside: _Int = np.maximum(np.minimum(p.radius - u, arm - v), np.minimum(p.radius - v, arm - u))
+    return inside
 
 
 def _rows(p: _Plane) -> _Int:
@@ -181,12 +182,13 @@ def _paint(coverage: _Int, bits: _Bits) -> _Int:
     """Colours, a background that is not even, things in the way, and noise; int32 (N, 3, 32, 32)."""
     count = len(coverage)
     ground = bits.below(60, 156, count, 3)
-    contrast = bits.below(6, 110, count, 3) * np.where(bits.below(0, 8, count)[:, None] == 0, -1, 1)
+    sign = np.where(bits.below(0, 8, count) == 0, -1, 1)
+    contrast = bits.below(32, 112, count, 3) * (sign * bits.below(32, 256, count))[:, None] // 256
     clutter = (bits.octets(count, 3, 8, 8).astype(np.int32) - 128) * bits.below(8, 80, count)[:, None] // 256
     image: _Int = ground + clutter.repeat(4, axis=2).repeat(4, axis=3) + contrast * coverage // _PIXEL
     image = np.where(_veil(count, bits)[:, None], bits.below(40, 216, count, 3), image)
     noise = bits.octets(count, 3, _SIDE, _SIDE).astype(np.int32) + bits.octets(count, 3, _SIDE, _SIDE) - 255
-    return image + noise * bits.below(8, 56, count)[:, None] // 256
+    return image + noise * bits.below(8, 80, count)[:, None] // 256
 
 
 def _veil(count: int, bits: _Bits) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ from amctq.quant.numerics import Float32Array
 from amctq.runtime import load_mindspore, resolve_device
 
 SEED = 1
-EPOCHS = 20
+EPOCHS = 10
 EPOCH_IMAGES = 20_000
 BATCH = 100
 PEAK_RATE = 0.1

@@ -29,7 +29,7 @@ def _check_envelope(done: Finished, *, command: str, code: int) -> None:
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-@pytest.mark.parametrize("command", [[], ["ptq"], ["evaluate"], ["doctor"]], ids=["amctq", "ptq", "evaluate", "doctor"])
+@pytest.mark.parametrize("command", [[], ["ptq"], ["evaluate"], ["doctor"], ["prepare-cifar"]], ids=str)
 def test_help(flag: str, command: list[str]) -> None:
     done = amctq(*command, flag)
     assert done.code == 0

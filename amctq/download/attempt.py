@@ -1,0 +1,172 @@
+"""One try to get a file, or the rest of it, from one address over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+from amctq.download.failure import Failure, Remedy, explained
+from amctq.download.partial import Origin, Partial
+from amctq.download.source import Source
+from amctq.progress import Narrator
+
+if TYPE_CHECKING:
+    import httpx
+
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_LONGEST_WAIT = 60.0
+_WEB_PAGES = {"text/html", "application/xhtml+xml"}
+
+
+class StartOver(Exception):
+    """What is there is no beginning of what the server has; it has been thrown away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What one try is about.
+
+    Attributes:
+        client: of httpx.
+        url: the address.
+        source: what is known about the file.
+        partial: what is there of it, and where the rest goes.
+        name: of the file, for progress.
+        timeout: seconds, for messages.
+    """
+
+    client: httpx.Client
+    url: str
+    source: Source
+    partial: Partial
+    name: str
+    timeout: float
+
+    def run(self, narrator: Narrator) -> int:
+        """Receive what is missing; returns the bytes that came over the network.
+
+        Raises:
+            Failure: not all of it came, or it is something else; what came is kept.
+            StartOver: the next try must ask for the whole file.
+            WriteError: the file system refuses.
+        """
+        if self.partial.complete:  # a run was killed between the last byte and the final name
+            return 0
+        asked = self._range()
+        headers = {"Accept-Encoding": "identity", **asked}
+        with explained(self.timeout), self.client.stream("GET", self.url, headers=headers) as response:
+            origin = self._origin(response, resumed=bool(asked))
+            blocks = response.iter_raw()
+            first = next(blocks, b"")
+            self._refuse_web_page(response, first)
+            if response.status_code == 206:
+                self.partial.go_on(origin)
+            else:
+                self.partial.begin(origin)
+            return self._receive(first, blocks, narrator)
+
+    def _range(self) -> dict[str, str]:
+        """Headers that ask for the missing part alone; none where the server could not tell, or nothing is there.
+
+        A file whose sum is known may be pieced together from several servers: the sum decides.
+        """
+        origin = self.partial.origin
+        if origin is None or not self.partial.size:
+            return {}
+        missing = {"Range": f"bytes={self.partial.size}-"}
+        if origin.url == self.url and origin.validator:
+            return {**missing, "If-Range": origin.validator}
+        return missing if self.source.identity else {}
+
+    def _origin(self, response: httpx.Response, *, resumed: bool) -> Origin:
+        """What the server is about to send, if it is what was asked for."""
+        status, headers = response.status_code, response.headers
+        if resumed and status == 416:
+            self._start_over("the server has less than that")
+        if status not in ({200, 206} if resumed else {200}):
+            raise _refusal(status, response.reason_phrase, headers)
+        if response.url.scheme == "http" and self.source.identity is None and self.url.startswith("https:"):
+            reason = f"it redirects to {response.url}, without TLS, and there is no SHA-256 to check the file by"
+            raise Failure(reason, Remedy.ADDRESS, hint="pass --sha256, or that address itself")
+        origin = Origin(
+            url=self.url,
+            identity=self.source.identity,
+            etag=headers.get("ETag"),
+            last_modified=headers.get("Last-Modified"),
+            total=_length(headers),
+        )
+        if status == 206:
+            origin = self._rest_of_the_same(origin, headers.get("Content-Range", ""))
+        if self.source.size is not None and origin.total not in {None, self.source.size}:
+            reason = f"it has {origin.total:,} bytes, expected {self.source.size:,}"
+            raise Failure(reason, Remedy.ADDRESS, wrong_content=True)
+        return origin
+
+    def _rest_of_the_same(self, origin: Origin, content_range: str) -> Origin:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range.strip())
+        if found is None or int(found[1]) != self.partial.size:
+            self._start_over(f"the server sends another part than asked for ({content_range})")
+        total = None if found[2] == "*" else int(found[2])
+        former = self.partial.origin
+        assert former is not None
+        if total is not None and former.total not in {None, total}:
+            self._start_over("its length has changed")
+        if former.url == origin.url and origin.etag and former.etag and origin.etag != former.etag:
+            self._start_over("it has changed on the server")  # a server that does not know If-Range
+        return replace(
+            origin,
+            total=total or former.total,
+            etag=origin.etag or (former.etag if former.url == origin.url else None),
+            last_modified=origin.last_modified or (former.last_modified if former.url == origin.url else None),
+        )
+
+    def _start_over(self, reason: str) -> NoReturn:
+        self.partial.discard()
+        raise StartOver(reason)
+
+    def _refuse_web_page(self, response: httpx.Response, beginning: bytes) -> None:
+        """A login page of a network, or the error page of a server that answers 200, is no file."""
+        if self.name.endswith((".html", ".htm")):
+            return
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        marked = response.status_code == 200 and re.match(rb"\s*<(!doctype\s+html|html)\b", beginning[:512], re.I)
+        if kind in _WEB_PAGES or marked:
+            reason = "it answers with a web page instead of the file"
+            raise Failure(reason, Remedy.ADDRESS, hint="log in to your network, or check the address in a browser")
+
+    def _receive(self, first: bytes, blocks: Iterator[bytes], narrator: Narrator) -> int:
+        partial = self.partial
+        assert partial.origin is not None
+        total, before = partial.origin.total, partial.size
+        try:
+            with narrator.phase(self.name, total, unit="bytes", done=before) as advance:
+                if first:
+                    partial.append(first)
+                for block in blocks:
+                    partial.append(block)
+                    advance(partial.size)
+        finally:
+            partial.close()
+        expected = self.source.size if total is None else total
+        if expected is not None and partial.size < expected:
+            reason = f"the connection ended after {partial.size:,} of {expected:,} bytes"
+            raise Failure(reason, Remedy.AGAIN)
+        return partial.size - before
+
+
+def _length(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _refusal(status: int, phrase: str, headers: Mapping[str, str]) -> Failure:
+    reason = f"the server answers {status} {phrase}".rstrip()
+    if status in _PASSING:
+        after = headers.get("Retry-After", "")
+        wait = min(float(after), _LONGEST_WAIT) if after.isdigit() else None
+        return Failure(reason, Remedy.AGAIN, wait=wait)
+    if status in {404, 410}:
+        return Failure(reason, Remedy.ADDRESS, hint="the file has moved: give another address, or a mirror")
+    return Failure(reason, Remedy.ADDRESS)

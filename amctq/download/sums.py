@@ -1,0 +1,59 @@
+"""Length and sums of a stream of bytes, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Of a whole file.
+
+    Attributes:
+        bytes: its length.
+        sha256: lower-case hexadecimal.
+        md5: the same, None where nobody asked for it.
+    """
+
+    bytes: int
+    sha256: str
+    md5: str | None
+
+
+class Summing:
+    """Adds up a stream, block by block."""
+
+    def __init__(self, *, md5: bool) -> None:
+        self.bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+
+    def add(self, block: bytes) -> None:
+        """Take the next bytes."""
+        self.bytes += len(block)
+        self._sha256.update(block)
+        if self._md5 is not None:
+            self._md5.update(block)
+
+    def add_file(self, path: Path) -> None:
+        """Take the content of a file, in pieces of 1 MiB."""
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                self.add(block)
+
+    def sums(self) -> Sums:
+        """Of all that was taken so far."""
+        return Sums(bytes=self.bytes, sha256=self._sha256.hexdigest(), md5=self._md5.hexdigest() if self._md5 else None)
+
+
+def sums_of(path: Path, *, md5: bool = False) -> Sums:
+    """Length and sums of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    summing = Summing(md5=md5)
+    summing.add_file(path)
+    return summing.sums()

@@ -1,0 +1,187 @@
+"""Getting a file: address after address, try after try, and its final name only when it is whole and right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from amctq.download.attempt import Attempt, StartOver
+from amctq.download.failure import Failure, Remedy
+from amctq.download.partial import Partial
+from amctq.download.source import Downloaded, Source, TransferOptions
+from amctq.download.sums import Sums
+from amctq.errors import CheckError, NetworkError, Stopped, UsageError, first_line
+from amctq.progress import Narrator
+
+if TYPE_CHECKING:
+    import httpx
+
+_LONGEST_DELAY = 30.0
+_GOT_ON = 1 << 20  # bytes: a try that brought as much does not count as one in vain
+
+
+def download(
+    source: Source,
+    target: Path,
+    *,
+    options: TransferOptions,
+    narrator: Narrator,
+    before_publish: Callable[[Sums], None] = lambda sums: None,
+) -> Downloaded:
+    """Download a file to ``target``, which must lie in a directory that this run has claimed.
+
+    What an earlier run has received is not transferred again. ``target`` is replaced if it exists; it appears when
+    the file's length and its known sums are right. Whatever ends the call earlier leaves ``.<name>.partial`` beside
+    it, for the next call. Memory stays flat.
+
+    Args:
+        source: the file's addresses, and what is known about it.
+        target: where it shall lie.
+        options: how to transfer.
+        narrator: told of progress in bytes, of further tries and other addresses.
+        before_publish: called when the file is whole and right, before it gets its name.
+
+    Raises:
+        NetworkError: it cannot be had from any address.
+        CheckError: what was had is not the file expected.
+        UsageError: the proxy or certificate settings of the environment cannot be used.
+        WriteError: the file system refuses.
+    """
+    with _client(options) as client:
+        return _Transfer(client, source, target, options, narrator).run(before_publish)
+
+
+class _Transfer:
+    def __init__(
+        self, client: httpx.Client, source: Source, target: Path, options: TransferOptions, narrator: Narrator
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._target = target
+        self._options = options
+        self._narrator = narrator
+        self._partial = Partial(target, identity=source.identity, md5=source.md5 is not None)
+        self._transferred = 0
+
+    def run(self, before_publish: Callable[[Sums], None]) -> Downloaded:
+        if self._partial.size:
+            self._narrator.info(f"{self._target.name}: {self._partial.size:,} bytes are there from an earlier run")
+        try:
+            url = self._first_that_has_it()
+        except Stopped as stop:
+            if self._partial.size:
+                stop.left = f"{self._kept()} are kept: the same command goes on from there"
+            raise
+        finally:
+            self._partial.close()
+        sums = self._partial.sums()
+        before_publish(sums)
+        self._partial.publish()
+        return Downloaded(path=self._target, sums=sums, url=url, transferred=self._transferred)
+
+    def _first_that_has_it(self) -> str:
+        failures: dict[str, Failure] = {}
+        gone: set[str] = set()
+        for url in self._source.urls:
+            host = urlsplit(url).netloc
+            if host in gone:
+                continue
+            if failures:
+                self._narrator.info(f"{self._target.name}: trying {url}")
+            try:
+                self._get(url)
+            except Failure as failure:
+                failures[url] = failure
+                if failure.unreachable or failure.remedy is Remedy.HOST:
+                    gone.add(host)
+            else:
+                return url
+        raise self._given_up(failures)
+
+    def _get(self, url: str) -> None:
+        """Get the whole file from ``url``.
+
+        Raises:
+            Failure: it cannot be had there, and no further try will help.
+        """
+        attempt = Attempt(
+            client=self._client,
+            url=url,
+            source=self._source,
+            partial=self._partial,
+            name=self._target.name,
+            timeout=self._options.timeout,
+        )
+        in_vain, farthest, pieced_again = 0, self._partial.size, False
+        while True:
+            try:
+                self._transferred += attempt.run(self._narrator)
+                wrong = self._source.mismatch(self._partial.sums())
+                if wrong is None:
+                    return
+                pieced = self._partial.pieced
+                self._partial.discard()
+                if not pieced or pieced_again:
+                    raise Failure(wrong, Remedy.ADDRESS, wrong_content=True)
+                pieced_again = True
+                self._narrator.warn(f"{self._target.name}: {wrong}; it was pieced together, starting over")
+            except StartOver as over:
+                self._narrator.info(f"{self._target.name}: {over}, starting over")
+            except Failure as failure:
+                in_vain = 0 if self._partial.size >= farthest + _GOT_ON else in_vain + 1
+                farthest = max(farthest, self._partial.size)
+                if failure.remedy is not Remedy.AGAIN or in_vain > self._options.retries or not self._options.retries:
+                    raise
+                self._wait(failure, in_vain)
+
+    def _wait(self, failure: Failure, in_vain: int) -> None:
+        own = min(self._options.retry_delay * 2 ** max(in_vain - 1, 0), _LONGEST_DELAY)
+        seconds = max(own, failure.wait or 0)
+        tries = f"try {in_vain} of {self._options.retries}" if in_vain else "going on"
+        self._narrator.warn(f"{self._target.name}: {failure.reason}; {tries} in {seconds:g} s")
+        time.sleep(seconds)
+
+    def _kept(self) -> str:
+        total = self._partial.origin.total if self._partial.origin else None
+        return f"{self._partial.size:,}{f' of {total:,}' if total else ''} bytes of {self._target.name}"
+
+    def _given_up(self, failures: dict[str, Failure]) -> CheckError | NetworkError:
+        reasons: dict[str, str] = {}  # each said once: mirrors tend to fail alike
+        for url, failure in failures.items():
+            reasons.setdefault(failure.reason, url)
+        told = "; ".join(f"{url}: {reason}" for reason, url in reasons.items())
+        last = list(failures.values())[-1]
+        if wrong := [failure for failure in failures.values() if failure.wrong_content]:
+            message = f"{self._target.name} is not the file expected: {told}"
+            hint = (
+                wrong[0].hint
+                or "the file has changed, or somebody has changed it: compare its sum with the publisher's"
+            )
+            return CheckError(message, hint=hint)
+        message = f"cannot download {self._target.name}: {told}"
+        by_hand = f"or bring the file by hand, with {self._options.local_option}"
+        hint = f"{last.hint or 'check the network and HTTPS_PROXY, or set AMCTQ_MIRROR to a mirror'}; {by_hand}"
+        if self._partial.size:
+            hint = f"{self._kept()} are kept: the same command goes on from there; {hint}"
+        return NetworkError(message, hint=hint)
+
+
+def _client(options: TransferOptions) -> httpx.Client:
+    """A client that honours HTTP_PROXY and its kin, NO_PROXY and SSL_CERT_FILE."""
+    import httpx
+
+    from amctq import __version__
+
+    try:
+        return httpx.Client(
+            verify=not options.insecure,
+            timeout=options.timeout,
+            follow_redirects=True,
+            headers={"User-Agent": f"amctq/{__version__}"},
+        )
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        message = f"the proxy or certificate settings of the environment cannot be used: {first_line(error)}"
+        raise UsageError(message, hint="check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE") from error
