@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
     from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
+    from amctq.services.prepare_cifar import PrepareCifarRequest, PrepareCifarResult, prepare_cifar
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview, PtqRequest
 
@@ -27,12 +28,15 @@ _PUBLIC = {
     "EvaluateResult": "amctq.services.evaluate",
     "FetchModelRequest": "amctq.services.fetch_model",
     "FetchModelResult": "amctq.services.fetch_model",
+    "PrepareCifarRequest": "amctq.services.prepare_cifar",
+    "PrepareCifarResult": "amctq.services.prepare_cifar",
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_plan",
     "PtqResult": "amctq.services.ptq",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
     "fetch_model": "amctq.services.fetch_model",
+    "prepare_cifar": "amctq.services.prepare_cifar",
     "preview_ptq": "amctq.services.ptq",
     "ptq": "amctq.services.ptq",
 }
@@ -44,6 +48,8 @@ __all__ = [
     "EvaluateResult",
     "FetchModelRequest",
     "FetchModelResult",
+    "PrepareCifarRequest",
+    "PrepareCifarResult",
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
@@ -51,6 +57,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "fetch_model",
+    "prepare_cifar",
     "preview_ptq",
     "ptq",
 ]

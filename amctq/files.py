@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +96,8 @@ def _make_names_durable(directory: Path) -> None:
 class OutputDirectory:
     """One run's claim on its output directory.
 
+    A name is that of a file, or ``folder/file``. A folder that is not there yet appears with all its files at once.
+
     Used as a context manager. On entry the directory is made, locked against other runs, and refused if it
     holds a file that this run would write. Files are written under a hidden folder beside their final place;
     ``publish`` makes them durable and renames them into place. Whatever ends the block earlier leaves the former
@@ -141,6 +143,8 @@ class OutputDirectory:
             with writing(self.path):
                 shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left
                 self._staging.mkdir()
+                for folder in filter(None, dict.fromkeys(map(_folder, self._names))):
+                    (self._staging / folder).mkdir()
         except BaseException:
             self._release()
             raise
@@ -172,8 +176,13 @@ class OutputDirectory:
         with writing(self.path / name):
             self.staged(name).write_bytes(content)
 
-    def publish(self) -> tuple[Artifact, ...]:
-        """Make every staged file durable and put it in its final place, in the order announced."""
+    def publish(self, known: Mapping[str, str] | None = None) -> tuple[Artifact, ...]:
+        """Make every staged file durable and put it in its final place, in the order announced.
+
+        Args:
+            known: SHA-256 by name, of files whose content the run has seen go by; the others are read again.
+        """
+        known = known or {}
         staged = [name for name in self._names if self.staged(name).exists()]
         artifacts = []
         with writing(self.path):
@@ -184,17 +193,23 @@ class OutputDirectory:
                     Artifact(
                         path=self.path / name,
                         bytes=self.staged(name).stat().st_size,
-                        sha256=sha256_of(self.staged(name)),
+                        sha256=known.get(name) or sha256_of(self.staged(name)),
                     )
                 )
+            entries = dict.fromkeys(name if (self.path / _folder(name)).exists() else _folder(name) for name in staged)
             with signals_held(deliver=False):  # all or none, and then the run has done its work
-                for name in staged:
-                    self.staged(name).replace(self.path / name)
-            _make_names_durable(self.path)
+                for entry in entries:
+                    (self._staging / entry).replace(self.path / entry)
+            for folder in dict.fromkeys(map(_folder, ["", *staged])):
+                _make_names_durable(self.path / folder)
         self._made.clear()
         return tuple(artifacts)
 
     def _refuse_to_overwrite(self) -> None:
+        for folder in filter(None, map(_folder, self._names)):
+            if os.path.lexists(self.path / folder) and not (self.path / folder).is_dir():
+                message = f"{self.path / folder} is no folder, and this run would write into a folder of that name"
+                raise UsageError(message, hint="choose another --output-dir")
         existing = [name for name in self._names if os.path.lexists(self.path / name)]
         folders = [name for name in existing if (self.path / name).is_dir()]
         if folders:
@@ -218,3 +233,8 @@ class OutputDirectory:
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # not empty: somebody else uses it now
                 folder.rmdir()
+
+
+def _folder(name: str) -> str:
+    """The folder that a name stands in, empty for the output directory itself."""
+    return name.rpartition("/")[0]

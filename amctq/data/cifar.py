@@ -5,10 +5,11 @@ Training files calibrate, the test file evaluates. The sample's reader took ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amctq.data.arrays import ArraySamples
 from amctq.data.preprocess import Preprocessing
@@ -19,8 +20,16 @@ RECORD_BYTES = 1 + 3 * 32 * 32
 CLASSES = 10
 TRAIN_FOLDER = "cifar-10-batches-bin"
 TEST_FOLDER = "cifar-10-verify-bin"
+CLASS_NAMES_FILE = "batches.meta.txt"
 _TRAIN_FILES = tuple(f"data_batch_{index}.bin" for index in range(1, 6))
 _TEST_FILE = "test_batch.bin"
+_BESIDE = (CLASS_NAMES_FILE, "readme.html")
+# The eight files of the archive, and the folders that the sample guide puts them in.
+LAYOUT = {
+    **{name: (TRAIN_FOLDER, TEST_FOLDER) for name in _BESIDE},
+    **{name: (TRAIN_FOLDER,) for name in _TRAIN_FILES},
+    _TEST_FILE: (TEST_FOLDER,),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,50 @@ class Cifar10Files:
 
     train: tuple[Path, ...]
     test: Path | None
+
+
+@dataclass(kw_only=True)
+class RecordCounter:
+    """Checks a record file as its bytes go by, in pieces of any length.
+
+    Attributes:
+        name: of the file, for messages.
+        length: bytes that have gone by.
+        classes: images by class, int64 (10,).
+    """
+
+    name: str
+    length: int = 0
+    classes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(CLASSES, np.int64))
+
+    @property
+    def images(self) -> int:
+        """Records that have begun."""
+        return -(-self.length // RECORD_BYTES)
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes.
+
+        Raises:
+            InputError: a label is none.
+        """
+        labels = np.frombuffer(piece, np.uint8)[-self.length % RECORD_BYTES :: RECORD_BYTES]
+        _check_labels(labels, self.name, self.images)
+        self.classes += np.bincount(labels, minlength=CLASSES)
+        self.length += len(piece)
+
+    def finish(self) -> None:
+        """All bytes have gone by.
+
+        Raises:
+            InputError: the file is empty, or no whole number of records long.
+        """
+        _check_length(self.length, self.name)
+
+
+def is_record_file(name: str) -> bool:
+    """Whether one of ``LAYOUT`` holds records."""
+    return name not in _BESIDE
 
 
 def has_record_files(directory: Path) -> bool:
@@ -96,11 +149,23 @@ def _record_count(path: Path) -> int:
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise InputError(message, hint="check the file's permissions") from error
-    if not path.is_file() or size == 0 or size % RECORD_BYTES:
-        found = "no file" if not path.is_file() else f"{size:,} bytes"
-        message = f"{path}: found {found}, expected a multiple of {RECORD_BYTES:,} bytes (label and image)"
-        raise InputError(message, hint="the file is damaged or not CIFAR-10's binary version; unpack it again")
+    _check_length(size if path.is_file() else None, path)
     return size // RECORD_BYTES
+
+
+def _check_length(size: int | None, where: Path | str) -> None:
+    if not size or size % RECORD_BYTES:
+        found = "no file" if size is None else f"{size:,} bytes"
+        message = f"{where}: found {found}, expected a multiple of {RECORD_BYTES:,} bytes (label and image)"
+        raise InputError(message, hint="the file is damaged or not CIFAR-10's binary version; unpack it again")
+
+
+def _check_labels(labels: NDArray[np.uint8], where: Path | str, first: int = 0) -> None:
+    """Refuse a label that is none; ``first`` is the record that the first one belongs to."""
+    wrong = np.flatnonzero(labels >= CLASSES)
+    if wrong.size:
+        message = f"{where}: record {first + wrong[0]} has label {labels[wrong[0]]}, expected 0 to {CLASSES - 1}"
+        raise InputError(message, hint="the file is damaged or not CIFAR-10 (CIFAR-100 has other records)")
 
 
 def _read(paths: tuple[Path, ...], preprocessing: Preprocessing) -> ArraySamples:
@@ -112,10 +177,7 @@ def _read(paths: tuple[Path, ...], preprocessing: Preprocessing) -> ArraySamples
         except OSError as error:
             message = f"cannot read {path}: {error.strerror}"
             raise InputError(message, hint="check the file's permissions") from error
-        wrong = np.flatnonzero(records[:, 0] >= CLASSES)
-        if wrong.size:
-            message = f"{path}: record {wrong[0]} has label {records[wrong[0], 0]}, expected 0 to {CLASSES - 1}"
-            raise InputError(message, hint="the file is damaged or not CIFAR-10 (CIFAR-100 has other records)")
+        _check_labels(records[:, 0], path)
         blocks.append(records)
     records = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     return ArraySamples(

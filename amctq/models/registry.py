@@ -52,7 +52,7 @@ REGISTRY: dict[str, ModelSpec] = {
         *(_official("amctq.models.resnet", "resnet", depth, _by_classes) for depth in (18, 34, 50, 101, 152)),
         *(
             _official("amctq.models.cifar_resnet", "cifar_resnet", depth, lambda _: _CIFAR_RESNET)
-            for depth in (20, 32, 44, 56, 110)
+            for depth in (8, 20, 32, 44, 56, 110)
         ),
     )
 }

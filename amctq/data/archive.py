@@ -1,0 +1,180 @@
+"""A .tar.gz from anywhere, read once from its first byte to its last: checked, inflated and taken apart in one pass.
+
+Python's ``tarfile`` is not asked to unpack: it writes where an archive says, and keeps extended headers of any declared
+length in memory. Here a header is 512 bytes or refused, content comes in pieces of at most 1 MiB, and what a file is
+called when it is written is for the caller to say.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NoReturn, TypeAlias
+
+from amctq.download.source import Source
+from amctq.download.sums import Summing
+from amctq.errors import CheckError, InputError
+from amctq.files import reading
+
+Piece: TypeAlias = memoryview
+
+_BLOCK = 512
+_PIECE = 1 << 20
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for a gzip header and its CRC
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_MEMBERS = 64
+_MAX_BYTES = 1 << 30  # CIFAR-10 has 184 million
+_MAX_EXTENDED_HEADER = 1 << 16
+_EXTENDED = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
+_AGAIN = "get the archive again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A regular file of an archive, whose content is read before the next member is asked for.
+
+    Attributes:
+        name: relative, with no ``..`` in it.
+        bytes: its length.
+        pieces: its content.
+    """
+
+    name: str
+    bytes: int
+    pieces: Iterator[Piece]
+
+
+class Archive:
+    """Reads ``stream``, the content of the archive at ``path``.
+
+    ``members`` gives the files; ``finish`` reads what follows them, and must be called before anything is believed.
+    ``expected`` holds the sums that the archive must have, None where they have been checked.
+    """
+
+    def __init__(self, path: Path, stream: BinaryIO, expected: Source | None) -> None:
+        self._path = path
+        self._stream = stream
+        self._expected = expected
+        self._summing = Summing(md5=expected.md5 is not None) if expected else None
+        self._inflater = zlib.decompressobj(_GZIP)
+        self._inflated = 0
+        self._read = 0
+        self._pending: Piece = memoryview(b"")
+
+    def members(self) -> Iterator[Member]:
+        """The regular files, in order; folders are passed over.
+
+        Raises:
+            InputError: no gzip file, no tar archive, cut short, damaged; or a member is a link or a device, leads out
+                of the folder, or is larger than CIFAR-10 can be.
+        """
+        seen = 0
+        while (header := self._header()) is not None:
+            seen += 1
+            name = self._checked(header, seen)
+            pieces = self._take(header.size)
+            if header.isreg():
+                yield Member(name=name, bytes=header.size, pieces=pieces)
+            for _ in pieces:  # what the caller has left
+                pass
+            for _ in self._take(-header.size % _BLOCK):
+                pass
+
+    def finish(self) -> None:
+        """Read the rest: the CRC of gzip, and the checksum of the whole file.
+
+        Raises:
+            InputError: the archive is cut short or damaged.
+            CheckError: its checksum is another one.
+        """
+        beyond = self._inflated + _PIECE
+        while not self._inflater.eof:
+            self._inflate()
+            if self._inflated > beyond:  # tar pads to 10 KiB
+                self._refuse("goes on for more than 1 MiB after its last file")
+        while self._next_block():
+            pass
+        wrong = self._expected.mismatch(self._summing.sums()) if self._expected and self._summing else None
+        if wrong:
+            message = f"{self._path} is not the archive expected: {wrong}"
+            raise CheckError(message, hint=f"{_AGAIN}, or, for an archive of your own, pass its --md5 or --sha256")
+
+    def _header(self) -> tarfile.TarInfo | None:
+        """The next member's header; None at the end of the archive."""
+        while True:
+            block = b"".join(self._take(_BLOCK))
+            if not block.strip(b"\0"):
+                return None
+            try:
+                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError:
+                self._refuse("holds no tar archive, or a damaged one")
+            if header.type not in _EXTENDED:
+                return header
+            # Times with fractions, attributes of other systems. A name of ours fits in the header proper.
+            if header.size > _MAX_EXTENDED_HEADER:
+                self._refuse(f"has an extended header of {header.size:,} bytes")
+            for _ in self._take(header.size + -header.size % _BLOCK):
+                pass
+
+    def _checked(self, header: tarfile.TarInfo, seen: int) -> str:
+        """The name of a member that nothing speaks against."""
+        name = header.name
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            self._refuse(f"has a member that leads out of the folder, {name!r}")
+        if header.issym() or header.islnk():
+            self._refuse(f"has a link, {name!r} to {header.linkname!r}")
+        if not (header.isreg() or header.isdir()) or header.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse(f"has a member that is neither file nor folder, {name[:100]!r}")
+        if seen > _MAX_MEMBERS:
+            self._refuse(f"has more than {_MAX_MEMBERS} members")
+        if not 0 <= header.size <= _MAX_BYTES - self._inflated:
+            self._refuse(f"declares {header.size:,} bytes for {name!r}, more than the {_MAX_BYTES:,} of any CIFAR-10")
+        return str(path)
+
+    def _take(self, length: int) -> Iterator[Piece]:
+        """The next ``length`` bytes of the tar archive."""
+        while length:
+            if not self._pending:
+                if self._inflater.eof:
+                    self._refuse("ends in the middle of its tar archive")
+                self._pending = memoryview(self._inflate())
+            piece = self._pending[:length]
+            self._pending = self._pending[length:]
+            length -= len(piece)
+            yield piece
+
+    def _inflate(self) -> bytes:
+        """Some more bytes of the tar archive, which may be none."""
+        block = self._inflater.unconsumed_tail
+        if not block:
+            block = self._next_block()
+            if not block:
+                self._refuse(f"is cut short: it ends after {self._read:,} bytes")
+            if self._read == len(block) and not block.startswith(_GZIP_MAGIC):
+                self._refuse(f"is no .tar.gz file (it starts with {block[:16]!r})")
+        try:
+            inflated = self._inflater.decompress(block, _PIECE)
+        except zlib.error as error:
+            self._refuse(f"is damaged near byte {self._read:,} ({error})")
+        self._inflated += len(inflated)
+        if self._inflated > _MAX_BYTES:
+            self._refuse(f"unpacks to more than the {_MAX_BYTES:,} bytes of any CIFAR-10")
+        return inflated
+
+    def _next_block(self) -> bytes:
+        """Bytes of the file as it is, none at its end."""
+        with reading(str(self._path)):
+            block = self._stream.read(_PIECE)
+        self._read += len(block)
+        if self._summing:
+            self._summing.add(block)
+        return block
+
+    def _refuse(self, what: str) -> NoReturn:
+        message = f"{self._path} {what}; expected the .tar.gz of CIFAR-10's binary version"
+        raise InputError(message, hint=_AGAIN)

@@ -1,0 +1,8 @@
+"""What ``amctq demo`` carries: a small network trained on generated pictures, and the code that trained it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODEL = "resnet8"
+CHECKPOINT = Path(__file__).with_name("resnet8_synthetic.ckpt")

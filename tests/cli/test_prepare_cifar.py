@@ -1,0 +1,443 @@
+"""``amctq prepare-cifar``: from an archive, good, bad or hostile, to the folders of the sample guide."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amctq import PrepareCifarRequest, prepare_cifar
+from amctq.errors import InputError, UsageError
+from tests.command import AMCTQ, RECORD_BYTES, Finished, Shared, amctq
+
+TRAIN = [f"data_batch_{index}.bin" for index in range(1, 6)]
+LAYOUT = {
+    "cifar-10-batches-bin": sorted(["batches.meta.txt", *TRAIN, "readme.html"]),
+    "cifar-10-verify-bin": ["batches.meta.txt", "readme.html", "test_batch.bin"],
+}
+MANIFEST = "cifar-10-manifest.json"
+INSIDE = "cifar-10-batches-bin"
+Content = dict[str, bytes]
+
+
+def _content(shared: Shared, images: int | None = None) -> Content:
+    """The eight files with real records; where ../shared has only two training files, they come again."""
+    length = None if images is None else images * RECORD_BYTES
+    first, second, test = (
+        (shared.records / name).read_bytes()[:length] for name in (TRAIN[0], TRAIN[1], "test_batch.bin")
+    )
+    names = {name: (shared.records / name).read_bytes() for name in ("batches.meta.txt", "readme.html")}
+    return {**names, **dict(zip(TRAIN, [first, second, first, second, first], strict=True)), "test_batch.bin": test}
+
+
+def _tar(content: Content, *more: tarfile.TarInfo, level: int = 6, compress: bool = True) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        folder = tarfile.TarInfo("cifar-10-batches-bin")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for header in more:
+            tar.addfile(header)
+        for name, data in content.items():
+            header = tarfile.TarInfo(name if "/" in name else f"cifar-10-batches-bin/{name}")
+            header.size = len(data)
+            header.mtime = 1.5  # makes an extended header
+            tar.addfile(header, io.BytesIO(data))
+    return gzip.compress(stream.getvalue(), level) if compress else stream.getvalue()
+
+
+def _prepare(archive: bytes | Path, *more: str | Path, output: str | Path = "data") -> Finished:
+    """Run it on an archive of one's own, with its own checksum."""
+    if isinstance(archive, bytes):
+        Path("own.tar.gz").write_bytes(archive)
+        archive = Path("own.tar.gz")
+    own = [] if "--md5" in more or "--sha256" in more else ["--md5", hashlib.md5(archive.read_bytes()).hexdigest()]
+    return amctq("prepare-cifar", "--archive", archive, *own, "--output-dir", output, "--json", *more)
+
+
+def _refused_here(archive: bytes, *words: str) -> None:
+    """The same without a process of its own: bad input, and nothing is left."""
+    Path("own.tar.gz").write_bytes(archive)
+    with pytest.raises(InputError) as caught:
+        prepare_cifar(PrepareCifarRequest(archive=Path("own.tar.gz"), md5=hashlib.md5(archive).hexdigest()))
+    assert all(word in caught.value.message for word in words), caught.value.message
+    assert caught.value.hint
+    assert [path.name for path in Path.cwd().iterdir()] == ["own.tar.gz"]
+
+
+def _refused(done: Finished, code: int, *words: str) -> None:
+    assert done.code == code, done.stderr
+    (error,) = done.envelope["errors"]
+    assert all(word in error["message"] for word in words), error["message"]
+    assert error["hint"]
+    assert "Traceback" not in done.stderr
+
+
+def _check(root: Path, content: Content) -> None:
+    """Both folders hold what the archive does, the manifest says so, and nothing else is left."""
+    assert sorted(path.name for path in root.iterdir() if not path.name.endswith(".tar.gz")) == sorted(
+        [*LAYOUT, MANIFEST]
+    )
+    manifest = json.loads((root / MANIFEST).read_text())
+    for folder, names in LAYOUT.items():
+        assert sorted(path.name for path in (root / folder).iterdir()) == names
+        for name in names:
+            data = (root / folder / name).read_bytes()
+            assert data == content[name]
+            entry = manifest["files"][f"{folder}/{name}"]
+            assert (entry["bytes"], entry["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.fixture(scope="module")
+def small(shared: Shared) -> Content:
+    return _content(shared, 100)
+
+
+@pytest.fixture(scope="module")
+def whole(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Content]:
+    content = _content(shared)
+    path = tmp_path_factory.mktemp("whole") / "cifar-10-binary.tar.gz"
+    path.write_bytes(_tar(content, level=0))
+    return path, content
+
+
+def test_the_folders_of_the_sample_guide(small: Content) -> None:
+    done = _prepare(_tar(small))
+    assert done.code == 0, done.stderr
+    _check(Path("data"), small)
+    data = done.envelope["data"]
+    assert (data["already_prepared"], data["synthetic"]) == (False, False)
+    assert data["classes"][0] == "airplane"
+    assert [sum(data["images_per_class"][role]) for role in ("train", "test")] == [500, 100]
+    assert len(done.envelope["artifacts"]) == 11
+    assert "has 100 images; the official one has 10,000" in done.stderr
+
+
+def test_paths_in_chinese_with_spaces(small: Content) -> None:
+    Path("我的 数据").mkdir()
+    archive = Path("我的 数据/档 案.tar.gz")
+    archive.write_bytes(_tar(small))
+    env = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    done = amctq("prepare-cifar", "--archive", archive, "--md5", md5, "--output-dir", "新 目录/data", env=env)
+    assert done.code == 0, done.stderr
+    _check(Path("新 目录/data"), small)
+
+
+def test_what_is_right_already_is_left_alone(small: Content) -> None:
+    archive = _tar(small)
+    _prepare(archive)
+    before = {path: path.stat().st_mtime_ns for path in Path("data").rglob("*")}
+    again = _prepare(archive)
+    assert again.code == 0
+    assert again.envelope["data"]["already_prepared"]
+    assert again.envelope["artifacts"] == []
+    assert {path: path.stat().st_mtime_ns for path in Path("data").rglob("*")} == before
+
+
+def test_a_damaged_file_is_named_and_force_mends_it(small: Content) -> None:
+    archive = _tar(small)
+    _prepare(archive)
+    damaged = Path("data/cifar-10-batches-bin/data_batch_2.bin")
+    damaged.write_bytes(bytes(len(small["data_batch_2.bin"])))
+    _refused(_prepare(archive), 2, "cifar-10-batches-bin/data_batch_2.bin", "differ")
+    assert _prepare(archive, "--force").code == 0
+    _check(Path("data"), small)
+
+
+def test_files_of_another_set_are_named_before_any_work(small: Content) -> None:
+    own = Path("data/cifar-10-verify-bin/test_batch.bin")
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    _refused(_prepare(_tar(small)), 2, "cifar-10-verify-bin/test_batch.bin")
+    assert own.read_bytes() == b"mine"
+    assert [path for path in Path("data").rglob("*") if path.is_file()] == [own]
+    (own.parent / "notes.txt").touch()
+    assert _prepare(_tar(small), "--force").code == 0
+    (own.parent / "notes.txt").unlink()  # not ours, and not deleted
+    _check(Path("data"), small)
+
+
+def test_what_an_interrupted_publication_has_left_is_completed(small: Content) -> None:
+    archive = _tar(small)
+    _prepare(archive)
+    for path in Path("data/cifar-10-verify-bin").iterdir():
+        path.unlink()
+    Path("data/cifar-10-verify-bin").rmdir()
+    done = _prepare(archive)
+    assert done.code == 0, done.stderr
+    assert not done.envelope["data"]["already_prepared"]
+    _check(Path("data"), small)
+
+
+def _header(name: str, kind: bytes = tarfile.REGTYPE, *, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.type, header.linkname, header.size = kind, link, size
+    return header
+
+
+@pytest.mark.parametrize(
+    ("header", "word"),
+    [
+        pytest.param(_header("../x"), "leads out of the folder", id="parent"),
+        pytest.param(_header(f"{INSIDE}/../../x"), "leads out", id="parent-inside"),
+        pytest.param(_header("/tmp/amctq-x"), "leads out of the folder", id="absolute"),
+        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.SYMTYPE, link="/etc/passwd"), "link", id="symlink"),
+        pytest.param(_header(f"{INSIDE}/test_batch.bin", tarfile.LNKTYPE, link="x"), "link", id="hard-link"),
+        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.CHRTYPE), "neither file nor folder", id="device"),
+        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.FIFOTYPE), "neither file", id="fifo"),
+        pytest.param(_header(f"{INSIDE}/data_batch_1.bin", size=1 << 40), "1,099,511,627,776", id="bomb"),
+        pytest.param(_header(f"{INSIDE}/evil.so"), "evil.so", id="stranger"),
+        pytest.param(_header(f"{INSIDE}/" + "x" * 200), "xxxx", id="long-name"),
+        pytest.param(_header("././@LongLink", tarfile.GNUTYPE_LONGNAME), "neither file nor folder", id="gnu-long-name"),
+    ],
+)  # fmt: skip
+def test_hostile_members(header: tarfile.TarInfo, word: str, small: Content) -> None:
+    if header.size:
+        header, size = _header(header.name), header.size
+        stream = io.BytesIO(_tar({}, header, compress=False))
+        huge = _header(header.name, size=size).tobuf(tarfile.GNU_FORMAT)
+        archive = gzip.compress(stream.getvalue()[:512] + huge + bytes(10_000))
+    else:
+        archive = _tar(small, header)
+    _refused_here(archive, "own.tar.gz", word)
+
+
+def _damaged(small: Content) -> bytes:
+    """The last block of deflate's data replaced, so that its CRC is another one."""
+    archive = gzip.compress(_tar(small, compress=False), 0)
+    middle = len(archive) - 3000  # the padding of tar, stored as it is
+    return archive[:middle] + b"x" + archive[middle + 1 :]
+
+
+def _bomb_of_zeros(small: Content) -> bytes:
+    """Zeros without end after a whole archive."""
+    return gzip.compress(_tar(small, compress=False) + bytes(64 << 20))
+
+
+def _bomb_in_an_extended_header(small: Content) -> bytes:
+    """What tarfile would read into memory: 256 MiB of extended header, in 256 KiB."""
+    header = _header("x", tarfile.XHDTYPE, size=256 << 20)
+    return gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(lambda small: b"<html>404 not found</html>", ["no .tar.gz", "<html>"], id="html"),
+        pytest.param(lambda small: b"", ["cut short"], id="empty"),
+        pytest.param(lambda small: gzip.compress(b"x" * 5000), ["no tar archive"], id="gzip-but-no-tar"),
+        pytest.param(lambda small: _tar(small)[:-5000], ["cut short"], id="truncated-gzip"),
+        pytest.param(lambda small: _tar(small)[:-4], ["cut short"], id="truncated-trailer"),
+        pytest.param(
+            lambda small: gzip.compress(_tar(small, compress=False)[:700_000]),
+            ["ends in the middle"],
+            id="truncated-tar",
+        ),
+        pytest.param(_damaged, ["own.tar.gz is damaged"], id="damaged"),
+        pytest.param(_bomb_of_zeros, ["1 MiB after its last file"], id="zeros"),
+        pytest.param(_bomb_in_an_extended_header, ["extended header"], id="extended-header"),
+        pytest.param(
+            lambda small: _tar({**small, "data_batch_3.bin": small["data_batch_3.bin"][:-1]}),
+            ["data_batch_3.bin", "3,073"],
+            id="length",
+        ),
+        pytest.param(lambda small: _tar({**small, "data_batch_3.bin": b""}), ["data_batch_3.bin"], id="empty-member"),
+        pytest.param(
+            lambda small: _tar({**small, "test_batch.bin": small["test_batch.bin"] + b"\x0b" + bytes(3072)}),
+            ["test_batch.bin", "record 100 has label 11"],
+            id="label",
+        ),
+        pytest.param(
+            lambda small: _tar({name: data for name, data in small.items() if name != "data_batch_4.bin"}),
+            ["lacks data_batch_4.bin"],
+            id="lacking",
+        ),
+        pytest.param(
+            lambda small: _tar({**small, "cifar-10-batches-bin/test_batch.bin": b"x"}), ["two files"], id="twice"
+        ),
+        pytest.param(lambda small: _tar({**small, "batches.meta.txt": b"cat\ndog\n"}), ["2 names"], id="names"),
+        pytest.param(
+            lambda small: _tar({"cifar-10-batches-py/data_batch_1": b"\x80\x02"}), ["Python version"], id="python"
+        ),
+    ],
+)  # fmt: skip
+def test_bad_archives(make: Callable[[Content], bytes], words: list[str], small: Content) -> None:
+    _refused_here(make(small), *words)
+
+
+def test_a_bad_archive_through_the_command(small: Content) -> None:
+    _refused(_prepare(_tar(small)[:-5000]), 3, "own.tar.gz is cut short")
+    _refused(_prepare(_tar(small, _header("../x"))), 3, "'../x'")
+    assert [path.name for path in Path.cwd().iterdir()] == ["own.tar.gz"]
+
+
+def test_another_checksum(small: Content) -> None:
+    archive = _tar(small)
+    right = hashlib.sha256(archive).hexdigest()
+    _refused(_prepare(archive, "--sha256", "0" * 64), 5, right, "0" * 64)
+    assert not Path("data").exists()
+    assert _prepare(archive, "--sha256", right.upper()).code == 0
+
+
+def test_without_a_checksum_it_must_be_the_official_archive(small: Content) -> None:
+    Path("own.tar.gz").write_bytes(_tar(small))
+    done = amctq("prepare-cifar", "--archive", "own.tar.gz", "--json")
+    _refused(done, 5, "c32a1d4ab5d03f1284b67883e8d87530")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"archive": Path("F"), "url": "http://localhost/x"}, ["--archive", "--url"]),
+        ({"archive": Path("F"), "synthetic": True}, ["--archive", "--synthetic"]),
+        ({"synthetic": True, "md5": "0" * 32}, ["--synthetic", "--md5"]),
+        ({"md5": "0" * 32, "sha256": "0" * 64}, ["--md5", "--sha256"]),
+        ({"md5": "12"}, ["--md5", "32"]),
+        ({"sha256": "g" * 64}, ["--sha256"]),
+        ({"url": "ftp://host/x"}, ["--url"]),
+        ({"train_images": 100}, ["--train-images", "--synthetic"]),
+        ({"seed": 0}, ["--seed"]),
+        ({"synthetic": True, "test_images": 9}, ["--test-images 9", "10"]),
+        ({"synthetic": True, "seed": -1}, ["--seed"]),
+    ],
+    ids=str,
+)
+def test_contradicting_options(options: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        PrepareCifarRequest(**options)
+    assert all(word in caught.value.message for word in words), caught.value.message
+
+
+def test_a_usage_error_through_the_command() -> None:
+    done = amctq("prepare-cifar", "--archive", "F", "--synthetic", "--json")
+    _refused(done, 2, "--archive", "--synthetic")
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_no_archive_there() -> None:
+    done = amctq("prepare-cifar", "--archive", "nowhere.tar.gz", "--json")
+    _refused(done, 3, "nowhere.tar.gz", "No such file")
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.8, 1.6])
+def test_after_sigkill_the_same_command_finishes(seconds: float, whole: tuple[Path, Content]) -> None:
+    archive, content = whole
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    command = [AMCTQ, "prepare-cifar", "--archive", archive, "--md5", md5, "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+    for folder, names in LAYOUT.items():  # none, or a finished one
+        if Path("data", folder).exists():
+            assert all(Path("data", folder, name).read_bytes() == content[name] for name in names)
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    _check(Path("data"), content)
+
+
+def test_sigterm_leaves_nothing(whole: tuple[Path, Content]) -> None:
+    archive, _ = whole
+    with subprocess.Popen([AMCTQ, "prepare-cifar", "--archive", archive], stderr=subprocess.DEVNULL) as process:
+        while not Path("data/.amctq-partial").exists():
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk(small_disk: Path, small: Content) -> None:
+    _refused(_prepare(_tar(small), output=small_disk / "data"), 8, "No space left")
+    assert list(small_disk.iterdir()) == []
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address that it is served at."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *given: _Files(*given, directory=str(folder))
+    ) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+        thread.join()
+
+
+def test_from_an_address(server: tuple[Path, str], small: Content) -> None:
+    folder, address = server
+    archive = _tar(small)
+    (folder / "c.tar.gz").write_bytes(archive)
+    command = ["prepare-cifar", "--url", f"{address}/c.tar.gz", "--json", "--md5"]
+    _refused(amctq(*command, "0" * 32), 5, "0" * 32)
+    assert not Path("data").exists()
+    right = hashlib.md5(archive).hexdigest()
+    done = amctq(*command, right)
+    assert done.code == 0, done.stderr
+    _check(Path("data"), small)
+    assert done.envelope["artifacts"][-1]["path"] == "data/cifar-10-binary.tar.gz"
+    (folder / "c.tar.gz").unlink()  # what is here already is not asked for again
+    Path("data", MANIFEST).unlink()
+    assert amctq(*command, right, "--force").code == 0
+    _refused(amctq(*command, "1" * 32, "--output-dir", "other"), 6, "404")
+
+
+def test_a_generated_set_is_read_by_the_other_commands(shared: Shared) -> None:
+    done = amctq("prepare-cifar", "--synthetic", "--train-images", "50", "--test-images", "20", "--json")
+    assert done.code == 0, done.stderr
+    data = done.envelope["data"]
+    assert data["synthetic"]
+    assert data["images_per_class"] == {"train": [5] * 10, "test": [2] * 10}
+    assert json.loads(Path("data", MANIFEST).read_text())["synthetic"] is True
+    assert Path("data/cifar-10-verify-bin/batches.meta.txt").read_text().split() == data["classes"]
+    arguments = ["--dataset", "data", "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
+    measured = amctq("evaluate", *arguments)
+    assert measured.code == 0, measured.stderr
+    assert measured.envelope["data"]["accuracy"]["images"] == 20
+
+
+def test_a_generated_set_is_not_taken_for_another_one() -> None:
+    command = ["prepare-cifar", "--synthetic", "--train-images", "50", "--test-images", "20", "--json"]
+    assert amctq(*command).code == 0
+    first = Path("data/cifar-10-verify-bin/test_batch.bin").read_bytes()
+    assert amctq(*command).envelope["data"]["already_prepared"]
+    _refused(amctq(*command, "--seed", "2"), 2, MANIFEST)
+    assert amctq(*command, "--seed", "2", "--force").code == 0
+    assert Path("data/cifar-10-verify-bin/test_batch.bin").read_bytes() != first
+
+
+def test_no_permission(small: Content) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    Path("closed").mkdir(mode=0o500)
+    _refused(_prepare(_tar(small), output="closed/data"), 8, "Permission denied")
