@@ -72,6 +72,8 @@ def observe_activations(
     # The images themselves are no output of the graph: they are at hand.
     tapped = list(dict.fromkeys(watch.tensor for watch in watches if watch.tensor != graph.input_name))
     session = OnnxSession(_tapped_graph(graph, topology, fused, tapped))
+    for watch in watches:
+        watch.observer.expect(batches.images)
     done = 0
     with narrator.phase("calibration", batches.images) as advance:
         for activations, seconds in _passes(session, batches, tapped, graph.input_name):

@@ -108,6 +108,9 @@ class StreamingHistogram:
         used = np.flatnonzero(self._counts)
         if not used.size:
             return Density(edges=np.zeros(2), counts=np.zeros(1, np.int64), zeros=self.zeros)
+        # The extremes may belong to values that were not among those counted.
+        ends = [math.floor(end / self._width) - self._first for end in (self.low, self.high) if end != 0]
+        used = np.union1d(used, ends)
         span = slice(int(used[0]), int(used[-1]) + 1)
         # Nothing lies beyond the extremes, so the outer bins end there.
         inside = np.clip(edges[span.start : span.stop + 1], self.low, self.high)

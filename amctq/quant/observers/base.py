@@ -32,6 +32,9 @@ class Observer(ABC):
     not depend on how they are cut into batches or ordered.
     """
 
+    def expect(self, images: int) -> None:  # noqa: B027  # most need not know
+        """Be told, before the first batch, how many images there will be in all."""
+
     @abstractmethod
     def update(self, batch: Float32Array) -> None:
         """Take in one batch of the tensor, float32 of any shape.

@@ -1,10 +1,13 @@
 """What an observer that searches a range keeps of a tensor: a histogram, the outermost values, and the values if few.
 
-All of it depends on nothing but the set of the values, and none of it grows with the images.
+All of it depends on nothing but the set of the images, and none of it grows with them. Where very many values will
+come the histogram counts every n-th of an image, at places that are the same in every image; the extremes and the
+outermost values of each side are taken from all of them, so that no outlier is missed.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import numpy as np
@@ -18,6 +21,8 @@ from amctq.quant.observers.tails import UpperTail
 _ROW = 1 << 15
 # Up to so many values other than zero are kept, 256 KiB for a tensor: they fill no histogram smoothly.
 _FEW = 1 << 16
+# The histogram counts about so many values where there will be more.
+_COUNTED = 1 << 24
 
 
 class Statistics:
@@ -28,13 +33,15 @@ class Statistics:
 
     Attributes:
         seen: how many values there were.
+        expected: how many images there will be; set before the first, 0 to count everything.
     """
 
     def __init__(self, bins: int = 2048) -> None:
         self._histogram = StreamingHistogram(bins)
         self._upper, self._lower = UpperTail(), UpperTail()
         self._few: Float32Array | None = np.empty(0, np.float32)
-        self.seen = 0
+        self._counted = 0
+        self.seen = self.expected = 0
 
     @property
     def low(self) -> float:
@@ -47,30 +54,53 @@ class Statistics:
         return self._histogram.high
 
     def update(self, batch: Float32Array) -> None:
-        """Count one batch, float32 of any shape.
+        """Count one batch, float32 of shape (N, …).
 
         Raises:
             NonFiniteError: it holds NaN or infinity.
         """
         values = batch.reshape(-1)
+        step = _step(values.size // max(len(batch), 1), self.expected)
+        smallest, largest = np.inf, -np.inf
         whole = len(values) // _ROW * _ROW
         for part in (values[:whole].reshape(-1, _ROW), values[whole:].reshape(1, -1)):
             if part.size:
                 lows, highs = part.min(axis=1), part.max(axis=1)
                 low, high = finite_range(lows.min(), highs.max())
-                self._histogram.update(part.reshape(-1), low, high)
+                if step == 1:  # the part is in the cache now
+                    self._histogram.update(part.reshape(-1), low, high)
                 self._upper.update(part, highs)
                 if low < 0:
                     negative = lows < 0
                     self._lower.update(-part[negative], -lows[negative])
+                smallest, largest = min(smallest, low), max(largest, high)
         self.seen += len(values)
+        if step > 1:
+            some = np.ascontiguousarray(batch.reshape(len(batch), -1)[:, ::step])
+            self._histogram.update(some.reshape(-1), smallest, largest)
+            self._counted += some.size
+            self._few = None
+        else:
+            self._counted += len(values)
         if self._few is not None:
             few = self.seen - self._histogram.zeros <= _FEW
             self._few = np.concatenate([self._few, values[values != 0]]) if few else None
 
     def density(self) -> Density:
-        """The histogram."""
-        return self._histogram.density()
+        """The histogram, as if every value had been counted."""
+        density = self._histogram.density()
+        if self._counted == self.seen:
+            return density
+        counts = np.rint(density.counts * (self.seen / self._counted)).astype(np.int64)
+        for tail, edges, view in (
+            (self._upper, density.edges, counts),
+            (self._lower, -density.edges[::-1], counts[::-1]),
+        ):
+            known = edges[:-1] > tail.floor  # these bins hold nothing but values that were kept
+            if known.any():
+                view[known] = np.histogram(tail.values, np.append(edges[:-1][known], np.inf))[0]
+        zeros = round(density.zeros * (self.seen / self._counted))
+        return Density(edges=density.edges, counts=counts, zeros=zeros)
 
     def squared_error(self, candidates: Candidates) -> Float64Array:
         """Sum of squared quantization errors of all that was seen, for each candidate; float64 (n,)."""
@@ -94,6 +124,11 @@ class Statistics:
         return 1 if 1 - percentile < EPSILON else max(1, self.seen - int(percentile * self.seen))
 
 
+def _step(size: int, images: int) -> int:
+    """Which of an image's ``size`` values are counted: every n-th, which falls on all rows, columns and channels."""
+    return next(step for step in range(max(1, size * images // _COUNTED), 0, -1) if math.gcd(step, size) == 1)
+
+
 class StatisticsObserver(Observer):
     """An observer that chooses from ``Statistics``.
 
@@ -103,6 +138,10 @@ class StatisticsObserver(Observer):
 
     def __init__(self, bins: int = 2048) -> None:
         self._statistics = Statistics(bins)
+
+    def expect(self, images: int) -> None:
+        """Count every n-th value alone where so many images bring very many."""
+        self._statistics.expected = images
 
     def update(self, batch: Float32Array) -> None:
         """Count one batch."""

@@ -36,6 +36,16 @@ class UpperTail:
                 self._values = np.partition(self._values, -CAPACITY)[-CAPACITY:]
                 self._floor = self._values.min()
 
+    @property
+    def values(self) -> Float32Array:
+        """What is kept."""
+        return self._values
+
+    @property
+    def floor(self) -> float:
+        """Every value above is kept."""
+        return float(self._floor)
+
     def kth_largest(self, k: int) -> float | None:
         """The k-th largest value, 0 where fewer than k are positive, None where that many are not kept."""
         if len(self._values) >= k:
