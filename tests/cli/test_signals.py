@@ -28,8 +28,6 @@ def test_a_stopped_run_leaves_nothing(number: signal.Signals, code: int, seconds
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has had SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         time.sleep(seconds)
         process.send_signal(number)
