@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
     from amctq.services.prepare_cifar import PrepareCifarRequest, PrepareCifarResult, prepare_cifar
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
-    from amctq.services.ptq_plan import PtqPreview, PtqRequest
+    from amctq.services.ptq_plan import PtqPreview
+    from amctq.services.ptq_request import PtqRequest
 
 _PUBLIC = {
     "DoctorReport": "amctq.services.doctor",
@@ -31,7 +32,7 @@ _PUBLIC = {
     "PrepareCifarRequest": "amctq.services.prepare_cifar",
     "PrepareCifarResult": "amctq.services.prepare_cifar",
     "PtqPreview": "amctq.services.ptq_plan",
-    "PtqRequest": "amctq.services.ptq_plan",
+    "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",

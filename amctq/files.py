@@ -79,14 +79,14 @@ def put_in_place(written: Path, final: Path) -> None:
     Raises:
         OSError: the file system refuses.
     """
-    with written.open("rb") as stream:
-        os.fsync(stream.fileno())
+    _make_durable(written)
     written.replace(final)
-    _make_names_durable(final.parent)
+    _make_durable(final.parent)
 
 
-def _make_names_durable(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY)
+def _make_durable(path: Path) -> None:
+    """Have a file's content, or a directory's names, outlive a power cut."""
+    opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:
@@ -187,8 +187,7 @@ class OutputDirectory:
         artifacts = []
         with writing(self.path):
             for name in staged:
-                with self.staged(name).open("rb") as stream:
-                    os.fsync(stream.fileno())
+                _make_durable(self.staged(name))
                 artifacts.append(
                     Artifact(
                         path=self.path / name,
@@ -201,7 +200,7 @@ class OutputDirectory:
                 for entry in entries:
                     (self._staging / entry).replace(self.path / entry)
             for folder in dict.fromkeys(map(_folder, ["", *staged])):
-                _make_names_durable(self.path / folder)
+                _make_durable(self.path / folder)
         self._made.clear()
         return tuple(artifacts)
 

@@ -45,7 +45,7 @@ class StopRequest:
             self.stopped = _MEANING[number]
             raise self.stopped
 
-        numbers = [number for number in _MEANING if signal.getsignal(number) is not signal.SIG_IGN]
+        numbers = _heard()
         with signal_handlers_kept(), signal_handlers_kept(_WAKE), _blocked(numbers):
             for number in numbers:
                 signal.signal(number, stop)
@@ -59,7 +59,12 @@ def hold_signals() -> None:
 
     Threads inherit the mask, those of NumPy and MindSpore too, so that no signal can run in one of them.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, [n for n in _MEANING if signal.getsignal(n) is not signal.SIG_IGN])
+    signal.pthread_sigmask(signal.SIG_BLOCK, _heard())
+
+
+def _heard() -> list[int]:
+    """The signals that the parent has not had ignored."""
+    return [number for number in _MEANING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextlib.contextmanager
@@ -122,9 +127,8 @@ def signals_held(*, deliver: bool = True) -> Iterator[None]:
     arrived: list[int] = []
     with signal_handlers_kept():
         if threading.current_thread() is threading.main_thread():
-            for number in _MEANING:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, lambda number, frame: arrived.append(number))
+            for number in _heard():
+                signal.signal(number, lambda number, frame: arrived.append(number))
         yield
     for number in arrived[:1] if deliver else ():
         signal.raise_signal(number)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 NETWORKS = Path(__file__).with_name("backends") / "networks.py"
 AMCTQ = Path(sys.executable).with_name("amctq")
@@ -80,6 +82,16 @@ def amctq(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout:
         stdin=subprocess.DEVNULL,
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@contextlib.contextmanager
+def small_file_system(place: Path, size: str) -> Iterator[Path]:
+    """A file system of ``size``, as mount(8) writes it, at ``place`` for the time of the block."""
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", place], check=True)
 
 
 def write_records(

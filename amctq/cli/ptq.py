@@ -154,7 +154,7 @@ def ptq(
     with running(output):
         from amctq.services.ptq import preview_ptq
         from amctq.services.ptq import ptq as service
-        from amctq.services.ptq_plan import PtqRequest
+        from amctq.services.ptq_request import PtqRequest
         from amctq.services.report import ptq_report
 
         request = PtqRequest(

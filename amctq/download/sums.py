@@ -30,7 +30,7 @@ class Summing:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
 
-    def add(self, block: bytes) -> None:
+    def add(self, block: bytes | memoryview) -> None:
         """Take the next bytes."""
         self.bytes += len(block)
         self._sha256.update(block)

@@ -13,7 +13,7 @@ from mindspore import nn
 
 from amctq.errors import InputError, first_line
 from amctq.export.mindir import SUFFIX
-from amctq.export.session import FileSession, Port
+from amctq.export.session import FileSession, Port, model_bytes
 from amctq.files import writing
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
@@ -81,11 +81,7 @@ def open_mindir(path: Path) -> MindirSession:
     Raises:
         InputError: there is no file, or MindSpore does not take it.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise InputError(message, hint="check the path given with --mindir") from error
+    content = model_bytes(path, option="--mindir")
     try:
         return MindirSession(content)
     except InputError as error:

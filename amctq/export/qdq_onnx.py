@@ -68,7 +68,6 @@ class _QdqWriter(GraphWriter):
         super().__init__(graph, (item.layer for item in layers))
         self._items = {item.layer.name: item for item in layers}
         self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
-        self._image_shape = graph.image_shape
         # With placement ascend two sites may stand on one tensor; whoever is no layer then reads the float.
         self._sites: dict[str, list[int]] = {}
         for index, site in enumerate(self._plan.sites):
@@ -107,7 +106,7 @@ class _QdqWriter(GraphWriter):
             and self._act_type is ActType.UINT8
             and layer.input == self._graph.input_name
         ):
-            stem = write_stem(self, item, node, self._integers[site, layer.input], self._image_shape)
+            stem = write_stem(self, item, node, self._integers[site, layer.input], self._graph.input_shape)
         if stem is None:
             activation, attributes = self._dequantize(site, layer.input), {}
         else:

@@ -156,17 +156,26 @@ def _port(node: Any) -> Port:
     return Port(name=node.name, type=node.type, shape=tuple(node.shape))
 
 
+def model_bytes(path: Path, *, option: str) -> bytes:
+    """Content of a model file that came with ``option``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise InputError(message, hint=f"check the path given with {option}") from error
+
+
 def open_onnx(path: Path) -> OnnxSession:
     """A session for a file.
 
     Raises:
         InputError: there is no file, or onnxruntime does not take it.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise InputError(message, hint="check the path given with --onnx") from error
+    content = model_bytes(path, option="--onnx")
     try:
         return OnnxSession(content)
     except Exception as error:

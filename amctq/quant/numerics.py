@@ -70,6 +70,11 @@ def symmetric_qparams(low: float, high: float) -> QParams:
     return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8)), 0)
 
 
+def range_qparams(low: float, high: float, *, symmetric: bool) -> QParams:
+    """Scale and offset for activations in [low, high], by the one rule or by the other."""
+    return symmetric_qparams(low, high) if symmetric else asymmetric_qparams(low, high)
+
+
 def symmetric_scales(
     low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], *, bits: int, rule: ArqRule = ArqRule.AMCT
 ) -> Float32Array:

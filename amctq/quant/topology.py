@@ -39,12 +39,6 @@ class FloatGraph:
         return str(self.model.graph.input[0].name)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        channels, height, width = (dim.dim_value for dim in self.model.graph.input[0].type.tensor_type.shape.dim[1:])
-        return channels, height, width
-
-    @property
     def output_name(self) -> str:
         """Name of the logits tensor."""
         return str(self.model.graph.output[0].name)

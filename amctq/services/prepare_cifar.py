@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from amctq.data.archive import Archive
 from amctq.data.cifar import CLASS_NAMES_FILE, CLASSES, LAYOUT, TEST_FOLDER, TRAIN_FOLDER, RecordCounter, is_record_file
 from amctq.data.manifest import MANIFEST, DataFile, Manifest, read_manifest
 from amctq.download.source import Source, TransferOptions, checked_sum, checked_url
-from amctq.download.sums import sums_of
+from amctq.download.sums import Summing, sums_of
 from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory, reading, writing
 from amctq.progress import Narrator, OnEvent, silent
@@ -294,16 +293,17 @@ def _store(
     first, *others = (f"{folder}/{name}" for folder in LAYOUT[name])
     counter = RecordCounter(name=name) if is_record_file(name) else None
     before = sum(sum(file.images_per_class or ()) for file in files.values())
-    digest, length = hashlib.sha256(), 0
+    summing = Summing(md5=False)
     with writing(output.path / first), output.staged(first).open("wb", buffering=0) as stream:
         for piece in _reported(pieces, counter, lambda images: advance(before + images)):
-            digest.update(piece)
-            length += stream.write(piece)
+            summing.add(piece)
+            stream.write(piece)
     if counter:
         counter.finish()
+    sums = summing.sums()
     file = DataFile(
-        bytes=length,
-        sha256=digest.hexdigest(),
+        bytes=sums.bytes,
+        sha256=sums.sha256,
         images_per_class=tuple(counter.classes.tolist()) if counter else None,
     )
     files[first] = file

@@ -34,11 +34,11 @@ from amctq.services.ptq_plan import (
     REPORT,
     PtqPlan,
     PtqPreview,
-    PtqRequest,
     plan_ptq,
     quant_config,
     refuse_idle_int4,
 )
+from amctq.services.ptq_request import PtqRequest
 from amctq.services.report import ptq_report, report_bytes
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import pytest
 
 from amctq import PrepareCifarRequest, prepare_cifar
 from amctq.errors import InputError, UsageError
-from tests.command import AMCTQ, RECORD_BYTES, Finished, Shared, amctq
+from tests.command import AMCTQ, RECORD_BYTES, Finished, Shared, amctq, small_file_system
 
 TRAIN = [f"data_batch_{index}.bin" for index in range(1, 6)]
 LAYOUT = {
@@ -361,12 +361,8 @@ def test_sigterm_leaves_nothing(whole: tuple[Path, Content]) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with small_file_system(tmp_path / "disk", "1m") as place:
+        yield place
 
 
 def test_a_full_disk(small_disk: Path, small: Content) -> None:

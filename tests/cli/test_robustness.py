@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import AMCTQ, Shared, amctq
+from tests.command import AMCTQ, Shared, amctq, small_file_system
 
 
 def _command(shared: Shared, *more: object) -> list[str]:
@@ -22,12 +22,8 @@ def _command(shared: Shared, *more: object) -> list[str]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for the former files and hardly more."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place], capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with small_file_system(tmp_path / "disk", "1500k") as place:
+        yield place
 
 
 @pytest.mark.parametrize("free", [200, 1150], ids=["float-export", "int8-export"])

@@ -61,8 +61,7 @@ class EntropyObserver(StatisticsObserver):
         ]
         averaged = np.convolve(np.pad(losses, _AVERAGED // 2, mode="edge"), np.ones(_AVERAGED), "valid")
         best = int(np.argmin(averaged))
-        rule = numerics.symmetric_qparams if self._symmetric else numerics.asymmetric_qparams
-        return rule(float(lows[best]), float(highs[best]))
+        return numerics.range_qparams(float(lows[best]), float(highs[best]), symmetric=self._symmetric)
 
 
 def divergence(density: Density, smooth: Float64Array, *, low: float, high: float, scale: float) -> float:

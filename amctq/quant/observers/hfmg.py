@@ -55,8 +55,7 @@ class HfmgObserver(StatisticsObserver):
             return _distance_to_centres(density, lows[chosen], highs[chosen])
 
         best = least(len(lows), errors)
-        rule = numerics.symmetric_qparams if self._settings.symmetric else numerics.asymmetric_qparams
-        return rule(float(lows[best]), float(highs[best]))
+        return numerics.range_qparams(float(lows[best]), float(highs[best]), symmetric=self._settings.symmetric)
 
 
 def _ranges(density: Density) -> tuple[Float64Array, Float64Array]:

@@ -32,5 +32,4 @@ class MinMaxObserver(Observer):
         if self._low > self._high:
             message = "no activations were observed"
             raise ValueError(message)
-        rule = numerics.symmetric_qparams if self._symmetric else numerics.asymmetric_qparams
-        return rule(self._low, self._high)
+        return numerics.range_qparams(self._low, self._high, symmetric=self._symmetric)

@@ -44,8 +44,7 @@ class MseObserver(StatisticsObserver):
                 if (low, high) == before:
                     break
         low, high = self._best(np.maximum(low * _FINE, lowest), np.minimum(high * _FINE, highest))
-        rule = numerics.symmetric_qparams if self._symmetric else numerics.asymmetric_qparams
-        return rule(low, high)
+        return numerics.range_qparams(low, high, symmetric=self._symmetric)
 
     def _best(self, lows: Float64Array, highs: Float64Array) -> tuple[float, float]:
         """The range of least error among those from ``lows`` to ``highs``."""

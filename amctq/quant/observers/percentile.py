@@ -36,5 +36,6 @@ class PercentileObserver(StatisticsObserver):
     def _choose(self) -> QParams:
         statistics = self._statistics
         rank = statistics.rank((1 + self._settings.percentile) / 2)
-        rule = numerics.symmetric_qparams if self._settings.symmetric else numerics.asymmetric_qparams
-        return rule(statistics.kth_smallest(rank), statistics.kth_largest(rank))
+        return numerics.range_qparams(
+            statistics.kth_smallest(rank), statistics.kth_largest(rank), symmetric=self._settings.symmetric
+        )
