@@ -9,6 +9,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -559,7 +560,7 @@ def test_memory_does_not_grow_with_the_file(server: Server) -> None:
             f"amctq.fetch_model(amctq.FetchModelRequest(model='resnet20', url=({url!r},), output_dir=Path({name!r})))\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        done = subprocess.run([shutil.which("python") or "python", "-c", code], capture_output=True, check=True)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         peaks.append(int(done.stdout) << 10)
     assert peaks[1] - peaks[0] < 8 << 20
     assert server.sent == [1 << 16, 16 << 20]
