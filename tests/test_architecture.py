@@ -21,7 +21,7 @@ RANKS = {
     "data": 2,
     "models": 2,
     "distributed": 2,
-    "demo": 2,
+    "pretrained": 2,
     "quant": 1,
     "download": 1,
     "progress": 0,

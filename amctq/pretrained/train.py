@@ -1,4 +1,4 @@
-"""Trains the demo's network on generated pictures: ``python -m amctq.demo.train`` makes the weights again.
+"""Trains the network that the package carries, on generated pictures: ``python -m amctq.pretrained.train`` does it again.
 
 Every epoch draws its own images, so nothing is seen twice and there is nothing to augment. The images that a generated
 set evaluates on have a role of their own (``data.synthetic``) and are none of these.
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from amctq.choices import Device
 from amctq.data import synthetic
 from amctq.data.cifar import CLASSES
-from amctq.demo import CHECKPOINT, MODEL
+from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.models.registry import find_model
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import load_mindspore, resolve_device

@@ -1,4 +1,4 @@
-"""What ``amctq demo`` carries: a small network trained on generated pictures, and the code that trained it."""
+"""The small network that the package carries, trained on generated pictures, and the code that trained it."""
 
 from __future__ import annotations
 
