@@ -59,6 +59,11 @@ class Manifest:
         ]
         return tuple(map(sum, zip(*counts, strict=True)))
 
+    @property
+    def sums(self) -> dict[str, str]:
+        """SHA-256 by name."""
+        return {name: file.sha256 for name, file in self.files.items()}
+
     def missing(self, directory: Path) -> tuple[str, ...]:
         """Files that are not in ``directory``."""
         with reading(str(directory)):

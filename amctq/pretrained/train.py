@@ -1,4 +1,4 @@
-"""Trains the network that the package carries, on generated pictures: ``python -m amctq.pretrained.train`` does it again.
+"""Trains the carried network on generated pictures: ``python -m amctq.pretrained.train`` makes its weights again.
 
 Every epoch draws its own images, so nothing is seen twice and there is nothing to augment. The images that a generated
 set evaluates on have a role of their own (``data.synthetic``) and are none of these.
