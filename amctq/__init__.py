@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from amctq.services.demo import DemoRequest, DemoResult, demo
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
     from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from amctq.services.ptq_request import PtqRequest
 
 _PUBLIC = {
+    "DemoRequest": "amctq.services.demo",
+    "DemoResult": "amctq.services.demo",
     "DoctorReport": "amctq.services.doctor",
     "DoctorRequest": "amctq.services.doctor",
     "EvaluateRequest": "amctq.services.evaluate",
@@ -34,6 +37,7 @@ _PUBLIC = {
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
+    "demo": "amctq.services.demo",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
     "fetch_model": "amctq.services.fetch_model",
@@ -43,6 +47,8 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "DemoRequest",
+    "DemoResult",
     "DoctorReport",
     "DoctorRequest",
     "EvaluateRequest",
@@ -55,6 +61,7 @@ __all__ = [
     "PtqRequest",
     "PtqResult",
     "__version__",
+    "demo",
     "doctor",
     "evaluate",
     "fetch_model",

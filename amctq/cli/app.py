@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amctq.cli import doctor, evaluate, fetch_model, prepare_cifar, ptq
+from amctq.cli import demo, doctor, evaluate, fetch_model, prepare_cifar, ptq
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
 from amctq.errors import UsageError, WriteError
@@ -86,6 +86,7 @@ def amctq(
         raise typer.Exit(UsageError.exit_code)
 
 
+app.command("demo", cls=demo.COMMAND_CLASS, epilog=EPILOG)(demo.demo)
 app.command("fetch-model", cls=fetch_model.COMMAND_CLASS, epilog=EPILOG)(fetch_model.fetch_model)
 app.command("ptq", cls=ptq.COMMAND_CLASS, epilog=EPILOG)(ptq.ptq)
 app.command("evaluate", cls=evaluate.COMMAND_CLASS, epilog=EPILOG)(evaluate.evaluate)

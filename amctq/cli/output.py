@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -37,11 +38,13 @@ class CommandResult:
         data: for ``--json``.
         tables: for people, Rich renderables and plain lines; made only when they are asked for.
         artifacts: the files that were written.
+        places: what people are shown of where these are; None for each of them.
     """
 
     data: Mapping[str, Any]
     tables: Callable[[], Sequence[RenderableType]]
     artifacts: Sequence[Artifact] = ()
+    places: Sequence[Path] | None = None
 
 
 @dataclass(kw_only=True)
@@ -90,7 +93,8 @@ class Output:
         if self.as_json:
             self._envelope(exit_code=0, data=result.data, artifacts=result.artifacts)
             return
-        _print([*result.tables(), *(str(artifact.path) for artifact in result.artifacts)])
+        places = [artifact.path for artifact in result.artifacts] if result.places is None else result.places
+        _print([*result.tables(), *map(str, places)])
 
     def error(self, error: AmctqError | Stopped | Exception) -> int:
         """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code."""

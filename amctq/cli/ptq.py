@@ -150,7 +150,7 @@ def ptq(
     Example: amctq ptq --dataset data --ckpt resnet20.ckpt --model resnet20 --calib-images 320
     """
     forms = options.formats(export)
-    output = Output(command="ptq", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=_tables)
+    output = Output(command="ptq", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=report_tables)
     with running(output):
         from amctq.services.ptq import preview_ptq
         from amctq.services.ptq import ptq as service
@@ -199,7 +199,7 @@ def ptq(
         else:
             result = service(request, output.event)
             report = ptq_report(result)
-            answer = CommandResult(data=report, tables=lambda: _tables(report), artifacts=result.artifacts)
+            answer = CommandResult(data=report, tables=lambda: report_tables(report), artifacts=result.artifacts)
     output.result(answer)
 
 
@@ -228,7 +228,7 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
     return [table, *lines]
 
 
-def _tables(report: Mapping[str, Any]) -> list[RenderableType]:
+def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     """The report for people: what was gained and what it cost."""
     from rich.table import Table
 
@@ -281,7 +281,10 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         )
     speed = report["timing"].get("images_per_second")
     if speed is not None and speed["ratio"] < 1:
-        lines.append("an ascend-placed file is for an NPU and for proof, not for speed on this CPU")
+        if quantization["placement"] == Placement.ASCEND.value:
+            lines.append("an ascend-placed file is for an NPU and for proof, not for speed on this CPU")
+        elif quantization["isa"] == TargetIsa.AVX2.value:
+            lines.append("8-bit weights that are exact without VNNI cost speed: --weight-bits 7 needs no --isa avx2")
     failed = [check["name"] for check in report["checks"] if not check["passed"]]
     lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
     seconds = sum(report["timing"]["seconds"].values())

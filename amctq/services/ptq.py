@@ -103,9 +103,18 @@ def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
     """
     plan = plan_ptq(request)
     with OutputDirectory(request.output_dir, names=plan.files, force=request.force) as output:
-        log = RunLog(on_event)
-        result = _run(plan, output, Narrator(log))
-        return _publish(result, output, log)
+        return run_ptq(plan, output, on_event)
+
+
+def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqResult:
+    """Do what ``plan`` says and publish ``output``, which has announced ``plan.files``, with all that is staged there.
+
+    Raises:
+        AmctqError: as ``ptq``.
+    """
+    log = RunLog(on_event)
+    result = _run(plan, output, Narrator(log))
+    return _publish(result, output, log)
 
 
 def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:

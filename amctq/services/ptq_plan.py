@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
@@ -60,14 +61,12 @@ class PtqPlan:
     @property
     def model_files(self) -> dict[ExportFormat, str]:
         """Names of the INT8 model by format, in the order asked for."""
-        return {form: f"{self.spec.name}_quant.{form.value}" for form in self.request.export}
+        return _model_files(self.request, self.spec)
 
     @property
     def files(self) -> tuple[str, ...]:
         """What the run will write; the report last, because it speaks of the others."""
-        config = () if self.request.record else (CONFIG,)
-        placement = (PLACEMENT,) if self.request.resolved_placement is Placement.ORT else ()
-        return (*self.model_files.values(), *config, RECORD, *placement, LOG, REPORT)
+        return ptq_files(self.request)
 
     def batches(self, samples: Samples) -> Batches:
         """``samples`` in batches of the size asked for."""
@@ -139,8 +138,29 @@ class PtqPreview:
         }
 
 
-def plan_ptq(request: PtqRequest) -> PtqPlan:
+def ptq_files(request: PtqRequest) -> tuple[str, ...]:
+    """What a run will write; the report last, because it speaks of the others.
+
+    Raises:
+        UsageError: there is no such model.
+        InputError: the file of a model of the user's own is not there.
+    """
+    config = () if request.record else (CONFIG,)
+    placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
+    models = _model_files(request, find_model(request.model))
+    return (*models.values(), *config, RECORD, *placement, LOG, REPORT)
+
+
+def _model_files(request: PtqRequest, spec: ModelSpec) -> dict[ExportFormat, str]:
+    return {form: f"{spec.name}_quant.{form.value}" for form in request.export}
+
+
+def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     """Check everything that can be checked without MindSpore, and before anything is read whole.
+
+    Args:
+        request: what to do.
+        dataset: where the dataset lies for now, if the request names the place where it will lie.
 
     Raises:
         UsageError: options contradict each other or name what there is not.
@@ -148,7 +168,7 @@ def plan_ptq(request: PtqRequest) -> PtqPlan:
         UnavailableError: backend or device are missing.
     """
     spec = find_model(request.model)
-    data = find_dataset(str(request.dataset))
+    data = find_dataset(str(dataset or request.dataset))
     with reading(f"--ckpt {request.ckpt}"):
         check_readable(request.ckpt)
     for option, path in (("--config", request.config), ("--record", request.record)):
