@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
     from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
-    from amctq.services.prepare_cifar import PrepareCifarRequest, PrepareCifarResult, prepare_cifar
+    from amctq.services.prepare_cifar import PrepareCifarResult, prepare_cifar
+    from amctq.services.prepare_cifar_request import PrepareCifarRequest
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview
     from amctq.services.ptq_request import PtqRequest
@@ -32,7 +33,7 @@ _PUBLIC = {
     "EvaluateResult": "amctq.services.evaluate",
     "FetchModelRequest": "amctq.services.fetch_model",
     "FetchModelResult": "amctq.services.fetch_model",
-    "PrepareCifarRequest": "amctq.services.prepare_cifar",
+    "PrepareCifarRequest": "amctq.services.prepare_cifar_request",
     "PrepareCifarResult": "amctq.services.prepare_cifar",
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -82,6 +83,20 @@ def amctq(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout:
         stdin=subprocess.DEVNULL,
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def on_a_terminal(*arguments: str | Path) -> str:
+    """What ``amctq`` shows on a terminal of 160 columns, in the current directory."""
+    command = f"stty cols 160; exec {shlex.join([str(AMCTQ), *map(str, arguments)])}"
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        capture_output=True,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout.decode()
+    return done.stdout.decode()
 
 
 @contextlib.contextmanager

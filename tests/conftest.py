@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.command import Own, Shared, amctq
+from tests.server import Server, running, self_signed
 
 # A shell that runs the tests in the background has had Ctrl-C ignored, which the commands would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,10 +24,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No AMCTQ_* of the developer's own, and an empty current directory."""
-    for name in [name for name in os.environ if name.startswith("AMCTQ_")]:
+    """No AMCTQ_* or proxies of the developer's own, and an empty current directory."""
+    for name in [name for name in os.environ if name.startswith("AMCTQ_") or name.upper().endswith("_PROXY")]:
         monkeypatch.delenv(name)
-    for name in ("ONEDNN_MAX_CPU_ISA", "GLOG_v", "DEVICE_ID", "NO_COLOR"):
+    for name in ("ONEDNN_MAX_CPU_ISA", "GLOG_v", "DEVICE_ID", "NO_COLOR", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     workplace = tmp_path / "cwd"
     workplace.mkdir()
@@ -36,6 +40,30 @@ def shared() -> Shared:
     if not (SHARED / "checkpoints").is_dir():
         pytest.skip(f"needs the real data and checkpoints in {SHARED}")
     return Shared(SHARED)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on loopback."""
+    with running(Server()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for loopback that nobody has signed."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs the openssl command, to make a certificate")
+    return self_signed(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def tls_server(certificate: Path) -> Iterator[Server]:
+    """The same with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with running(Server(context)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import re
+import select
 import socket
 import ssl
 import struct
@@ -59,6 +61,7 @@ class Server(ThreadingHTTPServer):
         self.holding = threading.Event()  # a scripted answer has come to its pause
         self.released = threading.Event()  # it may go on
         self.tls = tls
+        self.tunnels = True  # whether it is a proxy for TLS
 
     @property
     def url(self) -> str:
@@ -104,6 +107,23 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, b"not here")
         behaviour = page.script.pop(0) if page.script else serve
         return behaviour(self, page)
+
+    def do_CONNECT(self) -> None:
+        """Pass on what a client and a server with TLS say to each other."""
+        self.server.seen.append(Seen(self.path, {name.lower(): value for name, value in self.headers.items()}))
+        if not self.server.tunnels:
+            return self.answer(403, b"not from here")
+        host, _, port = self.path.partition(":")
+        with socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            other = {self.connection: far, far: self.connection}
+            while True:
+                for end in select.select(list(other), [], [], 20)[0]:
+                    if not (piece := end.recv(1 << 16)):
+                        self.close_connection = True
+                        return None
+                    other[end].sendall(piece)
 
     def answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
@@ -199,6 +219,11 @@ def status(code: int, **headers: str) -> Behaviour:
 def login_page(handler: Handler, page: Page) -> None:
     """What a hotel's network answers to everything."""
     handler.answer(200, b"<!DOCTYPE html><title>Please log in</title>", Content_Type="text/html; charset=utf-8")
+
+
+def compressed(handler: Handler, page: Page) -> None:
+    """What a server does that thinks it knows better than Accept-Encoding: identity."""
+    handler.answer(200, gzip.compress(page.content), Content_Encoding="gzip")
 
 
 def redirect(url: str) -> Behaviour:

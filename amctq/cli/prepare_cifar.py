@@ -26,6 +26,7 @@ def prepare_cifar(
         str | None,
         option("--url", panel=INPUT, metavar="URL", help="Where to get it.  [default: the official address]"),
     ] = None,
+    mirror: options.Mirror = [],  # noqa: B006  # Typer copies it
     sha256: Annotated[
         str | None,
         option("--sha256", panel=INPUT, metavar="HEX", help="Of an archive that is not the official one."),
@@ -47,6 +48,9 @@ def prepare_cifar(
         int | None,
         option("--seed", panel=GENERATED, metavar="N", help="The same seed, the same bytes.  [default: 1]"),
     ] = None,
+    retries: options.Retries = 3,
+    timeout: options.Timeout = 30,
+    retry_delay: options.RetryDelay = 1,
     output_dir: options.OutputDir = Path("data"),
     force: options.Force = False,
     as_json: options.Json = False,
@@ -61,12 +65,13 @@ def prepare_cifar(
     """
     output = Output(command="prepare-cifar", as_json=as_json, quiet=quiet, verbose=verbose)
     with running(output):
-        from amctq.services.prepare_cifar import PrepareCifarRequest
         from amctq.services.prepare_cifar import prepare_cifar as service
+        from amctq.services.prepare_cifar_request import PrepareCifarRequest
 
         request = PrepareCifarRequest(
             archive=archive,
             url=url,
+            mirror=tuple(mirror),
             output_dir=output_dir,
             sha256=sha256,
             md5=md5,
@@ -74,6 +79,9 @@ def prepare_cifar(
             train_images=train_images,
             test_images=test_images,
             seed=seed,
+            retries=retries,
+            timeout=timeout,
+            retry_delay=retry_delay,
             force=force,
         )
         result = service(request, output.event)

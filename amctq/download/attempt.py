@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -88,6 +89,10 @@ class Attempt:
             self._start_over("the server has less than that")
         if status not in ({200, 206} if resumed else {200}):
             raise _refusal(status, response.reason_phrase, headers)
+        encoding = headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity" and not self.name.endswith((".gz", ".tgz")):  # some servers call a .gz file so
+            reason = f"it sends the file compressed ({encoding}), and was asked not to"
+            raise Failure(reason, Remedy.ADDRESS)
         if response.url.scheme == "http" and self.source.identity is None and self.url.startswith("https:"):
             reason = f"it redirects to {response.url}, without TLS, and there is no SHA-256 to check the file by"
             raise Failure(reason, Remedy.ADDRESS, hint="pass --sha256, or that address itself")
@@ -141,21 +146,27 @@ class Attempt:
         partial = self.partial
         assert partial.origin is not None
         total, before = partial.origin.total, partial.size
+        expected = self.source.size if total is None else total
         amount = "an unknown number of" if total is None else f"{total - before:,}"
         narrator.info(f"{self.name}: {amount} bytes to get from {urlsplit(self.url).netloc}")
         try:
             with narrator.phase(self.name, total, unit="bytes", done=before) as advance:
-                if first:
-                    partial.append(first)
-                for block in blocks:
+                for block in itertools.chain([first], blocks):
                     partial.append(block)
                     advance(partial.size)
+                    if expected is not None and partial.size > expected:  # a server without a length may never end
+                        partial.discard()
+                        reason = f"it has more than {expected:,} bytes"
+                        raise Failure(reason, Remedy.ADDRESS, wrong_content=True)
         finally:
             partial.close()
-        expected = self.source.size if total is None else total
         if expected is not None and partial.size < expected:
             reason = f"the connection ended after {partial.size:,} of {expected:,} bytes"
             raise Failure(reason, Remedy.AGAIN)
+        if not partial.size:
+            partial.discard()
+            reason = "the file is empty"
+            raise Failure(reason, Remedy.ADDRESS, wrong_content=True)
         return partial.size - before
 
 

@@ -20,7 +20,8 @@ from amctq.files import Artifact, OutputDirectory, writing
 from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.runtime import cpu_instructions, saturates
-from amctq.services.prepare_cifar import PrepareCifarRequest, stage_generated
+from amctq.services.prepare_cifar import stage_generated
+from amctq.services.prepare_cifar_request import PrepareCifarRequest
 from amctq.services.ptq import PtqResult, run_ptq
 from amctq.services.ptq_plan import plan_ptq, ptq_files
 from amctq.services.ptq_request import PtqRequest

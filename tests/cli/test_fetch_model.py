@@ -5,27 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import shutil
+import re
 import signal
-import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 import pytest
 
+from amctq.download.source import Source, TransferOptions
+from amctq.download.transfer import download
+from amctq.errors import CheckError
 from amctq.models.published import CHECKPOINTS, DEFINITIONS
-from tests.command import AMCTQ, Finished, amctq
+from amctq.progress import Narrator
+from tests.command import AMCTQ, Finished, amctq, on_a_terminal
 from tests.server import (
     Server,
+    compressed,
     hold,
     hold_before_answering,
     login_page,
     redirect,
     reset,
-    running,
-    self_signed,
     status,
     truncate,
     without_length,
@@ -37,34 +39,6 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FINAL = Path("model/net.ckpt")
 PARTIAL = Path("model/.net.ckpt.partial")
 QUICK = ("--retry-delay", "0", "--timeout", "5")
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with running(Server()) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not shutil.which("openssl"):
-        pytest.skip("needs the openssl command, to make a certificate")
-    return self_signed(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def tls_server(certificate: Path) -> Iterator[Server]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with running(Server(context)) as server:
-        yield server
 
 
 def _fetch(*arguments: object, env: dict[str, str] | None = None) -> Finished:
@@ -237,6 +211,30 @@ def test_a_file_without_a_length_is_checked_by_its_sum(server: Server) -> None:
     assert done.code == 5
     assert _fetch("--url", url, "--sha256", SHA256, "--retries", "0").code == 0
     assert FINAL.read_bytes() == CONTENT
+
+
+def test_a_file_that_never_ends_is_given_up(server: Server) -> None:
+    url = server.page("/net.ckpt", CONTENT, without_length())
+    source = Source(urls=(url,), size=1000)
+    with pytest.raises(CheckError, match="more than 1,000 bytes"):
+        download(source, Path("net.ckpt"), options=TransferOptions(retries=0), narrator=Narrator())
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_an_empty_file_is_none(server: Server) -> None:
+    done = _fetch("--url", server.page("/net.ckpt", b""))
+    assert done.code == 5
+    assert "the file is empty" in done.stderr
+    assert not Path("model").exists()
+
+
+def test_what_is_not_sent_as_it_is_asked_for(server: Server) -> None:
+    done = _fetch("--url", server.page("/resnet.py", CONTENT, compressed))
+    assert done.code == 6
+    assert "compressed (gzip)" in done.stderr
+    assert not Path("model").exists()
+    archive = server.page("/net.tar.gz", CONTENT, compressed)  # of a .gz file, some servers say so as well
+    assert _fetch("--url", archive).code == 0
 
 
 def test_nobody_answers() -> None:
@@ -425,6 +423,31 @@ def test_a_proxy_is_used(server: Server) -> None:
     done = _fetch("--url", url, "--sha256", SHA256, env={"HTTP_PROXY": server.url})
     assert done.code == 0, done.stderr
     assert _fetch("--url", url, "--sha256", SHA256, "--output-dir", "b", env={"HTTP_PROXY": "nonsense://x"}).code == 2
+
+
+def test_a_proxy_passes_tls_on(tls_server: Server, server: Server, certificate: Path) -> None:
+    url = tls_server.page("/net.ckpt", CONTENT)
+    env = {"HTTPS_PROXY": server.url, "SSL_CERT_FILE": str(certificate)}
+    assert _fetch("--url", url, env={**env, "NO_PROXY": "127.0.0.1"}).code == 0
+    assert server.seen == []
+    assert _fetch("--url", url, "--output-dir", "b", env=env).code == 0
+    assert [seen.path for seen in server.seen] == [f"127.0.0.1:{tls_server.server_port}"]
+    server.tunnels = False
+    done = _fetch("--url", url, "--output-dir", "c", env=env)
+    assert done.code == 6
+    assert "the proxy refuses" in done.stderr
+    assert "NO_PROXY" in done.stderr
+    assert len(server.seen) == 2, "it is not tried again"
+
+
+# Watched
+
+
+def test_bytes_rate_and_time_left_are_shown(server: Server) -> None:
+    url = server.page("/net.ckpt", CONTENT, hold(200_000))
+    threading.Timer(2, server.released.set).start()
+    shown = on_a_terminal("fetch-model", "--url", url, "--sha256", SHA256)
+    assert re.search(r"net\.ckpt .*\d/300\.0 kB .*kB/s .*0:00:\d\d", shown), shown
 
 
 # Stopped

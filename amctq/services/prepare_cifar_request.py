@@ -1,0 +1,113 @@
+"""What ``amctq prepare-cifar`` is asked for, and what its options say against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from amctq.data import synthetic
+from amctq.data.cifar import CLASSES
+from amctq.download.source import Source, checked_sum, checked_url
+from amctq.errors import UsageError
+
+ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+OFFICIAL_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+OFFICIAL_BYTES = 170_052_171
+SYNTHETIC_TRAIN_IMAGES = 10_000
+SYNTHETIC_TEST_IMAGES = 10_000
+SYNTHETIC_SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareCifarRequest:
+    """What ``amctq prepare-cifar`` shall do; fields carry the names of the options.
+
+    Attributes:
+        archive: cifar-10-binary.tar.gz on this machine; None to download it.
+        url: where to download it from; None for the official address.
+        mirror: base addresses that are tried first, for the archive under its own name.
+        output_dir: where the two folders and the manifest go.
+        sha256: of the archive, hexadecimal; None for the official MD5.
+        md5: the same, MD5.
+        synthetic: generate a set instead.
+        train_images: of the generated set; None for 10,000.
+        test_images: of the generated set; None for 10,000.
+        seed: of the generated set; None for 1.
+        retries: further tries at one address.
+        timeout: seconds without a byte until a try is given up.
+        retry_delay: seconds before the first further try; each later one waits twice as long.
+        force: replace the files of another set.
+    """
+
+    archive: Path | None = None
+    url: str | None = None
+    mirror: tuple[str, ...] = ()
+    output_dir: Path = Path("data")
+    sha256: str | None = None
+    md5: str | None = None
+    synthetic: bool = False
+    train_images: int | None = None
+    test_images: int | None = None
+    seed: int | None = None
+    retries: int = 3
+    timeout: float = 30
+    retry_delay: float = 1
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        exclusive = [
+            option
+            for option, given in (("--archive", self.archive), ("--url", self.url), ("--synthetic", self.synthetic))
+            if given
+        ]
+        sums = [option for option, given in (("--sha256", self.sha256), ("--md5", self.md5)) if given]
+        if len(exclusive) > 1 or len(sums) > 1 or (self.synthetic and sums):
+            given = (*exclusive, *sums) if self.synthetic else (exclusive if len(exclusive) > 1 else sums)
+            message = f"{' and '.join(given)} contradict each other"
+            raise UsageError(message, hint="give one of them")
+        for option, value, least in (
+            ("--train-images", self.train_images, CLASSES),
+            ("--test-images", self.test_images, CLASSES),
+            ("--seed", self.seed, 0),
+        ):
+            if value is not None and not self.synthetic:
+                message = f"{option} is about a generated set, and --synthetic is not given"
+                raise UsageError(message, hint="add --synthetic")
+            if value is not None and value < least:
+                message = f"{option} {value}: expected {least} or more"
+                raise UsageError(message)
+        if self.url is not None:
+            checked_url(self.url, option="--url")
+        for mirror in self.mirror:
+            checked_url(mirror, option="--mirror")
+        if self.sha256 is not None:
+            checked_sum(self.sha256, option="--sha256", digits=64)
+        if self.md5 is not None:
+            checked_sum(self.md5, option="--md5", digits=32)
+
+    @property
+    def source(self) -> Source:
+        """The archive, by its address and by the sum that says which one it is."""
+        urls = (self.url or ADDRESS,)
+        if self.sha256 is not None:
+            source = Source(urls=urls, sha256=checked_sum(self.sha256, option="--sha256", digits=64))
+        elif self.md5 is not None:
+            source = Source(urls=urls, md5=checked_sum(self.md5, option="--md5", digits=32))
+        else:
+            source = Source(urls=urls, md5=OFFICIAL_MD5, size=OFFICIAL_BYTES)
+        return source.mirrored(self.mirror)
+
+    @property
+    def origin(self) -> dict[str, str | int]:
+        """What the manifest says that the set was made from; equal origins give equal files."""
+        if not self.synthetic:
+            source = self.source
+            algorithm = "sha256" if source.sha256 else "md5"
+            return {"kind": "archive", algorithm: source.identity or ""}
+        return {
+            "kind": "synthetic",
+            "version": synthetic.VERSION,
+            "train_images": SYNTHETIC_TRAIN_IMAGES if self.train_images is None else self.train_images,
+            "test_images": SYNTHETIC_TEST_IMAGES if self.test_images is None else self.test_images,
+            "seed": SYNTHETIC_SEED if self.seed is None else self.seed,
+        }
