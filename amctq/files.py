@@ -128,34 +128,32 @@ class OutputDirectory:
                 raise UsageError(message, hint="choose another --output-dir")
             self._refuse_to_overwrite()
 
+    def tidy(self) -> None:
+        """Take away what a killed run has left, where there is anything.
+
+        Raises:
+            UsageError: another run holds the directory.
+            WriteError: it cannot be written.
+        """
+        if self._staging.exists():
+            with self:
+                pass
+
     def __enter__(self) -> OutputDirectory:
         self.check()  # before anything is made: a refused run must not even leave an empty folder
-        with writing(self.path):
-            self._make_directories()
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout as error:
-                message = f"another amctq run is writing to {self.path}"
-                raise UsageError(message, hint="wait for it, or choose another --output-dir") from error
         try:
-            # Again under the lock: a run that finished in between has published its files.
-            self._refuse_to_overwrite()
-            with writing(self.path):
-                shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left
-                self._staging.mkdir()
-                for folder in filter(None, dict.fromkeys(map(_folder, self._names))):
-                    (self._staging / folder).mkdir()
+            with signals_held():
+                self._claim()
+            return self
         except BaseException:
-            self._release()
+            self._give_up()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         with signals_held():
-            shutil.rmtree(self._staging, ignore_errors=True)
-            self._release()
+            self._give_up()
 
     def staged(self, name: str) -> Path:
         """Where to write the file that will be published as ``name``."""
@@ -218,6 +216,22 @@ class OutputDirectory:
             message = f"{self.path} already holds {', '.join(existing)}"
             raise UsageError(message, hint="pass --force to replace these files, or choose another --output-dir")
 
+    def _claim(self) -> None:
+        with writing(self.path):
+            self._make_directories()
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                message = f"another amctq run is writing to {self.path}"
+                raise UsageError(message, hint="wait for it, or choose another --output-dir") from error
+        # Again under the lock: a run that finished in between has published its files.
+        self._refuse_to_overwrite()
+        with writing(self.path):
+            shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left
+            self._staging.mkdir()
+            for folder in filter(None, dict.fromkeys(map(_folder, self._names))):
+                (self._staging / folder).mkdir()
+
     def _make_directories(self) -> None:
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         for folder in reversed(missing):
@@ -225,10 +239,12 @@ class OutputDirectory:
                 folder.mkdir()
                 self._made.append(folder)
 
-    def _release(self) -> None:
-        # The lock file goes while it is still locked: filelock checks after locking that the file has kept its name.
-        (self.path / _LOCK).unlink(missing_ok=True)
-        self._lock.release()
+    def _give_up(self) -> None:
+        if self._lock.is_locked:
+            shutil.rmtree(self._staging, ignore_errors=True)
+            # The lock file goes while it is locked: filelock checks after locking that the file has kept its name.
+            (self.path / _LOCK).unlink(missing_ok=True)
+            self._lock.release()
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # not empty: somebody else uses it now
                 folder.rmdir()

@@ -131,4 +131,8 @@ def signals_held(*, deliver: bool = True) -> Iterator[None]:
                 signal.signal(number, lambda number, frame: arrived.append(number))
         yield
     for number in arrived[:1] if deliver else ():
-        signal.raise_signal(number)
+        handler = signal.getsignal(number)
+        if callable(handler):
+            handler(number, None)  # raised as a signal it would stay pending while ``StopRequest`` listens
+        else:
+            signal.raise_signal(number)

@@ -131,15 +131,45 @@ def test_unannounced_names_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_signal_waits_for_the_end_of_a_held_block() -> None:
-    reached = False
+    reached = []
     stop = StopRequest()
     with pytest.raises(Terminated), stop.listening():
         with signals_held():
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
-            reached = True
-        pytest.fail("the signal was lost")
-    assert reached
+            reached.append("the end of the block")
+        reached.append("what comes after it")
+    assert reached == ["the end of the block"]
+
+
+@pytest.mark.parametrize("at", ["new", ".amctq-partial", "folder"])
+def test_a_run_that_is_stopped_while_it_claims_its_directory_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    mkdir = Path.mkdir
+
+    def stopping(path: Path, *arguments: int, **named: bool) -> None:
+        mkdir(path, *arguments, **named)
+        if path.name == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Path, "mkdir", stopping)
+    output = OutputDirectory(tmp_path / "new" / "out", names=["folder/a.txt"], force=False)
+    began = False
+    with pytest.raises(Terminated), StopRequest().listening(), output:
+        began = True
+    assert not began
+    assert list(tmp_path.iterdir()) == [tmp_path / "cwd"]
+
+
+def test_what_a_killed_run_left_can_be_taken_away_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("published")
+    _claim(tmp_path).tidy()  # nothing is left, and nothing is done
+    (tmp_path / ".amctq-partial" / "scratch").mkdir(parents=True)
+    OutputDirectory(tmp_path, names=(), force=False).tidy()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.txt"]
+    assert not (tmp_path / ".amctq-partial").exists()
 
 
 def test_a_swallowed_stop_comes_back() -> None:

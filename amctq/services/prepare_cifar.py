@@ -14,6 +14,7 @@ from amctq.data.archive import Archive
 from amctq.data.cifar import CLASS_NAMES_FILE, CLASSES, LAYOUT, TEST_FOLDER, TRAIN_FOLDER, is_record_file
 from amctq.data.manifest import MANIFEST, Manifest, read_manifest
 from amctq.data.staging import NAMES, StagedSet
+from amctq.download.partial import forget_partial
 from amctq.download.source import Source, TransferOptions
 from amctq.download.sums import sums_of
 from amctq.errors import InputError, UsageError
@@ -85,6 +86,7 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
             message = f"{request.output_dir}: {', '.join(differing)} differ from what {MANIFEST} says"
             raise UsageError(message, hint="pass --force to prepare them again, or choose another --output-dir")
         if not former.missing(request.output_dir):
+            OutputDirectory(request.output_dir, names=(), force=True).tidy()
             return PrepareCifarResult(
                 request=request, manifest=former, already=True, artifacts=(), seconds=narrator.seconds
             )
@@ -135,6 +137,7 @@ def _fetch(request: PrepareCifarRequest, narrator: Narrator) -> tuple[Artifact, 
         wrong = source.mismatch(sums_of(target, md5=source.md5 is not None)) if target.exists() else None
         if target.exists() and not wrong:
             narrator.info(f"{target} is there already")
+            forget_partial(target)  # a run was killed when all of it had come
             return ()
     if wrong and not request.force:
         message = f"{target} is not the archive expected: {wrong}"
