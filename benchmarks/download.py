@@ -1,73 +1,127 @@
-"""A download from loopback against ``curl`` and ``sha256sum``, in the same run.
+"""Downloading and unpacking CIFAR-10's archive against ``curl``, ``sha256sum`` and ``tar xzf``, from loopback.
 
-python benchmarks/download.py [MIB]
+The archive is made of the real records in --data, which come again until there are as many as the official one has.
+
+python benchmarks/download.py --data ../shared/data [--rounds 5]
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import http.server
-import os
-import resource
-import subprocess
-import sys
+import io
+import shutil
+import statistics
+import tarfile
 import tempfile
 import threading
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-ROUNDS = 5
+from harness import AMCTQ, Finished, run_process
+
+RECORD_BYTES = 3073
+RECORD_FILES = [*(f"data_batch_{index}.bin" for index in range(1, 6)), "test_batch.bin"]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends one file from the kernel, so that the server costs next to nothing."""
+    """Sends the files of one folder from the kernel, so that the server costs next to nothing."""
 
-    path_served: Path
+    folder: Path
 
     def do_GET(self) -> None:
+        path = self.folder / self.path.strip("/")
         self.send_response(200)
-        self.send_header("Content-Length", str(self.path_served.stat().st_size))
+        self.send_header("Content-Length", str(path.stat().st_size))
         self.end_headers()
-        with self.path_served.open("rb") as stream:
+        with path.open("rb") as stream:
             self.connection.sendfile(stream)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing."""
 
 
-def seconds(*commands: list[str]) -> float:
-    """Wall time of ``commands``, one after another."""
-    start = time.perf_counter()
-    for command in commands:
-        subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class Archive:
+    """An archive that is served, with its sum."""
+
+    path: Path
+    url: str
+    md5: str
+
+
+def make_archive(path: Path, data: Path, images: int) -> None:
+    """The eight files of the official archive, with ``images`` records in each record file."""
+    source = data / "cifar-10-batches-bin"
+    records = [(source / name).read_bytes()[: images * RECORD_BYTES] for name in ("data_batch_1.bin", "test_batch.bin")]
+    contents = {name: (source / name).read_bytes() for name in ("batches.meta.txt", "readme.html")}
+    contents |= {name: records[name == "test_batch.bin"] for name in RECORD_FILES}
+    with tarfile.open(path, "w:gz", compresslevel=6) as tar:
+        for name, content in contents.items():
+            header = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+
+
+def prepare(archive: Archive, output: Path) -> Finished:
+    """``amctq prepare-cifar`` from the server."""
+    options = ["--url", archive.url, "--md5", archive.md5, "--output-dir", output, "--quiet"]
+    return run_process([AMCTQ, "prepare-cifar", *options])
+
+
+def fetch(archive: Archive, output: Path) -> Finished:
+    """``amctq fetch-model`` of the same file, which is not unpacked."""
+    return run_process([AMCTQ, "fetch-model", "--url", archive.url, "--output-dir", output, "--quiet"])
+
+
+def by_hand(archive: Archive, output: Path, *, unpack: bool) -> list[Finished]:
+    """What a careful user types instead."""
+    output.mkdir()
+    fetched = output / "archive.tar.gz"
+    commands: list[Sequence[str | Path]] = [["curl", "-sS", "-o", fetched, archive.url], ["sha256sum", fetched]]
+    if unpack:
+        commands.append(["tar", "xzf", fetched, "-C", output])
+    return [run_process(command) for command in commands]
 
 
 def main() -> None:
-    """Print the medians and their ratio."""
-    mib = int(sys.argv[1]) if len(sys.argv) > 1 else 162
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        Handler.path_served = Path("served.ckpt")
-        with Handler.path_served.open("wb") as stream:
-            for _ in range(mib):
-                stream.write(os.urandom(1 << 20))
+    """Print medians, ratios, and memory of a small and a large archive."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder, output = Path(name), Path(name) / "output"
+        Handler.folder = folder
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/net.ckpt"
-        ours, theirs = [], []
-        amctq = str(Path(sys.executable).with_name("amctq"))
-        for _ in range(ROUNDS):
-            theirs.append(seconds(["curl", "-sS", "-o", "net.ckpt", url], ["sha256sum", "net.ckpt"]))
-            command = [amctq, "fetch-model", "--url", url, "--output-dir", "model", "--force", "--quiet"]
-            ours.append(seconds(command))
-        ours.sort()
-        theirs.sort()
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        mine, other = ours[ROUNDS // 2], theirs[ROUNDS // 2]
-        print(
-            f"{mib} MiB, median of {ROUNDS}: amctq {mine:.2f} s, curl + sha256sum {other:.2f} s: {mine / other:.2f} x"
-        )
-        print(f"peak memory of a child: {peak:.0f} MiB")
+        archives = []
+        for images in (100, 10_000):
+            path = folder / f"{images}.tar.gz"
+            make_archive(path, options.data, images)
+            md5 = hashlib.md5(path.read_bytes()).hexdigest()
+            archives.append(Archive(path, f"http://127.0.0.1:{server.server_port}/{path.name}", md5))
+        small, large = archives
+
+        for label, run, unpack in (
+            ("prepare-cifar against curl + sha256sum + tar xzf", prepare, True),
+            ("fetch-model against curl + sha256sum", fetch, False),
+        ):
+            ours, theirs = [], []
+            for _ in range(options.rounds):
+                theirs.append(sum(process.seconds for process in by_hand(large, output, unpack=unpack)))
+                shutil.rmtree(output)
+                ours.append(run(large, output))
+                shutil.rmtree(output)
+            peaks = [run(archive, folder / archive.path.stem).peak_bytes / 2**20 for archive in archives]
+            mine, other = statistics.median(process.seconds for process in ours), statistics.median(theirs)
+            print(f"{label}, {large.path.stat().st_size:,} bytes, median of {options.rounds}:")
+            print(f"  {mine:.2f} s against {other:.2f} s, ratio {mine / other:.2f}")
+            print(f"  peak memory {peaks[1]:.1f} MiB, {peaks[0]:.1f} MiB for {small.path.stat().st_size:,} bytes")
+            for archive in archives:
+                shutil.rmtree(folder / archive.path.stem)
 
 
 if __name__ == "__main__":
