@@ -106,13 +106,14 @@ def ptq(
         ),
     ] = WeightStorage.INT8,
     isa: Annotated[
-        TargetIsa,
+        TargetIsa | None,
         option(
             "--isa",
             panel=QUANTIZATION,
+            show_default="those of this CPU",
             help="x86 instructions to write ONNX for; avx2 is exact without VNNI too, and slower (see amctq doctor).",
         ),
-    ] = TargetIsa.VNNI,
+    ] = None,
     max_drop: Annotated[
         float | None,
         option(
