@@ -19,8 +19,8 @@ def read_json_object(path: Path, *, what: str, option: str, takes: str) -> dict[
         takes: what that option takes, for messages.
 
     Raises:
-        InputError: it cannot be read, is no JSON, is no object, has a key twice, or half a surrogate pair, which no
-            stream and no file could take again.
+        InputError: it cannot be read, is no JSON, is no object, has a key twice, or holds what no file could take
+            again: a number beyond float64, half a surrogate pair.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def read_json_object(path: Path, *, what: str, option: str, takes: str) -> dict[
 
     try:
         value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except OSError as error:
         message = f"cannot read the {what} {path}: {error.strerror}"
         raise InputError(message, hint=f"check the path given with {option}") from error
