@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND_CLASS = options.aliases(device_num="devices")
 _LIST = "[0,8)|0-7|0,1,…"
+_MOST_ROWS = 256
 
 
 def rank_table(
@@ -119,14 +120,37 @@ def rank_table(
 
 
 def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
+    source = f", addresses from {data['addresses_from']}" if data["addresses_from"] else ""
+    checked = f"{data['checked']}: valid, " if data["checked"] else ""
+    servers = data["rank_table"]["server_list"]
+    return [
+        _rank_rows(servers) if data["rank_size"] <= _MOST_ROWS else _server_rows(servers),
+        f"{checked}{data['servers']:,} server(s), {data['rank_size']:,} rank(s){source}",
+    ]
+
+
+def _rank_rows(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.table import Table
 
     table = Table()
     for column in ("rank", "server", "device", "address"):
         table.add_column(column, justify="left" if column in {"server", "address"} else "right")
-    rows = [(server, device) for server in data["rank_table"]["server_list"] for device in server["device"]]
-    for server, device in sorted(rows, key=lambda row: int(row[1]["rank_id"])):
-        table.add_row(device["rank_id"], server["server_id"], device["device_id"], device.get("device_ip", ""))
-    source = f", addresses from {data['addresses_from']}" if data["addresses_from"] else ""
-    checked = f"{data['checked']}: valid, " if data["checked"] else ""
-    return [table, f"{checked}{data['servers']:,} server(s), {data['rank_size']:,} rank(s){source}"]
+    rows = [(server["server_id"], device) for server in servers for device in server["device"]]
+    for server_id, device in sorted(rows, key=lambda row: int(row[1]["rank_id"])):
+        table.add_row(device["rank_id"], server_id, device["device_id"], device.get("device_ip", ""))
+    return table
+
+
+def _server_rows(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A cluster at a glance; thousands of ranks would take Rich longer to draw than anybody wants to read."""
+    from rich.table import Table
+
+    from amctq.distributed.device_list import format_devices
+
+    table = Table()
+    for column in ("server", "devices", "ranks"):
+        table.add_column(column)
+    for server in servers:
+        numbers = [[int(device[key]) for device in server["device"]] for key in ("device_id", "rank_id")]
+        table.add_row(server["server_id"], *map(format_devices, numbers))
+    return table

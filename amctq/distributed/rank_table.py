@@ -88,7 +88,7 @@ class RankTable:
             InputError: it is empty, an address is none, something is there twice, or ranks are not 0 to n - 1. The
                 message names the server and the device.
         """
-        check = _Check(name)
+        check, size = _Check(name), self.rank_size
         if not self.servers:
             check.fail("server_list", "found no server, expected at least one", "create it with amctq rank-table")
         for index, server in enumerate(self.servers):
@@ -101,7 +101,7 @@ class RankTable:
                 place = f"{server_place(index, server.server_id)}, {device_place(number, str(device.device_id))}"
                 check.once(place, "device_id", device.device_id, "name each NPU of a server once", within=index)
                 check.device_ip(place, device.device_ip, needed=len(self.servers) > 1)
-                check.rank_id(place, device.rank_id, self.rank_size)
+                check.rank_id(place, device.rank_id, size)
 
 
 def server_place(index: int, server_id: str) -> str:

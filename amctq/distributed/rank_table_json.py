@@ -103,7 +103,7 @@ def check_name(path: Path) -> None:
     """
     if path.suffix != ".json":
         message = f"{path}: expected a name that ends in .json, HCCL reads no other"
-        raise UsageError(message, hint=f"write it to {path.name or 'rank_table'}.json")
+        raise UsageError(message, hint=f"call it {path.stem or 'rank_table'}.json")
 
 
 def _read_server(server: _Object) -> RankServer:
