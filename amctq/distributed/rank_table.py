@@ -106,12 +106,18 @@ class RankTable:
 
 def server_place(index: int, server_id: str) -> str:
     """Where a server stands, for messages."""
-    return f"server_list[{index}] (server_id {server_id})"
+    return f"server_list[{index}] (server_id {_one_line(server_id)})"
 
 
 def device_place(index: int, device_id: str) -> str:
     """Where a device of a server stands, for messages."""
-    return f"device[{index}] (device_id {device_id})"
+    return f"device[{index}] (device_id {_one_line(device_id)})"
+
+
+def _one_line(text: str) -> str:
+    """What a file has where a name should be, fit for a message."""
+    shown = text if text.isprintable() else repr(text)
+    return shown if len(shown) <= _SERVER_ID_LENGTH else f"{shown[:_SERVER_ID_LENGTH]} …"
 
 
 def merged(tables: Sequence[RankTable], name: str = "the merged rank table") -> RankTable:
@@ -173,11 +179,12 @@ class _Check:
         if not 0 < len(text) <= _SERVER_ID_LENGTH or not text.isprintable() or text != text.strip():
             expected = f"an address or a name of 1 to {_SERVER_ID_LENGTH} characters"
             self.fail(place, f"server_id: found {text!r}, expected {expected}", "give the server's address")
+        address = parse_address(text)
         looks_like_address = ":" in text or ("." in text and not text.strip("0123456789."))
-        if looks_like_address and parse_address(text) is None:
+        if looks_like_address and address is None:
             found = f"server_id: found {text!r}, expected an IPv4 or IPv6 address, or a name"
             self.fail(place, found, "give the server's address")
-        self.once(place, "server_id", text, "name each server once")
+        self.once(place, "server_id", str(address or text), "name each server once")
 
     def device_ip(self, place: str, text: str | None, *, needed: bool) -> None:
         hint = "see what it is with hccn_tool -i N -ip -g on that server"
