@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview
     from amctq.services.ptq_request import PtqRequest
+    from amctq.services.rank_table import RankTableRequest, RankTableResult, rank_table
 
 _PUBLIC = {
     "DoctorReport": "amctq.services.doctor",
@@ -34,12 +35,15 @@ _PUBLIC = {
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
+    "RankTableRequest": "amctq.services.rank_table",
+    "RankTableResult": "amctq.services.rank_table",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
     "fetch_model": "amctq.services.fetch_model",
     "prepare_cifar": "amctq.services.prepare_cifar",
     "preview_ptq": "amctq.services.ptq",
     "ptq": "amctq.services.ptq",
+    "rank_table": "amctq.services.rank_table",
 }
 
 __all__ = [
@@ -54,6 +58,8 @@ __all__ = [
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
+    "RankTableRequest",
+    "RankTableResult",
     "__version__",
     "doctor",
     "evaluate",
@@ -61,6 +67,7 @@ __all__ = [
     "prepare_cifar",
     "preview_ptq",
     "ptq",
+    "rank_table",
 ]
 
 
