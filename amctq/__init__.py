@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview
     from amctq.services.ptq_request import PtqRequest
+    from amctq.services.rank_table import RankTableRequest, RankTableResult, rank_table
 
 _PUBLIC = {
     "DemoRequest": "amctq.services.demo",
@@ -38,6 +39,8 @@ _PUBLIC = {
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
+    "RankTableRequest": "amctq.services.rank_table",
+    "RankTableResult": "amctq.services.rank_table",
     "demo": "amctq.services.demo",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
@@ -45,6 +48,7 @@ _PUBLIC = {
     "prepare_cifar": "amctq.services.prepare_cifar",
     "preview_ptq": "amctq.services.ptq",
     "ptq": "amctq.services.ptq",
+    "rank_table": "amctq.services.rank_table",
 }
 
 __all__ = [
@@ -61,6 +65,8 @@ __all__ = [
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
+    "RankTableRequest",
+    "RankTableResult",
     "__version__",
     "demo",
     "doctor",
@@ -69,6 +75,7 @@ __all__ = [
     "prepare_cifar",
     "preview_ptq",
     "ptq",
+    "rank_table",
 ]
 
 

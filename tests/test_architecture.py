@@ -29,6 +29,7 @@ RANKS = {
     "choices": 0,
     "errors": 0,
     "files": 0,
+    "json_file": 0,
     "signals": 0,
     "plugins": 0,
 }

@@ -26,6 +26,7 @@ def _complete(line: str) -> list[str]:
 
 def test_commands_are_offered() -> None:
     assert set(_complete("amctq p")) == {"prepare-cifar", "ptq"}
+    assert _complete("amctq rank-table --vis") == ["--visible-devices"]
 
 
 def test_options_are_offered() -> None:

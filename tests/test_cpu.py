@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from amctq.choices import WeightType
+from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
 from amctq.runtime import saturates
-from amctq.services.checks import saturation_warning
 from amctq.services.doctor import _cpu
+from amctq.services.target import resolve_target, saturation_warning
 
 OLD, AVX512, VNNI, ARM = ("avx2",), ("avx2", "avx512f"), ("avx2", "avx512f", "avx512_vnni"), ("asimd", "asimddp")
 
@@ -43,6 +43,29 @@ def test_doctor_names_what_is_there() -> None:
     assert "dot products (asimd asimddp)" in _cpu(ARM).value
     assert all(_cpu(instructions).advice is None for instructions in (VNNI, ARM))
     assert not _cpu(("asimd",)).ok
+
+
+@pytest.mark.parametrize(
+    ("asked", "instructions", "storage", "act_type", "expected"),
+    [
+        (None, VNNI, WeightStorage.INT8, ActType.UINT8, WeightType.INT8),
+        (None, ARM, WeightStorage.INT8, ActType.UINT8, WeightType.INT8),
+        (None, OLD, WeightStorage.INT8, ActType.UINT8, WeightType.UINT8),
+        (None, AVX512, WeightStorage.INT8, ActType.UINT8, WeightType.UINT8),
+        (None, OLD, WeightStorage.INT4, ActType.UINT8, WeightType.INT4),
+        (None, OLD, WeightStorage.INT8, ActType.INT8, WeightType.INT8),
+        (TargetIsa.VNNI, OLD, WeightStorage.INT8, ActType.UINT8, WeightType.INT8),
+        (TargetIsa.AVX2, VNNI, WeightStorage.INT8, ActType.UINT8, WeightType.UINT8),
+    ],
+)
+def test_a_file_is_written_for_this_cpu_unless_another_is_asked_for(
+    asked: TargetIsa | None,
+    instructions: tuple[str, ...],
+    storage: WeightStorage,
+    act_type: ActType,
+    expected: WeightType,
+) -> None:
+    assert resolve_target(asked, instructions, storage, act_type).weight_type is expected
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ MindSpore's own forward before. While one pass is observed, which keeps one core
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 from onnx import helper
 
@@ -94,22 +97,32 @@ def observe_activations(
 def _passes(
     session: OnnxSession, batches: Batches, tapped: list[str], image: str
 ) -> Iterator[tuple[dict[str, Float32Array], float]]:
-    """The tapped tensors and the images of one forward pass after the other, and the seconds that it took."""
+    """The tapped tensors and the images of one forward pass after the other, and the seconds that it took.
 
-    def forward(images: Float32Array) -> tuple[dict[str, Float32Array], float]:
-        began = time.perf_counter()
-        outputs = session.run(images, tapped) if tapped else []
-        return dict(zip([image, *tapped], [images, *outputs], strict=True)), time.perf_counter() - began
-
+    What is yielded is overwritten once the next has been taken.
+    """
     # One image tells how large a pass may be.
-    size = sum(array.nbytes for array in forward(batches.first()[:1])[0].values())
-    at_once = max(1, _BYTES_AT_ONCE // max(size, 1))
+    example = batches.first()[:1]
+    shapes = [array.shape for array in session.run(example, tapped)] if tapped else []
+    size = sum(map(math.prod, shapes)) * example.itemsize + example.nbytes
+    at_once = min(batches.size, max(1, _BYTES_AT_ONCE // size))
+    # Two passes are held: the one that is observed, and the next. Their memory is taken once, because what onnxruntime
+    # would take and give back for every pass does not come back whole.
+    memory = itertools.cycle([[np.empty((at_once, *shape), np.float32) for shape in shapes] for _ in range(2)])
     parts = (images[start : start + at_once] for images, _ in batches for start in range(0, len(images), at_once))
 
     def forward_next() -> tuple[dict[str, Float32Array], float] | None:
         # In the worker the images are made ready too: resizing them takes as long as a small network.
         images = next(parts, None)
-        return None if images is None else forward(images)
+        if images is None:
+            return None
+        began = time.perf_counter()
+        # A tensor has one row for an image, or some: of a network that looks at places one by one.
+        arrays = (array[: len(images)].reshape(-1, *array.shape[2:]) for array in next(memory))
+        outputs = dict(zip(tapped, arrays, strict=True))
+        if outputs:
+            session.run_into(images, outputs)
+        return {image: images, **outputs}, time.perf_counter() - began
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="amctq-forward") as worker:
         under_way = worker.submit(forward_next)

@@ -14,11 +14,16 @@ INPUT, QUANTIZATION, RUN, OUTPUT = "Input", "Quantization", "Run", "Output"
 EPILOG = "Every option can also be set in the environment, --calib-images as AMCTQ_CALIB_IMAGES and so on."
 
 
-def option(*names: str, panel: str, **settings: Any) -> Any:
+def option(*names: str, panel: str, help: str, **settings: Any) -> Any:
     """A Typer option that AMCTQ_<NAME> sets as well; the command line wins over it."""
-    envvar = "AMCTQ_" + names[0].removeprefix("--").replace("-", "_").upper()
     return typer.Option(
-        *names, envvar=envvar, show_envvar=False, rich_help_panel=panel, case_sensitive=False, **settings
+        *names,
+        envvar="AMCTQ_" + names[0].removeprefix("--").replace("-", "_").upper(),
+        show_envvar=False,
+        rich_help_panel=panel,
+        case_sensitive=False,
+        help=help.replace("[default", r"\[default"),  # else Rich takes it for markup, and shows nothing
+        **settings,
     )
 
 
@@ -27,15 +32,16 @@ def aliases(**spellings: str) -> type[TyperCommand]:
 
     Args:
         spellings: the samples' option name without dashes → the option of amctq without dashes. Besides, every
-            option may be written with underscores.
+            option may be written with underscores, and every spelling of the samples with dashes.
     """
-    renamed = {f"--{old}": f"--{new}" for old, new in spellings.items()}
+    renamed = {f"--{old}".replace("_", "-"): f"--{new}" for old, new in spellings.items()}
 
     def translate(argument: str) -> str:
         name, equals, value = argument.partition("=")
         if not name.startswith("--"):
             return argument
-        return renamed.get(name, name.replace("_", "-")) + equals + value
+        name = name.replace("_", "-")
+        return renamed.get(name, name) + equals + value
 
     class CommandWithAliases(TyperCommand):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

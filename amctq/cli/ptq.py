@@ -106,13 +106,14 @@ def ptq(
         ),
     ] = WeightStorage.INT8,
     isa: Annotated[
-        TargetIsa,
+        TargetIsa | None,
         option(
             "--isa",
             panel=QUANTIZATION,
+            show_default="those of this CPU",
             help="x86 instructions to write ONNX for; avx2 is exact without VNNI too, and slower (see amctq doctor).",
         ),
-    ] = TargetIsa.VNNI,
+    ] = None,
     max_drop: Annotated[
         float | None,
         option(
@@ -284,7 +285,7 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         if quantization["placement"] == Placement.ASCEND.value:
             lines.append("an ascend-placed file is for an NPU and for proof, not for speed on this CPU")
         elif quantization["isa"] == TargetIsa.AVX2.value:
-            lines.append("8-bit weights that are exact without VNNI cost speed: --weight-bits 7 needs no --isa avx2")
+            lines.append("without VNNI exact 8-bit weights are no faster than float: --weight-bits 7 is")
     failed = [check["name"] for check in report["checks"] if not check["passed"]]
     lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
     seconds = sum(report["timing"]["seconds"].values())

@@ -19,7 +19,7 @@ from onnx import helper
 from amctq.choices import ActType, Placement, WeightType
 from amctq.export.opset import graph_for
 from amctq.export.stem import write_stem
-from amctq.export.weights_onnx import write_bias, write_weight
+from amctq.export.weights_onnx import weight_type_of, write_bias, write_weight
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import QParams
 from amctq.quant.placement import PlacedActivations
@@ -105,6 +105,8 @@ class _QdqWriter(GraphWriter):
             self._plan.placement is Placement.ORT
             and self._act_type is ActType.UINT8
             and layer.input == self._graph.input_name
+            # The direct kernels take int8 weights alone; those for uint8 gain nothing.
+            and weight_type_of(item.weight, self._weight_type) is not WeightType.UINT8
         ):
             stem = write_stem(self, item, node, self._integers[site, layer.input], self._graph.input_shape)
         if stem is None:

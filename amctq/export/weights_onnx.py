@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from amctq.choices import WeightType
 from amctq.quant.numerics import Float32Array
@@ -45,6 +46,12 @@ def write_weight(writer: GraphWriter, name: str, weight: QuantizedWeight, wanted
         values = writer.initializer(f"{name}.q", weight.values)
     zero = np.full(scale.shape, 128, np.uint8) if kind is WeightType.UINT8 else np.zeros(scale.shape, np.int8)
     return _dequantized(writer, name, values, scale, zero)
+
+
+def may_saturate(model: onnx.ModelProto) -> bool:
+    """Whether a file has layers whose sums saturate without VNNI: int8 weights of more than 7 bits."""
+    weights = (item for item in model.graph.initializer if item.data_type == onnx.TensorProto.INT8)
+    return any(np.abs(numpy_helper.to_array(item).astype(np.int16)).max(initial=0) > 64 for item in weights)
 
 
 def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:

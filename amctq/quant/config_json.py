@@ -9,6 +9,7 @@ from typing import Any
 
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
 from amctq.errors import InputError
+from amctq.json_file import read_json_object
 from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig, nearest
 from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
@@ -142,31 +143,7 @@ def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        repeated = next((key for key in keys if keys.count(key) > 1), None)
-        if repeated is not None:
-            message = f"{path}: {repeated} stands there twice"
-            raise InputError(message, hint="remove one of the two")
-        return dict(pairs)
-
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=_no_constant)
-    except OSError as error:
-        message = f"cannot read the configuration {path}: {error.strerror}"
-        raise InputError(message, hint="check the path given with --config") from error
-    except (ValueError, RecursionError) as error:
-        message = f"{path} is no JSON: {error}"
-        raise InputError(message, hint="--config takes AMCT's config.json") from error
-    if not isinstance(value, dict):
-        message = f"{path} holds a {type(value).__name__}, expected a JSON object"
-        raise InputError(message, hint="--config takes AMCT's config.json")
-    return value
-
-
-def _no_constant(name: str) -> float:
-    message = f"{name} is no JSON number"
-    raise ValueError(message)
+    return read_json_object(path, what="configuration", option="--config", takes="AMCT's config.json")
 
 
 def _load_layer(document: _Reader, layer: QuantizableLayer, *, activation_offset: bool) -> LayerConfig:

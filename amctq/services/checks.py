@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amctq.choices import WeightType
 from amctq.errors import InputError
 from amctq.quant.numerics import Float32Array
 from amctq.quant.paired import PairedDifference
-from amctq.runtime import SATURATION_ADVICE, saturates
 
 if TYPE_CHECKING:
     from amctq.export.verify import ForwardProof, Ranks, Speed
@@ -67,21 +64,6 @@ def refuse_chance(ranks: Ranks, *, allow: bool) -> None:
         )
         hint = "check --image-size, --model and the normalisation; --allow-poor-float goes on all the same"
         raise InputError(message, hint=hint)
-
-
-def saturation_warning(
-    instructions: Collection[str], weight_type: WeightType, weight_bits: Iterable[int]
-) -> str | None:
-    """What to say of a file whose products this CPU does not add up exactly; None where it does.
-
-    Args:
-        instructions: of this CPU.
-        weight_type: integer type asked for the weights.
-        weight_bits: widths of the weights of all layers; up to 7 bits nothing saturates.
-    """
-    if weight_type is WeightType.UINT8 or 8 not in set(weight_bits) or not saturates(instructions):
-        return None
-    return f"this CPU does not compute what the file says: {SATURATION_ADVICE}"
 
 
 def run_checks(

@@ -19,7 +19,6 @@ from amctq.data.staging import NAMES
 from amctq.files import Artifact, OutputDirectory, writing
 from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.runtime import cpu_instructions, saturates
 from amctq.services.prepare_cifar import stage_generated
 from amctq.services.prepare_cifar_request import PrepareCifarRequest
 from amctq.services.ptq import PtqResult, run_ptq
@@ -53,12 +52,11 @@ class DemoRequest:
 
     @property
     def quantization(self) -> PtqRequest:
-        """What ``ptq`` would be asked for: its defaults, on the CPU, in what this CPU computes exactly."""
+        """What ``ptq`` would be asked for: its defaults, on the CPU."""
         return PtqRequest(
             dataset=self.output_dir,
             ckpt=CHECKPOINT,
             model=MODEL,
-            isa=TargetIsa.AVX2 if saturates(cpu_instructions()) else TargetIsa.VNNI,
             seed=self.seed,
             device=Device.CPU,
             output_dir=self.output_dir,
@@ -91,7 +89,7 @@ class DemoResult:
         """What to type next, by what comes of it; the last one takes files of the user's own."""
         folder = self.request.output_dir
         quantized = self.quantized.plan
-        bits = "7" if quantized.request.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
+        bits = "7" if quantized.target.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
         carried = ("--dataset", folder, "--ckpt", folder / CHECKPOINT.name, "--model", MODEL)
         return {
             "measure the INT8 file again": _line(

@@ -16,10 +16,18 @@ from amctq.errors import InputError, UsageError
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import find_model
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.runtime import ResolvedDevice, load_mindspore, prepare_environment, resolve_device
+from amctq.runtime import (
+    ResolvedDevice,
+    cpu_instructions,
+    load_mindspore,
+    prepare_environment,
+    resolve_device,
+    saturates,
+)
 from amctq.services import report
 from amctq.services.network import load_network
 from amctq.services.request import NetworkRequest
+from amctq.services.target import PLAIN_SESSION_WARNING
 
 if TYPE_CHECKING:
     from amctq.export.session import FileSession, Session
@@ -137,9 +145,15 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
 
 def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, narrator: Narrator) -> FileSession:
     if request.onnx is not None:
-        from amctq.export.session import open_onnx
+        import onnx
 
-        return open_onnx(request.onnx)
+        from amctq.export.session import open_onnx
+        from amctq.export.weights_onnx import may_saturate
+
+        session = open_onnx(request.onnx)
+        if saturates(cpu_instructions()) and may_saturate(onnx.load(request.onnx)):
+            narrator.warn(PLAIN_SESSION_WARNING)
+        return session
     assert request.mindir is not None
     with narrator.phase("mindspore"):
         load_mindspore(device, scratch)

@@ -16,7 +16,7 @@ from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
 from amctq.runtime import cpu_instructions, prepare_environment
-from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks, saturation_warning
+from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
 from amctq.services.exports import (
     ExportedFile,
     Exports,
@@ -40,6 +40,7 @@ from amctq.services.ptq_plan import (
 )
 from amctq.services.ptq_request import PtqRequest
 from amctq.services.report import ptq_report, report_bytes
+from amctq.services.target import saturation_warning
 
 if TYPE_CHECKING:
     from amctq.export.verify import Ranks
@@ -204,7 +205,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
             act_type=request.act_type,
             ifmr_variant=request.ifmr_variant,
             arq_rule=request.arq_rule,
-            weight_type=request.weight_type,
+            weight_type=plan.target.weight_type,
         )
         quantized = plan.backend.quantize(
             network=proved.network, config=config, calibration=calibration, narrator=narrator
@@ -251,14 +252,14 @@ def _from_record(plan: PtqPlan, proved: ProvedNetwork) -> QuantizedNetwork:
     record = load_record(plan.request.record)
     refuse_idle_int4(plan.request, (entry.weight_bits for entry in record.layers))
     quantized = plan.backend.from_record(
-        network=proved.network, record=record, act_type=plan.request.act_type, weight_type=plan.request.weight_type
+        network=proved.network, record=record, act_type=plan.request.act_type, weight_type=plan.target.weight_type
     )
     _check_exportable(plan, proved, quantized.topology)
     return quantized
 
 
 def _warn_of_saturation(plan: PtqPlan, weight_bits: Iterable[int], narrator: Narrator) -> None:
-    warning = saturation_warning(cpu_instructions(), plan.request.weight_type, weight_bits)
+    warning = saturation_warning(cpu_instructions(), plan.target.weight_type, weight_bits)
     if warning is not None:
         narrator.warn(warning)
 

@@ -15,6 +15,7 @@ from amctq.choices import (
     Device,
     ExportFormat,
     Placement,
+    TargetIsa,
     WeightAlgo,
     WeightStorage,
 )
@@ -24,8 +25,9 @@ from amctq.errors import InputError, UnavailableError, UsageError
 from amctq.files import reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
-from amctq.runtime import ResolvedDevice, resolve_device
+from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
 from amctq.services.ptq_request import PtqRequest
+from amctq.services.target import Target, resolve_target
 
 if TYPE_CHECKING:
     from amctq.quant.config import QuantConfig
@@ -48,6 +50,7 @@ class PtqPlan:
         backend: the engine.
         backend_reason: why this one.
         calibration_images: how many images calibrate.
+        target: the x86 instructions that the ONNX file is written for.
     """
 
     request: PtqRequest
@@ -57,6 +60,7 @@ class PtqPlan:
     backend: Backend
     backend_reason: str
     calibration_images: int
+    target: Target
 
     @property
     def model_files(self) -> dict[ExportFormat, str]:
@@ -113,6 +117,7 @@ class PtqPreview:
             "backend": self.plan.backend.name.value,
             "backend_reason": self.plan.backend_reason,
             "placement": self.plan.request.resolved_placement.value,
+            "isa": self.plan.target.isa.value,
             "device": self.plan.device.kind.value,
             "calibration_images": len(self.split.calibration),
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),
@@ -192,6 +197,7 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
         backend=backend,
         backend_reason=reason,
         calibration_images=_calibration_images(request),
+        target=resolve_target(request.isa, cpu_instructions(), request.weight_storage, request.act_type),
     )
 
 
@@ -204,7 +210,7 @@ def _check_capabilities(request: PtqRequest, name: BackendName, able: Capabiliti
         weight_bits=request.weight_bits or 8,
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
         weight_storage=request.weight_storage,
-        isa=request.isa,
+        isa=request.isa or TargetIsa.VNNI,
         formats=request.export,
         device=request.device,
     )

@@ -18,7 +18,6 @@ from amctq.choices import (
     TargetIsa,
     WeightAlgo,
     WeightStorage,
-    WeightType,
 )
 from amctq.errors import UsageError
 from amctq.services.request import NetworkRequest, refuse_below
@@ -41,7 +40,7 @@ class PtqRequest(NetworkRequest):
         weight_bits: width of weights, one of WEIGHT_BITS; None for 8.
         weight_algo: what chooses the scales of weights; None for ARQ.
         weight_storage: whether 4-bit weights take a byte each in ONNX, or half a one.
-        isa: the x86 instructions that the ONNX file is written for.
+        isa: the x86 instructions that the ONNX file is written for; None for those of this CPU.
         skip_layers: names or shell patterns of layers that stay in float.
         placement: which activations are quantized; None for what suits the formats: ``ort`` for ONNX made by
             calibration, else ``ascend``.
@@ -68,7 +67,7 @@ class PtqRequest(NetworkRequest):
     weight_bits: int | None = None
     weight_algo: WeightAlgo | None = None
     weight_storage: WeightStorage = WeightStorage.INT8
-    isa: TargetIsa = TargetIsa.VNNI
+    isa: TargetIsa | None = None
     skip_layers: tuple[str, ...] = ()
     placement: Placement | None = None
     act_type: ActType = ActType.UINT8
@@ -150,10 +149,3 @@ class PtqRequest(NetworkRequest):
         if by_options and self.weight_storage is WeightStorage.INT4 and self.weight_bits != 4:
             message = f"--weight-storage int4 and --weight-bits {self.weight_bits or 8}: INT4 holds 4 bits"
             raise UsageError(message, hint="add --weight-bits 4, or leave --weight-storage out")
-
-    @property
-    def weight_type(self) -> WeightType:
-        """Integer type of weights in ONNX, where their width allows it."""
-        if self.weight_storage is WeightStorage.INT4:
-            return WeightType.INT4
-        return WeightType.UINT8 if self.isa is TargetIsa.AVX2 else WeightType.INT8

@@ -146,7 +146,8 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
         "arq_rule": None if request.record else request.arq_rule.value,
         "act_type": request.act_type.value,
         "weight_storage": request.weight_storage.value,
-        "isa": request.isa.value,
+        "isa": result.plan.target.isa.value,
+        "isa_reason": result.plan.target.reason,
         "layers": layers,
         "left_in_float": [
             *({"name": item.name, "reason": "skipped"} for item in topology.layers if item.name not in quantized),

@@ -31,7 +31,7 @@ def _check_envelope(done: Finished, *, command: str, code: int) -> None:
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["fetch-model"], ["ptq"], ["evaluate"], ["doctor"], ["prepare-cifar"]],
+    [[], ["demo"], ["fetch-model"], ["ptq"], ["evaluate"], ["doctor"], ["prepare-cifar"], ["rank-table"]],
     ids=lambda names: names[0] if names else "amctq",
 )
 def test_help(flag: str, command: list[str]) -> None:
@@ -39,6 +39,10 @@ def test_help(flag: str, command: list[str]) -> None:
     assert done.code == 0
     assert "Usage: amctq" in done.stdout
     assert done.stderr == ""
+
+
+def test_help_shows_defaults_that_are_worked_out() -> None:
+    assert "[default: ifmr]" in amctq("ptq", "--help").stdout  # of --act-algo, whose own default is None
 
 
 def test_no_command_is_a_usage_error() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from amctq.runtime import cpu_instructions, saturates
 from tests.command import RECORD_BYTES, Own, Shared, amctq
 from tests.kernels import kernels
 
@@ -30,10 +31,13 @@ def _file(output: str) -> Path:
     return Path(output) / "resnet20_quant.onnx"
 
 
-def _logits(shared: Shared, output: str) -> np.ndarray:
+def _logits(shared: Shared, output: str, *, precise: bool = False) -> np.ndarray:
+    """In a plain session, as users open one, or with exact sums on every CPU."""
     records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:300]
     images = (records[:, 1:].reshape(-1, 3, 32, 32) / 64 - 2).astype(np.float32)
-    session = onnxruntime.InferenceSession(_file(output), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", str(int(precise)))
+    session = onnxruntime.InferenceSession(_file(output), options, providers=["CPUExecutionProvider"])
     logits = session.run(None, {"image": images})[0]
     assert isinstance(logits, np.ndarray)
     return logits
@@ -63,12 +67,23 @@ def test_int4_storage_is_half_the_file_and_the_same_bits(shared: Shared) -> None
 
 
 def test_unsigned_weights_are_the_same_bits(shared: Shared) -> None:
-    _quantize(shared, "signed", "--placement", "ascend")
+    _quantize(shared, "signed", "--placement", "ascend", "--isa", "vnni")
     data = _quantize(shared, "unsigned", "--record", "signed/calibration_record.txt", "--isa", "avx2")
     assert _weight_types("unsigned") == {UINT8}
-    assert np.array_equal(_logits(shared, "unsigned"), _logits(shared, "signed"))
+    assert np.array_equal(_logits(shared, "unsigned"), _logits(shared, "signed", precise=True))
+    # What uint8 is for, on a CPU where it happens; the others are exact in any session.
+    plain = np.array_equal(_logits(shared, "unsigned"), _logits(shared, "signed"))
+    assert plain != saturates(cpu_instructions())
     assert "QLinearConv" in kernels(onnx.load(_file("unsigned")), Path())
     assert data["quantization"]["isa"] == "avx2"
+
+
+def test_a_file_is_for_this_cpu(shared: Shared) -> None:
+    data = _quantize(shared, "here")
+    alone = saturates(cpu_instructions())
+    assert _weight_types("here") == {UINT8 if alone else INT8}
+    assert data["quantization"]["isa"] == ("avx2" if alone else "vnni")
+    assert not [text for text in data["warnings"] if "session" in text]
 
 
 def test_the_configuration_carries_width_and_algorithm(shared: Shared) -> None:

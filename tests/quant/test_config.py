@@ -218,6 +218,8 @@ def test_errors_name_the_key_and_the_way_out(
         ("[]", "expected a JSON object"),
         ('{"version":1,"version":1}', "version stands there twice"),
         ('{"conv1":{},"conv1":{}}', "conv1 stands there twice"),
+        ('{"\\ud800":1}', "surrogates not allowed"),
+        ('{"\\ud800":1,"\\ud800":1}', "ud800 stands there twice"),
         ('{"version":1}', "no layer is left"),
     ],
 )

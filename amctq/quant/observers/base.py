@@ -37,7 +37,7 @@ class Observer(ABC):
 
     @abstractmethod
     def update(self, batch: Float32Array) -> None:
-        """Take in one batch of the tensor, float32 of any shape.
+        """Take in one batch of the tensor, float32 of any shape, and keep no view of it: its memory is used again.
 
         Raises:
             NonFiniteError: the batch holds NaN or infinity.

@@ -1,0 +1,230 @@
+"""``amctq rank-table``: create the rank table of this server, join those of several, check one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amctq.distributed.device_list import (
+    GROUPED_DEVICES,
+    check_devices,
+    crosses_groups,
+    format_devices,
+    joined_devices,
+)
+from amctq.distributed.hccn import AddressSource, find_source
+from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, merged, parse_address
+from amctq.distributed.rank_table_json import check_name, dump_rank_table, read_rank_table, write_rank_table
+from amctq.errors import UsageError
+from amctq.files import Artifact, OutputDirectory
+from amctq.progress import Narrator, OnEvent, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankTableRequest:
+    """What ``amctq rank-table`` shall do; fields carry the names of the options.
+
+    Attributes:
+        devices: which NPUs, in the order of their ranks: physical numbers, or places in ``visible_devices``, from 0.
+            None for all.
+        visible_devices: physical numbers of the NPUs that may be used; None where ``devices`` says it itself.
+        server_ip: address of this server; None for the one that its host name stands for.
+        hccn_conf: file with the addresses of the NPUs; None for hccn_tool where it is on PATH, else /etc/hccn.conf.
+        group_check: refuse devices that reach over both groups of four of an 8-device server.
+        merge: join these rank tables instead, in this order.
+        check: only look at this one.
+        output: the file, in ``output_dir`` unless it has a folder of its own; None for
+            ``hccl_<n>p_<devices>_<server_ip>.json``, of a merged one ``hccl_<servers>s_<n>p.json``.
+        output_dir: where the file goes.
+        force: replace it.
+    """
+
+    devices: Sequence[int] | None = None
+    visible_devices: Sequence[int] | None = None
+    server_ip: str | None = None
+    hccn_conf: Path | None = None
+    group_check: bool = True
+    merge: Sequence[Path] | None = None
+    check: Path | None = None
+    output: Path | None = None
+    output_dir: Path = Path()
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        other = "--check" if self.check is not None else "--merge" if self.merge is not None else None
+        given = {
+            "--merge": self.check is not None and self.merge is not None,
+            "--devices": self.devices is not None,
+            "--visible-devices": self.visible_devices is not None,
+            "--server-ip": self.server_ip is not None,
+            "--hccn-conf": self.hccn_conf is not None,
+            "--output": self.check is not None and self.output is not None,
+        }
+        if other is not None and any(given.values()):
+            message = f"{other} and {', '.join(option for option, here in given.items() if here)} contradict each other"
+            raise UsageError(message, hint="a run creates a table, joins some with --merge, or checks one with --check")
+        if self.merge is not None and not self.merge:
+            message = "--merge: found no file, expected the rank tables of the servers, in order"
+            raise UsageError(message, hint="as in: amctq rank-table --merge server0.json server1.json")
+        for option, numbers in (("--devices", self.devices), ("--visible-devices", self.visible_devices)):
+            if numbers is not None:
+                check_devices(numbers, option=option)
+        if self.devices is not None and self.visible_devices is not None:
+            count = len(self.visible_devices)
+            if (most := max(self.devices)) >= count:
+                message = f"--devices: found {most}, expected 0 to {count - 1}, since --visible-devices has {count}"
+                raise UsageError(message, hint="with --visible-devices, --devices counts its entries from 0")
+        if self.server_ip is not None and parse_address(self.server_ip) is None:
+            message = f"--server-ip {self.server_ip!r}: expected an IPv4 or IPv6 address"
+            raise UsageError(message, hint="the address under which the other servers reach this one")
+        if self.output is not None:
+            check_name(self.output)
+
+    def path(self, default: str) -> Path:
+        """Where the file goes."""
+        return self.output_dir / (self.output or default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankTableResult:
+    """A rank table that has been created, joined or checked.
+
+    Attributes:
+        request: what was asked for.
+        table: the table.
+        addresses_from: where the addresses of its NPUs come from, "hccn_tool" or a file; None of an existing table.
+        artifacts: the file that was written, none by a check.
+        warnings: what may be wrong with the table.
+        seconds: wall time by phase.
+    """
+
+    request: RankTableRequest
+    table: RankTable
+    addresses_from: str | None
+    artifacts: tuple[Artifact, ...]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+    def data(self) -> dict[str, Any]:
+        """The result, ready for JSON."""
+        return {
+            "schema": 1,
+            "command": "rank-table",
+            "checked": None if self.request.check is None else str(self.request.check),
+            "servers": len(self.table.servers),
+            "rank_size": self.table.rank_size,
+            "addresses_from": self.addresses_from,
+            "unread_keys": list(self.table.unread_keys),
+            "rank_table": dump_rank_table(self.table),
+            "warnings": list(self.warnings),
+            "timing": {"seconds": {phase: round(value, 3) for phase, value in self.seconds.items()}},
+        }
+
+
+def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTableResult:
+    """Create the table of this server and write it, join several and write them, or check one.
+
+    Raises:
+        UsageError: devices reach over two groups, the host name stands for no address, or the file is there.
+        InputError: a table is not what it must be, or an NPU has no address.
+        WriteError: the disk is full, or writing is not allowed.
+    """
+    narrator = Narrator(on_event)
+    source = None
+    artifacts: tuple[Artifact, ...] = ()
+    if request.check is not None:
+        with narrator.phase("reading"):
+            table = read_rank_table(request.check, option="--check")
+    elif request.merge is not None:
+        table = _merge(request.merge, narrator)
+        path = request.path(f"hccl_{len(table.servers)}s_{table.rank_size}p.json")
+    else:
+        source = find_source(request.hccn_conf)
+        table, path = _create(request, source, narrator)
+    if request.group_check and source is None:
+        for server in table.servers:
+            devices = [device.device_id for device in server.devices]
+            if crosses_groups(devices) and max(devices) < GROUPED_DEVICES:
+                narrator.warn(f"server {server.server_id}: {_reach(devices)}")
+    if table.unread_keys:
+        narrator.info(f"kept as found, though amctq does not read them: {', '.join(table.unread_keys)}")
+    if request.check is None:
+        with narrator.phase("writing"):
+            artifacts = (write_rank_table(table, path, force=request.force),)
+    return RankTableResult(
+        request=request,
+        table=table,
+        addresses_from=source.name if source else None,
+        artifacts=artifacts,
+        warnings=tuple(narrator.warnings),
+        seconds=dict(narrator.seconds),
+    )
+
+
+def _merge(paths: Sequence[Path], narrator: Narrator) -> RankTable:
+    tables = []
+    with narrator.phase("reading", len(paths), "tables") as advance:
+        for path in paths:
+            tables.append(read_rank_table(path, option="--merge"))
+            advance(len(tables))
+        return merged(tables)
+
+
+def _create(request: RankTableRequest, source: AddressSource, narrator: Narrator) -> tuple[RankTable, Path]:
+    """The table of this server, and where it goes."""
+    visible = request.visible_devices
+    if request.devices is not None:
+        chosen = tuple(request.devices)
+    else:
+        chosen = source.devices() if visible is None else tuple(range(len(visible)))
+    devices = chosen if visible is None else tuple(visible[index] for index in chosen)
+    if request.group_check:
+        _check_groups(devices, source, narrator)
+    server_ip = request.server_ip or _own_address(narrator)
+    path = request.path(f"hccl_{len(chosen)}p_{joined_devices(chosen)}_{server_ip}.json")
+    OutputDirectory(path.parent, names=[path.name], force=request.force).check()
+    ranked = []
+    with narrator.phase("asking for addresses", len(devices), "devices") as advance:
+        for rank, device in enumerate(devices):
+            ranked.append(RankedDevice(device_id=device, device_ip=source.address(device), rank_id=rank))
+            advance(len(ranked))
+    table = RankTable(servers=(RankServer(server_id=server_ip, devices=tuple(ranked)),))
+    table.validate(source.name)
+    return table, path
+
+
+def _check_groups(devices: Sequence[int], source: AddressSource, narrator: Narrator) -> None:
+    """Refuse devices of two groups where the server is known to have the eight that make up both."""
+    if not crosses_groups(devices):
+        return
+    present = source.devices()
+    if present == tuple(range(GROUPED_DEVICES)):
+        message = _reach(devices)
+        raise UsageError(message, hint="choose them from one group, or all; other servers (Atlas A2): --no-group-check")
+    if max((*present, *devices)) < GROUPED_DEVICES:
+        narrator.warn(_reach(devices))
+
+
+def _reach(devices: Sequence[int]) -> str:
+    return (
+        f"devices {format_devices(devices)} reach over the groups 0-3 and 4-7; on an Ascend 910 server with eight "
+        "devices HCCL takes those of one group, or all eight"
+    )
+
+
+def _own_address(narrator: Narrator) -> str:
+    """The address that the host name stands for, which hccl_tools takes too."""
+    host = socket.gethostname()
+    try:
+        address = socket.gethostbyname(host)
+    except (OSError, UnicodeError) as error:
+        message = f"the host name {host} stands for no address, expected one to name the server by"
+        raise UsageError(message, hint="pass --server-ip") from error
+    if address.startswith("127."):
+        narrator.warn(
+            f"server {address}: other servers cannot reach that address; for several servers pass --server-ip"
+        )
+    return address

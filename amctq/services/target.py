@@ -1,0 +1,67 @@
+"""Which x86 instructions an ONNX file is written for, and what to say where this CPU has others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
+from amctq.runtime import SATURATION_ADVICE, saturates
+
+PLAIN_SESSION_WARNING = (
+    "on this CPU a plain onnxruntime session computes other numbers than the file says, and than amctq measures: "
+    + SATURATION_ADVICE
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What an ONNX file is written for.
+
+    Attributes:
+        isa: the instructions.
+        reason: why these.
+        weight_type: integer type of weights, where their width allows it.
+    """
+
+    isa: TargetIsa
+    reason: str
+    weight_type: WeightType
+
+
+def resolve_target(
+    asked: TargetIsa | None, instructions: Collection[str], storage: WeightStorage, act_type: ActType
+) -> Target:
+    """The instructions asked for, else those of this CPU: a file must compute in a plain session what it says.
+
+    Args:
+        asked: what ``--isa`` says.
+        instructions: of this CPU.
+        storage: INT4 does not go with the uint8 weights that a CPU without VNNI needs.
+        act_type: nor does INT8.
+    """
+    if asked is not None:
+        isa, reason = asked, "asked for"
+    elif not saturates(instructions):
+        isa, reason = TargetIsa.VNNI, "this CPU adds up 8-bit products exactly"
+    elif storage is WeightStorage.INT4 or act_type is ActType.INT8:
+        isa, reason = TargetIsa.VNNI, "the uint8 weights of avx2 do not go with the types asked for"
+    else:
+        isa, reason = TargetIsa.AVX2, "this CPU has no VNNI"
+    weight_type = WeightType.INT4 if storage is WeightStorage.INT4 else WeightType.INT8
+    return Target(isa=isa, reason=reason, weight_type=WeightType.UINT8 if isa is TargetIsa.AVX2 else weight_type)
+
+
+def saturation_warning(
+    instructions: Collection[str], weight_type: WeightType, weight_bits: Iterable[int]
+) -> str | None:
+    """What to say of a file whose products this CPU does not add up exactly; None where it does.
+
+    Args:
+        instructions: of this CPU.
+        weight_type: integer type asked for the weights.
+        weight_bits: widths of the weights of all layers; up to 7 bits nothing saturates.
+    """
+    if weight_type is WeightType.UINT8 or 8 not in set(weight_bits) or not saturates(instructions):
+        return None
+    return PLAIN_SESSION_WARNING
