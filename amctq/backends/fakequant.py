@@ -43,9 +43,10 @@ class Ulq(nn.Cell):
         """Fake-quantized x."""
         scale, first = self.grid(clip_max, clip_min)
         first = self.round(first)
-        q = self.minimum(self.round(self.divide(x, scale)), first + float(LEVELS))
+        # In this order of operands NaN stays NaN on a CPU, for the loss to show it.
+        q = self.minimum(first + float(LEVELS), self.round(self.divide(x, scale)))
         if not self.nonnegative:
-            q = self.maximum(q, first)
+            q = self.maximum(first, q)
         return q * scale
 
     def bprop(self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:

@@ -17,9 +17,11 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.backends.compiled import Kernels
 from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
+from amctq.errors import InputError
 from amctq.quant.ulq import Clips, arq_retrain
 
 CACHE = ".weight_quantized"
+DIVERGED = "the training diverged: lower the learning rate, or go back to a checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,11 @@ class WeightQuantizer(_Float32Cell):
         return super().add_flags_recursive(**flags)
 
     def _now(self) -> Any:
-        return arq_retrain(self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits)
+        try:
+            return arq_retrain(self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits)
+        except ValueError as error:
+            message = f"{self.weight.name}: {error}"
+            raise InputError(message, hint=DIVERGED) from error
 
 
 class RetrainingConv2d(nn.Cell):

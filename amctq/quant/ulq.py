@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from amctq.choices import ArqRule
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
-from amctq.quant.weights import arq_scale, quantize_weight
+from amctq.quant.weights import arq_scale
 
 LEVELS = 255
 NARROWEST = LEVELS * EPSILON
@@ -129,14 +129,23 @@ def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqG
 
 
 def arq_retrain_scale(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:
-    """The scale that a weight (C_out, …) has in one training step, (C_out,) or (1,): WtsARQ's, which clips nothing."""
+    """The scale that a weight (C_out, …) has in one training step, (C_out,) or (1,): WtsARQ's, which clips nothing.
+
+    Raises:
+        ValueError: the weight holds NaN or infinity.
+    """
     return arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
 
 
 def arq_retrain(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:
-    """Fake-quantize a weight (C_out, …). Its gradient is the result's own, unchanged (straight-through)."""
-    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits)
-    return quantize_weight(weight, scale, bits=bits).dequantized()
+    """Fake-quantize a weight (C_out, …). Its gradient is the result's own, unchanged (straight-through).
+
+    Raises:
+        ValueError: the weight holds NaN or infinity.
+    """
+    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits).reshape(-1, *(1,) * (weight.ndim - 1))
+    fake: Float32Array = np.rint(weight / scale) * scale
+    return fake
 
 
 def _sum(values: NDArray[np.floating[Any]]) -> float:
