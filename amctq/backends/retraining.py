@@ -100,14 +100,18 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             raise InputError(message, hint=hint) from error
         substitutes: dict[int, Any] = {}
         for layer in self.topology.layers:
-            own, _ = found[layer.name]
+            own, norm = found[layer.name]
             weight = self._config.enabled[layer.name].weight
             kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
             substitutes[id(own)] = kind(
                 own,
                 self._quantizer_of[layer.name],
                 WeightQuantizer(
-                    own.weight, channel_wise=weight.channel_wise, bits=weight.bits, operators=self._operators
+                    own.weight,
+                    None if norm is None else norm.gamma,
+                    channel_wise=weight.channel_wise,
+                    bits=weight.bits,
+                    operators=self._operators,
                 ),
             )
         return substitutes
@@ -156,10 +160,12 @@ def _initial_clips(
 def _scale(layer: QuantizableLayer, config: ArqRetrainConfig, graph: FloatGraph) -> Float32Array:
     """The weight's own scale, times |γ| / √(σ² + ε) where a BatchNorm is folded in (reference §4.8)."""
     weight = graph.arrays[layer.weight].astype(np.float32)
-    scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits)
     norm = layer.batch_norm
     if norm is None:
-        return scale
+        return arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits)
     gamma, variance = (graph.arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
+    scale = arq_retrain_scale(
+        weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma.astype(np.float32)
+    )
     folded = (scale * np.abs(gamma) / np.sqrt(variance + norm.epsilon)).astype(np.float32)
     return np.where(folded < EPSILON, np.float32(1.0), folded)

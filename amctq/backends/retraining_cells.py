@@ -96,14 +96,18 @@ class WeightQuantizer(_Float32Cell):
 
     Args:
         weight: the layer's parameter.
+        gamma: that of the BatchNorm which will be folded into the layer; None without one.
         channel_wise: one scale per output channel.
         bits: width of the integers.
         operators: what computes it.
     """
 
-    def __init__(self, weight: Parameter, *, channel_wise: bool, bits: int, operators: Operators) -> None:
+    def __init__(
+        self, weight: Parameter, gamma: Parameter | None, *, channel_wise: bool, bits: int, operators: Operators
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.weight = weight
+        self.gamma = Tensor(np.ones(weight.shape[0], np.float32)) if gamma is None else gamma
         self.channel_wise = channel_wise
         self.bits = bits
         self.fake_quantize = operators.arq(channel_wise=channel_wise, bits=bits)
@@ -113,7 +117,7 @@ class WeightQuantizer(_Float32Cell):
     def construct(self) -> Tensor:
         """The fake-quantized weight, (C_out, …)."""
         if self.training:
-            return self.fake_quantize(self.weight)
+            return self.fake_quantize(self.weight, ops.stop_gradient(self.gamma))
         return self.quantized
 
     def add_flags_recursive(self, **flags: Any) -> Any:
@@ -124,7 +128,9 @@ class WeightQuantizer(_Float32Cell):
 
     def _now(self) -> Any:
         try:
-            return arq_retrain(self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits)
+            return arq_retrain(
+                self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits, gamma=self.gamma.asnumpy()
+            )
         except ValueError as error:
             message = f"{self.weight.name}: {error}"
             raise InputError(message, hint=DIVERGED) from error

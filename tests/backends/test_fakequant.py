@@ -112,7 +112,12 @@ def _weights() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("bits", [8, 7, 6, 4])
+def _gamma(weight: np.ndarray) -> np.ndarray:
+    """Channels of both signs, and one of none."""
+    return (np.arange(len(weight)) % 3 - 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
 def test_weights_are_quantized_as_numpy_does(mindspore: Any, bits: int) -> None:
     from amctq.backends.fakequant import Arq
 
@@ -120,9 +125,12 @@ def test_weights_are_quantized_as_numpy_does(mindspore: Any, bits: int) -> None:
         run = _backward(mindspore, Arq(channel_wise=channel_wise, bits=bits, npu=False))
         for name, weight in _weights().items():
             gradient = np.random.default_rng(8).normal(size=weight.shape).astype(np.float32)
-            fake, dw = run(weight, gradient)
-            assert np.array_equal(fake, arq_retrain(weight, channel_wise=channel_wise, bits=bits)), name
+            gamma = _gamma(weight)
+            fake, dw, dgamma = run(weight, gamma, gradient)
+            expected = arq_retrain(weight, channel_wise=channel_wise, bits=bits, gamma=gamma)
+            assert np.array_equal(fake, expected), name
             assert np.array_equal(dw, gradient), name
+            assert not dgamma.any(), name
 
 
 # Small ones, ones that several threads share, and rows that end within a vector.
@@ -144,18 +152,18 @@ def test_compiled_activations_have_the_bits_of_plain_ones(
         assert all(map(np.array_equal, one(*arguments), two(*arguments))), name
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_compiled_weights_have_the_bits_of_plain_ones(mindspore: Any, library: Library, bits: int) -> None:
+def test_compiled_weights_have_the_bits_of_plain_ones(mindspore: Any, library: Library) -> None:
     from amctq.backends.fakequant import Arq, CompiledArq
 
     compiled = kernels(library)
     assert compiled is not None
     large = np.random.default_rng(9).normal(size=(65, 130, 3, 3)).astype(np.float32)
     for channel_wise in (True, False):
-        one = _backward(mindspore, Arq(channel_wise=channel_wise, bits=bits, npu=False))
-        two = _backward(mindspore, CompiledArq(compiled, channel_wise=channel_wise, bits=bits))
+        one = _backward(mindspore, Arq(channel_wise=channel_wise, bits=8, npu=False))
+        two = _backward(mindspore, CompiledArq(compiled, channel_wise=channel_wise, bits=8))
         for weight in (*_weights().values(), large):
-            assert all(map(np.array_equal, one(weight, weight), two(weight, weight)))
+            arguments = (weight, _gamma(weight), weight)
+            assert all(map(np.array_equal, one(*arguments), two(*arguments)))
 
 
 def test_nan_stays_visible(mindspore: Any, library: Library) -> None:

@@ -117,3 +117,20 @@ def test_weights_are_rounded_and_never_clipped(bits: int, channel_wise: bool) ->
     assert not fake[2].any()
     if channel_wise:
         assert scale[2] == 1.0
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("channel_wise", [True, False])
+def test_channels_that_batch_norm_turns_around_keep_their_integers(bits: int, channel_wise: bool) -> None:
+    random = np.random.default_rng(bits)
+    weight = random.normal(0, 0.1, (6, 40)).astype(np.float32)
+    gamma = np.asarray([0.5, -0.5, -2.0, 1.0, -0.25, 4.0], np.float32)
+    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits, gamma=gamma)
+    fake = arq_retrain(weight, channel_wise=channel_wise, bits=bits, gamma=gamma)
+    folded = fake * gamma[:, None]
+    # Powers of two: folding rounds nothing.
+    again = quantize_weight(folded, np.broadcast_to(scale, 6) * np.abs(gamma), bits=bits).dequantized()
+    assert np.array_equal(again, folded)
+    if channel_wise:
+        expected = arq_scale(weight * gamma[:, None], channel_wise=True, bits=bits, rule=ArqRule.ASCEND)
+        assert np.array_equal(scale * np.abs(gamma), expected)
