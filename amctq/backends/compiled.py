@@ -57,7 +57,7 @@ class Kernels:
     Attributes:
         ulq: (x, clip_max, clip_min) to fake-quantized x.
         ulq_grad: (x, clip_max, clip_min, dout) to dx and three sums along the batch.
-        arq: (weight, range) to the fake-quantized weight.
+        arq: (weight, gamma, range) to the fake-quantized weight.
     """
 
     ulq: Any
@@ -150,11 +150,12 @@ def _check(library: ctypes.CDLL) -> None:
     parts = ulq_parts(x, clips, gradient)
     expected = [ulq(x, clips), parts.inside, *map(_along_batch, (parts.error, parts.above, parts.below))]
     found = [y, inside, *sums]
+    gamma = np.array([1, -1, 0, -2, 3], np.float32)
     for channel_wise in (True, False):
         fake = np.empty_like(gradient)
-        _call(library.arq, gradient, np.array([*signed_range(4), channel_wise], np.float32), fake)
+        _call(library.arq, gradient, gamma, np.array([*signed_range(4), channel_wise], np.float32), fake)
         found.append(fake)
-        expected.append(arq_retrain(gradient, channel_wise=channel_wise, bits=4))
+        expected.append(arq_retrain(gradient, channel_wise=channel_wise, bits=4, gamma=gamma))
     if not all(map(np.array_equal, found, expected)):
         message = "what it compiles computes other numbers than NumPy"
         raise RuntimeError(message)

@@ -174,17 +174,18 @@ int ulq_grad(int nparam, void **params, int *ndims, int64_t **shapes, const char
 }
 
 typedef struct {
-  const float *weight;
+  const float *weight, *gamma;
   float *out;
   int64_t columns;
-  float lowest, highest;
+  float lowest, highest, scale; /* scale: of all rows; 0 where each has its own */
 } weight_job;
 
 /* In lanes, because a compiler may not reorder the comparisons of one running maximum. */
-static float scale_of(const float *weight, int64_t count, float lowest, float highest) {
+static float scale_of(const weight_job *job, int64_t row) {
+  const float *weight = job->weight + row * job->columns;
   float high[LANES] = {0}, low[LANES] = {0};
-  for (int64_t first = 0; first < count; first += LANES) {
-    int64_t lanes = count - first < LANES ? count - first : LANES;
+  for (int64_t first = 0; first < job->columns; first += LANES) {
+    int64_t lanes = job->columns - first < LANES ? job->columns - first : LANES;
     for (int64_t k = 0; k < lanes; k++) {
       float w = weight[first + k];
       high[k] = w > high[k] ? w : high[k];
@@ -195,27 +196,43 @@ static float scale_of(const float *weight, int64_t count, float lowest, float hi
     high[0] = high[k] > high[0] ? high[k] : high[0];
     low[0] = low[k] < low[0] ? low[k] : low[0];
   }
-  float up = high[0] / highest, down = low[0] / lowest, scale = up > down ? up : down;
-  return scale < EPSILON ? 1.0f : scale;
+  /* A channel that its BatchNorm will turn around */
+  float top = job->gamma[row] < 0.0f ? -low[0] : high[0], bottom = job->gamma[row] < 0.0f ? -high[0] : low[0];
+  float up = top / job->highest, down = bottom / job->lowest;
+  return up > down ? up : down;
 }
+
+static float valid(float scale) { return scale < EPSILON ? 1.0f : scale; }
 
 static void quantize_rows(const void *argument, int64_t begin, int64_t end) {
   weight_job job = *(const weight_job *)argument;
   for (int64_t row = begin; row < end; row++) {
     const float *restrict weight = job.weight + row * job.columns;
     float *restrict out = job.out + row * job.columns;
-    float scale = scale_of(weight, job.columns, job.lowest, job.highest);
+    float scale = job.scale > 0.0f ? job.scale : valid(scale_of(&job, row));
     for (int64_t i = 0; i < job.columns; i++) out[i] = nearest(weight[i] / scale) * scale;
   }
 }
 
-/* weight (C_out, ...), range (3): lowest and highest integer, and whether each channel has a scale -> fake-quantized */
+/* weight (C_out, ...), gamma (C_out), range (3): lowest and highest integer, and whether each channel has a scale
+ * -> fake-quantized weight */
 int arq(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *stream, void *extra) {
   (void)stream, (void)extra;
-  if (!expected(nparam, 3, dtypes)) return 1;
-  const float *range = params[1];
-  int64_t rows = range[2] != 0.0f ? shapes[0][0] : 1;
-  weight_job job = {params[0], params[2], product(shapes[0], 0, ndims[0]) / rows, range[0], range[1]};
+  if (!expected(nparam, 4, dtypes)) return 1;
+  const float *range = params[2];
+  int64_t rows = shapes[0][0];
+  weight_job job = {
+      .weight = params[0], .gamma = params[1], .out = params[3], .columns = product(shapes[0], 1, ndims[0]),
+      .lowest = range[0], .highest = range[1],
+  };
+  if (range[2] == 0.0f) {
+    float largest = 0.0f;
+    for (int64_t row = 0; row < rows; row++) {
+      float scale = scale_of(&job, row);
+      largest = scale > largest ? scale : largest;
+    }
+    job.scale = valid(largest);
+  }
   parallel(quantize_rows, &job, rows, job.columns);
   return 0;
 }

@@ -43,9 +43,10 @@ class Ulq(nn.Cell):
         """Fake-quantized x."""
         scale, first = self.grid(clip_max, clip_min)
         first = self.round(first)
-        q = self.minimum(self.round(self.divide(x, scale)), first + float(LEVELS))
+        # In this order of operands NaN stays NaN on a CPU, for the loss to show it.
+        q = self.minimum(first + float(LEVELS), self.round(self.divide(x, scale)))
         if not self.nonnegative:
-            q = self.maximum(q, first)
+            q = self.maximum(first, q)
         return q * scale
 
     def bprop(self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
@@ -104,7 +105,7 @@ class CompiledUlq(Ulq):
 
 
 class Arq(nn.Cell):
-    """``quant.ulq.arq_retrain`` over plain operators: (C_out, …) to the same shape.
+    """``quant.ulq.arq_retrain`` over plain operators: weight (C_out, …) and gamma (C_out,) to the weight's shape.
 
     Args:
         channel_wise: one scale per output channel.
@@ -122,23 +123,23 @@ class Arq(nn.Cell):
         self.row_max = ops.ArgMaxWithValue(axis=1, keep_dims=True)
         self.row_min = ops.ArgMinWithValue(axis=1, keep_dims=True)
 
-    def construct(self, weight: Tensor) -> Tensor:
+    def construct(self, weight: Tensor, gamma: Tensor) -> Tensor:
         """The fake-quantized weight."""
         rows = weight.reshape((weight.shape[0], -1))
         high = self.row_max(rows)[1]
         low = self.row_min(rows)[1]
+        turned = gamma.reshape((-1, 1)) < 0.0
+        top = ops.select(turned, -low, high)
+        bottom = ops.select(turned, -high, low)
+        scale = ops.maximum(self.divide(top, self.highest), self.divide(bottom, self.lowest))
         if not self.channel_wise:
-            high = high.max()
-            low = low.min()
-        high = self.divide(ops.maximum(high, 0.0), self.highest)
-        low = self.divide(ops.minimum(low, 0.0), self.lowest)
-        scale = ops.maximum(high, low)
+            scale = scale.max()
         scale = ops.select(scale < EPSILON, ops.ones_like(scale), scale)
         return (self.round(self.divide(rows, scale)) * scale).reshape(weight.shape)
 
-    def bprop(self, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
+    def bprop(self, weight: Tensor, gamma: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Straight through."""
-        return (dout,)
+        return dout, ops.zeros_like(gamma)
 
 
 class CompiledArq(Arq):
@@ -149,6 +150,6 @@ class CompiledArq(Arq):
         self.arq = kernels.arq
         self.range = Tensor(np.array([*signed_range(bits), channel_wise], np.float32))
 
-    def construct(self, weight: Tensor) -> Tensor:
+    def construct(self, weight: Tensor, gamma: Tensor) -> Tensor:
         """The fake-quantized weight."""
-        return self.arq(weight, self.range)
+        return self.arq(weight, gamma, self.range)

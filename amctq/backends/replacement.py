@@ -43,27 +43,46 @@ def _owner(owners: Mapping[str, Any], parameter: str, kind: Any) -> Any:
     return owner
 
 
-@contextlib.contextmanager
-def replaced(root: Any, substitutes: Mapping[int, Any]) -> Iterator[None]:
-    """Put other cells in the place of children of ``root``, found by ``id``, wherever these are held.
+class Replacement:
+    """Other cells in the place of children of ``root``, found by ``id``, wherever these are held.
 
     Written into ``_cells``, because setting the attribute would rename the parameters of what is put there.
+
+    Args:
+        root: ``mindspore.nn.Cell``.
+        substitutes: by ``id`` of the cell that is replaced.
     """
-    places = [
-        (part, name, child)
-        for _, part in root.cells_and_names()
-        for name, child in part._cells.items()
-        if id(child) in substitutes
-    ]
-    try:
-        for part, name, child in places:
+
+    def __init__(self, root: Any, substitutes: Mapping[int, Any]) -> None:
+        self._root = root
+        self._places = [
+            (part, name, child)
+            for _, part in root.cells_and_names()
+            for name, child in part._cells.items()
+            if id(child) in substitutes
+        ]
+        for part, name, child in self._places:
             _put(part, name, substitutes[id(child)])
-        root.compile_cache.clear()  # of the graph mode, which would go on with what it compiled last
+        self._forget()
+
+    def undo(self) -> None:
+        """Put the former cells back."""
+        for part, name, child in self._places:
+            _put(part, name, child)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._root.compile_cache.clear()  # of the graph mode, which would go on with what it compiled last
+
+
+@contextlib.contextmanager
+def replaced(root: Any, substitutes: Mapping[int, Any]) -> Iterator[None]:
+    """A replacement for the time of a block."""
+    replacement = Replacement(root, substitutes)
+    try:
         yield
     finally:
-        for part, name, child in places:
-            _put(part, name, child)
-        root.compile_cache.clear()
+        replacement.undo()
 
 
 def _put(part: Any, name: str, child: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 from amctq.backends.base import FloatNetwork, RetrainingNetwork
 from amctq.backends.compiled import compile_library, kernels
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
-from amctq.backends.replacement import replaceable_cells, replaced
+from amctq.backends.replacement import Replacement, replaceable_cells
 from amctq.backends.retraining_cells import (
     CACHE,
+    DIVERGED,
     ActivationQuantizer,
     Operators,
     RetrainingConv2d,
@@ -27,7 +27,7 @@ from amctq.quant.integer import make_record
 from amctq.quant.numerics import EPSILON, Float32Array
 from amctq.quant.placement import place_ascend
 from amctq.quant.record import QuantRecord
-from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
+from amctq.quant.retrain_config import ArqRetrainConfig, RetrainConfig, RetrainLayerConfig
 from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, fuse
 from amctq.quant.ulq import Clips, arq_retrain_scale, clips_of
 
@@ -65,8 +65,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             for site in plan.sites
         }
         self._quantizer_of = {name: self._quantizers[site.like] for site in plan.sites for name in site.layers}
-        self._cells = contextlib.ExitStack()
-        self._cells.enter_context(replaced(self.cell, self._substitutes()))
+        self._replacement = Replacement(self.cell, self._substitutes())
 
     def state(self) -> Mapping[str, Any]:
         """What a checkpoint must hold."""
@@ -80,26 +79,16 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         """Take the quantizers out again, and quantize what was trained on the scales that it was trained with."""
         arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
         activations = {name: _finite(quantizer).qparams for name, quantizer in self._quantizer_of.items()}
-        self._cells.close()
+        self._replacement.undo()
         self.cell.set_train(False)
         network = FloatNetwork(
             cell=self.cell, graph=self._network.graph.with_arrays(arrays), topology=self._network.topology
         )
+        fused = fuse(network.graph, self.topology)
         weights = {layer.name: self._config.enabled[layer.name].weight for layer in self.topology.layers}
-        scales = {
-            layer.name: _folded_scale(
-                layer,
-                network.graph,
-                arq_retrain_scale(
-                    network.graph.arrays[layer.weight].astype(np.float32),
-                    channel_wise=weights[layer.name].channel_wise,
-                    bits=weights[layer.name].bits,
-                ),
-            )
-            for layer in self.topology.layers
-        }
+        scales = {layer.name: _scale(layer, weights[layer.name], network.graph) for layer in self.topology.layers}
         bits = {name: weight.bits for name, weight in weights.items()}
-        record = make_record(self.topology, fuse(network.graph, self.topology), scales, activations, bits)
+        record = make_record(self.topology, fused, scales, activations, bits)
         return NativeBackend().from_record(network=network, record=record, act_type=act_type, weight_type=weight_type)
 
     def _substitutes(self) -> dict[int, Any]:
@@ -111,14 +100,18 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             raise InputError(message, hint=hint) from error
         substitutes: dict[int, Any] = {}
         for layer in self.topology.layers:
-            own, _ = found[layer.name]
+            own, norm = found[layer.name]
             weight = self._config.enabled[layer.name].weight
             kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
             substitutes[id(own)] = kind(
                 own,
                 self._quantizer_of[layer.name],
                 WeightQuantizer(
-                    own.weight, channel_wise=weight.channel_wise, bits=weight.bits, operators=self._operators
+                    own.weight,
+                    None if norm is None else norm.gamma,
+                    channel_wise=weight.channel_wise,
+                    bits=weight.bits,
+                    operators=self._operators,
                 ),
             )
         return substitutes
@@ -128,7 +121,7 @@ def _finite(quantizer: ActivationQuantizer) -> Clips:
     clips = quantizer.clips
     if not (np.isfinite(clips.high) and np.isfinite(clips.low)):
         message = f"{quantizer.clip_max.name} is {clips.high}, {quantizer.clip_min.name} is {clips.low} after training"
-        raise InputError(message, hint="the training diverged: lower the learning rate, or go back to a checkpoint")
+        raise InputError(message, hint=DIVERGED)
     return clips
 
 
@@ -164,11 +157,15 @@ def _initial_clips(
     return clips_of(entry.activation, fixed_min=fixed_min)
 
 
-def _folded_scale(layer: QuantizableLayer, graph: FloatGraph, scale: Float32Array) -> Float32Array:
-    """scale_w × |γ| / √(σ² + ε), one for each channel (reference §4.8)."""
+def _scale(layer: QuantizableLayer, config: ArqRetrainConfig, graph: FloatGraph) -> Float32Array:
+    """The weight's own scale, times |γ| / √(σ² + ε) where a BatchNorm is folded in (reference §4.8)."""
+    weight = graph.arrays[layer.weight].astype(np.float32)
     norm = layer.batch_norm
     if norm is None:
-        return scale
+        return arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits)
     gamma, variance = (graph.arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
+    scale = arq_retrain_scale(
+        weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma.astype(np.float32)
+    )
     folded = (scale * np.abs(gamma) / np.sqrt(variance + norm.epsilon)).astype(np.float32)
     return np.where(folded < EPSILON, np.float32(1.0), folded)

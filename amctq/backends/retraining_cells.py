@@ -17,9 +17,11 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.backends.compiled import Kernels
 from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
+from amctq.errors import InputError
 from amctq.quant.ulq import Clips, arq_retrain
 
 CACHE = ".weight_quantized"
+DIVERGED = "the training diverged: lower the learning rate, or go back to a checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +96,18 @@ class WeightQuantizer(_Float32Cell):
 
     Args:
         weight: the layer's parameter.
+        gamma: that of the BatchNorm which will be folded into the layer; None without one.
         channel_wise: one scale per output channel.
         bits: width of the integers.
         operators: what computes it.
     """
 
-    def __init__(self, weight: Parameter, *, channel_wise: bool, bits: int, operators: Operators) -> None:
+    def __init__(
+        self, weight: Parameter, gamma: Parameter | None, *, channel_wise: bool, bits: int, operators: Operators
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.weight = weight
+        self.gamma = Tensor(np.ones(weight.shape[0], np.float32)) if gamma is None else gamma
         self.channel_wise = channel_wise
         self.bits = bits
         self.fake_quantize = operators.arq(channel_wise=channel_wise, bits=bits)
@@ -111,7 +117,7 @@ class WeightQuantizer(_Float32Cell):
     def construct(self) -> Tensor:
         """The fake-quantized weight, (C_out, …)."""
         if self.training:
-            return self.fake_quantize(self.weight)
+            return self.fake_quantize(self.weight, ops.stop_gradient(self.gamma))
         return self.quantized
 
     def add_flags_recursive(self, **flags: Any) -> Any:
@@ -121,7 +127,13 @@ class WeightQuantizer(_Float32Cell):
         return super().add_flags_recursive(**flags)
 
     def _now(self) -> Any:
-        return arq_retrain(self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits)
+        try:
+            return arq_retrain(
+                self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits, gamma=self.gamma.asnumpy()
+            )
+        except ValueError as error:
+            message = f"{self.weight.name}: {error}"
+            raise InputError(message, hint=DIVERGED) from error
 
 
 class RetrainingConv2d(nn.Cell):

@@ -12,6 +12,12 @@ which AMCT's MindSpore front end trains with (reference §4.7 and §4.3):
     dclip_min = Σ g × ([x < low] - e)
     e = (y - x) / (255 × s) inside, (o - cmin / s) / 255 outside
 
+    w' = rint(w / s_c) × s_c     s_c = max(max(w) / (2^(n-1) - 1), -min(w) / 2^(n-1)) of channel c     dw = dw'
+
+A BatchNorm that is folded into a layer turns the channels of negative γ around, and their weights leave an end of the
+integers for the other. So ARQ looks at such a channel as it will be: its scale times |γ| / √(σ² + ε) is the scale that
+ARQ has for the folded weight.
+
 No clip is ever invalid: a range that training has turned upside down is as narrow as it may be, and its gradient leads
 out of it. ``clip_min`` and ``clip_max`` keep what the optimizer made of them.
 """
@@ -26,7 +32,7 @@ from numpy.typing import NDArray
 
 from amctq.choices import ArqRule
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
-from amctq.quant.weights import arq_scale, quantize_weight
+from amctq.quant.weights import arq_scale
 
 LEVELS = 255
 NARROWEST = LEVELS * EPSILON
@@ -128,15 +134,43 @@ def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqG
     return UlqGradients(x=parts.inside, clip_max=above + loss, clip_min=below - loss)
 
 
-def arq_retrain_scale(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:
-    """The scale that a weight (C_out, …) has in one training step, (C_out,) or (1,): WtsARQ's, which clips nothing."""
+def arq_retrain_scale(
+    weight: Float32Array, *, channel_wise: bool, bits: int, gamma: Float32Array | None = None
+) -> Float32Array:
+    """The scale that a weight has in one training step: WtsARQ's, which clips nothing.
+
+    Args:
+        weight: float32 of shape (C_out, …).
+        channel_wise: one scale per output channel, else one for the tensor.
+        bits: width of the signed integer.
+        gamma: of the BatchNorm that will be folded into the layer, shape (C_out,); None without one.
+
+    Returns:
+        float32 of shape (C_out,) or (1,).
+
+    Raises:
+        ValueError: the weight holds NaN or infinity.
+    """
+    if gamma is not None:
+        weight = weight * np.where(gamma < 0, np.float32(-1.0), np.float32(1.0)).reshape(_columns(weight))
     return arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
 
 
-def arq_retrain(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:
-    """Fake-quantize a weight (C_out, …). Its gradient is the result's own, unchanged (straight-through)."""
-    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits)
-    return quantize_weight(weight, scale, bits=bits).dequantized()
+def arq_retrain(
+    weight: Float32Array, *, channel_wise: bool, bits: int, gamma: Float32Array | None = None
+) -> Float32Array:
+    """Fake-quantize a weight; arguments as for its scale. The gradient is the result's own (straight-through).
+
+    Raises:
+        ValueError: the weight holds NaN or infinity.
+    """
+    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits, gamma=gamma).reshape(_columns(weight))
+    fake: Float32Array = np.rint(weight / scale) * scale
+    return fake
+
+
+def _columns(weight: Float32Array) -> tuple[int, ...]:
+    return (-1, *(1,) * (weight.ndim - 1))
 
 
 def _sum(values: NDArray[np.floating[Any]]) -> float:

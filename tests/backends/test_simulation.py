@@ -27,10 +27,10 @@ from amctq.runtime import load_mindspore, resolve_device
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> FloatNetwork:
-    return _network("Small", tmp_path_factory.mktemp("scratch"))
+    return network_of("Small", tmp_path_factory.mktemp("scratch"))
 
 
-def _network(name: str, scratch: Path) -> FloatNetwork:
+def network_of(name: str, scratch: Path) -> FloatNetwork:
     """A network of networks.py, five classes, with weights of which none is special but one dead channel."""
     mindspore = load_mindspore(resolve_device(Device.CPU, None), scratch)
     from tests.backends import networks
@@ -115,7 +115,7 @@ def test_it_computes_what_the_file_computes(
 
 
 def test_layers_are_found_wherever_a_network_holds_them(batches: Batches, tmp_path: Path) -> None:
-    network = _network("Sequential", tmp_path)
+    network = network_of("Sequential", tmp_path)
     quantized = _quantize(network, batches)
     images = batches.first()
     exported = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)).logits(images)
@@ -143,7 +143,7 @@ def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> No
 
 
 def test_a_layer_of_ones_own_is_not_replaced(batches: Batches, tmp_path: Path) -> None:
-    network = _network("OwnLayer", tmp_path)
+    network = network_of("OwnLayer", tmp_path)
     quantized = _quantize(network, batches)
     says = r"conv1\.weight belongs to a cell of class OwnConv, expected nn\.Conv2d"
     with pytest.raises(NotSimulatedError, match=says), quantized.simulated():
