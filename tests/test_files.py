@@ -131,15 +131,17 @@ def test_unannounced_names_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_signal_waits_for_the_end_of_a_held_block() -> None:
-    reached = False
+    passed = []
     stop = StopRequest()
     with pytest.raises(Terminated), stop.listening():
-        with signals_held():
+        with signals_held() as arrived:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
-            reached = True
-        pytest.fail("the signal was lost")
-    assert reached
+            time.sleep(0.05)
+            passed.append("inside")
+            assert arrived == [signal.SIGTERM]
+        time.sleep(0.01)
+        passed.append("behind")
+    assert passed == ["inside"]
 
 
 def test_a_swallowed_stop_comes_back() -> None:
