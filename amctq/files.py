@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +82,36 @@ def put_in_place(written: Path, final: Path) -> None:
     _make_durable(written)
     written.replace(final)
     _make_durable(final.parent)
+
+
+def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
+    """Write a file that appears whole or not at all, in a folder that is this run's own; a former one is replaced.
+
+    Raises:
+        WriteError: the file system refuses; a former file is as it was.
+    """
+    partial = final.with_name(_STAGING + final.name)
+    digest = hashlib.sha256()
+    size = 0
+    with writing(final):
+        try:
+            with partial.open("wb") as stream:
+                for block in blocks:
+                    stream.write(block)
+                    digest.update(block)
+                    size += len(block)
+            put_in_place(partial, final)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    return Artifact(path=final, bytes=size, sha256=digest.hexdigest())
+
+
+def clear_partials(folder: Path) -> None:
+    """Take away what a killed ``write_whole`` has left in ``folder``."""
+    for partial in folder.glob(f"{_STAGING}*"):
+        if partial.is_file():
+            partial.unlink(missing_ok=True)
 
 
 def _make_durable(path: Path) -> None:
