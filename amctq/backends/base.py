@@ -35,6 +35,7 @@ from amctq.progress import Narrator
 from amctq.quant.config import QuantConfig
 from amctq.quant.placement import PlacedActivations
 from amctq.quant.record import QuantRecord
+from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.topology import FloatGraph, Topology
 
 
@@ -120,11 +121,13 @@ class QuantizedNetwork(ABC):
         record: scales and offsets of its layers.
         topology: the layers that are quantized.
         activations: which tensors are quantized, and how.
+        network: the float network that they replace layers of.
     """
 
     record: QuantRecord
     topology: Topology
     activations: PlacedActivations
+    network: FloatNetwork
 
     @abstractmethod
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
@@ -141,6 +144,46 @@ class QuantizedNetwork(ABC):
 
         Raises:
             NotSimulatedError: there is no such forward for this network.
+        """
+
+
+class RetrainingNetwork(ABC):
+    """A network that learns to be quantized.
+
+    Attributes:
+        cell: the live ``mindspore.nn.Cell``, images (N, C, H, W) to logits (N, classes), quantizers in it; works in
+            graph mode. Its trainable parameters are the network's own and the clips, ``<layer>.clip_max`` and
+            ``<layer>.clip_min``, one pair for each quantized tensor. ``cell.set_train(False)``, or the same of a cell
+            around it, quantizes the weights as they are then, once for all of the evaluation: call it after
+            parameters have changed.
+        topology: the layers that are quantized.
+    """
+
+    cell: Any
+    topology: Topology
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Any]:
+        """The parameters of ``cell`` that a checkpoint must hold, by name: all but those that follow from others."""
+
+    @abstractmethod
+    def finish(
+        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
+    ) -> QuantizedNetwork:
+        """End the training.
+
+        Afterwards ``cell`` is the float network again, with the parameters that it has been trained to, BatchNorm
+        unfused, in inference mode; the result's ``network`` has it, its graph and its topology.
+
+        Args:
+            act_type: integer type of activations in ONNX.
+            weight_type: integer type of weights in ONNX.
+
+        Returns:
+            The trained network on the scales that it was trained with.
+
+        Raises:
+            InputError: parameters are not finite.
         """
 
 
@@ -186,6 +229,19 @@ class Backend(ABC):
 
         Raises:
             InputError: the record belongs to another network.
+        """
+
+    @abstractmethod
+    def retrain(self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> RetrainingNetwork:
+        """Put quantizers into the live cell of ``network``, to be trained with it. Placement is ``ascend``.
+
+        Args:
+            network: the float network; nobody else uses its cell until ``finish``.
+            config: which layers are quantized, and how.
+            initial: where the clips start, unless ``config`` says it.
+
+        Raises:
+            InputError: config and record do not fit the network, or a layer cannot be replaced.
         """
 
 

@@ -10,9 +10,17 @@ from typing import Any, ClassVar
 
 import onnx
 
-from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, QuantizedNetwork
+from amctq.backends.base import (
+    Backend,
+    Capabilities,
+    FloatNetwork,
+    PtqConfig,
+    QuantizedNetwork,
+    RetrainingNetwork,
+)
 from amctq.backends.calibration import Watch, observe_activations
-from amctq.backends.simulation import fake_quantized, replaceable_cells
+from amctq.backends.replacement import replaceable_cells
+from amctq.backends.simulation import fake_quantized
 from amctq.choices import (
     WEIGHT_BITS,
     ActType,
@@ -35,6 +43,7 @@ from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.placement import PlacedActivations, place_ascend, place_ort, placed_ascend
 from amctq.quant.record import QuantRecord
+from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, Topology, fuse
 from amctq.quant.weights import quantize_weight
 
@@ -169,12 +178,7 @@ class NativeBackend(Backend):
         weight_type: WeightType = WeightType.INT8,
     ) -> NativeQuantizedNetwork:
         """Put a network onto the scales of a record; layers that it lacks stay in float."""
-        known = {layer.name: layer for layer in network.topology.layers}
-        for entry in record.layers:
-            if entry.name not in known:
-                message = f"the record's layer {entry.name} is not in this network"
-                raise InputError(message, hint=nearest(entry.name, known))
-            _check_scales(known[entry.name], len(entry.weight_scale), network.graph)
+        _check_record(record, network)
         topology = network.topology.only({entry.name for entry in record.layers}).without_fusion(
             {entry.name for entry in record.layers if entry.skip_fusion}
         )
@@ -194,6 +198,14 @@ class NativeBackend(Backend):
             weight_type=weight_type,
         )
 
+    def retrain(self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> RetrainingNetwork:
+        """ULQ and ARQ cells in the place of the layers (reference §4.7, §4.8)."""
+        # Inside the function: calibration has no use for MindSpore's cells.
+        from amctq.backends.retraining import NativeRetrainingNetwork
+
+        _check_record(initial, network)
+        return NativeRetrainingNetwork(network, config, initial)
+
 
 def _check_cells(network: FloatNetwork, topology: Topology) -> None:
     try:
@@ -202,6 +214,15 @@ def _check_cells(network: FloatNetwork, topology: Topology) -> None:
         message = f"the network cannot be written as MindIR: {error.message}"
         hint = "build that layer with the class named, leave it in float (--skip-layer), or use --export onnx"
         raise InputError(message, hint=hint) from error
+
+
+def _check_record(record: QuantRecord, network: FloatNetwork) -> None:
+    known = {layer.name: layer for layer in network.topology.layers}
+    for entry in record.layers:
+        if entry.name not in known:
+            message = f"the record's layer {entry.name} is not in this network"
+            raise InputError(message, hint=nearest(entry.name, known))
+        _check_scales(known[entry.name], len(entry.weight_scale), network.graph)
 
 
 def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:

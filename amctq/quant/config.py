@@ -171,14 +171,7 @@ def default_config(
         UsageError: a pattern matches nothing.
         InputError: no layer is left.
     """
-    names = [layer.name for layer in topology.layers]
-    skipped: set[str] = set()
-    for pattern in skip:
-        matched = fnmatch.filter(names, pattern)
-        if not matched:
-            message = f"--skip-layer {pattern}: matches no layer"
-            raise UsageError(message, hint=nearest(pattern, names))
-        skipped.update(matched)
+    skipped = matching_layers(skip, topology)
     activation = ActivationConfig(algo=algo, asymmetric=not symmetric)
     config = QuantConfig(
         activation_offset=not symmetric,
@@ -198,6 +191,23 @@ def default_config(
     )
     config.selected(topology)
     return config
+
+
+def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:
+    """The layers that ``--skip-layer`` names or matches.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    names = [layer.name for layer in topology.layers]
+    found: set[str] = set()
+    for pattern in patterns:
+        matched = fnmatch.filter(names, pattern)
+        if not matched:
+            message = f"--skip-layer {pattern}: matches no layer"
+            raise UsageError(message, hint=nearest(pattern, names))
+        found.update(matched)
+    return found
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

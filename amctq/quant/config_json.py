@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
-from amctq.errors import InputError
 from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig, nearest
+from amctq.quant.json_reader import (
+    VERSION,
+    JsonReader,
+    batch_num,
+    channel_wise,
+    check_top,
+    dump_json,
+    read_object,
+)
 from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
-VERSION = 1
+EXPECTED = "config.json"
 _CANDIDATES = 10_000
 _GLOBAL_KEYS = (
     "version",
@@ -62,7 +69,7 @@ def dump_config(config: QuantConfig) -> bytes:
             "activation_quant_params": _dump_activation(layer.activation, config.activation_offset),
             "weight_quant_params": _dump_weight(layer.weight),
         }
-    return (json.dumps(document, indent=4, separators=(",", ":")) + "\n").encode()
+    return dump_json(document)
 
 
 def load_config(path: Path, topology: Topology) -> QuantConfig:
@@ -72,27 +79,16 @@ def load_config(path: Path, topology: Topology) -> QuantConfig:
         InputError: it is no JSON, has an unknown or repeated key, a value out of range, or a layer that the network
             lacks. The message names the key.
     """
-    document = _Reader(path, _parse(path))
+    document = read_object(path, expected=EXPECTED)
+    check_top(document, topology, _GLOBAL_KEYS)
     layers = {layer.name: layer for layer in topology.layers}
-    left = {layer.name: layer.reason for layer in topology.left_in_float}
-    given = [key for key in document.value if key not in _GLOBAL_KEYS]
-    for name in given:
-        if name not in layers:
-            if name in left:
-                document.fail(name, f"this layer cannot be quantized: {left[name]}", "take it out of the file")
-            document.fail(name, "neither a layer of this network nor a key", nearest(name, [*layers, *_GLOBAL_KEYS]))
-    if document.take("version", int, VERSION) != VERSION:
-        document.fail("version", f"found {document.value['version']}, expected {VERSION}", "see AMCT's manual")
-    mode = document.take("fakequant_precision_mode", str, "DEFAULT")
-    if mode != "DEFAULT":
-        document.fail("fakequant_precision_mode", f"found {mode!r}", "amctq has DEFAULT only")
     offset = document.take("activation_offset", bool, True)
     config = QuantConfig(
         layers=tuple(_load_layer(document, layer, activation_offset=offset) for layer in topology.layers),
         activation_offset=offset,
         do_fusion=document.take("do_fusion", bool, True),
         skip_fusion_layers=_load_skip_fusion(document, layers),
-        batch_num=_batch_num(document),
+        batch_num=batch_num(document),
     )
     config.selected(topology)
     return config
@@ -104,14 +100,7 @@ def read_batch_num(path: Path) -> int | None:
     Raises:
         InputError: it is no JSON, or batch_num is no number from 1 up.
     """
-    return _batch_num(_Reader(path, _parse(path)))
-
-
-def _batch_num(document: _Reader) -> int | None:
-    found: int | None = document.take("batch_num", int, None)
-    if found is not None and found < 1:
-        document.fail("batch_num", f"found {found}, expected at least 1", "the number of calibration batches")
-    return found
+    return batch_num(read_object(path, expected=EXPECTED))
 
 
 def _dump_activation(activation: ActivationConfig, offset: bool) -> dict[str, Any]:
@@ -141,35 +130,7 @@ def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
     return written | {"channel_wise": weight.channel_wise}
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        repeated = next((key for key in keys if keys.count(key) > 1), None)
-        if repeated is not None:
-            message = f"{path}: {repeated} stands there twice"
-            raise InputError(message, hint="remove one of the two")
-        return dict(pairs)
-
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=_no_constant)
-    except OSError as error:
-        message = f"cannot read the configuration {path}: {error.strerror}"
-        raise InputError(message, hint="check the path given with --config") from error
-    except (ValueError, RecursionError) as error:
-        message = f"{path} is no JSON: {error}"
-        raise InputError(message, hint="--config takes AMCT's config.json") from error
-    if not isinstance(value, dict):
-        message = f"{path} holds a {type(value).__name__}, expected a JSON object"
-        raise InputError(message, hint="--config takes AMCT's config.json")
-    return value
-
-
-def _no_constant(name: str) -> float:
-    message = f"{name} is no JSON number"
-    raise ValueError(message)
-
-
-def _load_layer(document: _Reader, layer: QuantizableLayer, *, activation_offset: bool) -> LayerConfig:
+def _load_layer(document: JsonReader, layer: QuantizableLayer, *, activation_offset: bool) -> LayerConfig:
     if layer.name not in document.value:  # AMCT: an absent layer is not quantized
         return LayerConfig(
             name=layer.name,
@@ -182,25 +143,22 @@ def _load_layer(document: _Reader, layer: QuantizableLayer, *, activation_offset
         name=layer.name,
         enabled=reader.take("quant_enable", bool, True),
         activation=_load_activation(reader.inside("activation_quant_params", _ACTIVATION_KEYS), activation_offset),
-        weight=_load_weight(reader.inside("weight_quant_params", _WEIGHT_KEYS), layer.kind),
+        weight=_load_weight(reader.inside("weight_quant_params", _WEIGHT_KEYS), layer),
     )
 
 
-def _load_weight(reader: _Reader, kind: LayerKind) -> WeightConfig:
+def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
     bits = reader.take("num_bits", int, WeightConfig.bits)
     if bits not in WEIGHT_BITS:
         reader.fail("num_bits", f"found {bits}", f"expected one of {', '.join(map(str, WEIGHT_BITS))}")
     algo = reader.take("wts_algo", str, f"{WeightConfig.algo.value}_quantize")
     if algo not in _WEIGHT_ALGOS:
         reader.fail("wts_algo", f"found {algo!r}", f"amctq has {' and '.join(_WEIGHT_ALGOS)}")
-    channel_wise = reader.take("channel_wise", bool, kind is LayerKind.CONV)
-    if channel_wise and kind is LayerKind.DENSE:
-        reader.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
-    return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise)
+    return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise(reader, layer))
 
 
-def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConfig:
-    _only(reader, "num_bits", 8)
+def _load_activation(reader: JsonReader, activation_offset: bool) -> ActivationConfig:
+    reader.only("num_bits", 8)
     names = [algo.value for algo in ActAlgo]
     algo = reader.take("act_algo", str, ActAlgo.IFMR.value)
     if algo not in names:
@@ -233,14 +191,14 @@ def _load_activation(reader: _Reader, activation_offset: bool) -> ActivationConf
     )
 
 
-def _percentile(reader: _Reader, key: str, default: float) -> float:
+def _percentile(reader: JsonReader, key: str, default: float) -> float:
     found = float(reader.take(key, float, default))
     if not 0.5 < found <= 1.0:
         reader.fail(key, f"found {found}", "expected more than 0.5 and at most 1.0")
     return found
 
 
-def _load_skip_fusion(document: _Reader, layers: Mapping[str, QuantizableLayer]) -> tuple[str, ...]:
+def _load_skip_fusion(document: JsonReader, layers: Mapping[str, QuantizableLayer]) -> tuple[str, ...]:
     names = document.take("skip_fusion_layers", list, [])
     fusable = [name for name, layer in layers.items() if layer.batch_norm is not None]
     for name in names:
@@ -248,54 +206,3 @@ def _load_skip_fusion(document: _Reader, layers: Mapping[str, QuantizableLayer])
             hint = nearest(str(name), fusable)
             document.fail("skip_fusion_layers", f"{name!r} is no layer with a BatchNorm to fuse", hint)
     return tuple(names)
-
-
-def _only(reader: _Reader, key: str, value: int | str) -> None:
-    """Refuse any value but the one that amctq has."""
-    found = reader.take(key, type(value), value)
-    if found != value:
-        reader.fail(key, f"found {found!r}", f"amctq has {value!r} only")
-
-
-class _Reader:
-    """One object of the file, with the keys that lead to it."""
-
-    def __init__(
-        self, path: Path, value: dict[str, Any], *, trail: str = "", keys: Sequence[str] | None = None
-    ) -> None:
-        self.value = value
-        self._path, self._trail = path, trail
-        for key in value if keys is not None else ():
-            if key not in (keys or ()):
-                self.fail(key, "unknown key", nearest(key, keys or ()))
-
-    def inside(self, key: str, keys: Sequence[str]) -> _Reader:
-        """The object under ``key``, empty where it is not there."""
-        return _Reader(self._path, self.take(key, dict, {}), trail=f"{self._trail}{key}.", keys=keys)
-
-    def take(self, key: str, kind: type, default: Any) -> Any:
-        """The value under ``key``, which must be of ``kind``; a float may be written as a whole number."""
-        value = self.value.get(key, default)
-        if value is default:
-            return default
-        accepted = (int, float) if kind is float else (kind,)
-        if isinstance(value, int) and abs(value) > 1 << 53:
-            self.fail(key, "found a number of that size", f"expected {_KINDS[kind]}")
-        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-            self.fail(key, f"found {json.dumps(value)}", f"expected {_KINDS[kind]}")
-        return value
-
-    def fail(self, key: str, found: str, hint: str) -> None:
-        """Refuse the file."""
-        message = f"{self._path}: {self._trail}{key}: {found}"
-        raise InputError(message, hint=hint)
-
-
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    list: "a list",
-    dict: "an object",
-}

@@ -63,6 +63,29 @@ class FloatGraph:
                 found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
+    @cached_property
+    def producers(self) -> Mapping[str, onnx.NodeProto]:
+        """The node that makes each tensor."""
+        return {name: node for node in self.model.graph.node for name in node.output}
+
+    def with_arrays(self, arrays: Mapping[str, NDArray[np.generic]]) -> FloatGraph:
+        """The same graph with other values in some of its initializers.
+
+        Args:
+            arrays: by name, of the shapes that are there; names that the graph lacks are passed over.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for item in model.graph.initializer:
+            if item.name not in arrays:
+                continue
+            before = self.arrays[item.name]
+            if arrays[item.name].shape != before.shape:
+                message = f"{item.name} is {before.shape} in the graph, and {arrays[item.name].shape} was given"
+                raise ValueError(message)
+            item.CopyFrom(numpy_helper.from_array(arrays[item.name].astype(before.dtype), item.name))
+        return FloatGraph(model=model, file_bytes=self.file_bytes)
+
 
 class LayerKind(str, Enum):
     """What AMCT calls the layer types that it quantizes."""

@@ -1,0 +1,159 @@
+"""The native engine's retraining: quantizer cells in the live network, and the way back to integers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import mindspore
+import numpy as np
+
+from amctq.backends.base import FloatNetwork, RetrainingNetwork
+from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.backends.replacement import replaceable_cells, replaced
+from amctq.backends.retraining_cells import (
+    CACHE,
+    ActivationQuantizer,
+    RetrainingConv2d,
+    RetrainingDense,
+    WeightQuantizer,
+)
+from amctq.choices import ActType, WeightType
+from amctq.errors import InputError, NotSimulatedError
+from amctq.quant.integer import make_record
+from amctq.quant.numerics import EPSILON, Float32Array
+from amctq.quant.placement import place_ascend
+from amctq.quant.record import QuantRecord
+from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
+from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, fuse
+from amctq.quant.ulq import Clips, arq_retrain_scale, clips_of
+
+
+class NativeRetrainingNetwork(RetrainingNetwork):
+    """A float network with quantizer cells in the place of its layers.
+
+    Args:
+        network: the float network; its cell is changed in place until ``finish``.
+        config: what is quantized, and how.
+        initial: where the clips start.
+
+    Raises:
+        InputError: config and record do not fit the network, or a layer is no nn.Conv2d or nn.Dense.
+    """
+
+    def __init__(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> None:
+        self.cell = network.cell
+        self.topology = config.selected(network.topology)
+        self._network = network
+        self._config = config
+        clips = {
+            layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
+            for layer in self.topology.layers
+        }
+        plan = place_ascend(self.topology, clips)
+        self._quantizers = {site.like: _quantizer(site.like, clips, site.tensor, network.graph) for site in plan.sites}
+        self._quantizer_of = {name: self._quantizers[site.like] for site in plan.sites for name in site.layers}
+        self._cells = contextlib.ExitStack()
+        self._cells.enter_context(replaced(self.cell, self._substitutes()))
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold."""
+        return {
+            parameter.name: parameter for parameter in self.cell.get_parameters() if not parameter.name.endswith(CACHE)
+        }
+
+    def finish(
+        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
+    ) -> NativeQuantizedNetwork:
+        """Take the quantizers out again, and quantize what was trained on the scales that it was trained with."""
+        arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
+        activations = {name: _finite(quantizer).qparams for name, quantizer in self._quantizer_of.items()}
+        self._cells.close()
+        self.cell.set_train(False)
+        network = FloatNetwork(
+            cell=self.cell, graph=self._network.graph.with_arrays(arrays), topology=self._network.topology
+        )
+        weights = {layer.name: self._config.enabled[layer.name].weight for layer in self.topology.layers}
+        scales = {
+            layer.name: _folded_scale(
+                layer,
+                network.graph,
+                arq_retrain_scale(
+                    network.graph.arrays[layer.weight].astype(np.float32),
+                    channel_wise=weights[layer.name].channel_wise,
+                    bits=weights[layer.name].bits,
+                ),
+            )
+            for layer in self.topology.layers
+        }
+        bits = {name: weight.bits for name, weight in weights.items()}
+        record = make_record(self.topology, fuse(network.graph, self.topology), scales, activations, bits)
+        return NativeBackend().from_record(network=network, record=record, act_type=act_type, weight_type=weight_type)
+
+    def _substitutes(self) -> dict[int, Any]:
+        try:
+            found = replaceable_cells(self.cell, self.topology.layers)
+        except NotSimulatedError as error:
+            message = f"the network cannot be retrained: {error.message}"
+            hint = "build that layer with the class named, or set its retrain_enable to false"
+            raise InputError(message, hint=hint) from error
+        substitutes: dict[int, Any] = {}
+        for layer in self.topology.layers:
+            own, _ = found[layer.name]
+            weight = self._config.enabled[layer.name].weight
+            kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
+            substitutes[id(own)] = kind(
+                own,
+                self._quantizer_of[layer.name],
+                WeightQuantizer(own.weight, channel_wise=weight.channel_wise, bits=weight.bits, npu=_on_npu()),
+            )
+        return substitutes
+
+
+def _finite(quantizer: ActivationQuantizer) -> Clips:
+    clips = quantizer.clips
+    if not (np.isfinite(clips.high) and np.isfinite(clips.low)):
+        message = f"{quantizer.clip_max.name} is {clips.high}, {quantizer.clip_min.name} is {clips.low} after training"
+        raise InputError(message, hint="the training diverged: lower the learning rate, or go back to a checkpoint")
+    return clips
+
+
+def _on_npu() -> bool:
+    return bool(mindspore.get_context("device_target") == "Ascend")
+
+
+def _after_relu(tensor: str, graph: FloatGraph) -> bool:
+    """AMCT: only where the very node that makes the tensor is a ReLU."""
+    node = graph.producers.get(tensor)
+    return node is not None and node.op_type == "Relu"
+
+
+def _quantizer(name: str, clips: Mapping[str, Clips], tensor: str, graph: FloatGraph) -> ActivationQuantizer:
+    return ActivationQuantizer(name, clips[name], nonnegative=_after_relu(tensor, graph), npu=_on_npu())
+
+
+def _initial_clips(
+    layer: QuantizableLayer, config: RetrainLayerConfig, initial: QuantRecord, graph: FloatGraph
+) -> Clips:
+    activation = config.activation
+    fixed_min = _after_relu(layer.input, graph) if activation.fixed_min is None else activation.fixed_min
+    if activation.clip_max is not None and activation.clip_min is not None:
+        return Clips(high=activation.clip_max, low=0.0 if fixed_min else activation.clip_min, fixed_min=fixed_min)
+    try:
+        entry = initial[layer.name]
+    except KeyError:
+        message = f"the record lacks layer {layer.name}, which shall be retrained"
+        hint = "calibrate all layers, set clip_max and clip_min in the configuration, or its retrain_enable to false"
+        raise InputError(message, hint=hint) from None
+    return clips_of(entry.activation, fixed_min=fixed_min)
+
+
+def _folded_scale(layer: QuantizableLayer, graph: FloatGraph, scale: Float32Array) -> Float32Array:
+    """scale_w × |γ| / √(σ² + ε), one for each channel (reference §4.8)."""
+    norm = layer.batch_norm
+    if norm is None:
+        return scale
+    gamma, variance = (graph.arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
+    folded = (scale * np.abs(gamma) / np.sqrt(variance + norm.epsilon)).astype(np.float32)
+    return np.where(folded < EPSILON, np.float32(1.0), folded)

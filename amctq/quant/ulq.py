@@ -1,0 +1,125 @@
+"""ULQ: fake quantization of activations whose range is learned, and ARQ as it runs while training. NumPy only.
+
+Forward and gradients are those of the Ascend operators ActsULQ, ActULQClampMaxGrad, ActULQClampMinGrad and WtsARQ,
+which AMCT's MindSpore front end trains with (reference §4.7 and §4.3):
+
+    cmin = min(clip_min, 0), or 0 where it is fixed     cmax = max(clip_max, 255 × EPSILON)
+    s = (cmax - cmin) / 255     o = rint(cmin / s)      low = o × s, high = (o + 255) × s
+    y = clip(rint(x / s), o, o + 255) × s
+
+    dx        = g where low <= x <= high, else 0
+    dclip_max = Σ g × (e + [x > high])
+    dclip_min = Σ g × ([x < low] - e)
+    e = (y - x) / (255 × s) inside, (o - cmin / s) / 255 outside
+
+No clip is ever invalid: a range that training has turned upside down is as narrow as it may be, and its gradient leads
+out of it. ``clip_min`` and ``clip_max`` keep what the optimizer made of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.choices import ArqRule
+from amctq.quant.numerics import EPSILON, Float32Array, QParams
+from amctq.quant.weights import arq_scale, quantize_weight
+
+LEVELS = 255
+NARROWEST = LEVELS * EPSILON
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """The range of one tensor of activations.
+
+    Attributes:
+        high: clip_max, a float32.
+        low: clip_min, a float32; without effect where it is fixed.
+        fixed_min: the range starts at 0.
+    """
+
+    high: float
+    low: float
+    fixed_min: bool
+
+    @property
+    def scale(self) -> np.float32:
+        """Of one step: s above."""
+        return np.float32((max(np.float32(self.high), np.float32(NARROWEST)) - self._lowest) / np.float32(LEVELS))
+
+    @property
+    def steps_below_zero(self) -> np.float32:
+        """Where the range starts: o above, a whole number from -255 to 0."""
+        return np.float32(np.rint(self._lowest / self.scale))
+
+    @property
+    def rest(self) -> np.float32:
+        """255 × e outside: how far the lower clip is from its place on the grid, in steps."""
+        return self.steps_below_zero - self._lowest / self.scale
+
+    @property
+    def qparams(self) -> QParams:
+        """The same range as the record holds it: offset_d = -128 - o."""
+        return QParams(float(self.scale), int(-128 - self.steps_below_zero))
+
+    @property
+    def _lowest(self) -> np.float32:
+        return np.float32(0.0) if self.fixed_min else min(np.float32(self.low), np.float32(0.0))
+
+
+def clips_of(qparams: QParams, *, fixed_min: bool) -> Clips:
+    """The range that a record's scale and offset stand for: where training starts (reference §3)."""
+    scale = np.float32(qparams.scale)
+    high, low = scale * np.float32(127 - qparams.offset), scale * np.float32(-128 - qparams.offset)
+    return Clips(high=float(high), low=0.0 if fixed_min else float(low), fixed_min=fixed_min)
+
+
+def ulq(x: Float32Array, clips: Clips) -> Float32Array:
+    """Fake-quantize activations of any shape."""
+    lowest = clips.steps_below_zero
+    q: Float32Array = np.clip(np.rint(x / clips.scale), lowest, lowest + np.float32(LEVELS))
+    return q * clips.scale
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UlqGradients:
+    """Of the loss with respect to ``x`` (its shape), ``clip_max`` and ``clip_min``."""
+
+    x: Float32Array
+    clip_max: float
+    clip_min: float
+
+
+def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqGradients:
+    """Gradients of ``ulq``, from the gradient with respect to its result; sums are taken in float64."""
+    scale, lowest = clips.scale, clips.steps_below_zero
+    above = gradient * (x > scale * (lowest + np.float32(LEVELS)))
+    below = gradient * (x < scale * lowest)
+    inside: Float32Array = gradient - above - below
+    error = _sum((ulq(x, clips) - x) * inside) / float(scale)
+    outside = _sum(above) + _sum(below)
+    loss = (error + float(clips.rest) * outside) / LEVELS
+    return UlqGradients(
+        x=inside,
+        clip_max=loss + _sum(above),
+        clip_min=0.0 if clips.fixed_min else _sum(below) - loss,
+    )
+
+
+def arq_retrain_scale(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:
+    """The scale that a weight (C_out, …) has in one training step, (C_out,) or (1,): WtsARQ's, which clips nothing."""
+    return arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
+
+
+def arq_retrain(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:
+    """Fake-quantize a weight (C_out, …). Its gradient is the result's own, unchanged (straight-through)."""
+    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits)
+    return quantize_weight(weight, scale, bits=bits).dequantized()
+
+
+def _sum(values: NDArray[np.floating[Any]]) -> float:
+    return float(values.sum(dtype=np.float64))
