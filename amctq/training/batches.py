@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.samples import Batch, Samples
+from amctq.errors import InputError
 from amctq.training.augmentation import crop_and_flip
 from amctq.training.randomness import Purpose, permutation
 
@@ -25,6 +26,7 @@ class TrainingBatches:
         batch_size: images of one step, over all devices.
         seed: of order and augmentation.
         augment: crop and flip; images that come prepared are taken as they are.
+        classes: of the network.
         rank: which device this is.
         world_size: how many devices share each step's images; divides ``batch_size``.
     """
@@ -33,6 +35,7 @@ class TrainingBatches:
     batch_size: int
     seed: int
     augment: bool
+    classes: int
     rank: int = 0
     world_size: int = 1
 
@@ -51,13 +54,17 @@ class TrainingBatches:
         """This device's images of ``step``, float32 (n, C, H, W), and their classes, int64 (n,).
 
         Raises:
-            InputError: an image cannot be read.
+            InputError: an image cannot be read, or its class is none of the network's.
         """
         positions = self.positions(step)
         change = None
         if self.augment:
             change = partial(crop_and_flip, seed=self.seed, epoch=step // self.steps_per_epoch, indices=positions)
-        return self.samples.chosen(positions, change)
+        images, labels = self.samples.chosen(positions, change)
+        if labels.max() >= self.classes:
+            message = f"a training image has class {labels.max()}, and the network has {self.classes} classes (from 0)"
+            raise InputError(message, hint="check --num-classes and the labels of the training images")
+        return images, labels
 
 
 def training_subset(samples: Samples, count: int | None, seed: int) -> Samples:

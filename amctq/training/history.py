@@ -1,7 +1,7 @@
 """``history.jsonl``: the curves of a run, one JSON object a line, the same bytes however often the run was stopped.
 
-A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation step, epoch, top1 and top5. There are
-no times in it: they differ from run to run.
+A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation step, epoch, top1 and top5. There
+are no times in it: they differ from run to run.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ stands in the snapshot, and the images.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept, signals_held
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
-from amctq.training.pace import Pace, duration
+from amctq.training.pace import Pace
 from amctq.training.recipe import Recipe
 from amctq.training.snapshot import Score, Snapshot, TrainingState
 from amctq.training.store import CheckpointStore
@@ -34,6 +34,7 @@ class TrainingRun:
 
     Attributes:
         step: a ``training.step.TrainingStep``.
+        parameters: by name, what a checkpoint must hold of its network.
         recipe: how.
         batches: the images.
         teacher: logits (N, classes) for images (N, C, H, W), where the recipe distils.
@@ -44,6 +45,7 @@ class TrainingRun:
     """
 
     step: Any
+    parameters: Mapping[str, Any]
     recipe: Recipe
     batches: TrainingBatches
     teacher: Callable[[Float32Array], Float32Array] | None
@@ -53,18 +55,17 @@ class TrainingRun:
 
     def snapshot(self, state: TrainingState) -> Snapshot:
         """The run's arrays as they are now, with ``state``."""
-        return Snapshot(state=state, arrays={item.name: item.asnumpy() for item in self._parameters()})
+        return Snapshot(state=state, arrays={name: item.asnumpy() for name, item in self._all().items()})
 
     def restore(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Put the arrays of a snapshot of this run in place."""
         from mindspore import Tensor
 
-        for item in self._parameters():
-            item.set_data(Tensor(arrays[item.name]))
+        for name, item in self._all().items():
+            item.set_data(Tensor(arrays[name]))
 
-    def _parameters(self) -> Iterator[Any]:
-        yield from self.step.network.get_parameters()
-        yield from self.step.moments
+    def _all(self) -> dict[str, Any]:
+        return {**self.parameters, **{item.name: item for item in self.step.moments}}
 
 
 class _SignalError(Exception):
@@ -178,6 +179,7 @@ class _Loop:
         if recipe.freeze_bn_step is not None and step >= recipe.freeze_bn_step and not self.frozen:
             self.run.step.freeze_statistics()
             self.frozen = True
+            self.pace.restart()
         images, labels = batch
         rate = self.rates[step]
         taught = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(images)
@@ -189,10 +191,9 @@ class _Loop:
         self.state = replace(self.state, step=step + 1)
         self.history.step(step=step + 1, epoch=self.epoch, loss=loss, learning_rate=float(rate))
         self.pace.step_done()
-        left = duration(self.pace.seconds_per_step * (recipe.steps - step - 1))
         return (
-            f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}, "
-            f"{self.pace.images_per_second:,.0f} images/s, {left} left"
+            f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}"
+            f"{self.pace.told(recipe.steps - step - 1)}"
         )
 
     def evaluate(self) -> None:

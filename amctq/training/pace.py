@@ -24,25 +24,22 @@ class Pace:
     _talked: float = field(default_factory=time.monotonic)
 
     def step_done(self) -> None:
-        """A step has come to its end. The first of all, which compiles, is not timed."""
+        """A step has come to its end. The first of all, and the first after something else, is not timed."""
         now = time.monotonic()
         if self._last is not None:
             self._seconds.append(now - self._last)
         self._last = now
 
     def restart(self) -> None:
-        """Something else than steps has been done."""
-        self._last = time.monotonic()
+        """Something else than steps has been done, or will be: an evaluation, a compilation."""
+        self._last = None
 
-    @property
-    def seconds_per_step(self) -> float:
-        """Of the last steps; 0 while it is not known."""
-        return sum(self._seconds) / len(self._seconds) if self._seconds else 0.0
-
-    @property
-    def images_per_second(self) -> float:
-        """The same as a rate."""
-        return self.images / self.seconds_per_step if self._seconds else 0.0
+    def told(self, steps: int) -> str:
+        """The rate, and how long ``steps`` more will take; nothing while it is not known."""
+        if not self._seconds:
+            return ""
+        each = sum(self._seconds) / len(self._seconds)
+        return f", {self.images / each:,.0f} images/s, {duration(each * steps)} left"
 
     def is_time_to_talk(self) -> bool:
         """Whether the last line is long ago."""

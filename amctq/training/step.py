@@ -7,6 +7,8 @@ momentum are Parameters, and which form the graph has (frozen statistics, distil
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.training.recipe import Recipe
@@ -47,7 +49,7 @@ class TrainingStep(nn.Cell):
 
     def scaled_loss(self, images: Tensor, labels: Tensor, taught: Tensor) -> Tensor:
         """The loss of a batch, a scalar, times the loss scale."""
-        logits = self.network(images)
+        logits = ops.cast(self.network(images), mindspore.float32)
         loss = self.cross_entropy(logits, labels)
         if self.distils:
             # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size (section 2).
@@ -84,6 +86,14 @@ class TrainingStep(nn.Cell):
             if isinstance(cell, nn.BatchNorm2d):
                 cell.use_batch_statistics = False
         self.compile_cache.clear()  # what has been compiled would not notice
+
+
+def use_half_precision(network: nn.Cell) -> None:
+    """The sample's amp O2: float16, but for BatchNorm and for cells that know better."""
+    network.to_float(mindspore.float16)
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            cell.to_float(mindspore.float32)
 
 
 def is_decayed(name: str) -> bool:

@@ -31,7 +31,7 @@ def _samples(count: int = 50) -> ArraySamples:
 
 
 def _batches(**more: object) -> TrainingBatches:
-    settings: dict[str, object] = {"samples": _samples(), "batch_size": 8, "seed": 1, "augment": True}
+    settings: dict[str, object] = {"samples": _samples(), "batch_size": 8, "seed": 1, "augment": True, "classes": 50}
     return TrainingBatches(**(settings | more))  # type: ignore[arg-type]
 
 
