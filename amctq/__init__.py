@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview
     from amctq.services.ptq_request import PtqRequest
+    from amctq.services.qat import QatResult, preview_qat, qat
+    from amctq.services.qat_plan import QatPreview
+    from amctq.services.qat_request import QatRequest
 
 _PUBLIC = {
     "DoctorReport": "amctq.services.doctor",
@@ -34,12 +37,17 @@ _PUBLIC = {
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
+    "QatPreview": "amctq.services.qat_plan",
+    "QatRequest": "amctq.services.qat_request",
+    "QatResult": "amctq.services.qat",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
     "fetch_model": "amctq.services.fetch_model",
     "prepare_cifar": "amctq.services.prepare_cifar",
     "preview_ptq": "amctq.services.ptq",
+    "preview_qat": "amctq.services.qat",
     "ptq": "amctq.services.ptq",
+    "qat": "amctq.services.qat",
 }
 
 __all__ = [
@@ -54,13 +62,18 @@ __all__ = [
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
+    "QatPreview",
+    "QatRequest",
+    "QatResult",
     "__version__",
     "doctor",
     "evaluate",
     "fetch_model",
     "prepare_cifar",
     "preview_ptq",
+    "preview_qat",
     "ptq",
+    "qat",
 ]
 
 

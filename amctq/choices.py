@@ -153,3 +153,10 @@ class RecipeName(str, Enum):
     AUTO = "auto"
     SAMPLE = "sample"
     FINETUNE = "finetune"
+
+
+class SelectEpoch(str, Enum):
+    """Which epoch of a training run is exported: the last, or the one of highest top-1 on the evaluation images."""
+
+    LAST = "last"
+    BEST = "best"

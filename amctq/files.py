@@ -19,6 +19,7 @@ from amctq.signals import signals_held
 
 _STAGING = ".amctq-partial"
 _LOCK = ".amctq.lock"
+_REMEDY = "pass --force to replace these files, or choose another --output-dir"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +134,16 @@ class OutputDirectory:
     ``publish`` makes them durable and renames them into place. Whatever ends the block earlier leaves the former
     files as they were, and a directory that the run itself made is taken away again.
 
+    ``remedy`` is the hint for whoever would overwrite files.
+
     Raises:
         UsageError: ``path`` is a file, another run holds it, or files would be overwritten without ``force``.
         WriteError: the directory cannot be made or written.
     """
 
-    def __init__(self, path: Path, *, names: Sequence[str], force: bool) -> None:
+    def __init__(self, path: Path, *, names: Sequence[str], force: bool, remedy: str = _REMEDY) -> None:
         self.path = path
+        self._remedy = remedy
         self._names = tuple(names)
         self._force = force
         self._made: list[Path] = []
@@ -246,7 +250,7 @@ class OutputDirectory:
             raise UsageError(message, hint="choose another --output-dir")
         if existing and not self._force:
             message = f"{self.path} already holds {', '.join(existing)}"
-            raise UsageError(message, hint="pass --force to replace these files, or choose another --output-dir")
+            raise UsageError(message, hint=self._remedy)
 
     def _make_directories(self) -> None:
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amctq.cli import doctor, evaluate, fetch_model, prepare_cifar, ptq
+from amctq.cli import doctor, evaluate, fetch_model, prepare_cifar, ptq, qat
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
 from amctq.errors import UsageError, WriteError
@@ -88,6 +88,7 @@ def amctq(
 
 app.command("fetch-model", cls=fetch_model.COMMAND_CLASS, epilog=EPILOG)(fetch_model.fetch_model)
 app.command("ptq", cls=ptq.COMMAND_CLASS, epilog=EPILOG)(ptq.ptq)
+app.command("qat", cls=qat.COMMAND_CLASS, epilog=EPILOG)(qat.qat)
 app.command("evaluate", cls=evaluate.COMMAND_CLASS, epilog=EPILOG)(evaluate.evaluate)
 app.command("prepare-cifar", cls=prepare_cifar.COMMAND_CLASS, epilog=EPILOG)(prepare_cifar.prepare_cifar)
 app.command("doctor", cls=doctor.COMMAND_CLASS, epilog=EPILOG)(doctor.doctor)
