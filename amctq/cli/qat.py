@@ -301,10 +301,10 @@ def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:
         *(f"stays in float: {name}: skipped" for name in skipped),
         *(f"stays in float: {layer['name']}: {layer['reason']}" for layer in preview["left_in_float"]),
         f"recipe {recipe['name']}: {recipe['steps']:,} steps of {recipe['batch_size']} images, "
-        f"{recipe['epochs']} epochs, learning rate {recipe['lr_init']:g} to {recipe['lr_max']:g} in {recipe['warmup_steps']:,} steps, then "
-        f"{recipe['lr_decay']}",
-        f"{preview['training_images']:,} training images, {preview['calibration_images']:,} of them or of the others "
-        f"calibrate, {preview['evaluation_images']:,} evaluation images",
+        f"{recipe['epochs']} epochs, learning rate {recipe['lr_init']:g} to {recipe['lr_max']:g} in "
+        f"{recipe['warmup_steps']:,} steps, then {recipe['lr_decay']}",
+        f"{preview['training_images']:,} training images, {preview['calibration_images']:,} calibration images, "
+        f"{preview['evaluation_images']:,} evaluation images",
         f"about {preview['estimated_seconds']:.0f} s on {preview['device']} with back end {preview['backend']}",
         f"would write {', '.join(preview['files'])}",
     ]

@@ -7,45 +7,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import PtqConfig, QuantizedNetwork
-from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement, WeightType
+from amctq.backends.base import QuantizedNetwork
+from amctq.choices import WeightType
 from amctq.data.samples import Batches
 from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
-from amctq.runtime import cpu_instructions, prepare_environment
+from amctq.runtime import cpu_instructions
 from amctq.services.checks import Accuracy, Check, agreement_check, refuse_chance, run_checks, saturation_warning
 from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
 from amctq.services.log import RunLog
-from amctq.services.network import ProvedNetwork, load_network
+from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
-from amctq.services.qat_plan import (
-    RETRAIN_CONFIG,
-    QatImages,
-    QatPlan,
-    QatPreview,
-    choose_images,
-    open_images,
-    plan_qat,
-    recipe_for,
-    retrain_config,
-)
+from amctq.services.qat_plan import RETRAIN_CONFIG, QatImages, QatPlan, QatPreview, plan_qat
 from amctq.services.qat_report import qat_report
 from amctq.services.qat_request import QatRequest
+from amctq.services.qat_start import estimate, measure_start, prepare, quantized_start, steps_done, tell_plan
 from amctq.services.report import report_bytes
 from amctq.services.retraining import Trained, retrain, run_identity
-from amctq.training.pace import duration
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from amctq.export.verify import Outcome, Ranks
-    from amctq.quant.record import QuantRecord
     from amctq.quant.retrain_config import RetrainConfig
 
-# Measured on resnet20 and resnet50: backward passes, batch statistics and quantizers on top of one forward pass.
-_STEP = 5.0
-_SIMULATED = 256
+_SIMULATED = 256  # images that MindSpore's integer cells run, which takes several times as long as onnxruntime
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,17 +93,6 @@ class QatResult:
     artifacts: tuple[Artifact, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Prepared:
-    """Everything that is read before anything is computed."""
-
-    images: QatImages
-    recipe: Recipe
-    proved: ProvedNetwork
-    recorded: QuantRecord | None
-    config: RetrainConfig
-
-
 def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
     """Retrain a network with quantizers in it, and prove what came of it.
 
@@ -155,71 +131,34 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
     plan.output().check()
     narrator = Narrator(on_event)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = _prepare(plan, Path(folder), narrator)
+        prepared = prepare(plan, Path(folder), narrator)
         return QatPreview(
             plan=plan,
             images=prepared.images,
             topology=prepared.proved.network.topology,
             config=prepared.config,
             recipe=prepared.recipe,
-            resumes_at=_steps_done(plan),
-            estimated_seconds=_estimate(plan, prepared),
+            resumes_at=steps_done(plan),
+            estimated_seconds=estimate(plan, prepared),
             warnings=tuple(narrator.warnings),
         )
-
-
-def _prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> _Prepared:
-    """Read images, network, record and configuration."""
-    from amctq.quant.record_text import load_record
-
-    request = plan.request
-    prepare_environment(plan.device)
-    narrator.info(
-        f"back end {plan.backend.name.value} ({plan.backend_reason}), "
-        f"device {plan.device.kind.value} ({plan.device.reason})"
-    )
-    with narrator.phase("dataset"):
-        images = choose_images(plan, open_images(plan))
-    recipe = recipe_for(plan, images)
-    recorded = None if request.record is None else load_record(request.record)
-    proved = load_network(
-        spec=plan.spec,
-        ckpt=request.ckpt,
-        num_classes=request.num_classes,
-        device=plan.device,
-        examples=plan.batches(images.split.calibration),
-        scratch=scratch,
-        narrator=narrator,
-    )
-    topology = proved.network.topology
-    if recorded is not None:  # a record of another network is refused before its layers decide anything
-        plan.backend.from_record(network=proved.network, record=recorded, act_type=ActType.UINT8)
-    bits = None if recorded is None else {entry.name: entry.weight_bits for entry in recorded.layers}
-    config = retrain_config(plan, topology, bits)
-    if recorded is not None and request.config is None:
-        missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in (bits or {})]
-        if missing:
-            narrator.warn(f"{', '.join(missing)}: not in the record, and not quantized")
-    for form in request.export:
-        plan.backend.check_exportable(proved.network, config.selected(topology), form)
-    return _Prepared(images=images, recipe=recipe, proved=proved, recorded=recorded, config=config)
 
 
 def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResult:
     from amctq.export import verify
 
     request = plan.request
-    prepared = _prepare(plan, output.scratch(), narrator)
+    prepared = prepare(plan, output.scratch(), narrator)
     images, proved, config, recipe = prepared.images, prepared.proved, prepared.config, prepared.recipe
-    _tell_plan(plan, prepared, narrator)
+    tell_plan(plan, prepared, narrator)
     evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
     float_ranks = None
     if evaluation is not None:
         with narrator.phase("float accuracy", evaluation.images) as advance:
             float_ranks = verify.measure(proved.session, evaluation, advance)
         refuse_chance(float_ranks, allow=request.allow_poor_float)
-    start = _start(plan, prepared, narrator)
-    ptq_ranks = None if evaluation is None else _measure_start(start, evaluation, output, narrator)
+    start = quantized_start(plan, prepared, narrator)
+    ptq_ranks = None if evaluation is None else measure_start(start, evaluation, output, narrator)
     _warn_of_saturation(config, narrator)
     initial = start.record
     retraining = plan.backend.retrain(network=proved.network, config=config, initial=initial)
@@ -263,48 +202,6 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
     )
 
 
-def _start(plan: QatPlan, prepared: _Prepared, narrator: Narrator) -> QuantizedNetwork:
-    """The network as post-training quantization leaves it: by the record, or by calibration, the sample's way."""
-    network = prepared.proved.network
-    if prepared.recorded is not None:
-        return plan.backend.from_record(network=network, record=prepared.recorded, act_type=ActType.UINT8)
-    from amctq.quant.config import LayerConfig, QuantConfig, WeightConfig
-
-    quant = QuantConfig(
-        layers=tuple(
-            LayerConfig(
-                name=layer.name,
-                enabled=layer.enabled,
-                weight=WeightConfig(bits=layer.weight.bits, channel_wise=layer.weight.channel_wise),
-            )
-            for layer in prepared.config.layers
-        )
-    )
-    return plan.backend.quantize(
-        network=network,
-        config=PtqConfig(
-            quant=quant,
-            placement=Placement.ASCEND,
-            act_type=ActType.UINT8,
-            ifmr_variant=IfmrVariant.EXACT,
-            arq_rule=ArqRule.AMCT,
-        ),
-        calibration=plan.batches(prepared.images.split.calibration),
-        narrator=narrator,
-    )
-
-
-def _measure_start(start: QuantizedNetwork, evaluation: Batches, output: OutputDirectory, narrator: Narrator) -> Ranks:
-    """Top-1 and top-5 before training, of the file that would have been exported."""
-    from amctq.export import verify
-    from amctq.export.session import OnnxSession
-
-    path = output.scratch() / "ptq.onnx"
-    start.export(ExportFormat.ONNX, path, {})
-    with narrator.phase("PTQ accuracy", evaluation.images) as advance:
-        return verify.measure(OnnxSession(path.read_bytes()), evaluation, advance)
-
-
 def _accuracy(
     exports: Exports,
     float_ranks: Ranks,
@@ -338,30 +235,6 @@ def _warn_of_saturation(config: RetrainConfig, narrator: Narrator) -> None:
     warning = saturation_warning(cpu_instructions(), WeightType.INT8, bits)
     if warning is not None:
         narrator.warn(warning)
-
-
-def _tell_plan(plan: QatPlan, prepared: _Prepared, narrator: Narrator) -> None:
-    recipe, images = prepared.recipe, prepared.images
-    evaluated = 0 if images.evaluation is None else len(images.evaluation)
-    narrator.info(
-        f"recipe {recipe.name.value}: {recipe.steps:,} steps of {recipe.batch_size} of {len(images.training):,} images "
-        f"({recipe.steps / recipe.steps_per_epoch:.3g} epochs), learning rate up to {recipe.lr_max:g} in "
-        f"{recipe.warmup_steps:,} steps, then {recipe.lr_decay.value}; {evaluated:,} evaluation images"
-    )
-    narrator.info(f"about {duration(_estimate(plan, prepared))} to go")
-
-
-def _steps_done(plan: QatPlan) -> int | None:
-    return plan.store.newest().snapshot.state.step if plan.request.resume else None
-
-
-def _estimate(plan: QatPlan, prepared: _Prepared) -> float:
-    """Seconds that everything will take, from one timed batch of the float network."""
-    recipe, images, proof = prepared.recipe, prepared.images, prepared.proved.proof
-    trained = (recipe.steps - (_steps_done(plan) or 0)) * recipe.batch_size
-    evaluated = 0 if images.evaluation is None else len(images.evaluation)
-    in_mindspore = _STEP * trained + recipe.epochs * evaluated + min(_SIMULATED, evaluated)
-    return max(1.0, proof.mindspore_seconds * in_mindspore + proof.onnxruntime_seconds * 3 * evaluated)
 
 
 def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResult:

@@ -125,6 +125,7 @@ class _Loop:
     narrator: Narrator
     arrived: list[int] = field(default_factory=list)
     frozen: bool = False
+    told: str = ""
 
     def __post_init__(self) -> None:
         self.rates = self.run.recipe.learning_rates()
@@ -162,17 +163,17 @@ class _Loop:
                 batch = upcoming.result()
                 if step + 1 < end:
                     upcoming = data.submit(self.run.batches.batch, step + 1)
-                told = self.one_step(batch)
-                advance(step + 1, told)
+                self.one_step(batch)
+                advance(step + 1, self.told)
                 if self.pace.is_time_to_talk():
-                    self.narrator.info(f"step {step + 1:,} of {recipe.steps:,}, {told}")
+                    self.narrator.info(f"step {step + 1:,} of {recipe.steps:,}, {self.told}")
                 if self.arrived:
                     return
                 if (step + 1) % self.run.save_every == 0 and step + 1 < end:
                     self.save()
 
-    def one_step(self, batch: Batch) -> str:
-        """Train on a batch; gives what people want to know of it."""
+    def one_step(self, batch: Batch) -> None:
+        """Train on a batch."""
         from mindspore import Tensor
 
         step, recipe = self.state.step, self.run.recipe
@@ -191,7 +192,7 @@ class _Loop:
         self.state = replace(self.state, step=step + 1)
         self.history.step(step=step + 1, epoch=self.epoch, loss=loss, learning_rate=float(rate))
         self.pace.step_done()
-        return (
+        self.told = (
             f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}"
             f"{self.pace.told(recipe.steps - step - 1)}"
         )
@@ -205,10 +206,10 @@ class _Loop:
         def advance(done: int) -> None:
             if self.arrived:
                 raise _SignalError
-            told(done)
+            progress(done)
 
         try:
-            with self.narrator.phase("evaluation", self.run.evaluation_images) as told:
+            with self.narrator.phase("evaluation", self.run.evaluation_images) as progress:
                 top1, top5 = self.run.evaluate(advance)
         except _SignalError:
             return
@@ -218,7 +219,8 @@ class _Loop:
         self.state = replace(self.state, evaluated=self.epoch, last=score, best=best)
         self.history.score(step=self.state.step, score=score)
         kept = ", the best so far" if better else ""
-        self.narrator.info(f"epoch {self.epoch} of {self.run.recipe.epochs}: top-1 {top1:.2f} %{kept}")
+        told = self.told or f"epoch {self.epoch} of {self.run.recipe.epochs}"
+        self.narrator.info(f"{told}; top-1 {top1:.2f} %{kept}")
         if better:
             self.saved = self.store.save_best(self.snapshot()).path
         self.pace.restart()
