@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amctq.services.ptq_plan import PtqPreview
     from amctq.services.ptq_request import PtqRequest
     from amctq.services.qat import QatResult, preview_qat, qat
-    from amctq.services.qat_plan import QatPreview
+    from amctq.services.qat_preview import QatPreview
     from amctq.services.qat_request import QatRequest
 
 _PUBLIC = {
@@ -37,7 +37,7 @@ _PUBLIC = {
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
-    "QatPreview": "amctq.services.qat_plan",
+    "QatPreview": "amctq.services.qat_preview",
     "QatRequest": "amctq.services.qat_request",
     "QatResult": "amctq.services.qat",
     "doctor": "amctq.services.doctor",

@@ -20,7 +20,9 @@ from amctq.services.exports import Exports, OwnForward, compare_own_forward, exp
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
-from amctq.services.qat_plan import RETRAIN_CONFIG, QatImages, QatPlan, QatPreview, plan_qat
+from amctq.services.qat_images import QatImages
+from amctq.services.qat_plan import RETRAIN_CONFIG, QatPlan, plan_qat
+from amctq.services.qat_preview import QatPreview
 from amctq.services.qat_report import qat_report
 from amctq.services.qat_request import QatRequest
 from amctq.services.qat_start import estimate, measure_start, prepare, quantized_start, steps_done, tell_plan

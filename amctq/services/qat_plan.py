@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
 from amctq.choices import (
@@ -20,17 +20,16 @@ from amctq.choices import (
     WeightAlgo,
     WeightStorage,
 )
-from amctq.data.samples import Batches, Dataset, Samples, Split, split
+from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
-from amctq.errors import InputError, UnavailableError, UsageError
+from amctq.errors import InputError, UnavailableError
 from amctq.files import OutputDirectory, reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
 from amctq.runtime import ResolvedDevice, resolve_device
-from amctq.services.ptq_plan import CALIB_IMAGES, LOG, RECORD, REPORT
+from amctq.services.ptq_plan import LOG, RECORD, REPORT
 from amctq.services.qat_request import QatRequest
-from amctq.training.batches import training_subset
-from amctq.training.recipe import Recipe, resolve_recipe
+from amctq.training.recipe import Recipe
 from amctq.training.store import CheckpointStore
 
 if TYPE_CHECKING:
@@ -116,79 +115,6 @@ class QatPlan:
         return known
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class QatImages:
-    """Which images train, which calibrate and which evaluate.
-
-    Attributes:
-        training: the images that train.
-        split: those that calibrate, all of them training images, and those that evaluate.
-    """
-
-    training: Samples
-    split: Split
-
-    @property
-    def evaluation(self) -> Samples | None:
-        """The images that evaluate; None for none."""
-        return self.split.evaluation
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class QatPreview:
-    """What ``qat`` would do: the answer to ``--dry-run``.
-
-    Attributes:
-        plan: the checked request.
-        images: which images would train, calibrate and evaluate.
-        topology: what there is to quantize.
-        config: what would be done to each layer.
-        recipe: how the network would be trained.
-        resumes_at: steps that have been done already; None for a new run.
-        estimated_seconds: of everything.
-        warnings: what was said on the way.
-    """
-
-    plan: QatPlan
-    images: QatImages
-    topology: Topology
-    config: RetrainConfig
-    recipe: Recipe
-    resumes_at: int | None
-    estimated_seconds: float
-    warnings: tuple[str, ...]
-
-    def data(self) -> dict[str, Any]:
-        """The preview, ready for JSON."""
-        evaluation = self.images.evaluation
-        return {
-            "dry_run": True,
-            "backend": self.plan.backend.name.value,
-            "backend_reason": self.plan.backend_reason,
-            "device": self.plan.device.kind.value,
-            "training_images": len(self.images.training),
-            "calibration_images": 0 if self.plan.request.record else len(self.images.split.calibration),
-            "evaluation_images": 0 if evaluation is None else len(evaluation),
-            "recipe": self.recipe.data() | {"epochs": self.recipe.epochs},
-            "resumes_at": self.resumes_at,
-            "layers": [
-                {
-                    "name": layer.name,
-                    "quantized": layer.enabled,
-                    "weight_bits": layer.weight.bits if layer.enabled else None,
-                    "channel_wise": layer.weight.channel_wise if layer.enabled else None,
-                }
-                for layer in self.config.layers
-            ],
-            "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in self.topology.left_in_float],
-            "files": [
-                str(self.plan.request.output_dir / name) for name in (*self.plan.files, HISTORY, f"{CHECKPOINTS}/")
-            ],
-            "estimated_seconds": round(self.estimated_seconds, 1),
-            "warnings": list(self.warnings),
-        }
-
-
 def plan_qat(request: QatRequest) -> QatPlan:
     """Check everything that can be checked without MindSpore, and before anything is read whole.
 
@@ -243,80 +169,6 @@ def _check_capabilities(request: QatRequest, name: BackendName, able: Capabiliti
         formats=request.export,
         device=request.device,
     )
-
-
-def open_images(plan: QatPlan) -> Dataset:
-    """Read the images, and tell training from test images.
-
-    Raises:
-        UsageError: preprocessing is asked for, and the images come prepared.
-        InputError: there are no training images, or no test images, or they do not fit each other.
-    """
-    request = plan.request
-    preprocessing = request.preprocessing(plan.spec)
-    dataset = request.open_dataset(plan.data, preprocessing)
-    if request.train_dataset is None:
-        if dataset.train is None:
-            kind = "its images have no roles" if dataset.whole else "it holds test images alone"
-            message = f"{dataset.name} has no training images: {kind}"
-            raise InputError(message, hint="add them, or give --train-dataset and --eval-dataset")
-        return dataset
-    train = dataset.train or (dataset.test if dataset.whole else None)
-    if train is None:
-        message = f"--train-dataset {dataset.name} has no training images, only test images"
-        raise InputError(message, hint="give the folder with data_batch_*.bin; test images never train")
-    other = request.open_dataset(plan.evaluation_data, preprocessing)
-    if other.test is None and request.eval_images != 0:
-        message = f"--eval-dataset {other.name} has no test images, only training images"
-        raise InputError(message, hint="give the folder with test_batch.bin; training images never evaluate")
-    if dataset.whole and other.whole and _same_place(request.train_dataset, request.eval_dataset):
-        message = f"--train-dataset and --eval-dataset are both {dataset.name}, whose images have no roles"
-        raise InputError(message, hint="give two sets: what has been trained on proves nothing")
-    return request.checked(Dataset(train=train, test=other.test, name=f"{dataset.name} and {other.name}"))
-
-
-def _same_place(one: str | Path | None, other: str | Path | None) -> bool:
-    return str(one) == str(other) or Path(str(one)).resolve() == Path(str(other)).resolve()
-
-
-def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
-    """Which images train, calibrate and evaluate.
-
-    Raises:
-        UsageError: more images are asked for than there are.
-        InputError: the configuration is no JSON, or its batch_num no number from 1 up.
-    """
-    from amctq.quant.json_reader import batch_num, read_object
-    from amctq.quant.retrain_json import EXPECTED
-
-    request = plan.request
-    assert dataset.train is not None
-    batches = None if request.config is None else batch_num(read_object(request.config, expected=EXPECTED))
-    if request.train_images is not None and request.train_images > len(dataset.train):
-        message = f"--train-images {request.train_images}: there are {len(dataset.train):,} images to train with"
-        raise UsageError(message, hint="ask for fewer, or leave the option out")
-    if batches is not None and request.calib_images is not None:
-        message = f"--calib-images and batch_num in {request.config} both say how many images calibrate"
-        raise UsageError(message, hint="leave one of the two out")
-    usual = min(CALIB_IMAGES, len(dataset.train)) if batches is None else batches * request.batch_size
-    return QatImages(
-        training=training_subset(dataset.train, request.train_images, request.seed),
-        split=split(
-            dataset,
-            calibration_images=request.calib_images or usual,
-            evaluation_images=request.eval_images,
-            seed=request.seed,
-        ),
-    )
-
-
-def recipe_for(plan: QatPlan, images: QatImages) -> Recipe:
-    """How the network is trained.
-
-    Raises:
-        UsageError: what was said of it cannot be.
-    """
-    return resolve_recipe(plan.request.recipe_options, images=len(images.training), batch_size=plan.request.batch_size)
 
 
 def retrain_config(plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None) -> RetrainConfig:

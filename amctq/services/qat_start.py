@@ -13,7 +13,8 @@ from amctq.files import OutputDirectory
 from amctq.progress import Narrator
 from amctq.runtime import prepare_environment
 from amctq.services.network import ProvedNetwork, load_network
-from amctq.services.qat_plan import QatImages, QatPlan, choose_images, open_images, recipe_for, retrain_config
+from amctq.services.qat_images import QatImages, choose_images, open_images, recipe_for
+from amctq.services.qat_plan import QatPlan, retrain_config
 from amctq.training.pace import duration
 from amctq.training.recipe import Recipe
 

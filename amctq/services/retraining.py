@@ -17,7 +17,8 @@ from amctq.progress import Narrator
 from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
 from amctq.services import report
 from amctq.services.network import ProvedNetwork
-from amctq.services.qat_plan import QatImages, QatPlan
+from amctq.services.qat_images import QatImages
+from amctq.services.qat_plan import QatPlan
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
 from amctq.training.loop import TrainingRun, train
