@@ -189,18 +189,23 @@ def _hush_cell_finalizers() -> None:
     sys.unraisablehook = hook
 
 
-def cpu_instructions() -> tuple[str, ...]:
-    """Instruction sets of this CPU that matter for INT8, as Linux names them."""
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+def cpu_flags() -> tuple[str, ...]:
+    """All that Linux says this CPU can do, by its own names; empty where it does not say."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
         return ()
     for line in text.splitlines():
         if line.lower().startswith(("flags", "features")):
-            found = set(line.partition(":")[2].split())
-            return tuple(name for name in wanted if name in found)
+            return tuple(line.partition(":")[2].split())
     return ()
+
+
+def cpu_instructions() -> tuple[str, ...]:
+    """Instruction sets of this CPU that matter for INT8, as Linux names them."""
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+    found = set(cpu_flags())
+    return tuple(name for name in wanted if name in found)
 
 
 def saturates(instructions: Collection[str]) -> bool:

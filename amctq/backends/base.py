@@ -157,10 +157,12 @@ class RetrainingNetwork(ABC):
             around it, quantizes the weights as they are then, once for all of the evaluation: call it after
             parameters have changed.
         topology: the layers that are quantized.
+        operators: what the quantizers are computed with, and why with that: a line for people.
     """
 
     cell: Any
     topology: Topology
+    operators: str
 
     @abstractmethod
     def state(self) -> Mapping[str, Any]:

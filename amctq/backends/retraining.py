@@ -10,11 +10,13 @@ import mindspore
 import numpy as np
 
 from amctq.backends.base import FloatNetwork, RetrainingNetwork
+from amctq.backends.compiled import compile_library, kernels
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
 from amctq.backends.replacement import replaceable_cells, replaced
 from amctq.backends.retraining_cells import (
     CACHE,
     ActivationQuantizer,
+    Operators,
     RetrainingConv2d,
     RetrainingDense,
     WeightQuantizer,
@@ -47,12 +49,21 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         self.topology = config.selected(network.topology)
         self._network = network
         self._config = config
+        self._operators, self.operators = _operators()
         clips = {
             layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
             for layer in self.topology.layers
         }
         plan = place_ascend(self.topology, clips)
-        self._quantizers = {site.like: _quantizer(site.like, clips, site.tensor, network.graph) for site in plan.sites}
+        self._quantizers = {
+            site.like: ActivationQuantizer(
+                site.like,
+                clips[site.like],
+                nonnegative=_after_relu(site.tensor, network.graph),
+                operators=self._operators,
+            )
+            for site in plan.sites
+        }
         self._quantizer_of = {name: self._quantizers[site.like] for site in plan.sites for name in site.layers}
         self._cells = contextlib.ExitStack()
         self._cells.enter_context(replaced(self.cell, self._substitutes()))
@@ -106,7 +117,9 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             substitutes[id(own)] = kind(
                 own,
                 self._quantizer_of[layer.name],
-                WeightQuantizer(own.weight, channel_wise=weight.channel_wise, bits=weight.bits, npu=_on_npu()),
+                WeightQuantizer(
+                    own.weight, channel_wise=weight.channel_wise, bits=weight.bits, operators=self._operators
+                ),
             )
         return substitutes
 
@@ -119,18 +132,20 @@ def _finite(quantizer: ActivationQuantizer) -> Clips:
     return clips
 
 
-def _on_npu() -> bool:
-    return bool(mindspore.get_context("device_target") == "Ascend")
+def _operators() -> tuple[Operators, str]:
+    """What the quantizers are computed with, and why with that."""
+    if mindspore.get_context("device_target") == "Ascend":
+        return Operators(kernels=None, npu=True), "MindSpore's own, on the NPU"
+    library = compile_library()
+    if library.path is None:
+        return Operators(kernels=None, npu=False), f"MindSpore's own: {library.told}"
+    return Operators(kernels=kernels(library), npu=False), library.told
 
 
 def _after_relu(tensor: str, graph: FloatGraph) -> bool:
     """AMCT: only where the very node that makes the tensor is a ReLU."""
     node = graph.producers.get(tensor)
     return node is not None and node.op_type == "Relu"
-
-
-def _quantizer(name: str, clips: Mapping[str, Clips], tensor: str, graph: FloatGraph) -> ActivationQuantizer:
-    return ActivationQuantizer(name, clips[name], nonnegative=_after_relu(tensor, graph), npu=_on_npu())
 
 
 def _initial_clips(

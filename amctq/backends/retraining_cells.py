@@ -9,16 +9,42 @@ named after the first layer that reads the tensor.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
-from amctq.quant.numerics import EPSILON, signed_range
-from amctq.quant.ulq import LEVELS, NARROWEST, Clips, arq_retrain
+from amctq.backends.compiled import Kernels
+from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
+from amctq.quant.ulq import Clips, arq_retrain
 
 CACHE = ".weight_quantized"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operators:
+    """What the quantizers are computed with.
+
+    Attributes:
+        kernels: the compiled ones; None for MindSpore's own.
+        npu: they run on an NPU.
+    """
+
+    kernels: Kernels | None
+    npu: bool
+
+    def ulq(self, *, nonnegative: bool) -> Ulq:
+        """A new cell for a tensor of activations."""
+        if self.kernels is not None:
+            return CompiledUlq(self.kernels, nonnegative=nonnegative)
+        return Ulq(nonnegative=nonnegative, npu=self.npu)
+
+    def arq(self, *, channel_wise: bool, bits: int) -> Arq:
+        """A new cell for a weight."""
+        if self.kernels is not None:
+            return CompiledArq(self.kernels, channel_wise=channel_wise, bits=bits)
+        return Arq(channel_wise=channel_wise, bits=bits, npu=self.npu)
 
 
 class _Float32Cell(nn.Cell):
@@ -31,78 +57,6 @@ class _Float32Cell(nn.Cell):
         return super().add_flags_recursive(**flags)
 
 
-def rounding(npu: bool) -> Any:
-    """Half to even: Rint takes a third of the time of Round on a CPU; NPUs have the latter."""
-    return ops.Round() if npu else ops.Rint()
-
-
-class Ulq(nn.Cell):
-    """``quant.ulq.ulq`` over plain operators: (x, clip_max, clip_min) to the shape of x.
-
-    Args:
-        fixed_min: the range starts at 0.
-        nonnegative: x comes from a ReLU, so that nothing lies below the range.
-        npu: it runs on an NPU.
-    """
-
-    def __init__(self, *, fixed_min: bool, nonnegative: bool, npu: bool) -> None:
-        super().__init__(auto_prefix=False)
-        self.fixed_min = fixed_min
-        self.nonnegative = nonnegative
-        self.round = rounding(npu)
-        self.divide = ops.RealDiv()
-        self.minimum = ops.Minimum()
-        self.maximum = ops.Maximum()
-        self.sum = ops.ReduceSum()
-
-    def lowest_of(self, clip_min: Tensor) -> Tensor:
-        """The lower end of the range."""
-        if self.fixed_min:
-            return clip_min * 0.0
-        return self.minimum(clip_min, 0.0)
-
-    def scale_of(self, clip_max: Tensor, lowest: Tensor) -> Tensor:
-        """Of one step of the grid."""
-        return self.divide(self.maximum(clip_max, NARROWEST) - lowest, float(LEVELS))
-
-    def construct(self, x: Tensor, clip_max: Tensor, clip_min: Tensor) -> Tensor:
-        """Fake-quantized x."""
-        lowest = self.lowest_of(clip_min)
-        scale = self.scale_of(clip_max, lowest)
-        steps = self.round(self.divide(lowest, scale))
-        q = self.minimum(self.round(self.divide(x, scale)), steps + float(LEVELS))
-        if not self.nonnegative:
-            q = self.maximum(q, steps)
-        return q * scale
-
-    def bprop(self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
-        """The gradients of ``quant.ulq.ulq_gradients``."""
-        lowest = self.lowest_of(clip_min)
-        scale = self.scale_of(clip_max, lowest)
-        exact = self.divide(lowest, scale)
-        steps = self.round(exact)
-        above = dout * ops.cast(x > scale * (steps + float(LEVELS)), mindspore.float32)
-        inside = dout - above
-        outside = self.total(above)
-        sum_above = outside
-        sum_below = outside * 0.0
-        if not self.nonnegative:
-            below = dout * ops.cast(x < scale * steps, mindspore.float32)
-            inside = inside - below
-            sum_below = self.total(below)
-            outside = sum_above + sum_below
-        error = self.divide(self.total((out - x) * inside), scale)
-        loss = self.divide(error + (steps - exact) * outside, float(LEVELS))
-        to_min = sum_below - loss
-        if self.fixed_min:
-            to_min = sum_below * 0.0
-        return inside, loss + sum_above, to_min
-
-    def total(self, x: Tensor) -> Tensor:
-        """The sum of all elements, along the batch first, which is the fast axis."""
-        return self.sum(self.sum(x, 0))
-
-
 class ActivationQuantizer(_Float32Cell):
     """One tensor of activations on the grid of its learned range, whichever layers read it.
 
@@ -110,17 +64,17 @@ class ActivationQuantizer(_Float32Cell):
         name: the parameters are called ``name.clip_max`` and ``name.clip_min``.
         clips: where training starts.
         nonnegative: the tensor comes from a ReLU.
-        npu: it runs on an NPU.
+        operators: what computes it.
     """
 
-    def __init__(self, name: str, clips: Clips, *, nonnegative: bool, npu: bool) -> None:
+    def __init__(self, name: str, clips: Clips, *, nonnegative: bool, operators: Operators) -> None:
         super().__init__(auto_prefix=False)
         self.fixed_min = clips.fixed_min
         self.clip_max = Parameter(Tensor(np.float32(clips.high)), name=f"{name}.clip_max")
         self.clip_min = Parameter(
             Tensor(np.float32(clips.low)), name=f"{name}.clip_min", requires_grad=not clips.fixed_min
         )
-        self.fake_quantize = Ulq(fixed_min=clips.fixed_min, nonnegative=nonnegative, npu=npu)
+        self.fake_quantize = operators.ulq(nonnegative=nonnegative)
 
     def construct(self, x: Tensor) -> Tensor:
         """Fake-quantized x."""
@@ -133,44 +87,6 @@ class ActivationQuantizer(_Float32Cell):
         return Clips(high=high, low=low, fixed_min=self.fixed_min)
 
 
-class Arq(nn.Cell):
-    """``quant.ulq.arq_retrain`` over plain operators: (C_out, …) to the same shape.
-
-    Args:
-        channel_wise: one scale per output channel.
-        bits: width of the integers.
-        npu: it runs on an NPU.
-    """
-
-    def __init__(self, *, channel_wise: bool, bits: int, npu: bool) -> None:
-        super().__init__(auto_prefix=False)
-        self.channel_wise = channel_wise
-        self.lowest, self.highest = (float(end) for end in signed_range(bits))
-        self.round = rounding(npu)
-        self.divide = ops.RealDiv()
-        # A third of the time of ReduceMax and ReduceMin on a CPU.
-        self.row_max = ops.ArgMaxWithValue(axis=1, keep_dims=True)
-        self.row_min = ops.ArgMinWithValue(axis=1, keep_dims=True)
-
-    def construct(self, weight: Tensor) -> Tensor:
-        """The fake-quantized weight."""
-        rows = weight.reshape((weight.shape[0], -1))
-        high = self.row_max(rows)[1]
-        low = self.row_min(rows)[1]
-        if not self.channel_wise:
-            high = high.max()
-            low = low.min()
-        high = self.divide(ops.maximum(high, 0.0), self.highest)
-        low = self.divide(ops.minimum(low, 0.0), self.lowest)
-        scale = ops.maximum(high, low)
-        scale = ops.select(scale < EPSILON, ops.ones_like(scale), scale)
-        return (self.round(self.divide(rows, scale)) * scale).reshape(weight.shape)
-
-    def bprop(self, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
-        """Straight through."""
-        return (dout,)
-
-
 class WeightQuantizer(_Float32Cell):
     """A layer's weight, fake-quantized anew in every training step, and once for all of an evaluation.
 
@@ -180,15 +96,15 @@ class WeightQuantizer(_Float32Cell):
         weight: the layer's parameter.
         channel_wise: one scale per output channel.
         bits: width of the integers.
-        npu: it runs on an NPU.
+        operators: what computes it.
     """
 
-    def __init__(self, weight: Parameter, *, channel_wise: bool, bits: int, npu: bool) -> None:
+    def __init__(self, weight: Parameter, *, channel_wise: bool, bits: int, operators: Operators) -> None:
         super().__init__(auto_prefix=False)
         self.weight = weight
         self.channel_wise = channel_wise
         self.bits = bits
-        self.fake_quantize = Arq(channel_wise=channel_wise, bits=bits, npu=npu)
+        self.fake_quantize = operators.arq(channel_wise=channel_wise, bits=bits)
         name = weight.name.removesuffix(".weight")
         self.quantized = Parameter(Tensor(self._now()), name=f"{name}{CACHE}", requires_grad=False)
 

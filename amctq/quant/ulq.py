@@ -80,9 +80,35 @@ def clips_of(qparams: QParams, *, fixed_min: bool) -> Clips:
 
 def ulq(x: Float32Array, clips: Clips) -> Float32Array:
     """Fake-quantize activations of any shape."""
-    lowest = clips.steps_below_zero
-    q: Float32Array = np.clip(np.rint(x / clips.scale), lowest, lowest + np.float32(LEVELS))
+    first = clips.steps_below_zero
+    q: Float32Array = np.clip(np.rint(x / clips.scale), first, first + np.float32(LEVELS))
     return q * clips.scale
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UlqParts:
+    """What the gradients are made of, element by element, each of the shape of x.
+
+    Attributes:
+        inside: dx.
+        error: (y - x) × dx.
+        above: g where x lies above the range, else 0.
+        below: g where x lies below the range, else 0.
+    """
+
+    inside: Float32Array
+    error: Float32Array
+    above: Float32Array
+    below: Float32Array
+
+
+def ulq_parts(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqParts:
+    """The elements of the sums, from ``gradient``, that of the loss with respect to ``ulq(x)``."""
+    scale, first = clips.scale, clips.steps_below_zero
+    above = gradient * (x > scale * (first + np.float32(LEVELS)))
+    below = gradient * (x < scale * first)
+    inside = gradient - above - below
+    return UlqParts(inside=inside, error=(ulq(x, clips) - x) * inside, above=above, below=below)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,18 +122,10 @@ class UlqGradients:
 
 def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqGradients:
     """Gradients of ``ulq``, from the gradient with respect to its result; sums are taken in float64."""
-    scale, lowest = clips.scale, clips.steps_below_zero
-    above = gradient * (x > scale * (lowest + np.float32(LEVELS)))
-    below = gradient * (x < scale * lowest)
-    inside: Float32Array = gradient - above - below
-    error = _sum((ulq(x, clips) - x) * inside) / float(scale)
-    outside = _sum(above) + _sum(below)
-    loss = (error + float(clips.rest) * outside) / LEVELS
-    return UlqGradients(
-        x=inside,
-        clip_max=loss + _sum(above),
-        clip_min=0.0 if clips.fixed_min else _sum(below) - loss,
-    )
+    parts = ulq_parts(x, clips, gradient)
+    above, below = _sum(parts.above), _sum(parts.below)
+    loss = (_sum(parts.error) / float(clips.scale) + float(clips.rest) * (above + below)) / LEVELS
+    return UlqGradients(x=parts.inside, clip_max=above + loss, clip_min=below - loss)
 
 
 def arq_retrain_scale(weight: Float32Array, *, channel_wise: bool, bits: int) -> Float32Array:

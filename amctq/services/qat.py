@@ -64,6 +64,7 @@ class QatResult:
         proved: the float network, and the proof that onnxruntime computes what MindSpore computes.
         config: what was done to each layer.
         recipe: how the network was trained.
+        operators: what its quantizers were computed with.
         trained: what came of the training.
         quantized: the trained network on its scales.
         accuracy: None where none was asked for.
@@ -82,6 +83,7 @@ class QatResult:
     proved: ProvedNetwork
     config: RetrainConfig
     recipe: Recipe
+    operators: str
     trained: Trained
     quantized: QuantizedNetwork
     accuracy: QatAccuracy | None
@@ -164,6 +166,7 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
     _warn_of_saturation(config, narrator)
     initial = start.record
     retraining = plan.backend.retrain(network=proved.network, config=config, initial=initial)
+    narrator.info(f"quantizers: {retraining.operators}")
     identity = run_identity(plan, images, config, recipe, initial)
     trained = retrain(plan, images, proved, retraining, recipe, identity, narrator)
     quantized = retraining.finish()
@@ -191,6 +194,7 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         proved=proved,
         config=config,
         recipe=recipe,
+        operators=retraining.operators,
         trained=trained,
         quantized=quantized,
         accuracy=accuracy,

@@ -39,6 +39,7 @@ def qat_report(result: QatResult) -> dict[str, Any]:
             "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},
             "parts": {part: round(value, 3) for part, value in result.parts.items()},
             "resumed_at_step": result.trained.resumed_at,
+            "operators": result.operators,  # the bits are the same with and without a compiler
         },
     }
     if result.accuracy is not None:

@@ -1,0 +1,154 @@
+"""ULQ and ARQ as MindSpore cells with gradients of their own: over plain operators, and over compiled ones.
+
+The formulas are those of ``quant.ulq``. A training step passes over all activations and weights here, so what counts
+is how often: the comments name what an operator costs on a CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from amctq.backends.compiled import Kernels
+from amctq.quant.numerics import EPSILON, signed_range
+from amctq.quant.ulq import LEVELS, NARROWEST
+
+
+def rounding(npu: bool) -> Any:
+    """Half to even: Rint takes a third of the time of Round on a CPU; NPUs have the latter."""
+    return ops.Round() if npu else ops.Rint()
+
+
+class Ulq(nn.Cell):
+    """``quant.ulq.ulq`` over plain operators: (x, clip_max, clip_min) to the shape of x.
+
+    Args:
+        nonnegative: x comes from a ReLU and the range starts at 0, so that nothing lies below it.
+        npu: it runs on an NPU.
+    """
+
+    def __init__(self, *, nonnegative: bool, npu: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.nonnegative = nonnegative
+        self.round = rounding(npu)
+        self.divide = ops.RealDiv()
+        self.minimum = ops.Minimum()
+        self.maximum = ops.Maximum()
+        self.sum = ops.ReduceSum()
+
+    def construct(self, x: Tensor, clip_max: Tensor, clip_min: Tensor) -> Tensor:
+        """Fake-quantized x."""
+        scale, first = self.grid(clip_max, clip_min)
+        first = self.round(first)
+        q = self.minimum(self.round(self.divide(x, scale)), first + float(LEVELS))
+        if not self.nonnegative:
+            q = self.maximum(q, first)
+        return q * scale
+
+    def bprop(self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
+        """The gradients of ``quant.ulq.ulq_gradients``."""
+        scale, exact = self.grid(clip_max, clip_min)
+        first = self.round(exact)
+        inside, errors, aboves, belows = self.parts(x, clip_max, clip_min, out, dout)
+        above = self.sum(aboves)
+        below = above * 0.0
+        if not self.nonnegative:
+            below = self.sum(belows)
+        error = self.divide(self.sum(errors), scale) + (first - exact) * (above + below)
+        loss = self.divide(error, float(LEVELS))
+        return inside, above + loss, below - loss
+
+    def grid(self, clip_max: Tensor, clip_min: Tensor) -> tuple[Tensor, Tensor]:
+        """The scale, and where the range starts in steps, unrounded."""
+        lowest = self.minimum(clip_min, 0.0)
+        scale = self.divide(self.maximum(clip_max, NARROWEST) - lowest, float(LEVELS))
+        return scale, self.divide(lowest, scale)
+
+    def parts(
+        self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """dx, and sums along the batch: of the rounding error, and of dout above and below the range."""
+        scale, first = self.grid(clip_max, clip_min)
+        first = self.round(first)
+        above = dout * ops.cast(x > scale * (first + float(LEVELS)), mindspore.float32)
+        inside = dout - above
+        belows = above
+        if not self.nonnegative:
+            below = dout * ops.cast(x < scale * first, mindspore.float32)
+            inside = inside - below
+            belows = self.sum(below, 0)
+        return inside, self.sum((out - x) * inside, 0), self.sum(above, 0), belows
+
+
+class CompiledUlq(Ulq):
+    """The same, bit for bit, each way in one pass over memory."""
+
+    def __init__(self, kernels: Kernels, *, nonnegative: bool) -> None:
+        super().__init__(nonnegative=nonnegative, npu=False)
+        self.ulq = kernels.ulq
+        self.ulq_grad = kernels.ulq_grad
+
+    def construct(self, x: Tensor, clip_max: Tensor, clip_min: Tensor) -> Tensor:
+        """Fake-quantized x."""
+        return self.ulq(x, clip_max, clip_min)
+
+    def parts(
+        self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the plain operators give."""
+        inside, errors, aboves, belows = self.ulq_grad(x, clip_max, clip_min, dout)
+        return inside, errors, aboves, belows
+
+
+class Arq(nn.Cell):
+    """``quant.ulq.arq_retrain`` over plain operators: (C_out, …) to the same shape.
+
+    Args:
+        channel_wise: one scale per output channel.
+        bits: width of the integers.
+        npu: it runs on an NPU.
+    """
+
+    def __init__(self, *, channel_wise: bool, bits: int, npu: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.channel_wise = channel_wise
+        self.lowest, self.highest = (float(end) for end in signed_range(bits))
+        self.round = rounding(npu)
+        self.divide = ops.RealDiv()
+        # A third of the time of ReduceMax and ReduceMin on a CPU.
+        self.row_max = ops.ArgMaxWithValue(axis=1, keep_dims=True)
+        self.row_min = ops.ArgMinWithValue(axis=1, keep_dims=True)
+
+    def construct(self, weight: Tensor) -> Tensor:
+        """The fake-quantized weight."""
+        rows = weight.reshape((weight.shape[0], -1))
+        high = self.row_max(rows)[1]
+        low = self.row_min(rows)[1]
+        if not self.channel_wise:
+            high = high.max()
+            low = low.min()
+        high = self.divide(ops.maximum(high, 0.0), self.highest)
+        low = self.divide(ops.minimum(low, 0.0), self.lowest)
+        scale = ops.maximum(high, low)
+        scale = ops.select(scale < EPSILON, ops.ones_like(scale), scale)
+        return (self.round(self.divide(rows, scale)) * scale).reshape(weight.shape)
+
+    def bprop(self, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
+        """Straight through."""
+        return (dout,)
+
+
+class CompiledArq(Arq):
+    """The same, bit for bit, in one pass over memory."""
+
+    def __init__(self, kernels: Kernels, *, channel_wise: bool, bits: int) -> None:
+        super().__init__(channel_wise=channel_wise, bits=bits, npu=False)
+        self.arq = kernels.arq
+        self.range = Tensor(np.array([*signed_range(bits), channel_wise], np.float32))
+
+    def construct(self, weight: Tensor) -> Tensor:
+        """The fake-quantized weight."""
+        return self.arq(weight, self.range)
