@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
     from amctq.services.ptq_plan import PtqPreview
     from amctq.services.ptq_request import PtqRequest
+    from amctq.services.qat import QatResult, preview_qat, qat
+    from amctq.services.qat_preview import QatPreview
+    from amctq.services.qat_request import QatRequest
     from amctq.services.rank_table import RankTableRequest, RankTableResult, rank_table
 
 _PUBLIC = {
@@ -39,6 +42,9 @@ _PUBLIC = {
     "PtqPreview": "amctq.services.ptq_plan",
     "PtqRequest": "amctq.services.ptq_request",
     "PtqResult": "amctq.services.ptq",
+    "QatPreview": "amctq.services.qat_preview",
+    "QatRequest": "amctq.services.qat_request",
+    "QatResult": "amctq.services.qat",
     "RankTableRequest": "amctq.services.rank_table",
     "RankTableResult": "amctq.services.rank_table",
     "demo": "amctq.services.demo",
@@ -47,7 +53,9 @@ _PUBLIC = {
     "fetch_model": "amctq.services.fetch_model",
     "prepare_cifar": "amctq.services.prepare_cifar",
     "preview_ptq": "amctq.services.ptq",
+    "preview_qat": "amctq.services.qat",
     "ptq": "amctq.services.ptq",
+    "qat": "amctq.services.qat",
     "rank_table": "amctq.services.rank_table",
 }
 
@@ -65,6 +73,9 @@ __all__ = [
     "PtqPreview",
     "PtqRequest",
     "PtqResult",
+    "QatPreview",
+    "QatRequest",
+    "QatResult",
     "RankTableRequest",
     "RankTableResult",
     "__version__",
@@ -74,7 +85,9 @@ __all__ = [
     "fetch_model",
     "prepare_cifar",
     "preview_ptq",
+    "preview_qat",
     "ptq",
+    "qat",
     "rank_table",
 ]
 

@@ -136,3 +136,27 @@ class FetchWhat(str, Enum):
     CHECKPOINT = "checkpoint"
     DEFINITION = "definition"
     ALL = "all"
+
+
+class LrDecay(str, Enum):
+    """How the learning rate falls after the warm-up."""
+
+    POLY = "poly"
+    STEPS = "steps"
+    COSINE = "cosine"
+    LINEAR = "linear"
+
+
+class RecipeName(str, Enum):
+    """Which defaults of training: the sample's, or those for a short run that starts from trained weights."""
+
+    AUTO = "auto"
+    SAMPLE = "sample"
+    FINETUNE = "finetune"
+
+
+class SelectEpoch(str, Enum):
+    """Which epoch of a training run is exported: the last, or the one of highest top-1 on the evaluation images."""
+
+    LAST = "last"
+    BEST = "best"

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from amctq.signals import signals_held
 
 _STAGING = ".amctq-partial"
 _LOCK = ".amctq.lock"
+_REMEDY = "pass --force to replace these files, or choose another --output-dir"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,36 @@ def put_in_place(written: Path, final: Path) -> None:
     _make_durable(final.parent)
 
 
+def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
+    """Write a file that appears whole or not at all, in a folder that is this run's own; a former one is replaced.
+
+    Raises:
+        WriteError: the file system refuses; a former file is as it was.
+    """
+    partial = final.with_name(_STAGING + final.name)
+    digest = hashlib.sha256()
+    size = 0
+    with writing(final):
+        try:
+            with partial.open("wb") as stream:
+                for block in blocks:
+                    stream.write(block)
+                    digest.update(block)
+                    size += len(block)
+            put_in_place(partial, final)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    return Artifact(path=final, bytes=size, sha256=digest.hexdigest())
+
+
+def clear_partials(folder: Path) -> None:
+    """Take away what a killed ``write_whole`` has left in ``folder``."""
+    for partial in folder.glob(f"{_STAGING}*"):
+        if partial.is_file():
+            partial.unlink(missing_ok=True)
+
+
 def _make_durable(path: Path) -> None:
     """Have a file's content, or a directory's names, outlive a power cut."""
     opened = os.open(path, os.O_RDONLY)
@@ -103,13 +134,16 @@ class OutputDirectory:
     ``publish`` makes them durable and renames them into place. Whatever ends the block earlier leaves the former
     files as they were, and a directory that the run itself made is taken away again.
 
+    ``remedy`` is the hint for whoever would overwrite files.
+
     Raises:
         UsageError: ``path`` is a file, another run holds it, or files would be overwritten without ``force``.
         WriteError: the directory cannot be made or written.
     """
 
-    def __init__(self, path: Path, *, names: Sequence[str], force: bool) -> None:
+    def __init__(self, path: Path, *, names: Sequence[str], force: bool, remedy: str = _REMEDY) -> None:
         self.path = path
+        self._remedy = remedy
         self._names = tuple(names)
         self._force = force
         self._made: list[Path] = []
@@ -214,7 +248,7 @@ class OutputDirectory:
             raise UsageError(message, hint="choose another --output-dir")
         if existing and not self._force:
             message = f"{self.path} already holds {', '.join(existing)}"
-            raise UsageError(message, hint="pass --force to replace these files, or choose another --output-dir")
+            raise UsageError(message, hint=self._remedy)
 
     def _claim(self) -> None:
         with writing(self.path):

@@ -6,17 +6,21 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """``done`` of ``total`` ``unit`` of ``phase`` are finished; ``total`` is None while it is not known."""
+    """``done`` of ``total`` ``unit`` of ``phase`` are finished; ``total`` is None while it is not known.
+
+    ``note`` says what else is known at this moment, such as the loss.
+    """
 
     phase: str
     done: int
     total: int | None
     unit: str
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,13 @@ class Notice:
 
 Event: TypeAlias = Progress | Notice
 OnEvent: TypeAlias = Callable[[Event], None]
+
+
+class Advance(Protocol):
+    """Is told how many units of a phase are done by now, and what else is known at this moment."""
+
+    def __call__(self, now: int, note: str = "") -> None:
+        """``now`` units are done."""
 
 
 def silent(event: Event) -> None:
@@ -63,13 +74,11 @@ class Narrator:
         self.parts[name] = self.parts.get(name, 0.0) + seconds
 
     @contextlib.contextmanager
-    def phase(
-        self, name: str, total: int | None = None, unit: str = "images", done: int = 0
-    ) -> Iterator[Callable[[int], None]]:
+    def phase(self, name: str, total: int | None = None, unit: str = "images", done: int = 0) -> Iterator[Advance]:
         """Time a phase; the value given is called with how many units are done by now, ``done`` at first."""
 
-        def advance(now: int) -> None:
-            self.on_event(Progress(phase=name, done=now, total=total, unit=unit))
+        def advance(now: int, note: str = "") -> None:
+            self.on_event(Progress(phase=name, done=now, total=total, unit=unit, note=note))
 
         start = time.perf_counter()
         advance(done)

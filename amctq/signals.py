@@ -122,14 +122,17 @@ def signal_handlers_kept(*numbers: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals_held(*, deliver: bool = True) -> Iterator[None]:
-    """Let a short block finish: a signal that arrives in it is delivered at its end, or not at all."""
+def signals_held(*, deliver: bool = True) -> Iterator[list[int]]:
+    """Let a block finish: a signal that arrives in it is delivered at its end, or not at all.
+
+    The value given lists the signals that have arrived by now, for a block that can end early in good order.
+    """
     arrived: list[int] = []
     with signal_handlers_kept():
         if threading.current_thread() is threading.main_thread():
             for number in _heard():
                 signal.signal(number, lambda number, frame: arrived.append(number))
-        yield
+        yield arrived
     for number in arrived[:1] if deliver else ():
         handler = signal.getsignal(number)
         if callable(handler):

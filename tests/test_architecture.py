@@ -22,6 +22,7 @@ RANKS = {
     "models": 2,
     "distributed": 2,
     "pretrained": 2,
+    "training": 2,
     "quant": 1,
     "download": 1,
     "progress": 0,
@@ -96,6 +97,12 @@ def test_only_the_command_line_knows_a_console(path: Path) -> None:
 )
 def test_the_mathematics_is_numpy_only(name: str) -> None:
     tops = {imported.partition(".")[0] for imported in _imports(PACKAGE / "quant" / f"{name}.py")}
+    assert not tops & {"mindspore", "onnx", "onnxruntime"}
+
+
+@pytest.mark.parametrize("name", ["schedules", "randomness", "augmentation", "batches", "recipe"])
+def test_schedule_order_and_augmentation_are_numpy_only(name: str) -> None:
+    tops = {imported.partition(".")[0] for imported in _imports(PACKAGE / "training" / f"{name}.py")}
     assert not tops & {"mindspore", "onnx", "onnxruntime"}
 
 

@@ -134,10 +134,11 @@ def test_a_signal_waits_for_the_end_of_a_held_block() -> None:
     reached = []
     stop = StopRequest()
     with pytest.raises(Terminated), stop.listening():
-        with signals_held():
+        with signals_held() as arrived:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
             reached.append("the end of the block")
+            assert arrived == [signal.SIGTERM]
         reached.append("what comes after it")
     assert reached == ["the end of the block"]
 

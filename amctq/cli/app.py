@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amctq.cli import demo, doctor, evaluate, fetch_model, prepare_cifar, ptq, rank_table
+from amctq.cli import demo, doctor, evaluate, fetch_model, prepare_cifar, ptq, qat, rank_table
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
 from amctq.errors import UsageError, WriteError
@@ -89,6 +89,7 @@ def amctq(
 app.command("demo", cls=demo.COMMAND_CLASS, epilog=EPILOG)(demo.demo)
 app.command("fetch-model", cls=fetch_model.COMMAND_CLASS, epilog=EPILOG)(fetch_model.fetch_model)
 app.command("ptq", cls=ptq.COMMAND_CLASS, epilog=EPILOG)(ptq.ptq)
+app.command("qat", cls=qat.COMMAND_CLASS, epilog=EPILOG)(qat.qat)
 app.command("evaluate", cls=evaluate.COMMAND_CLASS, epilog=EPILOG)(evaluate.evaluate)
 app.command("prepare-cifar", cls=prepare_cifar.COMMAND_CLASS, epilog=EPILOG)(prepare_cifar.prepare_cifar)
 app.command("rank-table", cls=rank_table.COMMAND_CLASS, epilog=EPILOG)(rank_table.rank_table)

@@ -74,10 +74,11 @@ def evaluate(
             device_id=device_id,
         )
         data = service(request, output.event).data()
-    output.result(CommandResult(data=data, tables=lambda: _tables(data)))
+    output.result(CommandResult(data=data, tables=lambda: tables(data)))
 
 
-def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
+def tables(data: Mapping[str, Any]) -> list[RenderableType]:
+    """What was measured, for people."""
     accuracy, timing = data["accuracy"], data["timing"]
     return [
         f"{data['file']}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % of "

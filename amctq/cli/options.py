@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from amctq.choices import BackendName, Device, ExportFormat
 
-INPUT, QUANTIZATION, RUN, OUTPUT = "Input", "Quantization", "Run", "Output"
+INPUT, QUANTIZATION, TRAINING, RUN, OUTPUT = "Input", "Quantization", "Training", "Run", "Output"
 EPILOG = "Every option can also be set in the environment, --calib-images as AMCTQ_CALIB_IMAGES and so on."
 
 

@@ -170,9 +170,9 @@ class Output:
             if self._task is not None:
                 self._bars.remove_task(self._task[1])
             # What is there from the beginning says nothing about the rate.
-            task = self._bars.add_task(event.phase, total=event.total, completed=event.done)
+            task = self._bars.add_task(event.phase, total=event.total, completed=event.done, note=event.note)
             self._task = (event.phase, task)
-        self._bars.update(self._task[1], completed=event.done, total=event.total)
+        self._bars.update(self._task[1], completed=event.done, total=event.total, note=event.note)
 
 
 @contextlib.contextmanager
@@ -248,6 +248,7 @@ def _bars(unit: str) -> Bars:
         progress.BarColumn(),
         *amount,
         progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
     )

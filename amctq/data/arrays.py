@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.preprocess import Preprocessing
-from amctq.data.samples import Batch, Dataset, Samples, slices
+from amctq.data.samples import Batch, Change, Dataset, Samples, slices
 from amctq.errors import InputError
+from amctq.quant.numerics import Float32Array
 
 _ROLES = (("train", ("x_train", "y_train")), ("test", ("x_test", "y_test")))
 _WHOLE = ("images", "labels")
@@ -56,9 +57,20 @@ class ArraySamples(Samples):
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Prepared images and labels."""
-        for chosen in slices(len(self), size):
-            images: Any = self.pixels[chosen]  # uint8 exactly where there is a preprocessing
-            yield (images if self.preprocessing is None else self.preprocessing(images)), self.labels[chosen]
+        for part in slices(len(self), size):
+            yield self._prepared(self.pixels[part]), self.labels[part]
+
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+        """Images as they are stored are changed, then prepared."""
+        images: Any = self.pixels[positions]
+        if change is not None and self.preprocessing is not None:
+            images = change(images)
+        return self._prepared(images), self.labels[positions]
+
+    def _prepared(self, images: Any) -> Float32Array:
+        """uint8 exactly where there is a preprocessing."""
+        prepared: Float32Array = images if self.preprocessing is None else self.preprocessing(images)
+        return prepared
 
 
 def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.samples import Batch, Dataset, Samples
+from amctq.data.samples import Batch, Change, Dataset, Samples
 from amctq.errors import AmctqError, InputError
 from amctq.plugins import USER_CODE_FAILURES, call_factory, load_factory, parameters_of, told
 from amctq.quant.numerics import Float32Array
@@ -52,8 +54,33 @@ class FactorySamples(Samples):
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Images as they come, and labels."""
-        try:
+        with self._users_failures():
             yield from self._batches(size)
+
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+        """Images as they come, asked for by their index.
+
+        Raises:
+            InputError: they come one after the other, and none can be asked for.
+        """
+        del change
+        with self._users_failures():
+            if not _at_hand(self._kept):
+                message = f"{_OPTION} {self.sources[0]}: its images come one after the other, and training asks for any"
+                raise InputError(message, hint="return a list, or an object with __len__ and __getitem__")
+            indices = self.indices[positions].tolist()
+            pairs = [self._checked(index, self._kept[index]) for index in indices]
+        return np.stack([image for image, _ in pairs]), np.asarray([label for _, label in pairs], np.int64)
+
+    @cached_property
+    def _kept(self) -> Any:
+        """What the function gives, made once: each step of a training asks it for some images."""
+        return self.items()
+
+    @contextlib.contextmanager
+    def _users_failures(self) -> Iterator[None]:
+        try:
+            yield
         except AmctqError:
             raise
         except USER_CODE_FAILURES as error:
@@ -65,16 +92,7 @@ class FactorySamples(Samples):
         labels: list[int] = []
         found = 0
         for index, item in self._chosen():
-            image, label = _pair(item, index, self.sources[0])
-            checksum = _checksum(image, label)
-            if self.checksums.setdefault(index, checksum) != checksum:
-                message = f"{_OPTION} {self.sources[0]}: image {index} is another one each time"
-                raise InputError(message, hint="calibration and evaluation would mix: do not shuffle or augment")
-            if image.shape != self.input_shape:
-                message = (
-                    f"{_OPTION} {self.sources[0]}: image {index} has shape {image.shape}, others {self.input_shape}"
-                )
-                raise InputError(message, hint=_EXPECTED)
+            image, label = self._checked(index, item)
             images.append(image)
             labels.append(label)
             if len(images) == size:
@@ -86,6 +104,18 @@ class FactorySamples(Samples):
         if found < len(self):
             message = f"{_OPTION} {self.sources[0]}: {found} of {len(self)} images came this time"
             raise InputError(message, hint="let the function give all images anew each time that it is called")
+
+    def _checked(self, index: int, item: Any) -> tuple[Float32Array, int]:
+        """An item as image and class: of the others' shape, and the same each time."""
+        image, label = _pair(item, index, self.sources[0])
+        checksum = _checksum(image, label)
+        if self.checksums.setdefault(index, checksum) != checksum:
+            message = f"{_OPTION} {self.sources[0]}: image {index} is another one each time"
+            raise InputError(message, hint="calibration and evaluation would mix: do not shuffle or augment")
+        if image.shape != self.input_shape:
+            message = f"{_OPTION} {self.sources[0]}: image {index} has shape {image.shape}, others {self.input_shape}"
+            raise InputError(message, hint=_EXPECTED)
+        return image, label
 
     def _chosen(self) -> Iterator[tuple[int, Any]]:
         items = self.items()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.preprocess import Preprocessing
-from amctq.data.samples import Batch, Dataset, Samples, slices
+from amctq.data.samples import Batch, Change, Dataset, Samples, slices
 from amctq.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
@@ -52,9 +52,15 @@ class FolderSamples(Samples):
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Prepared images and labels."""
-        for chosen in slices(len(self), size):
-            images = np.stack([self.preprocessing.resize(_decode(path)) for path in self.files[chosen]])
-            yield self.preprocessing.normalize(images), self.labels[chosen]
+        for part in slices(len(self), size):
+            yield self.chosen(np.arange(part.start, part.stop))
+
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+        """Images are resized, changed, then normalized."""
+        images = np.stack([self.preprocessing.resize(_decode(self.files[position])) for position in positions])
+        if change is not None:
+            images = change(images)
+        return self.preprocessing.normalize(images), self.labels[positions]
 
 
 def find_image_folder(directory: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from amctq.errors import InputError, UsageError
 from amctq.quant.numerics import Float32Array
 
 Batch: TypeAlias = tuple[Float32Array, NDArray[np.int64]]
+Change: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class Samples(ABC):
@@ -50,6 +51,22 @@ class Samples(ABC):
     @abstractmethod
     def batches(self, size: int) -> Iterator[Batch]:
         """Prepared images (n, C, H, W) float32 and labels (n,) int64, in order; the last batch may be smaller.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+
+    @abstractmethod
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+        """The images at ``positions``, in that order and as often as they are named, as one batch.
+
+        Args:
+            positions: int64 (n,), of ``indices``.
+            change: is shown the images as uint8 (n, 3, H, W) before they are normalized, and gives others of that
+                shape; images that come prepared are not shown.
+
+        Returns:
+            Prepared images (n, C, H, W) float32 and labels (n,) int64.
 
         Raises:
             InputError: an image cannot be read.

@@ -47,6 +47,27 @@ class CellSession(Session):
         return logits
 
 
+class FixedBatchSession(CellSession):
+    """Runs a live cell on batches of one size, so that a graph is compiled once; a smaller batch is filled up.
+
+    Args:
+        cell: the network.
+        size: images that the cell sees at a time.
+    """
+
+    def __init__(self, cell: Any, size: int) -> None:
+        super().__init__(cell)
+        self._size = size
+
+    def logits(self, images: Float32Array) -> Float32Array:
+        """The cell's output, (N, classes), for at most ``size`` images."""
+        missing = self._size - len(images)
+        if not missing:
+            return super().logits(images)
+        filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
+        return super().logits(filled)[: len(images)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Port:
     """An input or output of a model.

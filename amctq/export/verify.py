@@ -177,9 +177,36 @@ def rank_labels(logits: Float32Array, labels: NDArray[np.int64]) -> NDArray[np.i
     return ranks
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a network said of every image.
+
+    Attributes:
+        ranks: the place of each image's class.
+        predicted: the class that scored highest, int64 (N,).
+    """
+
+    ranks: Ranks
+    predicted: NDArray[np.int64]
+
+    def disagreements(self, other: Outcome) -> int:
+        """Images for which another network names another class."""
+        return int((self.predicted != other.predicted).sum())
+
+
 def measure(session: Session, batches: Batches, advance: Callable[[int], None]) -> Ranks:
     """Run every image of ``batches`` through a session."""
+    return classify(session, batches, advance).ranks
+
+
+def classify(session: Session, batches: Batches, advance: Callable[[int], None]) -> Outcome:
+    """Run every image of ``batches`` through a session, and keep what it says.
+
+    Raises:
+        InputError: an image has a class that the network has not.
+    """
     ranks: list[NDArray[np.int64]] = []
+    predicted: list[NDArray[np.int64]] = []
     done = classes = 0
     for images, labels in batches:
         logits = session.logits(images)
@@ -188,9 +215,10 @@ def measure(session: Session, batches: Batches, advance: Callable[[int], None]) 
             raise InputError(message, hint="check --num-classes and the labels of --dataset")
         classes = logits.shape[1]
         ranks.append(rank_labels(logits, labels))
+        predicted.append(logits.argmax(1))
         done += len(labels)
         advance(done)
-    return Ranks(np.concatenate(ranks), classes)
+    return Outcome(ranks=Ranks(np.concatenate(ranks), classes), predicted=np.concatenate(predicted))
 
 
 @dataclass(frozen=True, kw_only=True)

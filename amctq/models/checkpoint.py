@@ -9,7 +9,7 @@ from typing import Any
 from amctq.errors import InputError, first_line
 from amctq.models.registry import REGISTRY
 
-# What MindSpore's training callbacks and optimizers store beside the network's own parameters.
+# What MindSpore's training callbacks and optimizers, and amctq's training, store beside the network's own parameters.
 _TRAINING_STATE = frozenset(
     {
         "learning_rate",
@@ -21,7 +21,8 @@ _TRAINING_STATE = frozenset(
         "current_iterator_step",
     }
 )
-_TRAINING_STATE_PREFIXES = ("moments.", "momentum.", "accum.", "moment1.", "moment2.", "stat.", "scale_sense")
+_TRAINING_STATE_PREFIXES = ("moments.", "momentum.", "accum.", "moment1.", "moment2.", "stat.", "scale_sense", "amctq.")
+_TRAINING_STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's own retraining, which the record holds
 _SHOWN = 5  # differences named in a message; the rest is counted
 
 
@@ -57,7 +58,7 @@ def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -
         model: its name, for messages.
         num_classes: that it was built with, for messages.
 
-    Optimizer state that MindSpore stores with a training run is left aside.
+    Optimizer state that is stored with a training run is left aside, and so are the clips of a retrained network.
 
     Raises:
         InputError: the file is damaged, holds NaN or infinity, or its parameters are not the network's.
@@ -98,7 +99,9 @@ def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _is_training_state(name: str) -> bool:
-    return name in _TRAINING_STATE or name.startswith(_TRAINING_STATE_PREFIXES)
+    return (
+        name in _TRAINING_STATE or name.startswith(_TRAINING_STATE_PREFIXES) or name.endswith(_TRAINING_STATE_SUFFIXES)
+    )
 
 
 def _difference(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:

@@ -13,12 +13,13 @@ from amctq.quant.numerics import Float32Array
 from amctq.quant.paired import PairedDifference
 
 if TYPE_CHECKING:
-    from amctq.export.verify import ForwardProof, Ranks, Speed
+    from amctq.export.verify import ForwardProof, Outcome, Ranks, Speed
     from amctq.services.exports import OwnForward
 
 
 # Measured: 6e-4 on ResNet-20, 2e-4 on ResNet-50.
 _MEAN_DIFFERENCE = 0.01
+_GAP = 0.15  # percentage points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,24 @@ def run_checks(
                 )
             )
     return tuple(checks)
+
+
+def agreement_check(training: Outcome, exported: Ranks) -> Check:
+    """That the exported file is as good as the network that was trained, and not another one.
+
+    Args:
+        training: what the training network said.
+        exported: of the exported file, on the same images.
+    """
+    images = len(exported.ranks)
+    # One image in a hundred is a whole point: where they are few, two may fall either way, as in other comparisons.
+    allowed = max(_GAP, 200.0 / images)
+    gap = abs(training.ranks.top1 - exported.top1)
+    return Check(
+        name="exported file equals the training network",
+        passed=gap <= allowed + 1e-9,
+        detail=f"top-1 {exported.top1:.2f} % and {training.ranks.top1:.2f} %, {allowed:.2f} points allowed",
+    )
 
 
 def _allowed_differences(own_forward: OwnForward) -> int:

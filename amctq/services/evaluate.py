@@ -39,11 +39,13 @@ class EvaluateRequest(NetworkRequest):
     """What ``amctq evaluate`` shall do; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
 
     Attributes:
+        dataset: CIFAR-10 folder, image folder, ``.npz`` file, or ``file.py:function``.
         ckpt: MindSpore checkpoint.
         onnx: exported file. One of amctq's own says how its images are prepared.
         mindir: the same in MindSpore's format.
     """
 
+    dataset: str | Path
     ckpt: Path | None = None
     onnx: Path | None = None
     mindir: Path | None = None

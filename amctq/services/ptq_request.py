@@ -28,6 +28,7 @@ class PtqRequest(NetworkRequest):
     """What ``amctq ptq`` shall do; fields carry the names of the options.
 
     Attributes:
+        dataset: CIFAR-10 folder, image folder, ``.npz`` file, or ``file.py:function``.
         ckpt: MindSpore checkpoint.
         calib_images: how many images calibrate; None for the configuration's batch_num, else 32.
         config: AMCT's config.json; None for every layer by AMCT's defaults.
@@ -55,6 +56,7 @@ class PtqRequest(NetworkRequest):
         force: replace the files of a former run.
     """
 
+    dataset: str | Path
     ckpt: Path
     calib_images: int | None = None
     config: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model
 
 if TYPE_CHECKING:
     from amctq.data.samples import Samples
-    from amctq.export.verify import Ranks
-    from amctq.services.checks import Accuracy
+    from amctq.export.verify import Ranks, Speed
+    from amctq.quant.record import LayerRecord
+    from amctq.quant.topology import QuantizableLayer
+    from amctq.services.checks import Accuracy, Check
+    from amctq.services.exports import Exports, OwnForward
     from amctq.services.ptq import PtqResult
     from amctq.services.request import NetworkRequest
 
@@ -49,18 +53,10 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         "quantization": _quantization(result),
         "accuracy": None
         if result.accuracy is None
-        else {"file": result.exports.measured.name} | _accuracy(result.accuracy),
-        "simulation": None if result.own_forward is None else _own_forward(result),
-        "files": {
-            form.value: {
-                "name": file.name,
-                "float_bytes": file.float_bytes,
-                "int8_bytes": file.bytes,
-                "ratio": round(file.ratio, 4),
-            }
-            for form, file in result.exports.files.items()
-        },
-        "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in result.checks],
+        else {"file": result.exports.measured.name} | accuracy(result.accuracy),
+        "simulation": own_forward(result.own_forward, measured=result.accuracy is not None),
+        "files": model_files(result.exports),
+        "checks": checks(result.checks),
         "warnings": list(result.warnings),
         "timing": {
             "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},
@@ -68,15 +64,7 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         },
     }
     if result.accuracy is not None:
-        speed = result.accuracy.speed
-        report["timing"]["images_per_second"] = {
-            "file": result.exports.measured.name,
-            "float": round(speed.float32, 1),
-            "int8": round(speed.int8, 1),
-            "ratio": round(speed.ratio, 3),
-            "batch_size": speed.batch_size,
-            "rounds": speed.rounds,
-        }
+        report["timing"]["images_per_second"] = speed(result.exports.measured.name, result.accuracy.speed)
     return report
 
 
@@ -120,21 +108,11 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
     layers = []
     for layer in result.quantized.topology.layers:
         entry = result.quantized.record[layer.name]
-        layers.append(
-            {
-                "name": layer.name,
-                "type": layer.kind.value,
-                "act_algo": None if enabled is None else enabled[layer.name].activation.algo.value,
-                "weight_algo": None if enabled is None else enabled[layer.name].weight.algo.value,
-                "weight_bits": entry.weight_bits,
-                "scale_d": entry.activation.scale,
-                "offset_d": entry.activation.offset,
-                "weight_scales": len(entry.weight_scale),
-                "scale_w_min": float(np.min(entry.weight_scale)),
-                "scale_w_max": float(np.max(entry.weight_scale)),
-                "batch_norm_folded": layer.batch_norm is not None,
-            }
-        )
+        algos = {
+            "act_algo": None if enabled is None else enabled[layer.name].activation.algo.value,
+            "weight_algo": None if enabled is None else enabled[layer.name].weight.algo.value,
+        }
+        layers.append(quantized_layer(layer, entry) | algos)
     quantized = {layer["name"] for layer in layers}
     topology = result.proved.network.topology
     return {
@@ -156,25 +134,73 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
     }
 
 
-def _own_forward(result: PtqResult) -> dict[str, Any]:
-    assert result.own_forward is not None
-    agreement = result.own_forward.agreement
+def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, Any]:
+    """What a layer's numbers lie on."""
     return {
-        "through": result.own_forward.through,
+        "name": layer.name,
+        "type": layer.kind.value,
+        "weight_bits": entry.weight_bits,
+        "scale_d": entry.activation.scale,
+        "offset_d": entry.activation.offset,
+        "weight_scales": len(entry.weight_scale),
+        "scale_w_min": float(np.min(entry.weight_scale)),
+        "scale_w_max": float(np.max(entry.weight_scale)),
+        "batch_norm_folded": layer.batch_norm is not None,
+    }
+
+
+def own_forward(compared: OwnForward | None, *, measured: bool = True) -> dict[str, Any] | None:
+    """The ONNX file beside MindSpore's own forward; top-1 where the images have been evaluated."""
+    if compared is None:
+        return None
+    agreement = compared.agreement
+    return {
+        "through": compared.through,
         "images": agreement.images,
         "argmax_differences": agreement.argmax_differences,
         "max_difference": float(f"{agreement.max_difference:.3g}"),
         "mean_difference": float(f"{agreement.mean_difference:.3g}"),
-        "top1": None if result.accuracy is None else round(agreement.top1, 4),
+        "top1": round(agreement.top1, 4) if measured else None,
     }
 
 
-def _accuracy(accuracy: Accuracy) -> dict[str, Any]:
-    difference = accuracy.difference
+def model_files(exports: Exports) -> dict[str, Any]:
+    """The INT8 files by format, beside the float ones."""
+    return {
+        form.value: {
+            "name": file.name,
+            "float_bytes": file.float_bytes,
+            "int8_bytes": file.bytes,
+            "ratio": round(file.ratio, 4),
+        }
+        for form, file in exports.files.items()
+    }
+
+
+def checks(made: Iterable[Check]) -> list[dict[str, Any]]:
+    """What was made sure of."""
+    return [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in made]
+
+
+def speed(file: str, measured: Speed) -> dict[str, Any]:
+    """Images per second of float and INT8."""
+    return {
+        "file": file,
+        "float": round(measured.float32, 1),
+        "int8": round(measured.int8, 1),
+        "ratio": round(measured.ratio, 3),
+        "batch_size": measured.batch_size,
+        "rounds": measured.rounds,
+    }
+
+
+def accuracy(measured: Accuracy) -> dict[str, Any]:
+    """Float and INT8 on the same images."""
+    difference = measured.difference
     return {
         "images": difference.images,
-        "float": ranks(accuracy.float_ranks),
-        "int8": ranks(accuracy.int8_ranks),
+        "float": ranks(measured.float_ranks),
+        "int8": ranks(measured.int8_ranks),
         "top1_drop": round(difference.drop, 4),
         "top1_drop_95": [round(end, 4) for end in difference.interval],
         "lost": difference.lost,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from amctq.choices import Device
 from amctq.data.preprocess import Preprocessing
@@ -16,10 +15,9 @@ from amctq.models.registry import ModelSpec
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRequest:
-    """A network, the images that it is measured on, and where it runs; fields carry the names of the options.
+    """A network, how its images are prepared, and where it runs; fields carry the names of the options.
 
     Attributes:
-        dataset: CIFAR-10 folder, image folder, ``.npz`` file, or ``file.py:function``.
         model: name in the registry, or ``file.py:function``.
         image_size: height and width that images are resized to; None for the model's own.
         mean: of red, green, blue in 0…1; None for the model's own.
@@ -31,7 +29,6 @@ class NetworkRequest:
         device_id: index of the NPU; None for DEVICE_ID, else 0.
     """
 
-    dataset: str | Path
     model: str = "resnet50"
     image_size: int | None = None
     mean: tuple[float, float, float] | None = None
@@ -65,7 +62,15 @@ class NetworkRequest:
         Raises:
             UsageError: preprocessing is asked for, and the images come prepared.
         """
-        dataset = source.open(preprocessing)
+        return self.checked(source.open(preprocessing))
+
+    def checked(self, dataset: Dataset) -> Dataset:
+        """``dataset``, unless its images do not fit each other or the options.
+
+        Raises:
+            UsageError: preprocessing is asked for, and the images come prepared.
+            InputError: training and test images have other shapes.
+        """
         if dataset.train is not None and dataset.test is not None:
             shapes = [dataset.train.input_shape, dataset.test.input_shape]
             if shapes[0] != shapes[1]:

@@ -1,0 +1,211 @@
+"""The plan of ``amctq qat``: its request, once everything cheap has been checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
+from amctq.choices import (
+    ActAlgo,
+    ActType,
+    BackendName,
+    Device,
+    ExportFormat,
+    TargetIsa,
+    WeightAlgo,
+    WeightStorage,
+)
+from amctq.data.samples import Batches, Samples
+from amctq.data.source import DataSource, find_dataset
+from amctq.errors import InputError, UnavailableError
+from amctq.files import OutputDirectory, reading
+from amctq.models.checkpoint import check_readable
+from amctq.models.registry import ModelSpec, find_model
+from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
+from amctq.services.ptq_plan import LOG, RECORD, REPORT
+from amctq.services.qat_request import QatRequest
+from amctq.services.target import Target, resolve_target
+from amctq.training.recipe import Recipe
+from amctq.training.store import CheckpointStore
+
+if TYPE_CHECKING:
+    from amctq.quant.retrain_config import RetrainConfig
+    from amctq.quant.topology import Topology
+
+RETRAIN_CONFIG, HISTORY, CHECKPOINTS = "retrain_quant_config.json", "history.jsonl", "checkpoints"
+_SAVE_EPOCHS = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QatPlan:
+    """A request that has passed every check that costs nothing.
+
+    Attributes:
+        request: what was asked for.
+        spec: the network.
+        data: the training images' dataset, found and not read.
+        evaluation_data: the test images'; the same where one dataset holds both.
+        device: where MindSpore runs.
+        backend: the engine.
+        backend_reason: why this one.
+        target: the x86 instructions that the ONNX file is written for.
+    """
+
+    request: QatRequest
+    spec: ModelSpec
+    data: DataSource
+    evaluation_data: DataSource
+    device: ResolvedDevice
+    backend: Backend
+    backend_reason: str
+    target: Target
+
+    @property
+    def model_files(self) -> dict[ExportFormat, str]:
+        """Names of the INT8 model by format, in the order asked for."""
+        stem = self.request.air or f"{self.spec.name}_quant_retrain"
+        return {form: f"{stem}.{form.value}" for form in self.request.export}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What appears when the run has come to its end; the report last, because it speaks of the others."""
+        return (*self.model_files.values(), RETRAIN_CONFIG, RECORD, LOG, REPORT)
+
+    @cached_property
+    def store(self) -> CheckpointStore:
+        """Where the run's checkpoints go."""
+        return CheckpointStore(self.request.output_dir / CHECKPOINTS, keep=self.request.keep_checkpoint_max)
+
+    @property
+    def history(self) -> Path:
+        """Where the run's curves go."""
+        return self.request.output_dir / HISTORY
+
+    def output(self) -> OutputDirectory:
+        """The claim on the output directory: files of a former run are refused, unless they are to be replaced."""
+        own = (HISTORY, *(f"{CHECKPOINTS}/{path.name}" for path in self.store.files()))
+        return OutputDirectory(
+            self.request.output_dir,
+            names=(*self.files, *own),
+            force=self.request.force or self.request.resume,
+            remedy="pass --resume to go on with that run, --force to replace it, or choose another --output-dir",
+        )
+
+    def batches(self, samples: Samples) -> Batches:
+        """``samples`` in batches of the size asked for."""
+        return Batches(samples=samples, size=self.request.batch_size)
+
+    def save_every(self, recipe: Recipe) -> int:
+        """Steps between two checkpoints."""
+        epochs = self.request.save_checkpoint_epochs or _SAVE_EPOCHS
+        return self.request.save_every_steps or epochs * recipe.steps_per_epoch
+
+    def metadata(self, images: Samples) -> dict[str, str]:
+        """What whoever runs the exported file must know of it, as its metadata."""
+        channels, height, width = images.input_shape
+        known = {
+            "amctq.model": self.spec.name,
+            "amctq.num_classes": str(self.request.num_classes),
+            "amctq.input": f"float32 NCHW {channels}x{height}x{width}",
+        }
+        if images.preprocessing is not None:
+            known["amctq.preprocessing"] = json.dumps(asdict(images.preprocessing))
+        return known
+
+
+def plan_qat(request: QatRequest) -> QatPlan:
+    """Check everything that can be checked without MindSpore, and before anything is read whole.
+
+    Raises:
+        UsageError: options contradict each other or name what there is not.
+        InputError: a dataset, checkpoint, configuration or record is not there, or there is nothing to resume.
+        UnavailableError: backend or device are missing.
+    """
+    spec = find_model(request.model)
+    data = find_dataset(str(request.train_dataset or request.dataset))
+    evaluation_data = data if request.eval_dataset is None else find_dataset(str(request.eval_dataset))
+    with reading(f"--ckpt {request.ckpt}"):
+        check_readable(request.ckpt)
+    for option, path in (("--config", request.config), ("--record", request.record)):
+        with reading(f"{option} {path}"):
+            if path is not None and not path.is_file():
+                message = f"{option} {path}: no such file"
+                raise InputError(message, hint="check the path")
+    if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
+        _check_capabilities(request, BackendName.AMCT, AMCT)
+    backend, reason = resolve_backend(request.backend)
+    device = resolve_device(request.device, request.device_id)
+    if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
+        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
+        raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
+    _check_capabilities(request, backend.name, backend.capabilities)
+    plan = QatPlan(
+        request=request,
+        spec=spec,
+        data=data,
+        evaluation_data=evaluation_data,
+        device=device,
+        backend=backend,
+        backend_reason=reason,
+        target=resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8),
+    )
+    if request.resume and not plan.store.files():
+        message = f"--resume: no checkpoint in {plan.store.folder}"
+        raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
+    return plan
+
+
+def _check_capabilities(request: QatRequest, name: BackendName, able: Capabilities) -> None:
+    check_capabilities(
+        name,
+        able,
+        act_algo=ActAlgo.IFMR,
+        act_type=ActType.UINT8,
+        weight_bits=request.weight_bits or 8,
+        weight_algo=WeightAlgo.ARQ,
+        weight_storage=WeightStorage.INT8,
+        isa=TargetIsa.VNNI,
+        formats=request.export,
+        device=request.device,
+    )
+
+
+def retrain_config(plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None) -> RetrainConfig:
+    """What shall be done to each layer: by ``--config``, else by options and, where they are silent, by the record.
+
+    Args:
+        plan: what was asked for.
+        topology: of the network.
+        recorded_bits: width of the weights by layer, where a record says it; other layers stay in float.
+
+    Raises:
+        UsageError: ``--skip-layer`` matches nothing.
+        InputError: the file is not what it must be, or no layer is left.
+    """
+    from amctq.quant.retrain_config import default_retrain_config
+    from amctq.quant.retrain_json import load_retrain_config
+
+    request = plan.request
+    if request.config is not None:
+        return load_retrain_config(request.config, topology)
+    config = default_retrain_config(topology, weight_bits=request.weight_bits or 8, skip=request.skip_layers)
+    if recorded_bits is None:
+        return config
+    config = replace(
+        config,
+        layers=tuple(
+            replace(
+                layer,
+                enabled=layer.enabled and layer.name in recorded_bits,
+                weight=replace(layer.weight, bits=request.weight_bits or recorded_bits.get(layer.name, 8)),
+            )
+            for layer in config.layers
+        ),
+    )
+    config.selected(topology)
+    return config

@@ -1,0 +1,170 @@
+"""Before ``amctq qat`` trains: every input read, and the network as post-training quantization leaves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amctq.backends.base import PtqConfig, QuantizedNetwork
+from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement
+from amctq.data.samples import Batches
+from amctq.files import OutputDirectory
+from amctq.progress import Narrator
+from amctq.runtime import prepare_environment
+from amctq.services.network import ProvedNetwork, load_network
+from amctq.services.qat_images import QatImages, choose_images, open_images, recipe_for
+from amctq.services.qat_plan import QatPlan, retrain_config
+from amctq.training.pace import duration
+from amctq.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from amctq.export.verify import Ranks
+    from amctq.quant.record import QuantRecord
+    from amctq.quant.retrain_config import RetrainConfig
+
+# Measured on resnet20 and resnet50: passes backward, batch statistics and quantizers on top of one pass forward.
+_STEP = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """Everything that is read before anything is computed.
+
+    Attributes:
+        images: which train, calibrate and evaluate.
+        recipe: how the network is trained.
+        proved: the float network.
+        recorded: the record that was given; None to calibrate.
+        config: what is done to each layer.
+    """
+
+    images: QatImages
+    recipe: Recipe
+    proved: ProvedNetwork
+    recorded: QuantRecord | None
+    config: RetrainConfig
+
+
+def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
+    """Read images, network, record and configuration.
+
+    Raises:
+        UsageError: options and inputs contradict each other.
+        InputError: an input is not what it must be.
+        CheckError: the exported float graph computes something else than MindSpore.
+        UnavailableError: MindSpore does not work here.
+    """
+    from amctq.quant.record_text import load_record
+
+    request = plan.request
+    prepare_environment(plan.device)
+    narrator.info(
+        f"back end {plan.backend.name.value} ({plan.backend_reason}), "
+        f"device {plan.device.kind.value} ({plan.device.reason})"
+    )
+    with narrator.phase("dataset"):
+        images = choose_images(plan, open_images(plan))
+    recipe = recipe_for(plan, images)
+    recorded = None if request.record is None else load_record(request.record)
+    proved = load_network(
+        spec=plan.spec,
+        ckpt=request.ckpt,
+        num_classes=request.num_classes,
+        device=plan.device,
+        examples=plan.batches(images.split.calibration),
+        scratch=scratch,
+        narrator=narrator,
+    )
+    topology = proved.network.topology
+    if recorded is not None:  # a record of another network is refused before its layers decide anything
+        plan.backend.from_record(network=proved.network, record=recorded, act_type=ActType.UINT8)
+    bits = None if recorded is None else {entry.name: entry.weight_bits for entry in recorded.layers}
+    config = retrain_config(plan, topology, bits)
+    if recorded is not None and request.config is None:
+        missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in (bits or {})]
+        if missing:
+            narrator.warn(f"{', '.join(missing)}: not in the record, and not quantized")
+    for form in request.export:
+        plan.backend.check_exportable(proved.network, config.selected(topology), form)
+    return Prepared(images=images, recipe=recipe, proved=proved, recorded=recorded, config=config)
+
+
+def quantized_start(plan: QatPlan, prepared: Prepared, narrator: Narrator) -> QuantizedNetwork:
+    """The network as post-training quantization leaves it: by the record, or by calibration, the sample's way."""
+    network = prepared.proved.network
+    if prepared.recorded is not None:
+        return plan.backend.from_record(
+            network=network,
+            record=prepared.recorded,
+            act_type=ActType.UINT8,
+            weight_type=plan.target.weight_type,
+        )
+    from amctq.quant.config import LayerConfig, QuantConfig, WeightConfig
+
+    quant = QuantConfig(
+        layers=tuple(
+            LayerConfig(
+                name=layer.name,
+                enabled=layer.enabled,
+                weight=WeightConfig(bits=layer.weight.bits, channel_wise=layer.weight.channel_wise),
+            )
+            for layer in prepared.config.layers
+        )
+    )
+    return plan.backend.quantize(
+        network=network,
+        config=PtqConfig(
+            quant=quant,
+            placement=Placement.ASCEND,
+            act_type=ActType.UINT8,
+            ifmr_variant=IfmrVariant.EXACT,
+            arq_rule=ArqRule.AMCT,
+            weight_type=plan.target.weight_type,
+        ),
+        calibration=plan.batches(prepared.images.split.calibration),
+        narrator=narrator,
+    )
+
+
+def measure_start(start: QuantizedNetwork, evaluation: Batches, output: OutputDirectory, narrator: Narrator) -> Ranks:
+    """Top-1 and top-5 before training, of the file that would have been exported."""
+    from amctq.export import verify
+    from amctq.export.session import OnnxSession
+
+    path = output.scratch() / "ptq.onnx"
+    start.export(ExportFormat.ONNX, path, {})
+    with narrator.phase("PTQ accuracy", evaluation.images) as advance:
+        return verify.measure(OnnxSession(path.read_bytes()), evaluation, advance)
+
+
+def tell_plan(plan: QatPlan, prepared: Prepared, narrator: Narrator) -> None:
+    """Say what is going to be done, and how long it will take."""
+    recipe, images = prepared.recipe, prepared.images
+    evaluated = 0 if images.evaluation is None else len(images.evaluation)
+    narrator.info(
+        f"recipe {recipe.name.value}: {recipe.steps:,} steps of {recipe.batch_size} images "
+        f"({recipe.steps / recipe.steps_per_epoch:.3g} x {len(images.training):,}), learning rate up to "
+        f"{recipe.lr_max:g} in {recipe.warmup_steps:,} steps, then {recipe.lr_decay.value}; "
+        f"{evaluated:,} evaluation images"
+    )
+    narrator.info(f"about {duration(estimate(plan, prepared))} to go")
+
+
+def steps_done(plan: QatPlan) -> int | None:
+    """Of the run that is gone on with; None for a new one."""
+    return plan.store.newest().snapshot.state.step if plan.request.resume else None
+
+
+def estimate(plan: QatPlan, prepared: Prepared) -> float:
+    """Seconds that everything will take, from one timed batch of the float network."""
+    from amctq.export.session import CellSession
+
+    recipe, images, proved = prepared.recipe, prepared.images, prepared.proved
+    batch = plan.batches(images.split.calibration).first()
+    session = CellSession(proved.network.cell)
+    session.logits(batch)  # the first run of this size allocates
+    in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, proved.session))
+    trained = (recipe.steps - (steps_done(plan) or 0)) * recipe.batch_size
+    evaluated = 0 if images.evaluation is None else len(images.evaluation)
+    return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)

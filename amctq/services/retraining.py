@@ -1,0 +1,258 @@
+"""The training part of ``amctq qat``: begun or gone on with, and the network measured as it is then."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amctq.choices import Device, SelectEpoch
+from amctq.data.samples import Batches
+from amctq.errors import InputError
+from amctq.files import sha256_of
+from amctq.progress import Narrator
+from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
+from amctq.services import report
+from amctq.services.network import ProvedNetwork
+from amctq.services.qat_images import QatImages
+from amctq.services.qat_plan import QatPlan
+from amctq.training.batches import TrainingBatches
+from amctq.training.history import History
+from amctq.training.loop import TrainingRun, train
+from amctq.training.recipe import Recipe
+from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
+from amctq.training.store import BEST
+
+if TYPE_CHECKING:
+    from amctq.backends.base import RetrainingNetwork
+    from amctq.export.verify import Outcome
+    from amctq.quant.record import QuantRecord
+    from amctq.quant.retrain_config import RetrainConfig
+
+_SHOWN = 5  # differences named in a message
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What came of the training; the network's parameters are those of the epoch that is exported.
+
+    Attributes:
+        state: at the end of the training.
+        epoch: that is exported.
+        outcome: what the training network says of the evaluation images; None where there are none.
+        resumed_at: the step that this process went on from; None where it began.
+    """
+
+    state: TrainingState
+    epoch: int
+    outcome: Outcome | None
+    resumed_at: int | None
+
+
+def retrain(
+    plan: QatPlan,
+    images: QatImages,
+    proved: ProvedNetwork,
+    retraining: RetrainingNetwork,
+    recipe: Recipe,
+    identity: Mapping[str, Any],
+    narrator: Narrator,
+) -> Trained:
+    """Train ``retraining`` to the end of the recipe.
+
+    Args:
+        plan: what was asked for; its output directory is this run's own.
+        images: which train and which evaluate.
+        proved: the float network, which may teach.
+        retraining: the network with its quantizers, as it starts.
+        recipe: how.
+        identity: what decides the result (``run_identity``).
+        narrator: is told of everything.
+
+    Raises:
+        InputError: the checkpoint to go on from belongs to another run.
+        CheckError: the training diverged.
+        WriteError: a checkpoint cannot be written.
+        Stopped: by a signal, after saving.
+    """
+    from amctq.training.step import TrainingStep, use_half_precision, zero_moments
+
+    with graph_mode():
+        if plan.device.kind is Device.ASCEND:
+            use_half_precision(retraining.cell)
+        _warn_of_dropout(retraining.cell, narrator)
+        evaluator = None if images.evaluation is None else _Evaluator(retraining.cell, plan.batches(images.evaluation))
+        run = TrainingRun(
+            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell)),
+            parameters=retraining.state(),
+            recipe=recipe,
+            batches=TrainingBatches(
+                samples=images.training,
+                batch_size=recipe.batch_size,
+                seed=plan.request.seed,
+                augment=recipe.augment,
+                classes=plan.request.num_classes,
+            ),
+            teacher=proved.session.logits if recipe.distillation else None,
+            evaluate=None if evaluator is None else evaluator.top1_and_top5,
+            evaluation_images=0 if images.evaluation is None else len(images.evaluation),
+            save_every=plan.save_every(recipe),
+        )
+        begins, saved, resumed_at = _start(plan, run, identity, narrator)
+        with History(plan.history, begins) as history:
+            state = train(run, begins, saved=saved, store=plan.store, history=history, narrator=narrator)
+        epoch = _select(plan, run, state)
+        if evaluator is not None and (evaluator.outcome is None or epoch != recipe.epochs):
+            with narrator.phase("evaluation", run.evaluation_images) as advance:
+                evaluator.top1_and_top5(advance)
+        outcome = None if evaluator is None else evaluator.outcome
+        return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at)
+
+
+def run_identity(
+    plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe, initial: QuantRecord
+) -> dict[str, Any]:
+    """Everything that decides the result of a run, in the order of the options; equal identities, equal bytes."""
+    from amctq.quant.record_text import dump_record
+    from amctq.quant.retrain_json import dump_retrain_config
+
+    request = plan.request
+    evaluation = images.evaluation
+    return {
+        "model": report.model(request, plan.spec.name, images.training),
+        "checkpoint_sha256": sha256_of(request.ckpt),
+        "training": report.samples(images.training) | {"first_images_sha256": _first_images(plan, images)},
+        "evaluation": None if evaluation is None else report.samples(evaluation),
+        "seed": request.seed,
+        "recipe": recipe.data(),
+        "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
+        "record_sha256": hashlib.sha256(dump_record(initial)).hexdigest(),
+    }
+
+
+@contextlib.contextmanager
+def graph_mode() -> Iterator[None]:
+    """Let MindSpore compile what it runs inside the block; outside, hooks work."""
+    import mindspore
+
+    before = mindspore.get_context("mode")
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    try:
+        yield
+    finally:
+        mindspore.set_context(mode=before)
+
+
+@dataclass(eq=False)
+class _Evaluator:
+    """Measures a live network, and keeps what it said the last time."""
+
+    cell: Any
+    batches: Batches
+    outcome: Outcome | None = field(default=None, init=False)
+
+    def top1_and_top5(self, advance: Callable[[int], None]) -> tuple[float, float]:
+        from amctq.export.session import FixedBatchSession
+        from amctq.export.verify import classify
+
+        self.cell.set_train(False)
+        self.outcome = None
+        self.outcome = classify(FixedBatchSession(self.cell, self.batches.size), self.batches, advance)
+        return self.outcome.ranks.top1, self.outcome.ranks.top5
+
+
+def _start(
+    plan: QatPlan, run: TrainingRun, identity: Mapping[str, Any], narrator: Narrator
+) -> tuple[TrainingState, Path, int | None]:
+    """Where the run begins or goes on, the checkpoint that holds it, and the step that it goes on from."""
+    if not plan.request.resume:
+        state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=_made_on())
+        return state, plan.store.begin(run.snapshot(state)).path, None
+    found = plan.store.newest()
+    for path in found.damaged:
+        narrator.warn(f"{path} is damaged; going on from the one before it")
+    state = found.snapshot.state
+    _refuse_other_run(found.path, state.identity, identity)
+    then = state.made_on
+    changed = [f"{key} {then.get(key)}, now {value}" for key, value in _made_on().items() if then.get(key) != value]
+    if changed:
+        narrator.warn(
+            f"the checkpoint was made with {'; '.join(changed)}: last bits may differ from one run throughout"
+        )
+    run.restore(found.snapshot.arrays)
+    narrator.info(f"going on from step {state.step:,} ({found.path})")
+    return replace(state, made_on=_made_on()), found.path, state.step
+
+
+def _select(plan: QatPlan, run: TrainingRun, state: TrainingState) -> int:
+    """Put the parameters of the epoch that shall be exported in place; gives its number."""
+    best = state.best
+    if plan.request.select is SelectEpoch.LAST or best is None or best.epoch == run.recipe.epochs:
+        return run.recipe.epochs
+    path = plan.store.folder / BEST
+    try:
+        run.restore(read_snapshot(path).arrays)
+    except DamagedSnapshotError as error:
+        raise InputError(error.message, hint="export the last epoch instead: --resume --select last") from error
+    return best.epoch
+
+
+def _made_on() -> dict[str, Any]:
+    """What the last bits of a training depend on beside its identity."""
+    known = versions()
+    return {
+        "mindspore": known["mindspore"],
+        "numpy": known["numpy"],
+        "cpu": cpu_model(),
+        "instructions": " ".join(cpu_instructions()),
+        "cores": cpu_count(),
+    }
+
+
+def _first_images(plan: QatPlan, images: QatImages) -> str:
+    """Tells another dataset of the same size and names."""
+    pixels, labels = next(images.training.batches(plan.request.batch_size))
+    return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+
+
+def _refuse_other_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    differences = list(_differences(found, expected, ""))
+    if not differences:
+        return
+    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    message = f"--resume: {path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
+    raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
+
+
+def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:
+    """What differs between two JSON values, by dotted name."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in dict.fromkeys([*found, *expected]):
+            yield from _differences(found.get(key), expected.get(key), f"{name}.{key}" if name else key)
+    elif _plain(found) != _plain(expected):
+        yield f"{name} is {_told(found)} in it, {_told(expected)} here"
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as JSON gives them back."""
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _told(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "…"
+
+
+def _warn_of_dropout(cell: Any, narrator: Narrator) -> None:
+    from mindspore import nn
+
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+    names = [name for name, part in cell.cells_and_names() if isinstance(part, kinds)]
+    if names:
+        narrator.warn(
+            f"{', '.join(names[:_SHOWN])}: MindSpore keeps the random state of dropout to itself, "
+            "so that a resumed run draws other masks than one throughout"
+        )

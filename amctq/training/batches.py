@@ -1,0 +1,81 @@
+"""Which images a step trains on, and how they are changed: a pure function of seed and step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.data.samples import Batch, Samples
+from amctq.errors import InputError
+from amctq.training.augmentation import crop_and_flip
+from amctq.training.randomness import Purpose, permutation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingBatches:
+    """The batches of a run, each to be had by its step.
+
+    Every epoch takes every image at most once, in an order of its own; images that fill no whole batch wait for the
+    next epoch.
+
+    Attributes:
+        samples: the training images.
+        batch_size: images of one step, over all devices.
+        seed: of order and augmentation.
+        augment: crop and flip; images that come prepared are taken as they are.
+        classes: of the network.
+        rank: which device this is.
+        world_size: how many devices share each step's images; divides ``batch_size``.
+    """
+
+    samples: Samples
+    batch_size: int
+    seed: int
+    augment: bool
+    classes: int
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return len(self.samples) // self.batch_size
+
+    def positions(self, step: int) -> NDArray[np.int64]:
+        """Which images this device trains on in ``step``, in the order of the batch."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order = _order(self.seed, epoch, len(self.samples))
+        return order[within * self.batch_size : (within + 1) * self.batch_size][self.rank :: self.world_size]
+
+    def batch(self, step: int) -> Batch:
+        """This device's images of ``step``, float32 (n, C, H, W), and their classes, int64 (n,).
+
+        Raises:
+            InputError: an image cannot be read, or its class is none of the network's.
+        """
+        positions = self.positions(step)
+        change = None
+        if self.augment:
+            change = partial(crop_and_flip, seed=self.seed, epoch=step // self.steps_per_epoch, indices=positions)
+        images, labels = self.samples.chosen(positions, change)
+        if labels.max() >= self.classes:
+            message = f"a training image has class {labels.max()}, and the network has {self.classes} classes (from 0)"
+            raise InputError(message, hint="check --num-classes and the labels of the training images")
+        return images, labels
+
+
+def training_subset(samples: Samples, count: int | None, seed: int) -> Samples:
+    """``count`` of the images, chosen by seed, or all: the first of a folder would be of one class."""
+    if count is None or count >= len(samples):
+        return samples
+    return samples.take(np.sort(permutation(seed, Purpose.SUBSET, 0, len(samples))[:count]))
+
+
+@lru_cache(maxsize=2)  # a step needs that of its own epoch, and the next step's batch is prepared ahead
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    order = permutation(seed, Purpose.ORDER, epoch, count)
+    order.setflags(write=False)
+    return order

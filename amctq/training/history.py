@@ -1,0 +1,81 @@
+"""``history.jsonl``: the curves of a run, one JSON object a line, the same bytes however often the run was stopped.
+
+A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation step, epoch, top1 and top5. There
+are no times in it: they differ from run to run.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from amctq.files import write_whole, writing
+from amctq.training.snapshot import Score, TrainingState
+
+
+class History:
+    """The file of a run that is under way, which holds its output directory; used as a context manager.
+
+    Args:
+        path: of the file.
+        state: where the run begins or goes on; what a killed run wrote behind that goes, lest it be there twice.
+    """
+
+    def __init__(self, path: Path, state: TrainingState) -> None:
+        self._path = path
+        self._state = state
+        self._stream: FileIO | None = None
+
+    def __enter__(self) -> History:
+        former = self._path.read_bytes().splitlines(keepends=True) if self._path.is_file() else []
+        write_whole(self._path, [line for line in former if _belongs(line, self._state)])
+        with writing(self._path):
+            self._stream = self._path.open("ab", buffering=0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._stream is not None
+        self._stream.close()
+
+    def step(self, *, step: int, epoch: int, loss: float, learning_rate: float) -> None:
+        """One step has been done.
+
+        Raises:
+            WriteError: the file system refuses.
+        """
+        self._line({"step": step, "epoch": epoch, "loss": _short(loss), "learning_rate": _short(learning_rate)})
+
+    def score(self, *, step: int, score: Score) -> None:
+        """The network has been evaluated.
+
+        Raises:
+            WriteError: the file system refuses.
+        """
+        self._line({"step": step, "epoch": score.epoch, "top1": round(score.top1, 4), "top5": round(score.top5, 4)})
+
+    def _line(self, item: Mapping[str, Any]) -> None:
+        assert self._stream is not None
+        line = (json.dumps(item) + "\n").encode()
+        with writing(self._path):
+            if self._stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _belongs(line: bytes, state: TrainingState) -> bool:
+    """Whether a whole line tells of something that has been done by ``state``."""
+    try:
+        item = json.loads(line)
+    except ValueError:  # the process was killed while it wrote
+        return False
+    done: bool = item["step"] <= state.step and ("top1" not in item or item["epoch"] <= state.evaluated)
+    return done and line.endswith(b"\n")
+
+
+def _short(value: float) -> float:
+    """With the digits that a float32 has."""
+    return float(f"{value:.9g}")

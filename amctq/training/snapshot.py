@@ -1,0 +1,163 @@
+"""A moment of a training run in a file: everything that the rest of the run depends on.
+
+A MindSpore checkpoint, so that ``mindspore.load_checkpoint`` reads it too: the network's parameters and the momentum
+under their own names, and one more tensor of bytes, ``amctq.state``, that holds step, progress and identity of the run
+as JSON, with a SHA-256 over all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.errors import AmctqError
+from amctq.files import Artifact, write_whole
+
+SCHEMA = 1
+STATE = "amctq.state"
+Array = NDArray[np.generic]
+
+
+class DamagedSnapshotError(AmctqError):
+    """A file is no snapshot, or not a whole one. Never reaches the user: the one before it is tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What the network reached on the evaluation images.
+
+    Attributes:
+        epoch: after which, from 1.
+        top1: percent.
+        top5: percent.
+    """
+
+    epoch: int
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """How far a run is, beside its arrays.
+
+    Attributes:
+        step: steps done; with the identity's seed it decides all images to come.
+        evaluated: epochs whose end has been evaluated.
+        best: the highest top-1 so far, the first of equals; None before the first.
+        last: the score of the last epoch that has been evaluated.
+        identity: what decides the result of the run; a run with another identity cannot go on from here.
+        made_on: what else the last bits depend on: CPU, threads, versions.
+    """
+
+    step: int
+    evaluated: int
+    best: Score | None
+    last: Score | None
+    identity: Mapping[str, Any]
+    made_on: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """State and arrays of one moment.
+
+    Attributes:
+        state: how far the run is.
+        arrays: by name, in the order of the network.
+    """
+
+    state: TrainingState
+    arrays: Mapping[str, Array]
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> Artifact:
+    """Write a snapshot; a former file of that name is replaced by a whole one or not at all.
+
+    Raises:
+        WriteError: the file system refuses.
+    """
+    state = asdict(snapshot.state) | {"schema": SCHEMA}
+    state["sha256"] = _digest(state, snapshot.arrays)
+    stored = np.frombuffer(_json(state), np.uint8)
+    return write_whole(path, _blocks({STATE: stored, **snapshot.arrays}))
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot and make sure that it is whole.
+
+    Raises:
+        DamagedSnapshotError: it is not, or the file is something else.
+    """
+    try:
+        arrays = dict(_read(path))
+        state = json.loads(arrays.pop(STATE).tobytes())
+        expected = state.pop("sha256")
+        whole = expected == _digest(state, arrays)
+    except Exception as error:  # protobuf, json, NumPy: damage shows in many ways
+        message = f"{path} is damaged or no checkpoint of a training run"
+        raise DamagedSnapshotError(message) from error
+    if not whole or state.pop("schema") != SCHEMA:
+        message = f"{path} is damaged: its content and its checksum differ"
+        raise DamagedSnapshotError(message)
+    scores = {name: None if state[name] is None else Score(**state[name]) for name in ("best", "last")}
+    return Snapshot(state=TrainingState(**{**state, **scores}), arrays=arrays)
+
+
+def _digest(state: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(_json(state))
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _json(state: Mapping[str, Any]) -> bytes:
+    return json.dumps(state, ensure_ascii=False, sort_keys=True).encode(errors="surrogateescape")
+
+
+def _blocks(arrays: Mapping[str, Array]) -> Iterator[bytes]:
+    """MindSpore's Checkpoint message, one value at a time: messages behind each other are one message."""
+    from mindspore.train.checkpoint_pb2 import Checkpoint
+
+    for name, array in arrays.items():
+        message = Checkpoint()
+        value = message.value.add()
+        value.tag = name
+        value.tensor.dims.extend(array.shape or (0,))  # so MindSpore writes a scalar
+        value.tensor.tensor_type = _TYPES[array.dtype.name]
+        value.tensor.tensor_content = np.ascontiguousarray(array).tobytes()
+        yield message.SerializeToString(deterministic=True)
+
+
+def _read(path: Path) -> Iterator[tuple[str, Array]]:
+    from mindspore.train.checkpoint_pb2 import Checkpoint
+
+    message = Checkpoint()
+    message.ParseFromString(path.read_bytes())
+    known = {stored: name for name, stored in _TYPES.items()}
+    for value in message.value:
+        shape = tuple(value.tensor.dims)
+        array = np.frombuffer(value.tensor.tensor_content, np.dtype(known[value.tensor.tensor_type]))
+        yield value.tag, array.reshape(() if shape == (0,) else shape)
+
+
+# NumPy's names of types, and MindSpore's in checkpoints.
+_TYPES = {
+    "float16": "Float16",
+    "float32": "Float32",
+    "float64": "Float64",
+    "int8": "Int8",
+    "uint8": "UInt8",
+    "int16": "Int16",
+    "int32": "Int32",
+    "int64": "Int64",
+    "bool": "Bool",
+}

@@ -1,0 +1,110 @@
+"""One step of training as one compiled graph: loss, gradients, momentum.
+
+Nothing is hidden in it: images, labels, the teacher's logits and the learning rate come in with each call, weights and
+momentum are Parameters, and which form the graph has (frozen statistics, distillation) is said when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import mindspore
+from mindspore import Parameter, Tensor, nn, ops
+
+from amctq.training.recipe import Recipe
+
+# What the sample decays no weights of, and the clips of ULQ: shrinking a range is the gradient's business.
+_NOT_DECAYED = ("gamma", "beta", "bias", "clip_max", "clip_min")
+MOMENTS = "moments"
+
+
+class TrainingStep(nn.Cell):
+    """Trains ``network`` in place.
+
+    Args:
+        network: images (N, C, H, W) to logits (N, classes), in training mode.
+        recipe: momentum, weight decay, loss scale and distillation are taken from it.
+        moments: one Parameter for each trainable one of ``network``, its momentum; ``zero_moments`` makes them.
+        reduce_gradients: what becomes of the gradients before they are used, on several devices their mean.
+    """
+
+    def __init__(
+        self, network: nn.Cell, recipe: Recipe, moments: Iterable[Parameter], reduce_gradients: nn.Cell | None = None
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.weights = tuple(network.trainable_params())
+        self.moments = tuple(moments)
+        self.decays = tuple(recipe.weight_decay if is_decayed(weight.name) else 0.0 for weight in self.weights)
+        self.momentum = recipe.momentum
+        self.scale = recipe.loss_scale
+        self.reduce_gradients = nn.Identity() if reduce_gradients is None else reduce_gradients
+        self.cross_entropy = nn.CrossEntropyLoss()
+        teaching = recipe.distillation
+        self.distils = teaching is not None
+        self.temperature = 1.0 if teaching is None else teaching.temperature
+        self.teachers_part = 0.0 if teaching is None else teaching.weight
+        self.apply_momentum = ops.ApplyMomentum()
+        self.loss_and_gradients = ops.value_and_grad(self.scaled_loss, None, self.weights)
+
+    def scaled_loss(self, images: Tensor, labels: Tensor, taught: Tensor) -> Tensor:
+        """The loss of a batch, a scalar, times the loss scale."""
+        logits = ops.cast(self.network(images), mindspore.float32)
+        loss = self.cross_entropy(logits, labels)
+        if self.distils:
+            # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size (section 2).
+            wanted = ops.log_softmax(taught / self.temperature, 1)
+            own = ops.log_softmax(logits / self.temperature, 1)
+            divergence = (ops.exp(wanted) * (wanted - own)).sum(1).mean() * self.temperature**2
+            loss = (1.0 - self.teachers_part) * loss + self.teachers_part * divergence
+        return loss * self.scale
+
+    def construct(self, images: Tensor, labels: Tensor, taught: Tensor, learning_rate: Tensor) -> Tensor:
+        """One step.
+
+        Args:
+            images: float32 (N, C, H, W).
+            labels: int32 (N,).
+            taught: the teacher's logits, float32 (N, classes); any shape where there is no teacher.
+            learning_rate: float32 scalar.
+
+        Returns:
+            The loss before the step, a scalar.
+        """
+        loss, gradients = self.loss_and_gradients(images, labels, taught)
+        gradients = self.reduce_gradients(gradients)
+        for index in range(len(self.weights)):
+            gradient = gradients[index] / self.scale
+            if self.decays[index] > 0.0:
+                gradient = gradient + self.decays[index] * self.weights[index]
+            self.apply_momentum(self.weights[index], self.moments[index], learning_rate, gradient, self.momentum)
+        return loss / self.scale
+
+    def freeze_statistics(self) -> None:
+        """Let every BatchNorm go on with the mean and variance that it has; its scale and shift learn on."""
+        for _, cell in self.network.cells_and_names():
+            if isinstance(cell, nn.BatchNorm2d):
+                cell.use_batch_statistics = False
+        self.compile_cache.clear()  # what has been compiled would not notice
+
+
+def use_half_precision(network: nn.Cell) -> None:
+    """The sample's amp O2: float16, but for BatchNorm and for cells that know better."""
+    network.to_float(mindspore.float16)
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            cell.to_float(mindspore.float32)
+
+
+def is_decayed(name: str) -> bool:
+    """Whether weight decay is applied to the parameter of that name."""
+    own = name.rpartition(".")[2]
+    return not any(word in own for word in _NOT_DECAYED)
+
+
+def zero_moments(network: nn.Cell) -> tuple[Parameter, ...]:
+    """The momentum of a network that has not been trained, under MindSpore's own names for it."""
+    return tuple(
+        Parameter(ops.zeros_like(weight), name=f"{MOMENTS}.{weight.name}", requires_grad=False)
+        for weight in network.trainable_params()
+    )

@@ -1,0 +1,117 @@
+"""The checkpoints of a run: written as it goes on, the newest whole one found again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from amctq.errors import InputError
+from amctq.files import Artifact, clear_partials, writing
+from amctq.training.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
+
+BEST = "best.ckpt"
+_NUMBERED = re.compile(r"step-\d{8,}\.ckpt")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """The snapshot that a run goes on from.
+
+    Attributes:
+        path: of its file.
+        snapshot: its content.
+        damaged: newer files that are not whole.
+    """
+
+    path: Path
+    snapshot: Snapshot
+    damaged: tuple[Path, ...]
+
+
+class CheckpointStore:
+    """The folder ``checkpoints`` of a run, which holds its output directory.
+
+    ``step-00000625.ckpt`` and so on, and ``best.ckpt``, the epoch of the highest top-1; each goes on to the same end.
+
+    Args:
+        folder: made when the first checkpoint is written.
+        keep: how many numbered ones stay.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self.folder = folder
+        self._keep = keep
+
+    def files(self) -> tuple[Path, ...]:
+        """What the folder holds of any run, by name."""
+        if not self.folder.is_dir():
+            return ()
+        return tuple(
+            sorted(path for path in self.folder.iterdir() if path.name == BEST or _NUMBERED.fullmatch(path.name))
+        )
+
+    def begin(self, snapshot: Snapshot) -> Artifact:
+        """Write the first checkpoint of a new run; those of a former run go once it is in place.
+
+        Raises:
+            WriteError: the file system refuses; the former run's are all there.
+        """
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        clear_partials(self.folder)
+        artifact = write_snapshot(self._numbered(snapshot), snapshot)
+        for former in self.files():
+            if former != artifact.path:
+                former.unlink()
+        return artifact
+
+    def save(self, snapshot: Snapshot) -> Artifact:
+        """Write a checkpoint, then let go of those beyond ``keep``.
+
+        Raises:
+            WriteError: the file system refuses; the former ones are all there.
+        """
+        artifact = write_snapshot(self._numbered(snapshot), snapshot)
+        numbered = [path for path in self.files() if path.name != BEST]
+        for old in numbered[: -self._keep]:
+            old.unlink()
+        return artifact
+
+    def save_best(self, snapshot: Snapshot) -> Artifact:
+        """Write ``best.ckpt``.
+
+        Raises:
+            WriteError: the file system refuses; the former one is there.
+        """
+        return write_snapshot(self.folder / BEST, snapshot)
+
+    def newest(self) -> Found:
+        """The whole snapshot with the most steps.
+
+        Raises:
+            InputError: there is none.
+        """
+        clear_partials(self.folder)
+        found: tuple[Path, Snapshot] | None = None
+        damaged = []
+        # Numbered ones tell their step by name: the first whole one will do, and then best.ckpt may be newer.
+        for path in sorted(self.files(), key=lambda path: (path.name != BEST, path.name), reverse=True):
+            if found is not None and path.name != BEST:
+                continue
+            try:
+                snapshot = read_snapshot(path)
+            except DamagedSnapshotError:
+                damaged.append(path)
+                continue
+            if found is None or snapshot.state.step > found[1].state.step:
+                found = path, snapshot
+        if found is None:
+            message = f"--resume: no checkpoint to go on from in {self.folder}"
+            if damaged:
+                message += f" ({', '.join(path.name for path in damaged)} damaged)"
+            raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
+        return Found(path=found[0], snapshot=found[1], damaged=tuple(damaged))
+
+    def _numbered(self, snapshot: Snapshot) -> Path:
+        return self.folder / f"step-{snapshot.state.step:08d}.ckpt"
