@@ -31,7 +31,7 @@ def _check_envelope(done: Finished, *, command: str, code: int) -> None:
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize(
     "command",
-    [[], ["fetch-model"], ["ptq"], ["evaluate"], ["doctor"], ["prepare-cifar"]],
+    [[], ["fetch-model"], ["ptq"], ["qat"], ["evaluate"], ["doctor"], ["prepare-cifar"]],
     ids=lambda names: names[0] if names else "amctq",
 )
 def test_help(flag: str, command: list[str]) -> None:

@@ -163,3 +163,20 @@ def test_which_parameters_decay() -> None:
     assert is_decayed("layer1.0.conv1.weight")
     for name in ("bn1.gamma", "bn1.beta", "end_point.bias", "conv1.clip_max", "layer1.0.conv1.clip_min"):
         assert not is_decayed(name)
+
+
+def test_half_precision_is_float16_but_for_batch_norm_and_parameters() -> None:
+    """What an NPU trains in, as far as a CPU can show it."""
+    import mindspore
+
+    from amctq.training.step import use_half_precision
+
+    network = _network(norm=True)
+    full, _ = _run(_network(norm=True), _recipe(), 3)
+    use_half_precision(network)
+    network.set_train(False)
+    assert network(mindspore.Tensor(_batch(0)[0])).dtype == mindspore.float16
+    assert network.norm.get_flags()["fp32"]
+    half, _ = _run(network, _recipe(), 3)
+    np.testing.assert_allclose(half, full, rtol=5e-3)
+    assert {parameter.dtype for parameter in network.get_parameters()} == {mindspore.float32}
