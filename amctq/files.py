@@ -91,7 +91,7 @@ def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
     Raises:
         WriteError: the file system refuses; a former file is as it was.
     """
-    partial = final.with_name(_STAGING + final.name)
+    partial = final.with_name(f"{_STAGING}-{final.name}")
     digest = hashlib.sha256()
     size = 0
     with writing(final):
@@ -110,7 +110,7 @@ def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
 
 def clear_partials(folder: Path) -> None:
     """Take away what a killed ``write_whole`` has left in ``folder``."""
-    for partial in folder.glob(f"{_STAGING}*"):
+    for partial in folder.glob(f"{_STAGING}-*"):
         if partial.is_file():
             partial.unlink(missing_ok=True)
 

@@ -220,10 +220,6 @@ def qat(
         dataset = None
     output = Output(command="qat", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=_tables)
     with running(output):
-        from amctq.services.evaluate import evaluate
-        from amctq.services.qat import preview_qat
-        from amctq.services.qat import qat as service
-        from amctq.services.qat_report import qat_report
         from amctq.services.qat_request import QatRequest
 
         request = QatRequest(
@@ -276,6 +272,12 @@ def qat(
             output_dir=output_dir,
             force=force,
         )
+        # Behind the request, which refuses contradictions: these bring ONNX and onnxruntime along.
+        from amctq.services.evaluate import evaluate
+        from amctq.services.qat import preview_qat
+        from amctq.services.qat import qat as service
+        from amctq.services.qat_report import qat_report
+
         if original:
             measured = evaluate(request.of_float, output.event).data() | {"command": "qat"}
             answer = CommandResult(data=measured, tables=lambda: float_accuracy.tables(measured))

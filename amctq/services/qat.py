@@ -13,7 +13,7 @@ from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
-from amctq.services.checks import Accuracy, Check, agreement_check, refuse_chance, run_checks
+from amctq.services.checks import Accuracy, Check, agreement_check, run_checks
 from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
@@ -23,12 +23,22 @@ from amctq.services.qat_plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat_preview import QatPreview
 from amctq.services.qat_report import qat_report
 from amctq.services.qat_request import QatRequest
-from amctq.services.qat_start import estimate, measure_start, prepare, quantized_start, steps_done, tell_plan
+from amctq.services.qat_start import (
+    Prepared,
+    estimate,
+    measure_float,
+    measure_start,
+    prepare,
+    quantized_start,
+    steps_done,
+    tell_plan,
+)
 from amctq.services.report import report_bytes
-from amctq.services.retraining import Trained, retrain, run_identity
+from amctq.services.retraining import Trained, record_sha256, retrain, training_is_saved
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from amctq.backends.base import RetrainingNetwork
     from amctq.export.verify import Outcome, Ranks
     from amctq.quant.retrain_config import RetrainConfig
 
@@ -147,25 +157,33 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
 
 
 def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResult:
-    from amctq.export import verify
-
-    request = plan.request
     prepared = prepare(plan, output.scratch(), narrator)
-    images, proved, config, recipe = prepared.images, prepared.proved, prepared.config, prepared.recipe
+    images, config, recipe = prepared.images, prepared.config, prepared.recipe
     tell_plan(plan, prepared, narrator)
-    evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
-    float_ranks = None
-    if evaluation is not None:
-        with narrator.phase("float accuracy", evaluation.images) as advance:
-            float_ranks = verify.measure(proved.session, evaluation, advance)
-        refuse_chance(float_ranks, allow=request.allow_poor_float)
+    before = measure_float(plan, prepared, narrator)
     start = quantized_start(plan, prepared, narrator)
-    ptq_ranks = None if evaluation is None else measure_start(start, evaluation, output, narrator)
-    initial = start.record
-    retraining = plan.backend.retrain(network=proved.network, config=config, initial=initial)
+    started = measure_start(plan, prepared, start, output, narrator)
+    retraining = plan.backend.retrain(network=prepared.proved.network, config=config, initial=start.record)
     narrator.info(f"quantizers: {retraining.operators}")
-    identity = run_identity(plan, images, config, recipe, initial)
-    trained = retrain(plan, images, proved, retraining, recipe, identity, narrator)
+    identity = prepared.identity | {"record_sha256": record_sha256(start.record)}
+    trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator)
+    with training_is_saved(plan):
+        return _exported(plan, prepared, retraining, trained, before, started, output, narrator)
+
+
+def _exported(
+    plan: QatPlan,
+    prepared: Prepared,
+    retraining: RetrainingNetwork,
+    trained: Trained,
+    float_ranks: Ranks | None,
+    ptq_ranks: Ranks | None,
+    output: OutputDirectory,
+    narrator: Narrator,
+) -> QatResult:
+    """The trained network as files, measured and checked."""
+    images, proved = prepared.images, prepared.proved
+    evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
     quantized = retraining.finish(weight_type=plan.target.weight_type)
     exports = export_all(quantized, proved, plan.model_files, plan.metadata(images.training), output, narrator)
     accuracy = None
@@ -181,7 +199,7 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         None if accuracy is None else accuracy.exported,
         own_forward,
         exports.measured.session.logits(calibration.first()[:8]),
-        request.max_drop,
+        plan.request.max_drop,
     )
     if accuracy is not None:
         checks = (*checks, agreement_check(accuracy.training, accuracy.exported.int8_ranks))
@@ -189,8 +207,8 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         plan=plan,
         images=images,
         proved=proved,
-        config=config,
-        recipe=recipe,
+        config=prepared.config,
+        recipe=prepared.recipe,
         operators=retraining.operators,
         trained=trained,
         quantized=quantized,
@@ -198,7 +216,7 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         own_forward=own_forward,
         checks=checks,
         exports=exports,
-        checkpoint_sha256=identity["checkpoint_sha256"],
+        checkpoint_sha256=prepared.identity["checkpoint_sha256"],
         warnings=tuple(narrator.warnings),
         seconds=dict(narrator.seconds),
         parts=dict(narrator.parts),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from amctq.data.samples import Dataset, Samples, Split, split
 from amctq.errors import InputError, UsageError
 from amctq.services.ptq_plan import CALIB_IMAGES
@@ -70,7 +72,7 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
 
     Raises:
         UsageError: more images are asked for than there are.
-        InputError: the configuration is no JSON, or its batch_num no number from 1 up.
+        InputError: the configuration is no JSON, its batch_num no number from 1 up, or a training image cannot be had.
     """
     from amctq.quant.json_reader import batch_num, read_object
     from amctq.quant.retrain_json import EXPECTED
@@ -84,6 +86,7 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
     if batches is not None and request.calib_images is not None:
         message = f"--calib-images and batch_num in {request.config} both say how many images calibrate"
         raise UsageError(message, hint="leave one of the two out")
+    dataset.train.chosen(np.zeros(1, np.int64))  # a stream gives none by its index: better said now than after an hour
     usual = min(CALIB_IMAGES, len(dataset.train)) if batches is None else batches * request.batch_size
     return QatImages(
         training=training_subset(dataset.train, request.train_images, request.seed),

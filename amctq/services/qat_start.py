@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amctq.backends.base import PtqConfig, QuantizedNetwork
 from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement
-from amctq.data.samples import Batches
-from amctq.files import OutputDirectory
+from amctq.files import OutputDirectory, writing
 from amctq.progress import Narrator
 from amctq.runtime import prepare_environment
+from amctq.services.checks import refuse_chance
 from amctq.services.network import ProvedNetwork, load_network
 from amctq.services.qat_images import QatImages, choose_images, open_images, recipe_for
 from amctq.services.qat_plan import QatPlan, retrain_config
+from amctq.services.retraining import refuse_other_run, run_identity
 from amctq.training.pace import duration
 from amctq.training.recipe import Recipe
 
@@ -37,6 +38,7 @@ class Prepared:
         proved: the float network.
         recorded: the record that was given; None to calibrate.
         config: what is done to each layer.
+        identity: what decides the result (``run_identity``), but for the record.
     """
 
     images: QatImages
@@ -44,6 +46,7 @@ class Prepared:
     proved: ProvedNetwork
     recorded: QuantRecord | None
     config: RetrainConfig
+    identity: dict[str, Any]
 
 
 def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
@@ -51,7 +54,7 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
 
     Raises:
         UsageError: options and inputs contradict each other.
-        InputError: an input is not what it must be.
+        InputError: an input is not what it must be, or the checkpoint to go on from belongs to another run.
         CheckError: the exported float graph computes something else than MindSpore.
         UnavailableError: MindSpore does not work here.
     """
@@ -87,7 +90,10 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
             narrator.warn(f"{', '.join(missing)}: not in the record, and not quantized")
     for form in request.export:
         plan.backend.check_exportable(proved.network, config.selected(topology), form)
-    return Prepared(images=images, recipe=recipe, proved=proved, recorded=recorded, config=config)
+    identity = run_identity(plan, images, config, recipe)
+    if request.resume:
+        refuse_other_run(plan.store.newest(), identity)
+    return Prepared(images=images, recipe=recipe, proved=proved, recorded=recorded, config=config, identity=identity)
 
 
 def quantized_start(plan: QatPlan, prepared: Prepared, narrator: Narrator) -> QuantizedNetwork:
@@ -127,13 +133,36 @@ def quantized_start(plan: QatPlan, prepared: Prepared, narrator: Narrator) -> Qu
     )
 
 
-def measure_start(start: QuantizedNetwork, evaluation: Batches, output: OutputDirectory, narrator: Narrator) -> Ranks:
+def measure_float(plan: QatPlan, prepared: Prepared, narrator: Narrator) -> Ranks | None:
+    """Top-1 and top-5 of the float network; None where there are no evaluation images.
+
+    Raises:
+        InputError: it hardly beats chance.
+    """
+    from amctq.export import verify
+
+    if prepared.images.evaluation is None:
+        return None
+    evaluation = plan.batches(prepared.images.evaluation)
+    with narrator.phase("float accuracy", evaluation.images) as advance:
+        ranks = verify.measure(prepared.proved.session, evaluation, advance)
+    refuse_chance(ranks, allow=plan.request.allow_poor_float)
+    return ranks
+
+
+def measure_start(
+    plan: QatPlan, prepared: Prepared, start: QuantizedNetwork, output: OutputDirectory, narrator: Narrator
+) -> Ranks | None:
     """Top-1 and top-5 before training, of the file that would have been exported."""
     from amctq.export import verify
     from amctq.export.session import OnnxSession
 
+    if prepared.images.evaluation is None:
+        return None
+    evaluation = plan.batches(prepared.images.evaluation)
     path = output.scratch() / "ptq.onnx"
-    start.export(ExportFormat.ONNX, path, {})
+    with writing(output.path):
+        start.export(ExportFormat.ONNX, path, {})
     with narrator.phase("PTQ accuracy", evaluation.images) as advance:
         return verify.measure(OnnxSession(path.read_bytes()), evaluation, advance)
 

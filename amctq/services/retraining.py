@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from amctq.choices import Device, SelectEpoch
 from amctq.data.samples import Batches
-from amctq.errors import InputError
+from amctq.errors import InputError, Stopped
 from amctq.files import sha256_of
 from amctq.progress import Narrator
 from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
@@ -24,7 +24,7 @@ from amctq.training.history import History
 from amctq.training.loop import TrainingRun, train
 from amctq.training.recipe import Recipe
 from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
-from amctq.training.store import BEST
+from amctq.training.store import BEST, Found
 
 if TYPE_CHECKING:
     from amctq.backends.base import RetrainingNetwork
@@ -69,7 +69,7 @@ def retrain(
         proved: the float network, which may teach.
         retraining: the network with its quantizers, as it starts.
         recipe: how.
-        identity: what decides the result (``run_identity``).
+        identity: what decides the result (``run_identity``), the record too.
         narrator: is told of everything.
 
     Raises:
@@ -112,11 +112,8 @@ def retrain(
         return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at)
 
 
-def run_identity(
-    plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe, initial: QuantRecord
-) -> dict[str, Any]:
-    """Everything that decides the result of a run, in the order of the options; equal identities, equal bytes."""
-    from amctq.quant.record_text import dump_record
+def run_identity(plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides the result of a run but the record that it starts from: equal ones, equal bytes."""
     from amctq.quant.retrain_json import dump_retrain_config
 
     request = plan.request
@@ -129,8 +126,43 @@ def run_identity(
         "seed": request.seed,
         "recipe": recipe.data(),
         "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
-        "record_sha256": hashlib.sha256(dump_record(initial)).hexdigest(),
     }
+
+
+def record_sha256(record: QuantRecord) -> str:
+    """Identifies a record."""
+    from amctq.quant.record_text import dump_record
+
+    return hashlib.sha256(dump_record(record)).hexdigest()
+
+
+def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another run.
+
+    Args:
+        found: the checkpoint.
+        identity: of this run, or a part of it.
+
+    Raises:
+        InputError: it belongs to another run; the message names what differs.
+    """
+    known = found.snapshot.state.identity
+    differences = list(_differences({key: known.get(key) for key in identity}, identity, ""))
+    if not differences:
+        return
+    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    message = f"--resume: {found.path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
+    raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
+
+
+@contextlib.contextmanager
+def training_is_saved(plan: QatPlan) -> Iterator[None]:
+    """Let whoever stops what follows the training know that nothing of it is lost."""
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.left = f"the training is saved in {plan.store.folder}; go on with --resume"
+        raise
 
 
 @contextlib.contextmanager
@@ -171,11 +203,12 @@ def _start(
     if not plan.request.resume:
         state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=_made_on())
         return state, plan.store.begin(run.snapshot(state)).path, None
+    plan.store.clear()
     found = plan.store.newest()
     for path in found.damaged:
         narrator.warn(f"{path} is damaged; going on from the one before it")
     state = found.snapshot.state
-    _refuse_other_run(found.path, state.identity, identity)
+    refuse_other_run(found, identity)
     then = state.made_on
     changed = [f"{key} {then.get(key)}, now {value}" for key, value in _made_on().items() if then.get(key) != value]
     if changed:
@@ -216,15 +249,6 @@ def _first_images(plan: QatPlan, images: QatImages) -> str:
     """Tells another dataset of the same size and names."""
     pixels, labels = next(images.training.batches(plan.request.batch_size))
     return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-
-
-def _refuse_other_run(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    differences = list(_differences(found, expected, ""))
-    if not differences:
-        return
-    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    message = f"--resume: {path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
-    raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
 
 
 def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:

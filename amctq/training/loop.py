@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from amctq.data.samples import Batch
-from amctq.errors import CheckError, Stopped
+from amctq.errors import CheckError, InputError, Stopped
 from amctq.progress import Narrator
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept, signals_held
@@ -58,10 +58,20 @@ class TrainingRun:
         return Snapshot(state=state, arrays={name: item.asnumpy() for name, item in self._all().items()})
 
     def restore(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Put the arrays of a snapshot of this run in place."""
+        """Put the arrays of a snapshot of this run in place.
+
+        Raises:
+            InputError: they are those of another network.
+        """
         from mindspore import Tensor
 
-        for name, item in self._all().items():
+        own = self._all()
+        shapes = {name: tuple(item.shape) for name, item in own.items()}
+        odd = [name for name in {**own, **arrays} if name not in arrays or shapes.get(name) != arrays[name].shape]
+        if odd:
+            message = f"the checkpoint belongs to another network: {', '.join(odd[:5])} differ"
+            raise InputError(message, hint="another version of amctq may have written it: begin anew with --force")
+        for name, item in own.items():
             item.set_data(Tensor(arrays[name]))
 
     def _all(self) -> dict[str, Any]:

@@ -59,12 +59,16 @@ class CheckpointStore:
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        clear_partials(self.folder)
+        self.clear()
         artifact = write_snapshot(self._numbered(snapshot), snapshot)
         for former in self.files():
             if former != artifact.path:
                 former.unlink()
         return artifact
+
+    def clear(self) -> None:
+        """Take away what a killed run has left half written."""
+        clear_partials(self.folder)
 
     def save(self, snapshot: Snapshot) -> Artifact:
         """Write a checkpoint, then let go of those beyond ``keep``.
@@ -92,7 +96,6 @@ class CheckpointStore:
         Raises:
             InputError: there is none.
         """
-        clear_partials(self.folder)
         found: tuple[Path, Snapshot] | None = None
         damaged = []
         # Numbered ones tell their step by name: the first whole one will do, and then best.ckpt may be newer.

@@ -31,7 +31,7 @@ def _check_envelope(done: Finished, *, command: str, code: int) -> None:
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["fetch-model"], ["ptq"], ["evaluate"], ["doctor"], ["prepare-cifar"], ["rank-table"]],
+    [[], *([name] for name in "demo fetch-model prepare-cifar ptq qat evaluate rank-table doctor".split())],
     ids=lambda names: names[0] if names else "amctq",
 )
 def test_help(flag: str, command: list[str]) -> None:

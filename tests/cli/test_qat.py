@@ -132,16 +132,24 @@ def test_the_retrained_checkpoint_is_a_float_checkpoint_too(outcome: tuple[Finis
 
 
 def test_killed_again_and_again_the_run_ends_in_the_same_bytes(outcome: tuple[Finished, Path], pictures: Path) -> None:
-    """Before the first checkpoint, between two, and in the last epoch: wherever a die has said."""
+    _kill_and_resume(outcome[1], pictures, random.Random(20), kills=2)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_steps_the_run_ends_in_the_same_bytes(outcome: tuple[Finished, Path], pictures: Path) -> None:
+    _kill_and_resume(outcome[1], pictures, random.Random(), kills=10)
+
+
+def _kill_and_resume(expected: Path, pictures: Path, dice: random.Random, *, kills: int) -> None:
+    """Before the first checkpoint, between two, in the last epoch: wherever the dice say."""
     output = Path("killed")
-    chosen = sorted(random.Random(20).sample(range(1, STEPS), 3))  # any three: the seed only names them in a failure
-    for index, step in enumerate(chosen):
+    for index, step in enumerate(sorted(dice.sample(range(1, STEPS), kills))):
         resume = ["--resume"] if index else []
         done = _stop_at(_command(pictures, "--output-dir", output, *resume), output, step, signal.SIGKILL)
         assert done.code == -signal.SIGKILL
     done = amctq(*_command(pictures, "--output-dir", output, "--resume"))
     assert done.code == 0, done.stderr
-    _assert_equal_outcome(outcome[1], output)
+    _assert_equal_outcome(expected, output)
 
 
 def _assert_equal_outcome(one: Path, other: Path) -> None:
@@ -171,6 +179,31 @@ def test_sigterm_finishes_the_step_saves_and_goes_on(outcome: tuple[Finished, Pa
     _assert_equal_outcome(outcome[1], output)
 
 
+@pytest.mark.slow
+def test_every_kind_of_run_is_gone_on_with_to_the_same_bytes(pictures: Path) -> None:
+    """A teacher, frozen statistics, the best epoch, narrow weights, a record and a configuration of one's own."""
+    made = amctq(*_command(pictures, "--max-steps", "1", "--weight-bits", "4", "--output-dir", "made"))
+    assert made.code == 0, made.stderr
+    files = ["--record", "made/calibration_record.txt", "--config", "made/retrain_quant_config.json"]
+    kind = ["--distill", "--freeze-bn-after", "1", "--select", "best", "--export", "onnx,mindir", *files]
+    command = [word for word in _command(pictures, *kind) if word not in {"--calib-images", "8"}]
+    done = amctq(*command, "--output-dir", "one")
+    assert done.code == 0, done.stderr
+    report = done.envelope["data"]
+    assert {layer["weight_bits"] for layer in report["quantization"]["layers"]} == {4}
+    assert report["training"]["exported_epoch"] == report["training"]["best"]["epoch"]
+    assert report["training"]["recipe"]["distillation"] == {"temperature": 4.0, "weight": 0.5}
+    for index, step in enumerate((5, 9, 16)):  # before the statistics are frozen, and twice after
+        resume = ["--resume"] if index else []
+        _stop_at([*command, "--output-dir", "two", *resume], Path("two"), step, signal.SIGKILL)
+    done = amctq(*command, "--output-dir", "two", "--resume")
+    assert done.code == 0, done.stderr
+    _assert_equal_outcome(Path("one"), Path("two"))
+    assert (Path("one") / "resnet8_quant_retrain.mindir").read_bytes() == (
+        Path("two") / "resnet8_quant_retrain.mindir"
+    ).read_bytes()
+
+
 @pytest.fixture
 def copy(outcome: tuple[Finished, Path], tmp_path: Path) -> Path:
     """A copy of the finished run."""
@@ -193,8 +226,9 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(
 
 
 def test_another_run_is_refused_with_the_difference(pictures: Path, copy: Path) -> None:
+    (copy / "checkpoints" / ".amctq-partial-best.ckpt").touch()  # another run may be writing it at this moment
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    done = amctq(*_command(pictures, "--output-dir", copy, "--resume", "--seed", "2", "--lr-max", "2e-3"))
+    done = amctq(*_command(pictures, "--output-dir", copy, "--resume", "--seed", "2", "--lr-max", "2e-3", "--dry-run"))
     assert done.code == 3
     message = done.envelope["errors"][0]["message"]
     for difference in ("belongs to another run", "seed is 1 in it, 2 here", "recipe.lr_max is 0.001 in it, 0.002 here"):
@@ -227,12 +261,12 @@ def test_a_full_disk_leaves_the_former_checkpoint(
     size = (outcome[1] / "checkpoints" / "step-00000000.ckpt").stat().st_size
     output = small_disk / "out"
     command = _command(pictures, "--output-dir", output, "--max-steps", "8", "--eval-images", "0")
-    stat = os.statvfs(small_disk)
     # Working files come and go before the training: the disk is filled when the first checkpoint is there.
     with subprocess.Popen([AMCTQ, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while not (output / "history.jsonl").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)
+        whole = (output / "checkpoints" / "step-00000000.ckpt").read_bytes()
         stat = os.statvfs(small_disk)
         (small_disk / "filler").write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - size // 2))
         stdout, stderr = process.communicate(timeout=120)
@@ -241,9 +275,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(
     assert "No space left" in done.envelope["errors"][0]["message"]
     assert "step-00000004.ckpt" in done.envelope["errors"][0]["message"]
     assert [path.name for path in (output / "checkpoints").iterdir()] == ["step-00000000.ckpt"]
-    (small_disk / "filler").unlink()
-    done = amctq(*command, "--resume")
-    assert done.code == 0, done.stderr
+    assert whole == (output / "checkpoints" / "step-00000000.ckpt").read_bytes()
 
 
 def test_a_former_run_is_neither_lost_nor_mixed_in(pictures: Path, copy: Path) -> None:

@@ -1,0 +1,182 @@
+"""The training step against the same formulas in NumPy, on a network that is small enough for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amctq.training.recipe import Distillation, Recipe, RecipeOptions, resolve_recipe
+
+IMAGES, CLASSES = 6, 3
+
+
+@pytest.fixture(autouse=True)
+def _graph_mode() -> Iterator[None]:
+    import mindspore
+
+    before = mindspore.get_context("mode")
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    yield
+    mindspore.set_context(mode=before)
+
+
+def _network(*, norm: bool = False) -> Any:
+    from tests.training.networks import Linear, Normed
+
+    network = Normed(CLASSES) if norm else Linear(CLASSES)
+    random = np.random.default_rng(5)
+    import mindspore
+
+    for parameter in network.get_parameters():
+        parameter.set_data(mindspore.Tensor(random.random(parameter.shape).astype(np.float32) + 0.1))
+    return network
+
+
+def _recipe(**more: object) -> Recipe:
+    return resolve_recipe(RecipeOptions(max_steps=9, **more), images=100, batch_size=IMAGES)  # type: ignore[arg-type]
+
+
+def _batch(seed: int) -> tuple[Any, Any]:
+    random = np.random.default_rng(seed)
+    return random.normal(size=(IMAGES, 2, 1, 1)).astype(np.float32), random.integers(0, CLASSES, IMAGES)
+
+
+def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = None) -> tuple[list[float], Any]:
+    import mindspore
+
+    from amctq.training.step import TrainingStep, zero_moments
+
+    step = TrainingStep(network, recipe, zero_moments(network))
+    step.set_train(True)
+    losses = []
+    for index in range(steps):
+        if index == freeze_at:
+            step.freeze_statistics()
+        images, labels = _batch(index)
+        taught = _taught(index) if recipe.distillation else np.zeros(1, np.float32)
+        inputs = (images, labels.astype(np.int32), taught, np.float32(0.1))
+        losses.append(float(step(*map(mindspore.Tensor, inputs)).asnumpy()))
+    return losses, step
+
+
+def _taught(index: int) -> Any:
+    return np.random.default_rng(100 + index).normal(size=(IMAGES, CLASSES)).astype(np.float32)
+
+
+def _softmax(logits: Any) -> Any:
+    exps = np.exp(logits - logits.max(1, keepdims=True))
+    return exps / exps.sum(1, keepdims=True)
+
+
+def _numpy_run(weight: Any, bias: Any, recipe: Recipe, steps: int) -> tuple[list[float], Any, Any]:
+    """Momentum with weight decay on the weight alone, in float64."""
+    speeds = [np.zeros_like(weight), np.zeros_like(bias)]
+    losses = []
+    teaching = recipe.distillation
+    part = 0.0 if teaching is None else teaching.weight
+    for index in range(steps):
+        images, labels = _batch(index)
+        x = images.reshape(IMAGES, 2).astype(np.float64)
+        logits = x @ weight.T + bias
+        right = np.eye(CLASSES)[labels]
+        probabilities = _softmax(logits)
+        loss = -(right * np.log(probabilities)).sum(1).mean()
+        gradient = (probabilities - right) / IMAGES
+        if teaching is not None:
+            hot = teaching.temperature
+            wanted, own = _softmax(_taught(index).astype(np.float64) / hot), _softmax(logits / hot)
+            divergence = (wanted * (np.log(wanted) - np.log(own))).sum(1).mean() * hot**2
+            loss = (1 - part) * loss + part * divergence
+            gradient = (1 - part) * gradient + part * hot * (own - wanted) / IMAGES
+        losses.append(loss)
+        gradients = [gradient.T @ x + recipe.weight_decay * weight, gradient.sum(0)]
+        speeds = [recipe.momentum * speed + own for speed, own in zip(speeds, gradients, strict=True)]
+        weight, bias = weight - 0.1 * speeds[0], bias - 0.1 * speeds[1]
+    return losses, weight, bias
+
+
+@pytest.mark.parametrize(
+    "distillation", [None, Distillation(temperature=3.0, weight=0.7)], ids=["labels", "labels-and-teacher"]
+)
+def test_a_step_is_momentum_with_decay_on_weights_alone(distillation: Distillation | None) -> None:
+    recipe = _recipe(distillation=distillation, weight_decay=0.05)
+    network = _network()
+    weight, bias = (item.asnumpy().astype(np.float64) for item in network.trainable_params())
+    losses, _ = _run(network, recipe, 4)
+    expected, weight, bias = _numpy_run(weight, bias, recipe, 4)
+    np.testing.assert_allclose(losses, expected, rtol=5e-5)
+    found = [item.asnumpy() for item in network.trainable_params()]
+    np.testing.assert_allclose(found[0], weight, rtol=5e-5)
+    np.testing.assert_allclose(found[1], bias, rtol=5e-5)
+
+
+def test_the_loss_scale_changes_no_bit_of_float32() -> None:
+    networks = [_network(), _network()]
+    losses = [_run(item, _recipe(loss_scale=scale), 3)[0] for item, scale in zip(networks, (1.0, 1024.0), strict=True)]
+    assert losses[0] == losses[1]
+    for one, other in zip(*(item.get_parameters() for item in networks), strict=True):
+        np.testing.assert_array_equal(one.asnumpy(), other.asnumpy())
+
+
+def test_frozen_statistics_stay_and_the_rest_learns_on() -> None:
+    network = _network(norm=True)
+    _, step = _run(network, _recipe(), 2, freeze_at=None)
+    statistics = network.norm.moving_mean.asnumpy().copy()
+    gamma = network.norm.gamma.asnumpy().copy()
+    step.freeze_statistics()
+    import mindspore
+
+    images, labels = _batch(7)
+    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1))
+    for _ in range(2):
+        step(*map(mindspore.Tensor, inputs))
+    np.testing.assert_array_equal(network.norm.moving_mean.asnumpy(), statistics)
+    assert not np.array_equal(network.norm.gamma.asnumpy(), gamma)
+
+
+def test_a_reducer_sees_the_gradients() -> None:
+    """Where data parallelism will take the mean over devices."""
+    import mindspore
+
+    from amctq.training.step import TrainingStep, zero_moments
+    from tests.training.networks import Halved
+
+    images, labels = _batch(0)
+    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1))
+    moved = []
+    for reducer in (None, Halved()):
+        network = _network()
+        before = network.dense.bias.asnumpy().copy()
+        step = TrainingStep(network, _recipe(), zero_moments(network), reducer)
+        step.set_train(True)
+        step(*map(mindspore.Tensor, inputs))
+        moved.append(network.dense.bias.asnumpy() - before)
+    np.testing.assert_allclose(moved[1], moved[0] / 2, rtol=1e-5)
+
+
+def test_which_parameters_decay() -> None:
+    from amctq.training.step import is_decayed
+
+    assert is_decayed("layer1.0.conv1.weight")
+    for name in ("bn1.gamma", "bn1.beta", "end_point.bias", "conv1.clip_max", "layer1.0.conv1.clip_min"):
+        assert not is_decayed(name)
+
+
+def test_half_precision_is_float16_but_for_batch_norm_and_parameters() -> None:
+    """What an NPU trains in, as far as a CPU can show it."""
+    import mindspore
+
+    from amctq.training.step import use_half_precision
+
+    network = _network(norm=True)
+    full, _ = _run(_network(norm=True), _recipe(), 3)
+    use_half_precision(network)
+    network.set_train(False)
+    assert network(mindspore.Tensor(_batch(0)[0])).dtype == mindspore.float16
+    assert network.norm.get_flags()["fp32"]
+    half, _ = _run(network, _recipe(), 3)
+    np.testing.assert_allclose(half, full, rtol=5e-3)
+    assert {parameter.dtype for parameter in network.get_parameters()} == {mindspore.float32}
