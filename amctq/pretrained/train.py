@@ -2,6 +2,9 @@
 
 Every epoch draws its own images, so nothing is seen twice and there is nothing to augment. The images that a generated
 set evaluates on have a role of their own (``data.synthetic``) and are none of these.
+
+On one CPU the same bytes come out each time. Another one rounds otherwise, and ends with another network that is as
+good: 88.0 % on a CPU with AVX2 alone, 87.9 % the one that is carried. It takes 20 minutes of CPU time.
 """
 
 from __future__ import annotations

@@ -190,7 +190,8 @@ def test_the_carried_network_is_small() -> None:
 
 @pytest.mark.slow
 def test_the_carried_network_can_be_trained_again(tmp_path: Path) -> None:
-    """A hundredth of the training already beats chance twice over; the whole of it is the network that is carried."""
-    top1 = train.train(tmp_path / "again.ckpt", epochs=2, epoch_images=2000)
-    assert 20 < top1 < 80
-    assert (tmp_path / "again.ckpt").stat().st_size == CHECKPOINT.stat().st_size
+    """A fiftieth of the training already learns, and the whole of it is the network that is carried."""
+    top1 = [train.train(tmp_path / name, epochs=2, epoch_images=2000) for name in ("one.ckpt", "two.ckpt")]
+    assert 13 < top1[0] < 80
+    assert (tmp_path / "one.ckpt").read_bytes() == (tmp_path / "two.ckpt").read_bytes()
+    assert (tmp_path / "one.ckpt").stat().st_size == CHECKPOINT.stat().st_size
