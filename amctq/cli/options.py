@@ -14,7 +14,7 @@ INPUT, QUANTIZATION, TRAINING, RUN, OUTPUT = "Input", "Quantization", "Training"
 EPILOG = "Every option can also be set in the environment, --calib-images as AMCTQ_CALIB_IMAGES and so on."
 
 
-def option(*names: str, panel: str, help: str, **settings: Any) -> Any:
+def option(*names: str, panel: str, help: str = "", **settings: Any) -> Any:
     """A Typer option that AMCTQ_<NAME> sets as well; the command line wins over it."""
     return typer.Option(
         *names,

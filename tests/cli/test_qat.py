@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amctq.demo import CHECKPOINT
 
 from amctq.data import synthetic
+from amctq.pretrained import CHECKPOINT
 from tests.command import AMCTQ, Finished, amctq, small_file_system
 
 STEPS, EVERY = 18, 4  # three epochs of six steps; a checkpoint every four
