@@ -119,6 +119,7 @@ def test_weights_have_moved_and_a_checkpoint_is_one_of_mindspores(outcome: tuple
     assert f"moments.{next(iter(before))}" in after
 
 
+@pytest.mark.slow
 def test_the_retrained_checkpoint_is_a_float_checkpoint_too(outcome: tuple[Finished, Path], pictures: Path) -> None:
     """What was trained, quantized once more by the record of the run, is the file of the run."""
     output = outcome[1]
@@ -131,6 +132,7 @@ def test_the_retrained_checkpoint_is_a_float_checkpoint_too(outcome: tuple[Finis
     assert again == _report(output)["accuracy"]["int8"]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_the_run_ends_in_the_same_bytes(outcome: tuple[Finished, Path], pictures: Path) -> None:
     _kill_and_resume(outcome[1], pictures, random.Random(20), kills=2)
 
