@@ -22,7 +22,7 @@ from amctq.backends.retraining_cells import (
     WeightQuantizer,
 )
 from amctq.choices import ActType, WeightType
-from amctq.errors import InputError, NotSimulatedError
+from amctq.errors import InputError, NotSimulatedError, first_line
 from amctq.quant.integer import make_record
 from amctq.quant.numerics import QParams
 from amctq.quant.placement import place_ascend
@@ -146,9 +146,12 @@ def _operators() -> tuple[Operators, str]:
     if mindspore.get_context("device_target") == "Ascend":
         return Operators(kernels=None, npu=True), "MindSpore's own, on the NPU"
     library = compile_library()
-    if library.path is None:
-        return Operators(kernels=None, npu=False), f"MindSpore's own: {library.told}"
-    return Operators(kernels=kernels(library), npu=False), library.told
+    told = library.told
+    try:
+        compiled = kernels(library)
+    except TypeError as error:
+        compiled, told = None, first_line(error)
+    return Operators(kernels=compiled, npu=False), f"MindSpore's own: {told}" if compiled is None else told
 
 
 def _after_relu(tensor: str, graph: FloatGraph) -> bool:
