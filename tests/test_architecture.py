@@ -80,6 +80,7 @@ def test_only_the_command_line_knows_a_console(path: Path) -> None:
         "numerics",
         "weights",
         "weight_mse",
+        "ulq",
         "paired",
         "record",
         "histogram",

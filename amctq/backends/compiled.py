@@ -71,26 +71,41 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "amctq"
 
 
+def compiler() -> tuple[str, ...]:
+    """The command that compiles C, by CC or cc; empty where there is none on PATH."""
+    try:
+        command = tuple(shlex.split(os.environ.get("CC", "cc")))
+    except ValueError:  # a quotation mark without its partner
+        return ()
+    return command if command and shutil.which(command[0]) else ()
+
+
 def compile_library() -> Library:
     """Compile ``fakequant.c``, unless that has been done for such a CPU before; a failure is a reason, no error."""
-    command = shlex.split(os.environ.get("CC", "cc"))
-    if not command or shutil.which(command[0]) is None:
-        return Library(path=None, told=f"no C compiler ({' '.join(command) or 'CC is empty'})")
     try:
+        command = compiler()
+        if not command:
+            return Library(path=None, told="no C compiler (CC, or cc on PATH)")
         source = SOURCE.read_bytes()
         folder = cache_folder()
         target = folder / f"fakequant-{_key(source, command)}.so"
+        if ":" in str(target):  # where MindSpore ends the path and begins the name of a function
+            return Library(path=None, told=f"{folder} has a colon in its name")
         if not target.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _compile(command, target)
         _check(ctypes.CDLL(str(target)))
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        return Library(path=None, told=f"{' '.join(command)}: {first_line(error)}")
+    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError) as error:
+        return Library(path=None, told=f"the C compiler is of no use: {first_line(error)}")
     return Library(path=target, told=f"compiled with {' '.join(command)}, {target}")
 
 
 def kernels(library: Library) -> Kernels | None:
-    """The library's functions for MindSpore; None where there is no library."""
+    """The library's functions for MindSpore; None where there is no library.
+
+    Raises:
+        TypeError: MS_CUSTOM_AOT_WHITE_LIST forbids MindSpore to load it.
+    """
     if library.path is None:
         return None
     from mindspore import ops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import mindspore
@@ -13,8 +14,7 @@ from amctq.backends.compiled import compile_library, kernels
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
 from amctq.backends.replacement import Replacement, replaceable_cells
 from amctq.backends.retraining_cells import (
-    CACHE,
-    DIVERGED,
+    EVALUATED,
     ActivationQuantizer,
     Operators,
     RetrainingConv2d,
@@ -22,14 +22,15 @@ from amctq.backends.retraining_cells import (
     WeightQuantizer,
 )
 from amctq.choices import ActType, WeightType
-from amctq.errors import InputError, NotSimulatedError
+from amctq.errors import InputError, NotSimulatedError, first_line
 from amctq.quant.integer import make_record
-from amctq.quant.numerics import EPSILON, Float32Array
+from amctq.quant.numerics import QParams
 from amctq.quant.placement import place_ascend
 from amctq.quant.record import QuantRecord
-from amctq.quant.retrain_config import ArqRetrainConfig, RetrainConfig, RetrainLayerConfig
-from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer, fuse
-from amctq.quant.ulq import Clips, arq_retrain_scale, clips_of
+from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
+from amctq.quant.topology import FloatGraph, LayerKind, QuantizableLayer
+from amctq.quant.trained import EvaluatedLayer, evaluated_layer, trained_layer
+from amctq.quant.ulq import Clips, clips_of
 
 
 class NativeRetrainingNetwork(RetrainingNetwork):
@@ -70,7 +71,9 @@ class NativeRetrainingNetwork(RetrainingNetwork):
     def state(self) -> Mapping[str, Any]:
         """What a checkpoint must hold."""
         return {
-            parameter.name: parameter for parameter in self.cell.get_parameters() if not parameter.name.endswith(CACHE)
+            parameter.name: parameter
+            for parameter in self.cell.get_parameters()
+            if not parameter.name.endswith(EVALUATED)
         }
 
     def finish(
@@ -78,17 +81,24 @@ class NativeRetrainingNetwork(RetrainingNetwork):
     ) -> NativeQuantizedNetwork:
         """Take the quantizers out again, and quantize what was trained on the scales that it was trained with."""
         arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
-        activations = {name: _finite(quantizer).qparams for name, quantizer in self._quantizer_of.items()}
+        activations = {layer.name: self._activation(layer) for layer in self.topology.layers}
         self._replacement.undo()
         self.cell.set_train(False)
         network = FloatNetwork(
             cell=self.cell, graph=self._network.graph.with_arrays(arrays), topology=self._network.topology
         )
-        fused = fuse(network.graph, self.topology)
         weights = {layer.name: self._config.enabled[layer.name].weight for layer in self.topology.layers}
-        scales = {layer.name: _scale(layer, weights[layer.name], network.graph) for layer in self.topology.layers}
-        bits = {name: weight.bits for name, weight in weights.items()}
-        record = make_record(self.topology, fused, scales, activations, bits)
+        trained = {
+            layer.name: trained_layer(layer, weights[layer.name], network.graph.arrays)
+            for layer in self.topology.layers
+        }
+        record = make_record(
+            self.topology,
+            {name: layer.fused for name, layer in trained.items()},
+            {name: layer.scale for name, layer in trained.items()},
+            activations,
+            {name: weight.bits for name, weight in weights.items()},
+        )
         return NativeBackend().from_record(network=network, record=record, act_type=act_type, weight_type=weight_type)
 
     def _substitutes(self) -> dict[int, Any]:
@@ -98,31 +108,37 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             message = f"the network cannot be retrained: {error.message}"
             hint = "build that layer with the class named, or set its retrain_enable to false"
             raise InputError(message, hint=hint) from error
+        parameters = self.cell.parameters_dict()
         substitutes: dict[int, Any] = {}
         for layer in self.topology.layers:
             own, norm = found[layer.name]
-            weight = self._config.enabled[layer.name].weight
-            kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
-            substitutes[id(own)] = kind(
-                own,
-                self._quantizer_of[layer.name],
-                WeightQuantizer(
-                    own.weight,
-                    None if norm is None else norm.gamma,
-                    channel_wise=weight.channel_wise,
-                    bits=weight.bits,
-                    operators=self._operators,
-                ),
+            weight = WeightQuantizer(
+                own.weight,
+                None if norm is None else norm.gamma,
+                config=self._config.enabled[layer.name].weight,
+                operators=self._operators,
             )
+            kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
+            evaluated = partial(self._evaluated, layer, parameters)
+            substitutes[id(own)] = kind(own, self._quantizer_of[layer.name], weight, evaluated)
         return substitutes
 
+    def _evaluated(self, layer: QuantizableLayer, parameters: Mapping[str, Any]) -> EvaluatedLayer:
+        norm = layer.batch_norm
+        names = [layer.weight, *filter(None, [layer.bias])]
+        names += [] if norm is None else [norm.gamma, norm.beta, norm.mean, norm.variance]
+        arrays = {name: parameters[name].asnumpy() for name in names}
+        return evaluated_layer(layer, self._config.enabled[layer.name].weight, arrays, self._activation(layer))
 
-def _finite(quantizer: ActivationQuantizer) -> Clips:
-    clips = quantizer.clips
-    if not (np.isfinite(clips.high) and np.isfinite(clips.low)):
-        message = f"{quantizer.clip_max.name} is {clips.high}, {quantizer.clip_min.name} is {clips.low} after training"
-        raise InputError(message, hint=DIVERGED)
-    return clips
+    def _activation(self, layer: QuantizableLayer) -> QParams:
+        quantizer = self._quantizer_of[layer.name]
+        clips = quantizer.clips
+        if not (np.isfinite(clips.high) and np.isfinite(clips.low)):
+            found = f"{quantizer.clip_max.name} is {clips.high} and {quantizer.clip_min.name} {clips.low}"
+            message = f"layer {layer.name}: {found} after training"
+            hint = "the training diverged: lower the learning rate, or go back to a checkpoint"
+            raise InputError(message, hint=hint)
+        return clips.qparams
 
 
 def _operators() -> tuple[Operators, str]:
@@ -130,9 +146,12 @@ def _operators() -> tuple[Operators, str]:
     if mindspore.get_context("device_target") == "Ascend":
         return Operators(kernels=None, npu=True), "MindSpore's own, on the NPU"
     library = compile_library()
-    if library.path is None:
-        return Operators(kernels=None, npu=False), f"MindSpore's own: {library.told}"
-    return Operators(kernels=kernels(library), npu=False), library.told
+    told = library.told
+    try:
+        compiled = kernels(library)
+    except TypeError as error:
+        compiled, told = None, first_line(error)
+    return Operators(kernels=compiled, npu=False), f"MindSpore's own: {told}" if compiled is None else told
 
 
 def _after_relu(tensor: str, graph: FloatGraph) -> bool:
@@ -155,17 +174,3 @@ def _initial_clips(
         hint = "calibrate all layers, set clip_max and clip_min in the configuration, or its retrain_enable to false"
         raise InputError(message, hint=hint) from None
     return clips_of(entry.activation, fixed_min=fixed_min)
-
-
-def _scale(layer: QuantizableLayer, config: ArqRetrainConfig, graph: FloatGraph) -> Float32Array:
-    """The weight's own scale, times |γ| / √(σ² + ε) where a BatchNorm is folded in (reference §4.8)."""
-    weight = graph.arrays[layer.weight].astype(np.float32)
-    norm = layer.batch_norm
-    if norm is None:
-        return arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits)
-    gamma, variance = (graph.arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
-    scale = arq_retrain_scale(
-        weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma.astype(np.float32)
-    )
-    folded = (scale * np.abs(gamma) / np.sqrt(variance + norm.epsilon)).astype(np.float32)
-    return np.where(folded < EPSILON, np.float32(1.0), folded)

@@ -9,6 +9,7 @@ named after the first layer that reads the tensor.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,11 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.backends.compiled import Kernels
 from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
-from amctq.errors import InputError
-from amctq.quant.ulq import Clips, arq_retrain
+from amctq.quant.retrain_config import ArqRetrainConfig
+from amctq.quant.trained import EvaluatedLayer
+from amctq.quant.ulq import Clips
 
-CACHE = ".weight_quantized"
-DIVERGED = "the training diverged: lower the learning rate, or go back to a checkpoint"
+EVALUATED = "_evaluated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,105 +91,124 @@ class ActivationQuantizer(_Float32Cell):
 
 
 class WeightQuantizer(_Float32Cell):
-    """A layer's weight, fake-quantized anew in every training step, and once for all of an evaluation.
-
-    Whatever switches the network to evaluation (``set_train(False)``) quantizes the weight as it is then.
+    """A layer's weight, fake-quantized anew in every training step.
 
     Args:
         weight: the layer's parameter.
         gamma: that of the BatchNorm which will be folded into the layer; None without one.
-        channel_wise: one scale per output channel.
-        bits: width of the integers.
+        config: how it is quantized.
         operators: what computes it.
     """
 
     def __init__(
-        self, weight: Parameter, gamma: Parameter | None, *, channel_wise: bool, bits: int, operators: Operators
+        self, weight: Parameter, gamma: Parameter | None, *, config: ArqRetrainConfig, operators: Operators
     ) -> None:
         super().__init__(auto_prefix=False)
         self.weight = weight
         self.gamma = Tensor(np.ones(weight.shape[0], np.float32)) if gamma is None else gamma
-        self.channel_wise = channel_wise
-        self.bits = bits
-        self.fake_quantize = operators.arq(channel_wise=channel_wise, bits=bits)
-        name = weight.name.removesuffix(".weight")
-        self.quantized = Parameter(Tensor(self._now()), name=f"{name}{CACHE}", requires_grad=False)
+        self.fake_quantize = operators.arq(channel_wise=config.channel_wise, bits=config.bits)
 
     def construct(self) -> Tensor:
         """The fake-quantized weight, (C_out, …)."""
-        if self.training:
-            return self.fake_quantize(self.weight, ops.stop_gradient(self.gamma))
-        return self.quantized
-
-    def add_flags_recursive(self, **flags: Any) -> Any:
-        """Beside what a cell does of its own: quantize the weight when an evaluation begins."""
-        if flags.get("training") is False and "quantized" in self._params:
-            self.quantized.set_data(Tensor(self._now()))
-        return super().add_flags_recursive(**flags)
-
-    def _now(self) -> Any:
-        try:
-            return arq_retrain(
-                self.weight.asnumpy(), channel_wise=self.channel_wise, bits=self.bits, gamma=self.gamma.asnumpy()
-            )
-        except ValueError as error:
-            message = f"{self.weight.name}: {error}"
-            raise InputError(message, hint=DIVERGED) from error
+        return self.fake_quantize(self.weight, ops.stop_gradient(self.gamma))
 
 
-class RetrainingConv2d(nn.Cell):
-    """In the place of an nn.Conv2d; (N, C, H, W) to (N, C_out, H', W').
+class _RetrainingLayer(nn.Cell):
+    """What both kinds have in common: in an evaluation, weight and bias are made ready once.
+
+    Whatever switches the network to evaluation (``set_train(False)``) takes them as they are then.
 
     Args:
-        layer: the nn.Conv2d, whose parameters, stride, padding and groups it takes over.
+        layer: the float cell, whose parameters it takes over.
         activation: of its input, shared with other layers that read it.
         weight: of its weight.
+        evaluated: gives what the layer computes with in an evaluation that begins now.
     """
 
-    def __init__(self, layer: Any, activation: ActivationQuantizer, weight: WeightQuantizer) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        activation: ActivationQuantizer,
+        weight: WeightQuantizer,
+        evaluated: Callable[[], EvaluatedLayer],
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.quantize = activation
         self.quantized_weight = weight
-        self.conv2d = layer.conv2d
-        self.bias_add = layer.bias_add
-        self.has_bias = layer.has_bias
-        if layer.has_bias:
-            self.bias = layer.bias
-
-    def construct(self, x: Tensor) -> Tensor:
-        """The convolution."""
-        y = self.conv2d(ops.cast(self.quantize(x), x.dtype), ops.cast(self.quantized_weight(), x.dtype))
-        if self.has_bias:
-            y = self.bias_add(y, self.bias)
-        return y
-
-
-class RetrainingDense(nn.Cell):
-    """In the place of an nn.Dense; (N, C) to (N, C_out).
-
-    Args:
-        layer: the nn.Dense, whose parameters and activation it takes over.
-        activation: of its input, shared with other layers that read it.
-        weight: of its weight.
-    """
-
-    def __init__(self, layer: Any, activation: ActivationQuantizer, weight: WeightQuantizer) -> None:
-        super().__init__(auto_prefix=False)
-        self.quantize = activation
-        self.quantized_weight = weight
-        self.matmul = layer.matmul
         self.bias_add = ops.BiasAdd()
         self.has_bias = layer.has_bias
         if layer.has_bias:
             self.bias = layer.bias
+        name, now = weight.weight.name.removesuffix(".weight"), evaluated()
+        self.weight_evaluated = Parameter(Tensor(now.weight), name=f"{name}.weight{EVALUATED}", requires_grad=False)
+        self.has_bias_evaluated = now.bias is not None
+        if now.bias is not None:
+            self.bias_evaluated = Parameter(Tensor(now.bias), name=f"{name}.bias{EVALUATED}", requires_grad=False)
+        self.evaluated = evaluated
+
+    def add_flags_recursive(self, **flags: Any) -> Any:
+        """Beside what a cell does of its own: make ready when an evaluation begins."""
+        if flags.get("training") is False and hasattr(self, "evaluated"):
+            now = self.evaluated()
+            self.weight_evaluated.set_data(Tensor(now.weight))
+            if now.bias is not None:
+                self.bias_evaluated.set_data(Tensor(now.bias))
+        return super().add_flags_recursive(**flags)
+
+
+class RetrainingConv2d(_RetrainingLayer):
+    """In the place of an nn.Conv2d; (N, C, H, W) to (N, C_out, H', W')."""
+
+    def __init__(
+        self,
+        layer: Any,
+        activation: ActivationQuantizer,
+        weight: WeightQuantizer,
+        evaluated: Callable[[], EvaluatedLayer],
+    ) -> None:
+        super().__init__(layer, activation, weight, evaluated)
+        self.conv2d = layer.conv2d
+
+    def construct(self, x: Tensor) -> Tensor:
+        """The convolution."""
+        quantized = ops.cast(self.quantize(x), x.dtype)
+        if self.training:
+            y = self.conv2d(quantized, ops.cast(self.quantized_weight(), x.dtype))
+            if self.has_bias:
+                y = self.bias_add(y, self.bias)
+            return y
+        y = self.conv2d(quantized, ops.cast(self.weight_evaluated, x.dtype))
+        if self.has_bias_evaluated:
+            y = self.bias_add(y, self.bias_evaluated)
+        return y
+
+
+class RetrainingDense(_RetrainingLayer):
+    """In the place of an nn.Dense; (N, C) to (N, C_out)."""
+
+    def __init__(
+        self,
+        layer: Any,
+        activation: ActivationQuantizer,
+        weight: WeightQuantizer,
+        evaluated: Callable[[], EvaluatedLayer],
+    ) -> None:
+        super().__init__(layer, activation, weight, evaluated)
+        self.matmul = layer.matmul
         self.activates = layer.activation is not None
         self.activation = layer.activation
 
     def construct(self, x: Tensor) -> Tensor:
         """The product, and the activation that stands inside the layer."""
-        y = self.matmul(ops.cast(self.quantize(x), x.dtype), ops.cast(self.quantized_weight(), x.dtype))
-        if self.has_bias:
-            y = self.bias_add(y, self.bias)
+        quantized = ops.cast(self.quantize(x), x.dtype)
+        if self.training:
+            y = self.matmul(quantized, ops.cast(self.quantized_weight(), x.dtype))
+            if self.has_bias:
+                y = self.bias_add(y, self.bias)
+        else:
+            y = self.matmul(quantized, ops.cast(self.weight_evaluated, x.dtype))
+            if self.has_bias_evaluated:
+                y = self.bias_add(y, self.bias_evaluated)
         if self.activates:
             y = self.activation(y)
         return y

@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx
@@ -213,16 +214,21 @@ def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
     Raises:
         InputError: a result is not finite.
     """
-    return {layer.name: _fuse(layer, graph) for layer in topology.layers}
+    return {layer.name: fold(layer, graph.arrays) for layer in topology.layers}
 
 
-def _fuse(layer: QuantizableLayer, graph: FloatGraph) -> FusedParameters:
-    weight = graph.arrays[layer.weight].astype(np.float64)
-    bias = None if layer.bias is None else graph.arrays[layer.bias].astype(np.float64)
+def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedParameters:
+    """The same for one layer, from the values of the parameters that it names.
+
+    Raises:
+        InputError: a result is not finite.
+    """
+    weight = arrays[layer.weight].astype(np.float64)
+    bias = None if layer.bias is None else arrays[layer.bias].astype(np.float64)
     norm = layer.batch_norm
     if norm is not None:
         gamma, beta, mean, variance = (
-            graph.arrays[name].astype(np.float64) for name in (norm.gamma, norm.beta, norm.mean, norm.variance)
+            arrays[name].astype(np.float64) for name in (norm.gamma, norm.beta, norm.mean, norm.variance)
         )
         with np.errstate(all="ignore"):  # a negative variance is reported below
             factor = gamma / np.sqrt(variance + norm.epsilon)

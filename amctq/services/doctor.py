@@ -101,6 +101,7 @@ def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
             _numpy(),
             _onnxruntime(),
             _cpu(runtime.cpu_instructions()),
+            _compiler(),
             *_ascend(),
             _amct(),
             _atc(),
@@ -196,6 +197,18 @@ def _cpu(found: tuple[str, ...]) -> Finding:
         ok=advice is None,
         value=f"{runtime.cpu_model()}, {runtime.cpu_count()} core(s), {named} ({' '.join(found) or 'no SIMD'})",
         advice=advice,
+    )
+
+
+def _compiler() -> Finding:
+    from amctq.backends.compiled import compiler
+
+    found = " ".join(compiler())
+    return Finding(
+        name="compiler",
+        ok=bool(found),
+        value=found or "no C compiler (CC, or cc on PATH)",
+        advice=None if found else "not needed: with one, a training step of qat on a CPU takes less time",
     )
 
 

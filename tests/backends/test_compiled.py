@@ -99,6 +99,21 @@ def test_a_cache_that_cannot_be_written_is_a_reason(monkeypatch: pytest.MonkeyPa
     assert "file" in library.told
 
 
+@pytest.mark.parametrize("command", ["", "  ", "cc 'unfinished"])
+def test_a_command_that_is_none_is_a_reason(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", command)
+    assert compiled.compiler() == ()
+    assert compile_library().told == "no C compiler (CC, or cc on PATH)"
+
+
+def test_a_folder_that_mindspore_cannot_name_is_a_reason(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a:b"))
+    assert "colon" in compile_library().told
+    assert not (tmp_path / "a:b").exists()
+
+
 def test_the_cache_lies_in_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -9,17 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.backends.base import FloatNetwork, RetrainingNetwork
+from amctq.backends.base import FloatNetwork, PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
-from amctq.choices import ExportFormat, WeightType
+from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement, WeightType
+from amctq.data.samples import Batches, split
+from amctq.data.source import find_dataset
 from amctq.errors import InputError
+from amctq.export.float_onnx import export_float
 from amctq.export.qdq_onnx import build_qdq
 from amctq.export.session import OnnxSession
+from amctq.models.checkpoint import load_checkpoint
+from amctq.models.registry import find_model
+from amctq.progress import Narrator
+from amctq.quant.config import default_config
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig, default_retrain_config
-from amctq.quant.topology import Topology
+from amctq.quant.topology import Topology, read_topology
 from tests.backends.test_simulation import network_of
+from tests.command import Shared
 
 LEARNED = ("clip_max", "clip_min")
 
@@ -167,8 +175,8 @@ def test_training_moves_weights_and_clips_and_the_file_follows(network: FloatNet
         assert np.array_equal(network.cell.parameters_dict()[name].asnumpy(), trained[name]), name
         assert np.array_equal(quantized.network.graph.arrays[name], trained[name]), name
     exported = _file(quantized).logits(_images())
-    # A weight on the edge of a step may be rounded the other way once its BatchNorm is folded in.
-    assert evaluated == pytest.approx(exported, abs=2e-2 * float(np.abs(exported).max()))
+    # An activation on the edge of a step may be rounded the other way: MindSpore sums float32, the file integers.
+    assert evaluated == pytest.approx(exported, abs=1e-2 * float(np.abs(exported).max()))
     own = OnnxSession(quantized.network.graph.model).logits(_images())
     assert own == pytest.approx(_logits(network.cell, _images()), rel=1e-3, abs=1e-3)
     assert np.array_equal(evaluated.argmax(axis=1), exported.argmax(axis=1))
@@ -269,7 +277,7 @@ def test_layers_in_sequential_cells_and_a_dense_with_its_activation(tmp_path: Pa
     quantized = retraining.finish()
     assert isinstance(quantized, NativeQuantizedNetwork)
     exported = _file(quantized).logits(_images())
-    assert evaluated == pytest.approx(exported, abs=2e-2 * float(np.abs(exported).max()))
+    assert evaluated == pytest.approx(exported, abs=1e-2 * float(np.abs(exported).max()))
 
 
 def test_a_gamma_of_zero_and_one_below_zero_are_folded(network: FloatNetwork) -> None:
@@ -279,7 +287,7 @@ def test_a_gamma_of_zero_and_one_below_zero_are_folded(network: FloatNetwork) ->
     record = _retrain(network).finish().record
     scale = record["conv1"].weight_scale
     assert scale.shape == (8,)
-    assert scale[gamma == 0] == 1.0
+    assert scale[gamma == 0] < 1e-5  # its bias keeps its digits
     weight, variance = network.graph.arrays["conv1.weight"], network.graph.arrays["bn1.moving_variance"]
     folded = weight.reshape(8, -1) * (gamma / np.sqrt(variance + 1e-3))[:, None]
     expected = np.maximum(folded.max(axis=1) / 127, folded.min(axis=1) / -128)
@@ -335,13 +343,58 @@ def test_a_diverged_network_is_no_result(network: FloatNetwork, name: str) -> No
     retraining = _retrain(network)
     parameter = retraining.state()[name]
     parameter.set_data(mindspore.Tensor(np.full(parameter.shape, np.nan, np.float32)))
-    if name.endswith("weight"):
-        with pytest.raises(InputError, match=r"end_point\.weight") as caught:
-            retraining.cell.set_train(False)
+    layer = name.partition(".")[0].replace("bn1", "conv1")
+    for use in (lambda: retraining.cell.set_train(False), retraining.finish):
+        with pytest.raises(InputError, match=f"layer {layer}: ") as caught:
+            use()
         assert "diverged" in (caught.value.hint or "")
-    with pytest.raises(InputError, match=name.split(".")[0].replace("bn1", "conv1")) as caught:
-        retraining.finish()
-    assert "diverged" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("bits", [8, pytest.param(4, marks=pytest.mark.slow)])
+def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, shared: Shared, tmp_path: Path) -> None:
+    import mindspore
+
+    network = _resnet20(shared, tmp_path)
+    preprocessing = find_model("resnet20").preprocessing(10)
+    dataset = find_dataset(str(shared.data)).open(preprocessing)
+    images = split(dataset, calibration_images=320, evaluation_images=500, seed=1)
+    assert images.evaluation is not None
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    record = _calibrated(network, Batches(samples=images.calibration, size=32))
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    retraining = NativeBackend().retrain(
+        network=network, config=default_retrain_config(network.topology, weight_bits=bits), initial=record
+    )
+    training, labels = next(iter(Batches(samples=images.calibration, size=320)))
+    _train(retraining.cell, training, labels, steps=10)
+    retraining.cell.set_train(False)
+    evaluation = Batches(samples=images.evaluation, size=250)
+    evaluated = np.concatenate([_logits(retraining.cell, batch).argmax(axis=1) for batch, _ in evaluation])
+    quantized = retraining.finish()
+    assert isinstance(quantized, NativeQuantizedNetwork)
+    file = _file(quantized)
+    exported = np.concatenate([file.logits(batch).argmax(axis=1) for batch, _ in evaluation])
+    assert (evaluated == exported).mean() >= 0.998
+    correct = np.concatenate([batch for _, batch in evaluation])
+    assert (exported == correct).mean() > (0.85 if bits == 8 else 0.75)
+
+
+def _resnet20(shared: Shared, scratch: Path) -> FloatNetwork:
+    cell = find_model("resnet20").build(10)
+    load_checkpoint(shared.checkpoint("resnet20"), cell, model="resnet20", num_classes=10)
+    graph = export_float(cell, (3, 32, 32), scratch / "resnet20.onnx")
+    return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
+
+
+def _calibrated(network: FloatNetwork, batches: Batches) -> QuantRecord:
+    config = PtqConfig(
+        quant=default_config(network.topology),
+        placement=Placement.ASCEND,
+        act_type=ActType.UINT8,
+        ifmr_variant=IfmrVariant.EXACT,
+        arq_rule=ArqRule.AMCT,
+    )
+    return NativeBackend().quantize(network=network, config=config, calibration=batches, narrator=Narrator()).record
 
 
 def test_mindir_is_exported_from_the_trained_cells(network: FloatNetwork, tmp_path: Path) -> None:
