@@ -31,6 +31,7 @@ from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
 
 BATCH = {"resnet20": 128, "resnet50": 32}
+IMAGE_SIZE = 32  # at 224, ResNet-50's own, a step takes as long as fifty
 CALIBRATION = 32
 
 
@@ -97,7 +98,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, model: str) -> None:
-    samples = harness.calibration_images(options, model, max(CALIBRATION, BATCH[model]), 1, None)
+    samples = harness.calibration_images(options, model, max(CALIBRATION, BATCH[model]), 1, IMAGE_SIZE)
     first = harness.float_network(options, model, Batches(samples=samples, size=CALIBRATION))
     import mindspore
     from mindspore import Tensor
