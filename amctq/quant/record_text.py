@@ -44,10 +44,9 @@ def dump_record(record: QuantRecord) -> bytes:
     lines: list[str] = []
     for layer in record.layers:
         name = text_encoding.CEscape(layer.name, True)  # type: ignore[arg-type]  # the stubs know bytes alone
-        # str of a float32 has its own shortest decimals, as text_format prints them; its format has a double's.
         lines += ["record {", f'  key: "{name}"', "  value {"]
-        lines += [f"    scale_d: {np.float32(layer.activation.scale)!s}", f"    offset_d: {layer.activation.offset}"]
-        lines += [f"    scale_w: {scale!s}" for scale in layer.weight_scale]
+        lines += [f"    scale_d: {_decimal(layer.activation.scale)}", f"    offset_d: {layer.activation.offset}"]
+        lines += [f"    scale_w: {_decimal(scale)}" for scale in layer.weight_scale]
         lines += ["    offset_w: 0"] * len(layer.weight_scale)
         if layer.skip_fusion:
             lines.append("    skip_fusion: true")
@@ -55,6 +54,11 @@ def dump_record(record: QuantRecord) -> bytes:
             lines.append(f'    wts_type: "INT{layer.weight_bits}"')
         lines += ["  }", "}"]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _decimal(scale: float | np.float32) -> str:
+    """The shortest decimals that only this float32 has, written as Python writes a double: NumPy's 1e-04 is 0.0001."""
+    return str(float(str(np.float32(scale))))
 
 
 def load_record(path: Path) -> QuantRecord:

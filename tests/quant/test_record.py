@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amctq.errors import InputError
@@ -64,6 +64,7 @@ def test_amcts_own_record_is_read() -> None:
     bits=st.sampled_from([8, 4]),
     fused=st.booleans(),
 )
+@example(scales=[float(np.float32(1e-4))], name="conv", bits=8, fused=True)  # NumPy prints 1e-04
 def test_the_text_is_what_protobuf_prints(scales: list[float], name: str, bits: int, fused: bool) -> None:
     layer = LayerRecord(
         name=name,
