@@ -346,8 +346,13 @@ def test_stopping_ends_hccn_tool_too(number: int, code: int) -> None:
             time.sleep(0.05)
         process.send_signal(number)
         assert process.wait(20) == code
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(Path("pid").read_text()), 0)
+    tool = int(Path("pid").read_text())
+    for _ in range(100):  # it was killed; whoever inherits it may be slow to bury it
+        if not Path(f"/proc/{tool}").exists():
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("hccn_tool runs on")
     assert list(Path().glob("*.json")) == []
 
 
