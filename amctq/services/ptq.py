@@ -20,7 +20,7 @@ from amctq.services.atc import AtcRun, atc_for, run_atc
 from amctq.services.checks import Accuracy, Check, file_checks, refuse_chance, run_checks
 from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
 from amctq.services.log import RunLog
-from amctq.services.network import ProvedNetwork, load_network
+from amctq.services.network import ProvedNetwork, load_network, named_record
 from amctq.services.ptq_plan import (
     CONFIG,
     LOG,
@@ -133,7 +133,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
         images, proved = _prepare(plan, Path(folder), narrator)
         quant = None if request.record else quant_config(request, proved.network.topology)
         if quant is None:
-            widths = [entry.weight_bits for entry in _from_record(plan, proved).record.layers]
+            widths = [entry.weight_bits for entry in _from_record(plan, proved, narrator).record.layers]
         else:
             _check_exportable(plan, proved, quant.selected(proved.network.topology))
             widths = [layer.weight.bits for layer in quant.enabled.values()]
@@ -199,7 +199,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         refuse_chance(float_ranks, allow=request.allow_poor_float)
 
     if quant is None:
-        quantized = _from_record(plan, proved)
+        quantized = _from_record(plan, proved, narrator)
     else:
         config = PtqConfig(
             quant=quant,
@@ -258,11 +258,11 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
     )
 
 
-def _from_record(plan: PtqPlan, proved: ProvedNetwork) -> QuantizedNetwork:
+def _from_record(plan: PtqPlan, proved: ProvedNetwork, narrator: Narrator) -> QuantizedNetwork:
     from amctq.quant.record_text import load_record
 
     assert plan.request.record is not None
-    record = load_record(plan.request.record)
+    record = named_record(load_record(plan.request.record), proved.network, narrator)
     refuse_idle_int4(plan.request, (entry.weight_bits for entry in record.layers))
     quantized = plan.backend.from_record(
         network=proved.network, record=record, act_type=plan.request.act_type, weight_type=plan.target.weight_type

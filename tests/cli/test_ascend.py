@@ -175,6 +175,18 @@ def test_people_are_told_the_command(exported: tuple[Finished, Path]) -> None:
     assert file_sentences(report | {"atc": refused})[3] == "    E10001: no such chip"
 
 
+def test_a_record_of_pytorch_gives_the_same_files(exported: tuple[Finished, Path], pictures: Path) -> None:
+    """AMCT's other front ends name layers otherwise, and say more of each."""
+    text = (exported[1] / "calibration_record.txt").read_text()
+    text = text.replace('"end_point"', '"fc"').replace('key: "layer', 'key: "module.layer')
+    Path("record.txt").write_text(text.replace("  value {\n", '  value {\n    dst_type: "INT8"\n'))
+    done = _run("ptq", pictures, "--record", "record.txt", "--export", "onnx,ascend", "--eval-images", 0)
+    assert done.code == 0, done.stderr
+    assert done.envelope["data"]["quantization"]["from"] == "record"
+    for name in ("resnet8_quant.onnx", "resnet8_quant_deploy.onnx", "calibration_record.txt"):
+        assert (Path("results") / name).read_bytes() == (exported[1] / name).read_bytes(), name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["resnet20", "resnet56"])
 def test_on_all_images_the_class_is_the_qdq_files(model: str, shared: Shared) -> None:
