@@ -147,7 +147,7 @@ def ptq(
 ) -> None:
     """Quantize a trained network to INT8 without retraining, and measure what that costs.
 
-    Calibrates on training images, writes MODEL_quant.onnx (or .mindir, or both), runs it on the test images, and
+    Calibrates on training images, writes MODEL_quant.onnx (or what --export names), runs it on the test images, and
     reports its accuracy, size and speed beside the float network's.
 
     Example: amctq ptq --dataset data --ckpt resnet20.ckpt --model resnet20 --calib-images 320

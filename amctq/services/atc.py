@@ -190,11 +190,11 @@ def _run(arguments: tuple[str, ...], folder: Path) -> tuple[int, list[str]]:
     except OSError as error:
         message = f"atc cannot be started: {error.strerror}"
         raise UnavailableError(message, hint="see which one is on PATH: amctq doctor") from error
-    try:
-        said, _ = process.communicate()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
+    with process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
     return process.returncode, said.decode(errors="replace").splitlines()

@@ -16,8 +16,10 @@ import pytest
 from amctq.cli.exported import file_sentences
 from amctq.data import synthetic
 from amctq.pretrained import CHECKPOINT
+from amctq.quant.record_text import load_record
 from tests import strict_atc
 from tests.command import Finished, Shared, amctq
+from tests.export.deploy_file import read_back
 
 IMAGES = 200
 
@@ -99,6 +101,17 @@ def test_the_command_in_the_report_is_one_that_atc_takes(
     subprocess.run(told["command"], shell=True, cwd=tmp_path, env=os.environ | atc, check=True, capture_output=True)
     assert (tmp_path / told["om"]["name"]).read_bytes() == (output / told["om"]["name"]).read_bytes()
     assert {Path(item["path"]).name for item in done.envelope["artifacts"]} >= {told["om"]["name"]}
+
+
+def test_the_deploy_file_holds_the_record(exported: tuple[Finished, Path]) -> None:
+    record = load_record(exported[1] / "calibration_record.txt")
+    layers = read_back(onnx.load(exported[1] / "resnet8_quant_deploy.onnx"))
+    assert list(layers) == [entry.name for entry in record.layers]
+    for entry in record.layers:
+        found = layers[entry.name]
+        assert found.scale_d == pytest.approx(entry.activation.scale, rel=1e-7)
+        assert found.offset_d == entry.activation.offset
+        assert found.scale_w == pytest.approx(entry.weight_scale, rel=1e-6)
 
 
 def test_evaluate_recognises_a_deploy_file(exported: tuple[Finished, Path], pictures: Path) -> None:

@@ -21,6 +21,7 @@ from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.topology import FloatGraph, fuse, read_topology
 from tests.export.ascend_reference import reference
+from tests.export.deploy_file import read_back
 from tests.export.quantized import Quantized, quantize
 from tests.quant.graphs import float_graph, quoted, residual_graph
 
@@ -90,22 +91,16 @@ def test_weights_of_a_dense_are_turned_and_nothing_float_is_left(deploy: onnx.Mo
 
 
 def test_the_record_is_read_back_from_the_file(deploy: onnx.ModelProto, quantized: Quantized) -> None:
-    arrays = _arrays(deploy)
-    producers = {node.output[0]: node for node in deploy.graph.node}
+    layers = read_back(deploy)
+    assert list(layers) == [item.layer.name for item in quantized[0]]
     for item in quantized[0]:
-        node, dequant = _named(deploy, item.layer.name), _named(deploy, f"{item.layer.name}.dequant")
-        quant = _attributes(producers[node.input[0]])
-        scale_d = np.float32(1 / np.float64(quant["scale"]))
-        assert scale_d == pytest.approx(item.activation.scale, rel=1e-7)
-        assert quant["offset"] == item.activation.offset
-        both = (arrays[dequant.input[1]] & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32)
-        assert np.array_equal(both, np.float32(item.activation.scale) * item.weight.scale)
-        assert both / scale_d == pytest.approx(item.weight.scale, rel=1e-6)
-        weight = arrays[node.input[1]]
-        assert np.array_equal(weight if weight.ndim == 4 else weight.T, item.weight.values)
-        assert item.bias is not None
-        assert np.array_equal(arrays[node.input[2]], item.bias)
-        assert not np.any(arrays[dequant.input[1]] >> np.uint64(32))
+        found = layers[item.layer.name]
+        assert found.scale_d == pytest.approx(item.activation.scale, rel=1e-7)
+        assert found.offset_d == item.activation.offset
+        assert found.scale_w == pytest.approx(item.weight.scale, rel=1e-6)
+        assert np.array_equal(found.weight, item.weight.values)
+        assert found.bias is not None
+        assert np.array_equal(found.bias, item.bias)
 
 
 def test_onnxruntime_computes_what_the_operators_mean(deploy: onnx.ModelProto, images: Float32Array) -> None:
