@@ -30,6 +30,11 @@ class ExportFormat(str, Enum):
     MINDIR = "mindir"
     AIR = "air"
 
+    @property
+    def suffix(self) -> str:
+        """What follows the stem in the name of such a file."""
+        return {"ascend": "_deploy.onnx", "fakequant": "_fakequant.onnx"}.get(self.value, f".{self.value}")
+
 
 class ActAlgo(str, Enum):
     """Observers of activations."""

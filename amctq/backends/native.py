@@ -35,6 +35,9 @@ from amctq.choices import (
 )
 from amctq.data.samples import Batches
 from amctq.errors import CheckError, InputError, NotSimulatedError
+from amctq.export.ascend_lowering import lower
+from amctq.export.ascend_onnx import build_ascend
+from amctq.export.fakequant_onnx import build_fakequant
 from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.progress import Narrator
@@ -71,13 +74,27 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     weight_type: WeightType
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write QDQ ONNX and check it, or MindIR, which is made of MindSpore's own cells."""
+        """Write one of the kinds of ONNX and check it, or MindIR, which is made of MindSpore's own cells."""
         if form is ExportFormat.MINDIR:
             _check_cells(self.network, self.topology)
             with self.simulated() as cell:
                 export_mindir(cell, self.network.graph.input_shape, path, metadata)
             return
-        model = build_qdq(
+        model = self._onnx(form, metadata)
+        try:
+            # The operators of an NPU are nothing that the checker knows; what they mean it does.
+            onnx.checker.check_model(lower(model) if form is ExportFormat.ASCEND else model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            message = f"the exported ONNX model is not valid: {str(error).splitlines()[0]}"
+            raise CheckError(message, hint="please report this with the network; nothing was written") from error
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def _onnx(self, form: ExportFormat, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        if form is ExportFormat.ASCEND:
+            return build_ascend(self.network.graph, self.layers, metadata=metadata)
+        if form is ExportFormat.FAKEQUANT:
+            return build_fakequant(self.network.graph, self.layers, metadata=metadata)
+        return build_qdq(
             self.network.graph,
             self.layers,
             self.activations,
@@ -85,12 +102,6 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             weight_type=self.weight_type,
             metadata=metadata,
         )
-        try:
-            onnx.checker.check_model(model, full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            message = f"the exported ONNX model is not valid: {str(error).splitlines()[0]}"
-            raise CheckError(message, hint="please report this with the network; nothing was written") from error
-        path.write_bytes(model.SerializeToString(deterministic=True))
 
     def simulated(self) -> AbstractContextManager[Any]:
         """Quantized cells in the place of the float ones."""
@@ -102,7 +113,7 @@ class NativeBackend(Backend):
 
     name: ClassVar[BackendName] = BackendName.NATIVE
     capabilities: ClassVar[Capabilities] = Capabilities(
-        formats=frozenset({ExportFormat.ONNX, ExportFormat.MINDIR}),
+        formats=frozenset(ExportFormat) - {ExportFormat.AIR},
         act_algos=frozenset(OBSERVERS),
         act_types=frozenset(ActType),
         weight_bits=frozenset(WEIGHT_BITS),

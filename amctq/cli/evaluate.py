@@ -28,7 +28,7 @@ def evaluate(
     dataset: options.Dataset,
     ckpt: Annotated[Path | None, option("--ckpt", panel=INPUT, metavar="FILE", help="MindSpore checkpoint.")] = None,
     onnx: Annotated[
-        Path | None, option("--onnx", panel=INPUT, metavar="FILE", help="Exported model, float or INT8.")
+        Path | None, option("--onnx", panel=INPUT, metavar="FILE", help="Exported model: float, INT8, or for atc.")
     ] = None,
     mindir: Annotated[
         Path | None,

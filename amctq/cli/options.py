@@ -189,7 +189,16 @@ Export = Annotated[
         panel=OUTPUT,
         metavar="FORMAT,…",
         autocompletion=_complete_format,
-        help="What to write: onnx, mindir (air needs an NPU).",
+        help="What to write: onnx, mindir, ascend (for ATC), fakequant (air needs an NPU).",
+    ),
+]
+SocVersion = Annotated[
+    str | None,
+    option(
+        "--soc-version",
+        panel=OUTPUT,
+        metavar="CHIP",
+        help="With --export ascend: let atc compile the deploy file for this chip, such as Ascend310P3.",
     ),
 ]
 OutputDir = Annotated[Path, option("--output-dir", panel=OUTPUT, metavar="DIR", help="Where the files go.")]

@@ -19,6 +19,7 @@ from amctq.choices import (
     WeightStorage,
 )
 from amctq.cli import options
+from amctq.cli.exported import file_sentences
 from amctq.cli.options import QUANTIZATION, RUN, option
 from amctq.cli.output import CommandResult, Output, running
 
@@ -137,6 +138,7 @@ def ptq(
     device: options.DeviceName = Device.AUTO,
     device_id: options.DeviceId = None,
     export: options.Export = ["onnx"],  # noqa: B006  # Typer copies it
+    soc_version: options.SocVersion = None,
     output_dir: options.OutputDir = Path("results"),
     force: options.Force = False,
     as_json: options.Json = False,
@@ -145,7 +147,7 @@ def ptq(
 ) -> None:
     """Quantize a trained network to INT8 without retraining, and measure what that costs.
 
-    Calibrates on training images, writes MODEL_quant.onnx (or .mindir, or both), runs it on the test images, and
+    Calibrates on training images, writes MODEL_quant.onnx (or what --export names), runs it on the test images, and
     reports its accuracy, size and speed beside the float network's.
 
     Example: amctq ptq --dataset data --ckpt resnet20.ckpt --model resnet20 --calib-images 320
@@ -191,6 +193,7 @@ def ptq(
             device=device,
             device_id=device_id,
             export=forms,
+            soc_version=soc_version,
             output_dir=output_dir,
             force=force,
         )
@@ -286,6 +289,7 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             lines.append("an ascend-placed file is for an NPU and for proof, not for speed on this CPU")
         elif quantization["isa"] == TargetIsa.AVX2.value:
             lines.append("without VNNI exact 8-bit weights are no faster than float: --weight-bits 7 is")
+    lines += file_sentences(report)
     failed = [check["name"] for check in report["checks"] if not check["passed"]]
     lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
     seconds = sum(report["timing"]["seconds"].values())

@@ -11,6 +11,7 @@ import typer
 from amctq.choices import BackendName, Device, LrDecay, RecipeName, SelectEpoch
 from amctq.cli import evaluate as float_accuracy
 from amctq.cli import options
+from amctq.cli.exported import file_sentences
 from amctq.cli.options import INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, option
 from amctq.cli.output import CommandResult, Output, running
 
@@ -192,6 +193,7 @@ def qat(
     run_distribute: Annotated[str, option("--run-distribute", panel=RUN, hidden=True, callback=_one_device)] = "false",
     device_num: Annotated[str, option("--device-num", panel=RUN, hidden=True, callback=_one_device)] = "1",
     export: options.Export = ["onnx"],  # noqa: B006  # Typer copies it
+    soc_version: options.SocVersion = None,
     air: Annotated[
         str | None,
         option(
@@ -261,6 +263,7 @@ def qat(
             resume=resume,
             air=air,
             export=forms,
+            soc_version=soc_version,
             backend=backend,
             max_drop=max_drop,
             allow_poor_float=allow_poor_float,
@@ -349,6 +352,7 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         f"{data['training']['images']:,} images of {', '.join(data['training']['sources'])} (seed {data['seed']}), "
         f"recipe {recipe['name']}, epoch {training['exported_epoch']} of {training['epochs']} exported"
     )
+    lines += file_sentences(report)
     failed = [check["name"] for check in report["checks"] if not check["passed"]]
     lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
     lines.append(f"{sum(report['timing']['seconds'].values()):.1f} s on {report['environment']['device']}")

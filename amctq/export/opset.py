@@ -29,7 +29,10 @@ _UNCHANGED_17_TO_21 = _UNCHANGED_11_TO_17 - {"AveragePool"}
 OPSET = 17
 # INT4 tensors come with 21.
 INT4_OPSET = 21
-_IR_VERSIONS = {OPSET: 8, INT4_OPSET: 10}  # the ones that belong to them
+# MindSpore's own, and the middle of what CANN's parsers of AscendQuant and AscendDequant are registered for: 9 to 12 in
+# the oldest of them, 8 to 22 in the newest.
+DEPLOY_OPSET = 11
+_IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # the ones that belong to them
 
 
 def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -48,6 +51,15 @@ def graph_for(graph: FloatGraph, weight_type: WeightType) -> FloatGraph:
             if node.op_type in _AXES_BECOME_INPUT:
                 _axes_as_input(model, node)
     return FloatGraph(model=_raised(model, INT4_OPSET, unchanged=_UNCHANGED_17_TO_21), file_bytes=graph.file_bytes)
+
+
+def deploy_graph(graph: FloatGraph) -> FloatGraph:
+    """The graph at the opset that every CANN takes, where its operators are the same there."""
+    if not {node.op_type for node in graph.model.graph.node} <= _UNCHANGED_11_TO_17:
+        return graph
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    return FloatGraph(model=_raised(model, DEPLOY_OPSET, unchanged=_UNCHANGED_11_TO_17), file_bytes=graph.file_bytes)
 
 
 def _raised(model: onnx.ModelProto, opset: int, *, unchanged: frozenset[str]) -> onnx.ModelProto:

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 
 from amctq.errors import InputError, first_line
+from amctq.export.ascend_lowering import is_deploy, lower
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
@@ -205,16 +206,28 @@ def model_bytes(path: Path, *, option: str) -> bytes:
         raise InputError(message, hint=f"check the path given with {option}") from error
 
 
+def onnx_session(content: bytes) -> OnnxSession:
+    """A session for the content of a file; one for an NPU is run by what its operators mean.
+
+    Raises:
+        InputError: it has operators of an NPU that amctq does not know.
+    """
+    model = onnx.load_model_from_string(content)
+    return OnnxSession(lower(model) if is_deploy(model) else content)
+
+
 def open_onnx(path: Path) -> OnnxSession:
-    """A session for a file.
+    """A session for a file, a deploy model included.
 
     Raises:
         InputError: there is no file, or onnxruntime does not take it.
     """
     content = model_bytes(path, option="--onnx")
     try:
-        return OnnxSession(content)
+        return onnx_session(content)
+    except InputError as error:
+        message = f"{path}: {error.message}"
+        raise InputError(message, hint=error.hint) from error
     except Exception as error:
         message = f"onnxruntime does not take {path}: {first_line(error)}"
-        hint = "the file is damaged, no ONNX model, or has operators of an NPU (a deploy model runs on Ascend only)"
-        raise InputError(message, hint=hint) from error
+        raise InputError(message, hint="the file is damaged, or no ONNX model") from error

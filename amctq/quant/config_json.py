@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ from amctq.quant.json_reader import (
     JsonReader,
     batch_num,
     channel_wise,
-    check_top,
+    checked_top,
     dump_json,
     read_object,
 )
+from amctq.quant.layer_names import match_names
 from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
 EXPECTED = "config.json"
@@ -28,8 +28,13 @@ _GLOBAL_KEYS = (
     "do_fusion",
     "skip_fusion_layers",
     "fakequant_precision_mode",
+    "joint_quant",
+    "weight_offset",
+    "tensor_quantize",
 )
-_LAYER_KEYS = ("quant_enable", "activation_quant_params", "weight_quant_params")
+# Of older versions and other front ends: they say that nothing more is quantized, and weights without offset.
+_ONLY: dict[str, Any] = {"joint_quant": False, "weight_offset": False, "tensor_quantize": []}
+_LAYER_KEYS = ("quant_enable", "dmq_balancer_param", "activation_quant_params", "weight_quant_params")
 _ACTIVATION_KEYS = (
     "num_bits",
     "act_algo",
@@ -46,7 +51,9 @@ _KEYS_OF = {
     ActAlgo.HFMG: ("num_of_bins",),
 }
 _NUMBERS_OF_BINS = (1024, 2048, 4096, 8192)
-_WEIGHT_KEYS = ("num_bits", "wts_algo", "channel_wise")
+# Of ada_quantize, which amctq does not have; then wts_algo is what is wrong.
+_ADA_KEYS = ("num_iteration", "reg_param", "beta_range", "warm_start")
+_WEIGHT_KEYS = ("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS)
 # AMCT's own name, and one of amctq's that follows its pattern.
 _WEIGHT_ALGOS = {f"{algo.value}_quantize": algo for algo in WeightAlgo}
 
@@ -80,14 +87,15 @@ def load_config(path: Path, topology: Topology) -> QuantConfig:
             lacks. The message names the key.
     """
     document = read_object(path, expected=EXPECTED)
-    check_top(document, topology, _GLOBAL_KEYS)
-    layers = {layer.name: layer for layer in topology.layers}
+    document = checked_top(document, topology, _GLOBAL_KEYS, "quant_enable")
+    for key, value in _ONLY.items():
+        document.only(key, value)
     offset = document.take("activation_offset", bool, True)
     config = QuantConfig(
         layers=tuple(_load_layer(document, layer, activation_offset=offset) for layer in topology.layers),
         activation_offset=offset,
         do_fusion=document.take("do_fusion", bool, True),
-        skip_fusion_layers=_load_skip_fusion(document, layers),
+        skip_fusion_layers=_load_skip_fusion(document, topology),
         batch_num=batch_num(document),
     )
     config.selected(topology)
@@ -139,6 +147,8 @@ def _load_layer(document: JsonReader, layer: QuantizableLayer, *, activation_off
             weight=WeightConfig(channel_wise=layer.kind is LayerKind.CONV),
         )
     reader = document.inside(layer.name, _LAYER_KEYS)
+    if "dmq_balancer_param" in reader.value:
+        reader.fail("dmq_balancer_param", "amctq has no DMQ balancer", "take it out of the file")
     return LayerConfig(
         name=layer.name,
         enabled=reader.take("quant_enable", bool, True),
@@ -154,6 +164,9 @@ def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
     algo = reader.take("wts_algo", str, f"{WeightConfig.algo.value}_quantize")
     if algo not in _WEIGHT_ALGOS:
         reader.fail("wts_algo", f"found {algo!r}", f"amctq has {' and '.join(_WEIGHT_ALGOS)}")
+    for key in _ADA_KEYS:
+        if key in reader.value:
+            reader.fail(key, f"belongs to ada_quantize, and wts_algo is {algo}", "take it out of the file")
     return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise(reader, layer))
 
 
@@ -198,9 +211,11 @@ def _percentile(reader: JsonReader, key: str, default: float) -> float:
     return found
 
 
-def _load_skip_fusion(document: JsonReader, layers: Mapping[str, QuantizableLayer]) -> tuple[str, ...]:
-    names = document.take("skip_fusion_layers", list, [])
-    fusable = [name for name, layer in layers.items() if layer.batch_norm is not None]
+def _load_skip_fusion(document: JsonReader, topology: Topology) -> tuple[str, ...]:
+    given = document.take("skip_fusion_layers", list, [])
+    meant = match_names((name for name in given if isinstance(name, str)), topology).layers
+    names = [meant.get(name, name) if isinstance(name, str) else name for name in given]
+    fusable = [layer.name for layer in topology.layers if layer.batch_norm is not None]
     for name in names:
         if name not in fusable:
             hint = nearest(str(name), fusable)

@@ -10,6 +10,7 @@ from typing import Any
 from amctq.errors import InputError
 from amctq.json_file import read_json_object
 from amctq.quant.config import nearest
+from amctq.quant.layer_names import match_names
 from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
 VERSION = 1
@@ -57,6 +58,11 @@ class JsonReader:
         """The object under ``key``, empty where it is not there."""
         return JsonReader(self._path, self.take(key, dict, {}), trail=f"{self._trail}{key}.", keys=keys)
 
+    def renamed(self, names: Mapping[str, str], *, without: Sequence[str]) -> JsonReader:
+        """The same file, some keys under other names and some left out."""
+        value = {names.get(key, key): item for key, item in self.value.items() if key not in without}
+        return JsonReader(self._path, value, trail=self._trail)
+
     def take(self, key: str, kind: type, default: Any) -> Any:
         """The value under ``key``, which must be of ``kind``; a float may be written as a whole number."""
         value = self.value.get(key, default)
@@ -69,11 +75,11 @@ class JsonReader:
             self.fail(key, f"found {json.dumps(value)}", f"expected {_KINDS[kind]}")
         return value
 
-    def only(self, key: str, value: int | str) -> None:
+    def only(self, key: str, value: int | str | list[Any]) -> None:
         """Refuse any value but the one that amctq has."""
         found = self.take(key, type(value), value)
         if found != value:
-            self.fail(key, f"found {found!r}", f"amctq has {value!r} only")
+            self.fail(key, f"found {_told(found)}", f"amctq has {_told(value)} only")
 
     def fail(self, key: str, found: str, hint: str) -> None:
         """Refuse the file."""
@@ -81,22 +87,42 @@ class JsonReader:
         raise InputError(message, hint=hint)
 
 
-def check_top(document: JsonReader, topology: Topology, keys: Sequence[str]) -> None:
-    """Refuse a version that is not AMCT's, and whatever is neither among ``keys`` nor a layer of the network."""
-    layers = {layer.name for layer in topology.layers}
+def checked_top(document: JsonReader, topology: Topology, keys: Sequence[str], switch: str) -> JsonReader:
+    """The file with the network's names of its layers, whichever front end of AMCT has written it.
+
+    Refused are a version that is not AMCT's, and whatever is neither among ``keys`` nor a layer of the network.
+
+    Args:
+        document: the file.
+        topology: of the network.
+        keys: those that are no layers.
+        switch: the key that leaves a layer in float. An unknown layer that is left in float is passed over: AMCT's
+            files name layers of every type that its front end could quantize.
+    """
+    matched = match_names((name for name in document.value if name not in keys), topology)
     left = {layer.name: layer.reason for layer in topology.left_in_float}
-    for name in document.value:
-        if name in layers or name in keys:
-            continue
+    off = [name for name in matched.unknown if _is_off(document.value[name], switch)]
+    refused = [name for name in matched.unknown if name not in off]
+    for name in refused:
         if name in left:
             document.fail(name, f"this layer cannot be quantized: {left[name]}", "take it out of the file")
         known = [*(layer.name for layer in topology.layers), *keys]
-        document.fail(name, "neither a layer of this network nor a key", nearest(name, known))
+        others = f"; nor are {', '.join(refused[1:])}" if refused[1:] else ""
+        document.fail(name, f"neither a layer of this network nor a key{others}", nearest(name, known))
     if document.take("version", int, VERSION) != VERSION:
         document.fail("version", f"found {document.value['version']}, expected {VERSION}", "see AMCT's manual")
     mode = document.take("fakequant_precision_mode", str, "DEFAULT")
     if mode != "DEFAULT":
         document.fail("fakequant_precision_mode", f"found {mode!r}", "amctq has DEFAULT only")
+    return document.renamed(matched.layers, without=off)
+
+
+def _told(value: object) -> str:
+    return repr(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _is_off(layer: object, switch: str) -> bool:
+    return isinstance(layer, dict) and layer.get(switch) is False
 
 
 def batch_num(document: JsonReader) -> int | None:

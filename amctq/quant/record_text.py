@@ -19,8 +19,8 @@ from amctq.quant.record import LayerRecord, QuantRecord
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _OPTIONAL, _REPEATED = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
-# scale_offset_record_mindspore.proto, and from the PyTorch superset the fields that amctq can read past, and wts_type,
-# without which nobody could tell weights of fewer than 8 bits.
+# scale_offset_record_mindspore.proto, and what the records of AMCT's other front ends hold: amctq has some of it too
+# (wts_type, widths of weights), some says nothing new, and the rest is refused by name. Numbers do not stand in text.
 _LAYER_FIELDS = (
     ("scale_d", 1, _OPTIONAL, _Field.TYPE_FLOAT),
     ("offset_d", 2, _OPTIONAL, _Field.TYPE_INT32),
@@ -29,9 +29,33 @@ _LAYER_FIELDS = (
     ("shift_bit", 5, _REPEATED, _Field.TYPE_UINT32),
     ("skip_fusion", 9, _OPTIONAL, _Field.TYPE_BOOL),
     ("dst_type", 10, _OPTIONAL, _Field.TYPE_STRING),
+    ("act_type", 11, _OPTIONAL, _Field.TYPE_STRING),
     ("wts_type", 12, _OPTIONAL, _Field.TYPE_STRING),
+    ("fakequant_precision_mode", 13, _OPTIONAL, _Field.TYPE_STRING),
+    ("tensor_balance_factor", 6, _REPEATED, _Field.TYPE_FLOAT),
+    ("scale_h", 21, _OPTIONAL, _Field.TYPE_FLOAT),
+    ("offset_h", 22, _OPTIONAL, _Field.TYPE_INT32),
+    ("scale_r", 23, _REPEATED, _Field.TYPE_FLOAT),
+    ("offset_r", 24, _REPEATED, _Field.TYPE_INT32),
+    ("cluster", 31, _REPEATED, _Field.TYPE_INT32),
+    ("channels", 32, _OPTIONAL, _Field.TYPE_UINT32),  # these three in Caffe's records
+    ("height", 33, _OPTIONAL, _Field.TYPE_UINT32),
+    ("width", 34, _OPTIONAL, _Field.TYPE_UINT32),
 )
-
+# The only values that mean what amctq does; UNSET leaves it to act_type and wts_type.
+_ONLY = {
+    "dst_type": {"", "INT8", "UNSET"},
+    "act_type": {"", "INT8"},
+    "fakequant_precision_mode": {"", "DEFAULT"},
+}
+# What they belong to.
+_FOREIGN = {
+    "scale_h": "a recurrent layer",
+    "offset_h": "a recurrent layer",
+    "scale_r": "a recurrent layer",
+    "offset_r": "a recurrent layer",
+    "cluster": "non-uniform quantization",
+}
 
 _WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
 
@@ -62,7 +86,7 @@ def _decimal(scale: float | np.float32) -> str:
 
 
 def load_record(path: Path) -> QuantRecord:
-    """Read a record that amctq or AMCT has written.
+    """Read a record that amctq or one of AMCT's front ends has written; layers have the names that stand there.
 
     Raises:
         InputError: it cannot be read, is no such text, or holds values that no quantizer has.
@@ -83,19 +107,31 @@ def load_record(path: Path) -> QuantRecord:
         return QuantRecord(layers=tuple(_layer(entry) for entry in message.record))
     except ValueError as error:
         told = f"{path}: {error}"
-        raise InputError(told, hint="the record is damaged, or was edited by hand") from error
+        hint = "the record is damaged, was edited by hand, or holds more than MindSpore's front end writes"
+        raise InputError(told, hint=hint) from error
 
 
 def _layer(entry: Any) -> LayerRecord:
     value = entry.value
+    if entry.HasField("kv_cache_value"):
+        message = f"{entry.key}: kv_cache_value is of a key-value cache, and amctq quantizes Conv2d and Dense"
+        raise ValueError(message)
+    for field, owner in _FOREIGN.items():
+        if field in {descriptor.name for descriptor, _ in value.ListFields()}:
+            message = f"{entry.key}: {field} is of {owner}, and amctq quantizes Conv2d and Dense uniformly"
+            raise ValueError(message)
+    for field, known in _ONLY.items():
+        if getattr(value, field) not in known:
+            message = f"{entry.key}: {field} {getattr(value, field)}, expected {sorted(known - {'', 'UNSET'})[0]}"
+            raise ValueError(message)
+    if any(factor != 1.0 for factor in value.tensor_balance_factor):
+        message = f"{entry.key}: tensor_balance_factor is of the DMQ balancer, which amctq does not have"
+        raise ValueError(message)
     if any(value.offset_w):
         message = f"{entry.key}: offset_w must be 0"
         raise ValueError(message)
     if not value.scale_w:
         message = f"{entry.key}: there is no scale_w"
-        raise ValueError(message)
-    if value.dst_type not in {"", "INT8"}:
-        message = f"{entry.key}: dst_type {value.dst_type}, expected INT8"
         raise ValueError(message)
     if value.wts_type not in {"", *_WEIGHT_TYPES}:
         message = f"{entry.key}: wts_type {value.wts_type}, expected one of {', '.join(_WEIGHT_TYPES)}"
@@ -120,6 +156,16 @@ def _message_class() -> Any:
     entry.field.add(name="key", number=1, label=_OPTIONAL, type=_Field.TYPE_STRING)
     entry.field.add(
         name="value", number=2, label=_OPTIONAL, type=_Field.TYPE_MESSAGE, type_name=".amctq.SingleLayerRecord"
+    )
+    cache = file.message_type.add(name="SingleLayerKVCacheRecord")
+    cache.field.add(name="scale", number=1, label=_REPEATED, type=_Field.TYPE_FLOAT)
+    cache.field.add(name="offset", number=2, label=_REPEATED, type=_Field.TYPE_INT32)
+    entry.field.add(
+        name="kv_cache_value",
+        number=3,
+        label=_OPTIONAL,
+        type=_Field.TYPE_MESSAGE,
+        type_name=".amctq.SingleLayerKVCacheRecord",
     )
     record = file.message_type.add(name="ScaleOffsetRecord")
     record.field.add(

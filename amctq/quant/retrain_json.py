@@ -11,7 +11,7 @@ from amctq.quant.json_reader import (
     JsonReader,
     batch_num,
     channel_wise,
-    check_top,
+    checked_top,
     dump_json,
     read_object,
 )
@@ -52,7 +52,7 @@ def load_retrain_config(path: Path, topology: Topology) -> RetrainConfig:
             lacks. The message names the key.
     """
     document = read_object(path, expected=EXPECTED)
-    check_top(document, topology, _GLOBAL_KEYS)
+    document = checked_top(document, topology, _GLOBAL_KEYS, "retrain_enable")
     config = RetrainConfig(
         layers=tuple(_load_layer(document, layer) for layer in topology.layers), batch_num=batch_num(document)
     )

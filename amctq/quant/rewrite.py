@@ -56,21 +56,35 @@ class GraphWriter:
             taken.output[:] = [output]
         self._nodes.append(taken)
 
-    def layer(self, layer: QuantizableLayer, node: onnx.NodeProto, inputs: Sequence[str], **attributes: Any) -> None:
-        """Write a layer on other operands, some attributes changed; it yields what its BatchNorm yielded."""
+    def layer(
+        self,
+        layer: QuantizableLayer,
+        node: onnx.NodeProto,
+        inputs: Sequence[str],
+        output: str | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Write a layer on other operands, some attributes changed; returns its output.
+
+        That is what its BatchNorm yielded, unless ``output`` names another tensor.
+        """
         written = self._taken(node, inputs)
         written.name = layer.name
-        written.output[:] = [layer.output]
+        written.output[:] = [output or layer.output]
         if attributes:
             kept = [item for item in written.attribute if item.name not in {*attributes, "auto_pad"}]
             del written.attribute[:]
             written.attribute.extend([*kept, *(helper.make_attribute(key, value) for key, value in attributes.items())])
         self._nodes.append(written)
+        return written.output[0]
 
     def finish(self, outputs: Iterable[onnx.ValueInfoProto]) -> onnx.ModelProto:
-        """The new model, with the float graph's input and opset; constants that nobody reads are left out."""
+        """The new model, with the float graph's input and opset.
+
+        Constants that nobody reads are left out; one that is written anew takes the place of the float one.
+        """
         source = self._graph.model
-        read = {name for node in self._nodes for name in node.input}
+        read = {name for node in self._nodes for name in node.input} - {item.name for item in self._initializers}
         kept = [item for item in source.graph.initializer if item.name in read]
         return helper.make_model(
             helper.make_graph(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from amctq.quant.paired import PairedDifference
 
 if TYPE_CHECKING:
     from amctq.export.verify import ForwardProof, Outcome, Ranks, Speed
+    from amctq.services.accuracy import ComparedFile
     from amctq.services.exports import OwnForward
 
 
@@ -30,22 +32,23 @@ class Accuracy:
         float_ranks: of the exported float graph.
         int8_ranks: of the exported INT8 file.
         difference: their paired top-1 difference.
-        speed: of both, taking turns.
+        speed: of both, taking turns; None for a file of an NPU, which runs here for proof alone.
     """
 
     float_ranks: Ranks
     int8_ranks: Ranks
     difference: PairedDifference
-    speed: Speed
+    speed: Speed | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that the run made sure of."""
+    """One thing that the run made sure of; ``hint`` is the next step where it failed, None for the command's own."""
 
     name: str
     passed: bool
     detail: str
+    hint: str | None = None
 
 
 def refuse_chance(ranks: Ranks, *, allow: bool) -> None:
@@ -131,6 +134,22 @@ def run_checks(
     return tuple(checks)
 
 
+def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
+    """That every file computes the quantized network: 99.8 % of the classes are those of the QDQ graph.
+
+    Args:
+        compared: the files.
+    """
+    return tuple(
+        Check(
+            name=f"{file.name} equals the QDQ graph",
+            passed=file.argmax_differences <= (allowed := _allowed(file.images)),
+            detail=f"{file.argmax_differences} of {file.images:,} images differ, {allowed} allowed",
+        )
+        for file in compared
+    )
+
+
 def agreement_check(training: Outcome, exported: Ranks) -> Check:
     """That the exported file is as good as the network that was trained, and not another one.
 
@@ -150,6 +169,11 @@ def agreement_check(training: Outcome, exported: Ranks) -> Check:
 
 
 def _allowed_differences(own_forward: OwnForward) -> int:
-    """Images whose class may differ: of a MindIR file 0.2 %, and 2 where that is less; of live cells 2 %."""
+    """Images whose class may differ: of a MindIR file as of others, of live cells 2 %."""
     images = own_forward.agreement.images
-    return max(2, images // 500) if own_forward.exported else -(-images // 50)
+    return _allowed(images) if own_forward.exported else -(-images // 50)
+
+
+def _allowed(images: int) -> int:
+    """Images whose class may differ between two files of one network: 0.2 %, and 2 where that is less."""
+    return max(2, images // 500)

@@ -41,7 +41,7 @@ class EvaluateRequest(NetworkRequest):
     Attributes:
         dataset: CIFAR-10 folder, image folder, ``.npz`` file, or ``file.py:function``.
         ckpt: MindSpore checkpoint.
-        onnx: exported file. One of amctq's own says how its images are prepared.
+        onnx: exported file, a deploy model for NPUs included. One of amctq's own says how its images are prepared.
         mindir: the same in MindSpore's format.
     """
 
@@ -149,11 +149,13 @@ def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, narra
     if request.onnx is not None:
         import onnx
 
+        from amctq.export.ascend_lowering import is_deploy
         from amctq.export.session import open_onnx
         from amctq.export.weights_onnx import may_saturate
 
         session = open_onnx(request.onnx)
-        if saturates(cpu_instructions()) and may_saturate(onnx.load(request.onnx)):
+        model = onnx.load(request.onnx)
+        if saturates(cpu_instructions()) and may_saturate(model) and not is_deploy(model):
             narrator.warn(PLAIN_SESSION_WARNING)
         return session
     assert request.mindir is not None

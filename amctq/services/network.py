@@ -18,9 +18,25 @@ if TYPE_CHECKING:
     from amctq.data.samples import Batches
     from amctq.export.session import OnnxSession
     from amctq.export.verify import ForwardProof
+    from amctq.quant.record import QuantRecord
 
 # A wrong graph is wrong on every image, and MindSpore takes half a second for each of ResNet-50's.
 _PROVED_IMAGES = 4
+
+
+def named_record(record: QuantRecord, network: FloatNetwork, narrator: Narrator) -> QuantRecord:
+    """A record in the network's own names, where another front end of AMCT has written it; says so.
+
+    Raises:
+        InputError: it names layers that the network lacks.
+    """
+    from amctq.quant.record_names import record_of
+
+    found, names = record_of(record, network.topology)
+    if names.renamed:
+        one, own = next(iter(names.renamed.items()))
+        narrator.info(f"{len(names.renamed)} of the record's {len(found.layers)} layers are renamed, as {one} to {own}")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

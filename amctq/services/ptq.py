@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +14,13 @@ from amctq.data.samples import Batches, Split, split
 from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.quant.paired import paired_difference
 from amctq.runtime import cpu_instructions, prepare_environment
-from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
-from amctq.services.exports import (
-    ExportedFile,
-    Exports,
-    OwnForward,
-    compare_own_forward,
-    export_all,
-)
+from amctq.services.accuracy import ComparedFile, compare_files, measure_exports
+from amctq.services.atc import AtcRun, atc_for, run_atc
+from amctq.services.checks import Accuracy, Check, file_checks, refuse_chance, run_checks
+from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
 from amctq.services.log import RunLog
-from amctq.services.network import ProvedNetwork, load_network
+from amctq.services.network import ProvedNetwork, load_network, named_record
 from amctq.services.ptq_plan import (
     CONFIG,
     LOG,
@@ -43,9 +38,12 @@ from amctq.services.report import ptq_report, report_bytes
 from amctq.services.target import saturation_warning
 
 if TYPE_CHECKING:
-    from amctq.export.verify import Ranks
     from amctq.quant.config import QuantConfig
     from amctq.quant.topology import Topology
+
+
+# What an image costs, in float images.
+_COMPARED = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +57,8 @@ class PtqResult:
         quant: what was done to each layer; None where a record said it all.
         quantized: scales and offsets, and the layers that have them.
         accuracy: None where none was asked for.
+        compared: the files for NPUs and the fake-quantized ones beside the QDQ graph, by format.
+        atc: how ATC is called for the deploy file, and what came of it; None without such a file.
         own_forward: the ONNX file compared with MindSpore; None where MindSpore cannot run the quantized network.
         checks: what was made sure of.
         exports: the quantized network's files.
@@ -75,6 +75,8 @@ class PtqResult:
     quant: QuantConfig | None
     quantized: QuantizedNetwork
     accuracy: Accuracy | None
+    compared: Mapping[ExportFormat, ComparedFile]
+    atc: AtcRun | None
     own_forward: OwnForward | None
     checks: tuple[Check, ...]
     exports: Exports
@@ -131,7 +133,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
         images, proved = _prepare(plan, Path(folder), narrator)
         quant = None if request.record else quant_config(request, proved.network.topology)
         if quant is None:
-            widths = [entry.weight_bits for entry in _from_record(plan, proved).record.layers]
+            widths = [entry.weight_bits for entry in _from_record(plan, proved, narrator).record.layers]
         else:
             _check_exportable(plan, proved, quant.selected(proved.network.topology))
             widths = [layer.weight.bits for layer in quant.enabled.values()]
@@ -197,7 +199,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         refuse_chance(float_ranks, allow=request.allow_poor_float)
 
     if quant is None:
-        quantized = _from_record(plan, proved)
+        quantized = _from_record(plan, proved, narrator)
     else:
         config = PtqConfig(
             quant=quant,
@@ -212,9 +214,12 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         )
     _warn_of_saturation(plan, (entry.weight_bits for entry in quantized.record.layers), narrator)
     exports = export_all(quantized, proved, plan.model_files, plan.metadata(images), output, narrator)
-    accuracy = None
+    accuracy = outcome = None
     if evaluation is not None and float_ranks is not None:
-        accuracy = _accuracy(exports.measured, float_ranks, evaluation, narrator)
+        accuracy, outcome = measure_exports(exports, float_ranks, evaluation, narrator)
+    compared = compare_files(exports, evaluation or calibration, outcome, narrator)
+    graph = proved.network.graph
+    atc = atc_for(plan.model_files, graph.input_name, graph.input_shape, request.soc_version)
     own_forward = compare_own_forward(
         exports,
         quantized,
@@ -222,6 +227,18 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         images=_own_forward_images(plan, calibration, evaluation),
         narrator=narrator,
     )
+    checks = (
+        *run_checks(
+            proved.proof,
+            accuracy,
+            own_forward,
+            exports.measured.session.logits(calibration.first()[:8]),
+            request.max_drop,
+        ),
+        *file_checks(compared.values()),
+    )
+    if all(check.passed for check in checks):
+        atc = run_atc(atc, output, narrator)
     return PtqResult(
         plan=plan,
         split=images,
@@ -229,14 +246,10 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         quant=quant,
         quantized=quantized,
         accuracy=accuracy,
+        compared=compared,
         own_forward=own_forward,
-        checks=run_checks(
-            proved.proof,
-            accuracy,
-            own_forward,
-            exports.measured.session.logits(calibration.first()[:8]),
-            request.max_drop,
-        ),
+        atc=atc,
+        checks=(*checks, *(() if atc is None else atc.checks)),
         exports=exports,
         checkpoint_sha256=sha256_of(request.ckpt),
         warnings=tuple(narrator.warnings),
@@ -245,11 +258,11 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
     )
 
 
-def _from_record(plan: PtqPlan, proved: ProvedNetwork) -> QuantizedNetwork:
+def _from_record(plan: PtqPlan, proved: ProvedNetwork, narrator: Narrator) -> QuantizedNetwork:
     from amctq.quant.record_text import load_record
 
     assert plan.request.record is not None
-    record = load_record(plan.request.record)
+    record = named_record(load_record(plan.request.record), proved.network, narrator)
     refuse_idle_int4(plan.request, (entry.weight_bits for entry in record.layers))
     quantized = plan.backend.from_record(
         network=proved.network, record=record, act_type=plan.request.act_type, weight_type=plan.target.weight_type
@@ -269,21 +282,6 @@ def _check_exportable(plan: PtqPlan, proved: ProvedNetwork, topology: Topology) 
         plan.backend.check_exportable(proved.network, topology, form)
 
 
-def _accuracy(exported: ExportedFile, float_ranks: Ranks, evaluation: Batches, narrator: Narrator) -> Accuracy:
-    from amctq.export import verify
-
-    with narrator.phase("INT8 accuracy", evaluation.images) as advance:
-        int8_ranks = verify.measure(exported.session, evaluation, advance)
-    with narrator.phase("speed"):
-        speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
-    return Accuracy(
-        float_ranks=float_ranks,
-        int8_ranks=int8_ranks,
-        difference=paired_difference(float_ranks.hits, int8_ranks.hits),
-        speed=speed,
-    )
-
-
 def _own_forward_images(plan: PtqPlan, calibration: Batches, evaluation: Batches | None) -> int:
     """How many images MindSpore runs, which takes several times as long as onnxruntime."""
     if evaluation is None:  # whoever leaves the evaluation out is in a hurry
@@ -295,7 +293,9 @@ def _estimate(plan: PtqPlan, proved: ProvedNetwork, calibration: Batches, evalua
     """Seconds that calibration, evaluation and simulation will take, from one timed batch of the float network."""
     onnx, mindspore = proved.proof.onnxruntime_seconds, proved.proof.mindspore_seconds
     evaluated = 0 if evaluation is None else evaluation.images
-    int8 = onnx if ExportFormat.ONNX in plan.request.export else mindspore
+    int8 = mindspore if plan.request.export == (ExportFormat.MINDIR,) else onnx
+    for form in {ExportFormat.ASCEND, ExportFormat.FAKEQUANT} & {*plan.request.export}:
+        int8 += _COMPARED[form] * onnx
     simulated = _own_forward_images(plan, calibration, evaluation)
     # Observing costs about as much as the pass itself.
     return max(1.0, onnx * (2 * calibration.images + evaluated) + int8 * evaluated + mindspore * simulated)
@@ -312,7 +312,7 @@ def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResu
     if failed:
         message = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         hint = "nothing was written; try more --calib-images, --skip-layer, or a higher --max-drop where there is one"
-        raise CheckError(message, hint=hint, data=report)
+        raise CheckError(message, hint=failed[0].hint or hint, data=report)
     if result.quant is not None:
         output.write(CONFIG, dump_config(result.quant))
     output.write(RECORD, dump_record(result.quantized.record))

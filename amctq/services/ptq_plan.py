@@ -26,6 +26,7 @@ from amctq.files import reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
 from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
+from amctq.services.atc import om_name, require_atc
 from amctq.services.ptq_request import PtqRequest
 from amctq.services.target import Target, resolve_target
 
@@ -153,11 +154,12 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
     config = () if request.record else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
     models = _model_files(request, find_model(request.model))
-    return (*models.values(), *config, RECORD, *placement, LOG, REPORT)
+    compiled = () if request.soc_version is None else (om_name(models[ExportFormat.ASCEND]),)
+    return (*models.values(), *compiled, *config, RECORD, *placement, LOG, REPORT)
 
 
 def _model_files(request: PtqRequest, spec: ModelSpec) -> dict[ExportFormat, str]:
-    return {form: f"{spec.name}_quant.{form.value}" for form in request.export}
+    return {form: f"{spec.name}_quant{form.suffix}" for form in request.export}
 
 
 def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
@@ -183,6 +185,7 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
                 raise InputError(message, hint="check the path")
     if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
         _check_capabilities(request, BackendName.AMCT, AMCT)
+    require_atc(request.soc_version)
     backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
     if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:

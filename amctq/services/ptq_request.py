@@ -20,6 +20,7 @@ from amctq.choices import (
     WeightStorage,
 )
 from amctq.errors import UsageError
+from amctq.services.atc import refuse_idle_soc_version
 from amctq.services.request import NetworkRequest, refuse_below
 
 
@@ -47,6 +48,7 @@ class PtqRequest(NetworkRequest):
             calibration, else ``ascend``.
         act_type: integer type of activations in ONNX.
         export: formats to write.
+        soc_version: the chip that ATC shall compile the deploy file for; None to leave that to others.
         backend: which engine.
         max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
         allow_poor_float: go on although the float network is hardly better than chance.
@@ -74,6 +76,7 @@ class PtqRequest(NetworkRequest):
     placement: Placement | None = None
     act_type: ActType = ActType.UINT8
     export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
+    soc_version: str | None = None
     backend: BackendName = BackendName.AUTO
     max_drop: float | None = None
     allow_poor_float: bool = False
@@ -86,6 +89,7 @@ class PtqRequest(NetworkRequest):
         super().__post_init__()
         refuse_below("--calib-images", self.calib_images, 1)
         refuse_below("--seed", self.seed, 0)
+        refuse_idle_soc_version(self.soc_version, self.export)
         if self.max_drop is not None and not math.isfinite(self.max_drop):
             message = f"--max-drop {self.max_drop}: expected a number of percentage points"
             raise UsageError(message)

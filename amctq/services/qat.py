@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.data.samples import Batches
+from amctq.choices import ExportFormat
 from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.quant.paired import paired_difference
-from amctq.services.checks import Accuracy, Check, agreement_check, run_checks
+from amctq.services.accuracy import ComparedFile, compare_files, measure_exports
+from amctq.services.atc import AtcRun, atc_for, run_atc
+from amctq.services.checks import Accuracy, Check, agreement_check, file_checks, run_checks
 from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
@@ -76,6 +78,8 @@ class QatResult:
         trained: what came of the training.
         quantized: the trained network on its scales.
         accuracy: None where none was asked for.
+        compared: the files for NPUs and the fake-quantized ones beside the QDQ graph, by format.
+        atc: how ATC is called for the deploy file, and what came of it; None without such a file.
         own_forward: the ONNX file compared with MindSpore's integer cells.
         checks: what was made sure of.
         exports: the quantized network's files.
@@ -95,6 +99,8 @@ class QatResult:
     trained: Trained
     quantized: QuantizedNetwork
     accuracy: QatAccuracy | None
+    compared: Mapping[ExportFormat, ComparedFile]
+    atc: AtcRun | None
     own_forward: OwnForward | None
     checks: tuple[Check, ...]
     exports: Exports
@@ -187,13 +193,19 @@ def _exported(
     quantized = retraining.finish(weight_type=plan.target.weight_type)
     exports = export_all(quantized, proved, plan.model_files, plan.metadata(images.training), output, narrator)
     accuracy = None
+    outcome = None
     if evaluation is not None and float_ranks is not None and ptq_ranks is not None and trained.outcome is not None:
-        accuracy = _accuracy(exports, float_ranks, ptq_ranks, trained.outcome, evaluation, narrator)
+        exported, outcome = measure_exports(exports, float_ranks, evaluation, narrator)
+        accuracy = QatAccuracy(
+            exported=exported,
+            ptq_ranks=ptq_ranks,
+            training=trained.outcome,
+            disagreements=outcome.disagreements(trained.outcome),
+        )
     calibration = plan.batches(images.split.calibration)
-    compared = evaluation or calibration
-    own_forward = compare_own_forward(
-        exports, quantized, compared, images=min(compared.images, _SIMULATED), narrator=narrator
-    )
+    seen = evaluation or calibration
+    compared = compare_files(exports, seen, outcome, narrator)
+    own_forward = compare_own_forward(exports, quantized, seen, images=min(seen.images, _SIMULATED), narrator=narrator)
     checks = run_checks(
         proved.proof,
         None if accuracy is None else accuracy.exported,
@@ -203,6 +215,11 @@ def _exported(
     )
     if accuracy is not None:
         checks = (*checks, agreement_check(accuracy.training, accuracy.exported.int8_ranks))
+    checks = (*checks, *file_checks(compared.values()))
+    graph = proved.network.graph
+    atc = atc_for(plan.model_files, graph.input_name, graph.input_shape, plan.request.soc_version)
+    if all(check.passed for check in checks):
+        atc = run_atc(atc, output, narrator)
     return QatResult(
         plan=plan,
         images=images,
@@ -213,41 +230,15 @@ def _exported(
         trained=trained,
         quantized=quantized,
         accuracy=accuracy,
+        compared=compared,
+        atc=atc,
         own_forward=own_forward,
-        checks=checks,
+        checks=(*checks, *(() if atc is None else atc.checks)),
         exports=exports,
         checkpoint_sha256=prepared.identity["checkpoint_sha256"],
         warnings=tuple(narrator.warnings),
         seconds=dict(narrator.seconds),
         parts=dict(narrator.parts),
-    )
-
-
-def _accuracy(
-    exports: Exports,
-    float_ranks: Ranks,
-    ptq_ranks: Ranks,
-    training: Outcome,
-    evaluation: Batches,
-    narrator: Narrator,
-) -> QatAccuracy:
-    from amctq.export import verify
-
-    exported = exports.measured
-    with narrator.phase("INT8 accuracy", evaluation.images) as advance:
-        outcome = verify.classify(exported.session, evaluation, advance)
-    with narrator.phase("speed"):
-        speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
-    return QatAccuracy(
-        exported=Accuracy(
-            float_ranks=float_ranks,
-            int8_ranks=outcome.ranks,
-            difference=paired_difference(float_ranks.hits, outcome.ranks.hits),
-            speed=speed,
-        ),
-        ptq_ranks=ptq_ranks,
-        training=training,
-        disagreements=outcome.disagreements(training),
     )
 
 
@@ -265,7 +256,7 @@ def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResu
             f"nothing was exported, checkpoints stay in {plan.store.folder}; train longer or with another --lr-max, "
             "or take a higher --max-drop where there is one"
         )
-        raise CheckError(message, hint=hint, data=report)
+        raise CheckError(message, hint=failed[0].hint or hint, data=report)
     output.write(RETRAIN_CONFIG, dump_retrain_config(result.config))
     output.write(RECORD, dump_record(result.quantized.record))
     output.write(REPORT, report_bytes(report))

@@ -27,6 +27,7 @@ from amctq.files import OutputDirectory, reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
 from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
+from amctq.services.atc import om_name, require_atc
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
 from amctq.services.qat_request import QatRequest
 from amctq.services.target import Target, resolve_target
@@ -69,12 +70,14 @@ class QatPlan:
     def model_files(self) -> dict[ExportFormat, str]:
         """Names of the INT8 model by format, in the order asked for."""
         stem = self.request.air or f"{self.spec.name}_quant_retrain"
-        return {form: f"{stem}.{form.value}" for form in self.request.export}
+        return {form: f"{stem}{form.suffix}" for form in self.request.export}
 
     @property
     def files(self) -> tuple[str, ...]:
         """What appears when the run has come to its end; the report last, because it speaks of the others."""
-        return (*self.model_files.values(), RETRAIN_CONFIG, RECORD, LOG, REPORT)
+        models = self.model_files
+        compiled = () if self.request.soc_version is None else (om_name(models[ExportFormat.ASCEND]),)
+        return (*models.values(), *compiled, RETRAIN_CONFIG, RECORD, LOG, REPORT)
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -138,6 +141,7 @@ def plan_qat(request: QatRequest) -> QatPlan:
                 raise InputError(message, hint="check the path")
     if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
         _check_capabilities(request, BackendName.AMCT, AMCT)
+    require_atc(request.soc_version)
     backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
     if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:

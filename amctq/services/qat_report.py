@@ -32,7 +32,8 @@ def qat_report(result: QatResult) -> dict[str, Any]:
         "training": _training(result),
         "accuracy": None if result.accuracy is None else _accuracy(result, result.accuracy),
         "simulation": report.own_forward(result.own_forward),
-        "files": report.model_files(result.exports),
+        "files": report.model_files(result.exports, result.compared),
+        "atc": None if result.atc is None else result.atc.data(),
         "checks": report.checks(result.checks),
         "warnings": list(result.warnings),
         "timing": {
@@ -42,7 +43,7 @@ def qat_report(result: QatResult) -> dict[str, Any]:
             "operators": result.operators,  # the bits are the same with and without a compiler
         },
     }
-    if result.accuracy is not None:
+    if result.accuracy is not None and result.accuracy.exported.speed is not None:
         made["timing"]["images_per_second"] = report.speed(result.exports.measured.name, result.accuracy.exported.speed)
     return made
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from amctq.choices import WEIGHT_BITS, BackendName, ExportFormat, LrDecay, RecipeName, SelectEpoch
 from amctq.errors import UsageError
+from amctq.services.atc import refuse_idle_soc_version
 from amctq.services.evaluate import EvaluateRequest
 from amctq.services.request import NetworkRequest, refuse_below
 from amctq.training.recipe import Distillation, RecipeOptions
@@ -53,6 +54,7 @@ class QatRequest(NetworkRequest):
         resume: go on with the run that the output directory holds.
         air: stem of the exported files; None for ``<model>_quant_retrain``.
         export: formats to write.
+        soc_version: the chip that ATC shall compile the deploy file for; None to leave that to others.
         backend: which engine.
         max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
         allow_poor_float: go on although the float network is hardly better than chance.
@@ -94,6 +96,7 @@ class QatRequest(NetworkRequest):
     resume: bool = False
     air: str | None = None
     export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
+    soc_version: str | None = None
     backend: BackendName = BackendName.AUTO
     max_drop: float | None = None
     allow_poor_float: bool = False
@@ -103,6 +106,7 @@ class QatRequest(NetworkRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_idle_soc_version(self.soc_version, self.export)
         for option, whole in (
             ("--calib-images", self.calib_images),
             ("--epochs", self.epochs),

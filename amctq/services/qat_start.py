@@ -12,7 +12,7 @@ from amctq.files import OutputDirectory, writing
 from amctq.progress import Narrator
 from amctq.runtime import prepare_environment
 from amctq.services.checks import refuse_chance
-from amctq.services.network import ProvedNetwork, load_network
+from amctq.services.network import ProvedNetwork, load_network, named_record
 from amctq.services.qat_images import QatImages, choose_images, open_images, recipe_for
 from amctq.services.qat_plan import QatPlan, retrain_config
 from amctq.services.retraining import refuse_other_run, run_identity
@@ -80,7 +80,9 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
         narrator=narrator,
     )
     topology = proved.network.topology
-    if recorded is not None:  # a record of another network is refused before its layers decide anything
+    if recorded is not None:
+        recorded = named_record(recorded, proved.network, narrator)
+        # A record of another network is refused before its layers decide anything.
         plan.backend.from_record(network=proved.network, record=recorded, act_type=ActType.UINT8)
     bits = None if recorded is None else {entry.name: entry.weight_bits for entry in recorded.layers}
     config = retrain_config(plan, topology, bits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
+    from amctq.choices import ExportFormat
     from amctq.data.samples import Samples
     from amctq.export.verify import Ranks, Speed
     from amctq.quant.record import LayerRecord
     from amctq.quant.topology import QuantizableLayer
+    from amctq.services.accuracy import ComparedFile
     from amctq.services.checks import Accuracy, Check
     from amctq.services.exports import Exports, OwnForward
     from amctq.services.ptq import PtqResult
@@ -55,7 +57,8 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         if result.accuracy is None
         else {"file": result.exports.measured.name} | accuracy(result.accuracy),
         "simulation": own_forward(result.own_forward, measured=result.accuracy is not None),
-        "files": model_files(result.exports),
+        "files": model_files(result.exports, result.compared),
+        "atc": None if result.atc is None else result.atc.data(),
         "checks": checks(result.checks),
         "warnings": list(result.warnings),
         "timing": {
@@ -63,7 +66,7 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
             "parts": {part: round(value, 3) for part, value in result.parts.items()},
         },
     }
-    if result.accuracy is not None:
+    if result.accuracy is not None and result.accuracy.speed is not None:
         report["timing"]["images_per_second"] = speed(result.exports.measured.name, result.accuracy.speed)
     return report
 
@@ -164,8 +167,8 @@ def own_forward(compared: OwnForward | None, *, measured: bool = True) -> dict[s
     }
 
 
-def model_files(exports: Exports) -> dict[str, Any]:
-    """The INT8 files by format, beside the float ones."""
+def model_files(exports: Exports, compared: Mapping[ExportFormat, ComparedFile]) -> dict[str, Any]:
+    """The INT8 files by format, beside the float ones; those for elsewhere beside the QDQ graph."""
     return {
         form.value: {
             "name": file.name,
@@ -173,7 +176,18 @@ def model_files(exports: Exports) -> dict[str, Any]:
             "int8_bytes": file.bytes,
             "ratio": round(file.ratio, 4),
         }
+        | ({} if form not in compared else {"agreement": agreement(compared[form])})
         for form, file in exports.files.items()
+    }
+
+
+def agreement(file: ComparedFile) -> dict[str, Any]:
+    """A file beside the QDQ graph of the same placement, on the same images."""
+    return {
+        "images": file.images,
+        "argmax_differences": file.argmax_differences,
+        "percent": round(file.percent, 4),
+        **({} if file.ranks is None else ranks(file.ranks)),
     }
 
 

@@ -17,15 +17,21 @@ ACTIVATIONS = {"image": QParams(0.03, 3), "c": QParams(0.01, -128), "j": QParams
 
 
 def quantize(
-    graph: FloatGraph, *, only: set[str] | None = None, bits: int = 8, others: Mapping[str, int] | None = None
+    graph: FloatGraph,
+    *,
+    only: set[str] | None = None,
+    bits: int = 8,
+    others: Mapping[str, int] | None = None,
+    tensors: Mapping[str, QParams] = ACTIVATIONS,
 ) -> Quantized:
-    """graphs.residual_graph with placement ``ascend``.
+    """graphs.residual_graph, or another network, with placement ``ascend``.
 
     Args:
         graph: the network.
         only: names of the layers to quantize; None for all.
         bits: width of weights.
         others: by layer, where it is another.
+        tensors: how each tensor that a layer reads is quantized.
     """
     topology = read_topology(graph)
     if only is not None:
@@ -38,6 +44,6 @@ def quantize(
         )
         for layer in topology.layers
     }
-    activations = {layer.name: ACTIVATIONS[layer.input] for layer in topology.layers}
+    activations = {layer.name: tensors[layer.input] for layer in topology.layers}
     record = make_record(topology, fused, scales, activations, widths)
     return integer_layers(topology, fused, record), placed_ascend(topology, activations)

@@ -110,6 +110,91 @@ def test_newer_and_older_keys_are_read(document: dict[str, Any], topology: Topol
     assert conv1.activation.algo is ActAlgo.IFMR
 
 
+# As AMCT's PyTorch and ONNX front ends write them: every default filled in, numbers that have been float32, layers of
+# types that MindSpore's front end does not quantize, other spellings of names.
+FILLED_IN = """{
+    "version":1,
+    "batch_num":2,
+    "activation_offset":true,
+    "joint_quant":false,
+    "do_fusion":true,
+    "skip_fusion_layers":[
+        "%(stem)s"
+    ],
+    "%(pool)s":{
+        "quant_enable":false
+    },
+    "%(stem)s":{
+        "quant_enable":true,
+        "activation_quant_params":{
+            "num_bits":8,
+            "max_percentile":0.999998987,
+            "min_percentile":0.999998987,
+            "search_range":[
+                0.699999988,
+                1.29999995
+            ],
+            "search_step":0.00999999978,
+            "act_algo":"ifmr",
+            "asymmetric":true
+        },
+        "weight_quant_params":{
+            "num_bits":8,
+            "wts_algo":"arq_quantize",
+            "channel_wise":true
+        }
+    },
+    "%(head)s":{
+        "quant_enable":true,
+        "activation_quant_params":{
+            "num_bits":8,
+            "act_algo":"hfmg",
+            "num_of_bins":4096,
+            "asymmetric":false
+        },
+        "weight_quant_params":{
+            "num_bits":8,
+            "wts_algo":"arq_quantize",
+            "channel_wise":false
+        }
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stem", "pool", "head"),
+    [
+        ("conv1", "avgpool", "fc"),
+        ("module.conv1", "module.avgpool", "module.fc"),
+        ("/conv1/Conv", "/avgpool/AveragePool", "/fc/Gemm"),
+        ("0Conv", "8GlobalAveragePool", "10Gemm"),
+    ],
+    ids=["pytorch", "pytorch-parallel", "onnx-of-pytorch", "onnx-of-mindspore"],
+)
+def test_files_of_other_front_ends_are_read(stem: str, pool: str, head: str, topology: Topology) -> None:
+    config = _load(FILLED_IN % {"stem": stem, "pool": pool, "head": head}, topology)
+    assert list(config.enabled) == ["conv1", "end_point"]
+    assert config.enabled["conv1"].activation.search_range == (0.699999988, 1.29999995)
+    assert config.enabled["end_point"].activation.algo is ActAlgo.HFMG
+    assert not config.enabled["end_point"].activation.asymmetric
+    assert (config.batch_num, config.skip_fusion_layers) == (2, ("conv1",))
+    # Written again, it has the network's names.
+    assert _load(dump_config(config).decode(), topology) == config
+    assert '"end_point":{' in dump_config(config).decode()
+
+
+def test_every_name_that_is_no_layer_is_listed(topology: Topology) -> None:
+    text = FILLED_IN % {"stem": "Conv_0", "pool": "avgpool", "head": "Gemm_9"}
+    with pytest.raises(InputError, match=r"Conv_0: neither a layer of this network nor a key; nor are Gemm_9$"):
+        _load(text, topology)
+    with pytest.raises(InputError, match="avgpool: neither a layer"):
+        _load(
+            (FILLED_IN % {"stem": "conv1", "pool": "avgpool", "head": "fc"}).replace("false\n    },", "true },"),
+            topology,
+        )
+
+
 def test_widths_and_algorithms_of_weights_stand_where_they_are_not_amcts_defaults(topology: Topology) -> None:
     written = json.loads(dump_config(default_config(topology, weight_bits=4, weight_algo=WeightAlgo.MSE)))
     assert written["conv1"][WEIGHT] == {"num_bits": 4, "wts_algo": "mse_quantize", "channel_wise": True}
@@ -186,6 +271,11 @@ ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
         pytest.param(["conv1", ACTIVATION, "num_of_bins"], 4096, "belongs to hfmg", "take one", id="params-of-hfmg"),
         pytest.param(["conv1", ACTIVATION, "num_bits"], 16, "num_bits: found 16", "8 only", id="bits"),
         pytest.param(["conv1", WEIGHT, "wts_algo"], "ada_quantize", "wts_algo", "mse_quantize", id="weight-algo"),
+        pytest.param(["conv1", WEIGHT, "num_iteration"], 1, "num_iteration: belongs to ada", "take it", id="ada"),
+        pytest.param(["conv1", "dmq_balancer_param"], 0.5, "dmq_balancer_param: amctq", "take it", id="balancer"),
+        pytest.param(["joint_quant"], True, "joint_quant: found true", "false only", id="joint-quant"),
+        pytest.param(["weight_offset"], True, "weight_offset: found true", "false only", id="weight-offset"),
+        pytest.param(["tensor_quantize"], [{}], "tensor_quantize: found [{}]", "[] only", id="tensor-quantize"),
         pytest.param(["conv1", WEIGHT, "num_bits"], 5, "num_bits: found 5", "8, 7, 6, 4", id="weight-bits"),
         pytest.param(["conv1", WEIGHT, "num_bits"], "4", "num_bits", "a whole number", id="weight-bits-text"),
         pytest.param(

@@ -134,6 +134,16 @@ def test_every_float_survives(scale: float, offset: int, weights: list[float], s
         (AMCT.replace('"INT8"', '"INT4"'), "dst_type INT4"),
         (AMCT.replace('dst_type: "INT8"', 'wts_type: "INT16"'), "wts_type INT16, expected one of INT8"),
         (AMCT.replace("layer1.0.conv1", "conv1"), "twice"),
+        (AMCT.replace('dst_type: "INT8"', 'act_type: "INT16"'), "conv1: act_type INT16, expected INT8"),
+        (
+            AMCT.replace('dst_type: "INT8"', 'fakequant_precision_mode: "FORCE_FP16_QUANT"'),
+            "FORCE_FP16_QUANT, expected D",
+        ),
+        (AMCT.replace("skip_fusion: true", "tensor_balance_factor: 0.5"), "conv1: tensor_balance_factor is of the DMQ"),
+        (AMCT.replace("skip_fusion: true", "scale_r: 0.5"), "conv1: scale_r is of a recurrent layer"),
+        (AMCT.replace("skip_fusion: true", "cluster: -128"), "conv1: cluster is of non-uniform"),
+        ('record { key: "k" kv_cache_value { scale: 1 offset: 0 } }', "k: kv_cache_value is of a key-value cache"),
+        ("prune_record { }", "no calibration record.*prune_record"),
     ],
 )
 def test_damaged_records_are_refused(text: str, says: str) -> None:
@@ -149,6 +159,19 @@ def test_the_width_of_weights_is_amcts_wts_type(bits: int) -> None:
     assert (b"wts_type" in text) == (bits != 8)
     assert _read(text)["conv1"].weight_bits == bits
     assert _read(AMCT)["conv1"].weight_bits == 8
+
+
+def test_what_other_front_ends_add_without_meaning_anything_else_is_read() -> None:
+    """Retraining in PyTorch with widths of its own; a balancer that does nothing; Caffe's sizes and shifts."""
+    text = AMCT.replace(
+        '    skip_fusion: true\n    dst_type: "INT8"\n',
+        '    shift_bit: 1\n    tensor_balance_factor: 1\n    dst_type: "UNSET"\n    act_type: "INT8"\n'
+        '    wts_type: "INT4"\n    fakequant_precision_mode: "DEFAULT"\n'
+        "    channels: 64\n    height: 56\n    width: 56\n",
+    )
+    assert text != AMCT
+    conv1 = _read(text)["conv1"]
+    assert (conv1.weight_bits, conv1.activation.offset, conv1.skip_fusion) == (4, 1, False)
 
 
 def test_a_missing_record_is_refused() -> None:
