@@ -189,7 +189,7 @@ Export = Annotated[
         panel=OUTPUT,
         metavar="FORMAT,…",
         autocompletion=_complete_format,
-        help="What to write: onnx, mindir (air needs an NPU).",
+        help="What to write: onnx, mindir (air needs an NPU).  [default: onnx; air with --backend amct]",
     ),
 ]
 OutputDir = Annotated[Path, option("--output-dir", panel=OUTPUT, metavar="DIR", help="Where the files go.")]

@@ -191,7 +191,7 @@ def qat(
     device_id: options.DeviceId = None,
     run_distribute: Annotated[str, option("--run-distribute", panel=RUN, hidden=True, callback=_one_device)] = "false",
     device_num: Annotated[str, option("--device-num", panel=RUN, hidden=True, callback=_one_device)] = "1",
-    export: options.Export = ["onnx"],  # noqa: B006  # Typer copies it
+    export: options.Export = [],  # noqa: B006  # Typer copies it
     air: Annotated[
         str | None,
         option(
@@ -322,7 +322,8 @@ def _tables(report: Mapping[str, Any]) -> list[RenderableType]:
         table.add_column(column, justify="right" if column else "left")
     if accuracy is not None:
         for name, key in (("top-1, %", "top1"), ("top-5, %", "top5")):
-            before, start, after = (accuracy[stage][key] for stage in ("float", "ptq", "int8"))
+            before, start = accuracy["float"][key], accuracy["ptq"][key]
+            after = (accuracy["int8"] or accuracy["training_network"])[key]
             table.add_row(name, f"{before:.2f}", f"{start:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
     for form, file in files.items():
         sizes = f"{file['float_bytes']:,}", "", f"{file['int8_bytes']:,}"
@@ -334,7 +335,12 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     accuracy, data, training = report["accuracy"], report["data"], report["training"]
     recipe, quantization = training["recipe"], report["quantization"]
     lines = []
-    if accuracy is not None:
+    if report["not_run"]:
+        lines.append(
+            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, behind ATC; the accuracy is that of "
+            "AMCT's training network"
+        )
+    elif accuracy is not None:
         low, high = accuracy["top1_drop_95"]
         lines += [
             f"top-1 drop {accuracy['top1_drop']:.2f} points (95 % interval {low:.2f} to {high:.2f}), "

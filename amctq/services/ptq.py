@@ -18,7 +18,6 @@ from amctq.quant.paired import paired_difference
 from amctq.runtime import cpu_instructions, prepare_environment
 from amctq.services.checks import Accuracy, Check, refuse_chance, run_checks
 from amctq.services.exports import (
-    ExportedFile,
     Exports,
     OwnForward,
     compare_own_forward,
@@ -214,7 +213,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
     exports = export_all(quantized, proved, plan.model_files, plan.metadata(images), output, narrator)
     accuracy = None
     if evaluation is not None and float_ranks is not None:
-        accuracy = _accuracy(exports.measured, float_ranks, evaluation, narrator)
+        accuracy = _accuracy(exports, float_ranks, evaluation, narrator)
     own_forward = compare_own_forward(
         exports,
         quantized,
@@ -269,13 +268,16 @@ def _check_exportable(plan: PtqPlan, proved: ProvedNetwork, topology: Topology) 
         plan.backend.check_exportable(proved.network, topology, form)
 
 
-def _accuracy(exported: ExportedFile, float_ranks: Ranks, evaluation: Batches, narrator: Narrator) -> Accuracy:
+def _accuracy(exports: Exports, float_ranks: Ranks, evaluation: Batches, narrator: Narrator) -> Accuracy:
     from amctq.export import verify
 
+    exported = exports.measured
     with narrator.phase("INT8 accuracy", evaluation.images) as advance:
         int8_ranks = verify.measure(exported.session, evaluation, advance)
-    with narrator.phase("speed"):
-        speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
+    speed = None
+    if exported in exports.files.values():
+        with narrator.phase("speed"):
+            speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
     return Accuracy(
         float_ranks=float_ranks,
         int8_ranks=int8_ranks,
@@ -313,9 +315,11 @@ def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResu
         message = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         hint = "nothing was written; try more --calib-images, --skip-layer, or a higher --max-drop where there is one"
         raise CheckError(message, hint=hint, data=report)
+    written = {RECORD: dump_record(result.quantized.record)}
     if result.quant is not None:
-        output.write(CONFIG, dump_config(result.quant))
-    output.write(RECORD, dump_record(result.quantized.record))
+        written[CONFIG] = dump_config(result.quant)
+    for name, content in (written | dict(result.quantized.own_files)).items():
+        output.write(name, content)
     if PLACEMENT in result.plan.files:
         output.write(PLACEMENT, dump_placement(result.quantized.activations))
     output.write(REPORT, report_bytes(report))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
+from amctq.backends.base import Backend
+from amctq.backends.choice import Asked, resolve_backend
 from amctq.choices import (
     ActAlgo,
-    BackendName,
-    Device,
     ExportFormat,
     Placement,
     TargetIsa,
@@ -21,7 +20,7 @@ from amctq.choices import (
 )
 from amctq.data.samples import Batches, Samples, Split
 from amctq.data.source import DataSource, find_dataset
-from amctq.errors import InputError, UnavailableError, UsageError
+from amctq.errors import InputError, UsageError
 from amctq.files import reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
@@ -70,7 +69,7 @@ class PtqPlan:
     @property
     def files(self) -> tuple[str, ...]:
         """What the run will write; the report last, because it speaks of the others."""
-        return ptq_files(self.request)
+        return (*self.backend.own_files, *ptq_files(self.request))
 
     def batches(self, samples: Samples) -> Batches:
         """``samples`` in batches of the size asked for."""
@@ -181,14 +180,9 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
             if path is not None and not path.is_file():
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
-    if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
-        _check_capabilities(request, BackendName.AMCT, AMCT)
-    backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
-    if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
-        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
-        raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
-    _check_capabilities(request, backend.name, backend.capabilities)
+    backend, reason = resolve_backend(request.backend, _asked(request), device, batch_size=request.batch_size)
+    request = replace(request, export=request.export or backend.default_export)
     return PtqPlan(
         request=request,
         spec=spec,
@@ -201,18 +195,18 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     )
 
 
-def _check_capabilities(request: PtqRequest, name: BackendName, able: Capabilities) -> None:
-    check_capabilities(
-        name,
-        able,
+def _asked(request: PtqRequest) -> Asked:
+    return Asked(
+        formats=request.export,
+        device=request.device,
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
         weight_bits=request.weight_bits or 8,
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
-        formats=request.export,
-        device=request.device,
+        placement=request.placement,
+        from_record=request.record is not None,
     )
 
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import QuantizedNetwork
+from amctq.backends.base import QuantizedNetwork, SealedNetwork
+from amctq.choices import ExportFormat
 from amctq.data.samples import Batches
 from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
 from amctq.quant.paired import paired_difference
-from amctq.services.checks import Accuracy, Check, agreement_check, run_checks
-from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
+from amctq.services.checks import Accuracy, Check, agreement_check, run_checks, training_checks
+from amctq.services.exports import (
+    Exports,
+    OwnForward,
+    WrittenFile,
+    compare_own_forward,
+    export_all,
+    export_sealed,
+)
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
@@ -38,7 +47,6 @@ from amctq.services.retraining import Trained, record_sha256, retrain, training_
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from amctq.backends.base import RetrainingNetwork
     from amctq.export.verify import Outcome, Ranks
     from amctq.quant.retrain_config import RetrainConfig
 
@@ -50,16 +58,18 @@ class QatAccuracy:
     """The network at its four stages, on the same images.
 
     Attributes:
-        exported: float against the exported file.
+        float_ranks: of the float network.
         ptq_ranks: of the network that training started from, quantized by the record.
         training: what the training network said.
+        exported: float against the exported file; None where nothing here can run it.
         disagreements: images for which the exported file names another class than the training network.
     """
 
-    exported: Accuracy
+    float_ranks: Ranks
     ptq_ranks: Ranks
     training: Outcome
-    disagreements: int
+    exported: Accuracy | None = None
+    disagreements: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,11 +84,13 @@ class QatResult:
         recipe: how the network was trained.
         operators: what its quantizers were computed with.
         trained: what came of the training.
-        quantized: the trained network on its scales.
+        start: the network that training started from, as post-training quantization leaves it.
+        quantized: the trained network on its scales, or sealed by its engine.
         accuracy: None where none was asked for.
         own_forward: the ONNX file compared with MindSpore's integer cells.
         checks: what was made sure of.
-        exports: the quantized network's files.
+        files: the quantized network's, by format.
+        exports: what runs them; None where nothing here can.
         checkpoint_sha256: of the float checkpoint.
         warnings: what was said on the way.
         seconds: wall time by phase.
@@ -93,11 +105,13 @@ class QatResult:
     recipe: Recipe
     operators: str
     trained: Trained
-    quantized: QuantizedNetwork
+    start: QuantizedNetwork
+    quantized: QuantizedNetwork | SealedNetwork
     accuracy: QatAccuracy | None
     own_forward: OwnForward | None
     checks: tuple[Check, ...]
-    exports: Exports
+    files: Mapping[ExportFormat, WrittenFile]
+    exports: Exports | None
     checkpoint_sha256: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
@@ -163,59 +177,36 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
     before = measure_float(plan, prepared, narrator)
     start = quantized_start(plan, prepared, narrator)
     started = measure_start(plan, prepared, start, output, narrator)
-    retraining = plan.backend.retrain(network=prepared.proved.network, config=config, initial=start.record)
+    retraining = plan.backend.retrain(
+        network=prepared.proved.network, config=config, initial=start.record, narrator=narrator
+    )
     narrator.info(f"quantizers: {retraining.operators}")
     identity = prepared.identity | {"record_sha256": record_sha256(start.record)}
     trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator)
     with training_is_saved(plan):
-        return _exported(plan, prepared, retraining, trained, before, started, output, narrator)
-
-
-def _exported(
-    plan: QatPlan,
-    prepared: Prepared,
-    retraining: RetrainingNetwork,
-    trained: Trained,
-    float_ranks: Ranks | None,
-    ptq_ranks: Ranks | None,
-    output: OutputDirectory,
-    narrator: Narrator,
-) -> QatResult:
-    """The trained network as files, measured and checked."""
-    images, proved = prepared.images, prepared.proved
-    evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
-    quantized = retraining.finish(weight_type=plan.target.weight_type)
-    exports = export_all(quantized, proved, plan.model_files, plan.metadata(images.training), output, narrator)
-    accuracy = None
-    if evaluation is not None and float_ranks is not None and ptq_ranks is not None and trained.outcome is not None:
-        accuracy = _accuracy(exports, float_ranks, ptq_ranks, trained.outcome, evaluation, narrator)
-    calibration = plan.batches(images.split.calibration)
-    compared = evaluation or calibration
-    own_forward = compare_own_forward(
-        exports, quantized, compared, images=min(compared.images, _SIMULATED), narrator=narrator
-    )
-    checks = run_checks(
-        proved.proof,
-        None if accuracy is None else accuracy.exported,
-        own_forward,
-        exports.measured.session.logits(calibration.first()[:8]),
-        plan.request.max_drop,
-    )
-    if accuracy is not None:
-        checks = (*checks, agreement_check(accuracy.training, accuracy.exported.int8_ranks))
+        quantized = retraining.finish(weight_type=plan.target.weight_type)
+        stages = None
+        if before is not None and started is not None and trained.outcome is not None:
+            stages = QatAccuracy(float_ranks=before, ptq_ranks=started, training=trained.outcome)
+        if isinstance(quantized, SealedNetwork):
+            found = _sealed(plan, prepared, quantized, stages, output, narrator)
+        else:
+            found = _exported(plan, prepared, quantized, stages, output, narrator)
     return QatResult(
         plan=plan,
         images=images,
-        proved=proved,
-        config=prepared.config,
-        recipe=prepared.recipe,
+        proved=prepared.proved,
+        config=config,
+        recipe=recipe,
         operators=retraining.operators,
         trained=trained,
+        start=start,
         quantized=quantized,
-        accuracy=accuracy,
-        own_forward=own_forward,
-        checks=checks,
-        exports=exports,
+        accuracy=found.accuracy,
+        own_forward=found.own_forward,
+        checks=found.checks,
+        files=found.files,
+        exports=found.exports,
         checkpoint_sha256=prepared.identity["checkpoint_sha256"],
         warnings=tuple(narrator.warnings),
         seconds=dict(narrator.seconds),
@@ -223,14 +214,72 @@ def _exported(
     )
 
 
-def _accuracy(
-    exports: Exports,
-    float_ranks: Ranks,
-    ptq_ranks: Ranks,
-    training: Outcome,
-    evaluation: Batches,
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    """What was found out of the files; fields as in QatResult."""
+
+    files: Mapping[ExportFormat, WrittenFile]
+    checks: tuple[Check, ...]
+    accuracy: QatAccuracy | None
+    exports: Exports | None = None
+    own_forward: OwnForward | None = None
+
+
+def _sealed(
+    plan: QatPlan,
+    prepared: Prepared,
+    sealed: SealedNetwork,
+    stages: QatAccuracy | None,
+    output: OutputDirectory,
     narrator: Narrator,
-) -> QatAccuracy:
+) -> _Found:
+    """The trained network as files that nothing here can run: what its training network said is all there is."""
+    files = export_sealed(sealed, prepared.proved, plan.model_files, output, narrator)
+    names = ", ".join(file.name for file in files.values())
+    narrator.warn(f"{names}: not run, because an AIR file runs on an NPU, behind ATC")
+    checks = training_checks(
+        prepared.proved.proof,
+        None if stages is None else (stages.float_ranks, stages.training.ranks),
+        plan.request.max_drop,
+    )
+    return _Found(files=files, checks=checks, accuracy=stages)
+
+
+def _exported(
+    plan: QatPlan,
+    prepared: Prepared,
+    quantized: QuantizedNetwork,
+    stages: QatAccuracy | None,
+    output: OutputDirectory,
+    narrator: Narrator,
+) -> _Found:
+    """The trained network as files, measured and checked."""
+    images, proved = prepared.images, prepared.proved
+    evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
+    exports = export_all(quantized, proved, plan.model_files, plan.metadata(images.training), output, narrator)
+    accuracy, exported = None, None
+    if evaluation is not None and stages is not None:
+        exported, disagreements = _accuracy(exports, stages, evaluation, narrator)
+        accuracy = replace(stages, exported=exported, disagreements=disagreements)
+    calibration = plan.batches(images.split.calibration)
+    compared = evaluation or calibration
+    own_forward = compare_own_forward(
+        exports, quantized, compared, images=min(compared.images, _SIMULATED), narrator=narrator
+    )
+    checks = run_checks(
+        proved.proof,
+        exported,
+        own_forward,
+        exports.measured.session.logits(calibration.first()[:8]),
+        plan.request.max_drop,
+    )
+    if stages is not None and exported is not None:
+        checks = (*checks, agreement_check(stages.training, exported.int8_ranks))
+    return _Found(files=exports.files, checks=checks, accuracy=accuracy, exports=exports, own_forward=own_forward)
+
+
+def _accuracy(exports: Exports, stages: QatAccuracy, evaluation: Batches, narrator: Narrator) -> tuple[Accuracy, int]:
+    """The exported file beside the float network, and on how many images it differs from the training network."""
     from amctq.export import verify
 
     exported = exports.measured
@@ -238,17 +287,13 @@ def _accuracy(
         outcome = verify.classify(exported.session, evaluation, advance)
     with narrator.phase("speed"):
         speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
-    return QatAccuracy(
-        exported=Accuracy(
-            float_ranks=float_ranks,
-            int8_ranks=outcome.ranks,
-            difference=paired_difference(float_ranks.hits, outcome.ranks.hits),
-            speed=speed,
-        ),
-        ptq_ranks=ptq_ranks,
-        training=training,
-        disagreements=outcome.disagreements(training),
+    accuracy = Accuracy(
+        float_ranks=stages.float_ranks,
+        int8_ranks=outcome.ranks,
+        difference=paired_difference(stages.float_ranks.hits, outcome.ranks.hits),
+        speed=speed,
     )
+    return accuracy, outcome.disagreements(stages.training)
 
 
 def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResult:
@@ -266,8 +311,11 @@ def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResu
             "or take a higher --max-drop where there is one"
         )
         raise CheckError(message, hint=hint, data=report)
-    output.write(RETRAIN_CONFIG, dump_retrain_config(result.config))
-    output.write(RECORD, dump_record(result.quantized.record))
+    # Of a sealed network only the record is known that it started from.
+    known = result.start if isinstance(result.quantized, SealedNetwork) else result.quantized
+    contents = {RETRAIN_CONFIG: dump_retrain_config(result.config), RECORD: dump_record(known.record)}
+    for name, content in (contents | dict(result.quantized.own_files)).items():
+        output.write(name, content)
     output.write(REPORT, report_bytes(report))
     output.write(LOG, log.content())
     published = output.publish()

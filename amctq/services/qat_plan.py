@@ -9,20 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
+from amctq.backends.base import Backend
+from amctq.backends.choice import Asked, resolve_backend
 from amctq.choices import (
-    ActAlgo,
     ActType,
-    BackendName,
-    Device,
     ExportFormat,
-    TargetIsa,
-    WeightAlgo,
     WeightStorage,
 )
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
-from amctq.errors import InputError, UnavailableError
+from amctq.errors import InputError
 from amctq.files import OutputDirectory, reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
@@ -74,7 +70,7 @@ class QatPlan:
     @property
     def files(self) -> tuple[str, ...]:
         """What appears when the run has come to its end; the report last, because it speaks of the others."""
-        return (*self.model_files.values(), RETRAIN_CONFIG, RECORD, LOG, REPORT)
+        return (*self.model_files.values(), *self.backend.own_files, RETRAIN_CONFIG, RECORD, LOG, REPORT)
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -136,14 +132,10 @@ def plan_qat(request: QatRequest) -> QatPlan:
             if path is not None and not path.is_file():
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
-    if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
-        _check_capabilities(request, BackendName.AMCT, AMCT)
-    backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
-    if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
-        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
-        raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
-    _check_capabilities(request, backend.name, backend.capabilities)
+    asked = Asked(formats=request.export, device=request.device, weight_bits=request.weight_bits or 8)
+    backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
+    request = replace(request, export=request.export or backend.default_export)
     plan = QatPlan(
         request=request,
         spec=spec,
@@ -158,21 +150,6 @@ def plan_qat(request: QatRequest) -> QatPlan:
         message = f"--resume: no checkpoint in {plan.store.folder}"
         raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
     return plan
-
-
-def _check_capabilities(request: QatRequest, name: BackendName, able: Capabilities) -> None:
-    check_capabilities(
-        name,
-        able,
-        act_algo=ActAlgo.IFMR,
-        act_type=ActType.UINT8,
-        weight_bits=request.weight_bits or 8,
-        weight_algo=WeightAlgo.ARQ,
-        weight_storage=WeightStorage.INT8,
-        isa=TargetIsa.VNNI,
-        formats=request.export,
-        device=request.device,
-    )
 
 
 def retrain_config(plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None) -> RetrainConfig:

@@ -52,7 +52,7 @@ class QatRequest(NetworkRequest):
         select: which epoch is exported.
         resume: go on with the run that the output directory holds.
         air: stem of the exported files; None for ``<model>_quant_retrain``.
-        export: formats to write.
+        export: formats to write; empty for what suits the back end, onnx or air.
         backend: which engine.
         max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
         allow_poor_float: go on although the float network is hardly better than chance.
@@ -93,7 +93,7 @@ class QatRequest(NetworkRequest):
     select: SelectEpoch = SelectEpoch.LAST
     resume: bool = False
     air: str | None = None
-    export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
+    export: tuple[ExportFormat, ...] = ()
     backend: BackendName = BackendName.AUTO
     max_drop: float | None = None
     allow_poor_float: bool = False

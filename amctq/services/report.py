@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amctq.choices import BackendName
 from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
+    from amctq.choices import ExportFormat
     from amctq.data.samples import Samples
     from amctq.export.verify import Ranks, Speed
     from amctq.quant.record import LayerRecord
     from amctq.quant.topology import QuantizableLayer
     from amctq.services.checks import Accuracy, Check
-    from amctq.services.exports import Exports, OwnForward
+    from amctq.services.exports import OwnForward, WrittenFile
     from amctq.services.ptq import PtqResult
     from amctq.services.request import NetworkRequest
 
@@ -55,7 +57,8 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         if result.accuracy is None
         else {"file": result.exports.measured.name} | accuracy(result.accuracy),
         "simulation": own_forward(result.own_forward, measured=result.accuracy is not None),
-        "files": model_files(result.exports),
+        "files": model_files(result.exports.files),
+        "not_run": list(result.exports.not_run),
         "checks": checks(result.checks),
         "warnings": list(result.warnings),
         "timing": {
@@ -64,7 +67,7 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         },
     }
     if result.accuracy is not None:
-        report["timing"]["images_per_second"] = speed(result.exports.measured.name, result.accuracy.speed)
+        report["timing"] |= speed(result.exports.measured.name, result.accuracy.speed)
     return report
 
 
@@ -115,13 +118,14 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
         layers.append(quantized_layer(layer, entry) | algos)
     quantized = {layer["name"] for layer in layers}
     topology = result.proved.network.topology
+    own = request.record is None and result.plan.backend.name is BackendName.NATIVE
     return {
         "backend": result.plan.backend.name.value,
         "backend_reason": result.plan.backend_reason,
         "placement": request.resolved_placement.value,
         "from": "record" if request.record else "config" if request.config else "options",
-        "ifmr_variant": None if request.record else request.ifmr_variant.value,
-        "arq_rule": None if request.record else request.arq_rule.value,
+        "ifmr_variant": request.ifmr_variant.value if own else None,
+        "arq_rule": request.arq_rule.value if own else None,
         "act_type": request.act_type.value,
         "weight_storage": request.weight_storage.value,
         "isa": result.plan.target.isa.value,
@@ -164,7 +168,7 @@ def own_forward(compared: OwnForward | None, *, measured: bool = True) -> dict[s
     }
 
 
-def model_files(exports: Exports) -> dict[str, Any]:
+def model_files(files: Mapping[ExportFormat, WrittenFile]) -> dict[str, Any]:
     """The INT8 files by format, beside the float ones."""
     return {
         form.value: {
@@ -173,7 +177,7 @@ def model_files(exports: Exports) -> dict[str, Any]:
             "int8_bytes": file.bytes,
             "ratio": round(file.ratio, 4),
         }
-        for form, file in exports.files.items()
+        for form, file in files.items()
     }
 
 
@@ -182,15 +186,19 @@ def checks(made: Iterable[Check]) -> list[dict[str, Any]]:
     return [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in made]
 
 
-def speed(file: str, measured: Speed) -> dict[str, Any]:
-    """Images per second of float and INT8."""
+def speed(file: str, measured: Speed | None) -> dict[str, Any]:
+    """Images per second of float and INT8, where they were measured."""
+    if measured is None:
+        return {}
     return {
-        "file": file,
-        "float": round(measured.float32, 1),
-        "int8": round(measured.int8, 1),
-        "ratio": round(measured.ratio, 3),
-        "batch_size": measured.batch_size,
-        "rounds": measured.rounds,
+        "images_per_second": {
+            "file": file,
+            "float": round(measured.float32, 1),
+            "int8": round(measured.int8, 1),
+            "ratio": round(measured.ratio, 3),
+            "batch_size": measured.batch_size,
+            "rounds": measured.rounds,
+        }
     }
 
 

@@ -8,7 +8,6 @@ amctq, and shares no formula with it.
 
 from __future__ import annotations
 
-from amct_mindspore.initializer import UlqInitializer
 from amct_mindspore.log import set_logging_level
 from amct_mindspore.quantize_tool import create_quant_config, quantize_model, save_model
 from amct_mindspore.retrain_tool import (
@@ -19,7 +18,6 @@ from amct_mindspore.retrain_tool import (
 )
 
 __all__ = [
-    "UlqInitializer",
     "create_quant_config",
     "create_quant_retrain_config",
     "create_quant_retrain_model",
@@ -30,3 +28,5 @@ __all__ = [
     "set_logging_level",
 ]
 __version__ = "0.0.standin"
+
+set_logging_level()

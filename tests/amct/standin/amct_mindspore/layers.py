@@ -58,11 +58,10 @@ def _kind(cell: Any) -> str | None:
 
 
 def put(parent: Any, key: str, cell: Any) -> None:
-    """Let ``parent`` hold ``cell`` under ``key``; parameters take the names of their new places."""
-    if isinstance(parent, nn.SequentialCell):
-        parent[int(key)] = cell
-    else:
-        setattr(parent, key, cell)
+    """Let ``parent`` hold ``cell`` under ``key``; no parameter changes its name."""
+    parent._cells[key] = cell
+    if isinstance(parent, nn.SequentialCell):  # it runs a list of its own
+        parent.cell_list = type(parent.cell_list)(parent._cells.values())
 
 
 def check_inputs(input_data: tuple[Any, ...]) -> list[Any]:

@@ -22,14 +22,14 @@ from amct_mindspore.record import write_record
 class Calibrated(nn.Cell):
     """A layer with fake-quantized weights that keeps the one batch that it sees."""
 
-    def __init__(self, op: nn.Cell, shape: tuple[int, ...], bias: np.ndarray | None) -> None:
-        super().__init__()
+    def __init__(self, name: str, op: nn.Cell, shape: tuple[int, ...], bias: np.ndarray | None) -> None:
+        super().__init__(auto_prefix=False)
         self.op = op
-        self.batch = Parameter(Tensor(np.zeros(shape, np.float32)), name="batch", requires_grad=False)
-        self.seen = Parameter(Tensor(0, mindspore.int32), name="seen", requires_grad=False)
+        self.batch = Parameter(Tensor(np.zeros(shape, np.float32)), name=f"{name}.batch", requires_grad=False)
+        self.seen = Parameter(Tensor(0, mindspore.int32), name=f"{name}.seen", requires_grad=False)
         self.added = bias is not None
         added = np.zeros(1, np.float32) if bias is None else bias.reshape(1, -1, 1, 1)
-        self.fused_bias = Parameter(Tensor(added), name="fused_bias", requires_grad=False)
+        self.fused_bias = Parameter(Tensor(added), name=f"{name}.fused_bias", requires_grad=False)
 
     def construct(self, x: Tensor) -> Tensor:
         """The layer's output."""
@@ -89,7 +89,7 @@ def quantize_model(config_file: str, network: nn.Cell, *input_data: Any) -> nn.C
         scale = arq(weight, entry.get("weight_quant_params", {}).get("channel_wise", layer.kind == "Conv2d"))
         wide = scale.reshape(-1, *[1] * (weight.ndim - 1))
         layer.cell.weight.set_data(Tensor((integers(weight, scale) * wide).astype(np.float32)))
-        cell = Calibrated(layer.cell, shapes[name], added)
+        cell = Calibrated(name, layer.cell, shapes[name], added)
         cell.set_train(False)
         put(layer.parent, layer.key, cell)
         params = dict(entry.get("activation_quant_params", {}))

@@ -22,10 +22,12 @@ from amct_mindspore.numbers import arq, integers
 class ActUlq(nn.Cell):
     """Learnable clips; the gradient of rounding is that of a straight line."""
 
-    def __init__(self, high: float, low: float, fixed_min: bool) -> None:
-        super().__init__()
-        self.clip_max = Parameter(Tensor([high], mindspore.float32), name="clip_max")
-        self.clip_min = Parameter(Tensor([low], mindspore.float32), name="clip_min", requires_grad=not fixed_min)
+    def __init__(self, name: str, high: float, low: float, fixed_min: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.clip_max = Parameter(Tensor([high], mindspore.float32), name=f"{name}.ulq.clip_max")
+        self.clip_min = Parameter(
+            Tensor([low], mindspore.float32), name=f"{name}.ulq.clip_min", requires_grad=not fixed_min
+        )
         self.rint = ops.Rint()
 
     def construct(self, x: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ class WeightArq(nn.Cell):
     """A layer whose weight is put onto its grid at each step."""
 
     def __init__(self, op: nn.Cell, act: ActUlq, channel_wise: bool) -> None:
-        super().__init__()
+        super().__init__(auto_prefix=False)
         self.op, self.act = op, act
         axes = tuple(range(1, op.weight.ndim)) if channel_wise else tuple(range(op.weight.ndim))
         self.axes, self.channel_wise = axes, channel_wise
@@ -107,7 +109,7 @@ def create_quant_retrain_model(
             high, low = (1.0, -1.0) if initializer is None else initializer.clips(name)
         wise = entry.get("retrain_weight_config", {}).get("channel_wise", layer.kind == "Conv2d")
         fixed = bool(data.get("fixed_min", False))
-        cell = WeightArq(layer.cell, ActUlq(high, 0.0 if fixed else low, fixed), wise)
+        cell = WeightArq(layer.cell, ActUlq(name, high, 0.0 if fixed else low, fixed), wise)
         put(layer.parent, layer.key, cell)
         found[name] = cell
     network.amct_retrain_state = State(_sum(config_file), [tuple(tensor.shape) for tensor in tensors], found)
