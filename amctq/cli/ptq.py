@@ -43,7 +43,8 @@ def ptq(
         option("--calib-images", panel=QUANTIZATION, min=1, help="Training images that calibrate.  [default: 32]"),
     ] = None,
     config: Annotated[
-        Path | None, option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's config.json.")
+        Path | None,
+        option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's config.json, or its simplified .cfg."),
     ] = None,
     record: Annotated[
         Path | None,

@@ -74,7 +74,13 @@ def qat(
         option("--calib-images", panel=QUANTIZATION, min=1, help="Training images that calibrate.  [default: 32]"),
     ] = None,
     config: Annotated[
-        Path | None, option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's retrain_quant_config.json.")
+        Path | None,
+        option(
+            "--config",
+            panel=QUANTIZATION,
+            metavar="FILE",
+            help="AMCT's retrain_quant_config.json, or its simplified .cfg.",
+        ),
     ] = None,
     weight_bits: Annotated[
         int | None,

@@ -128,7 +128,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
     narrator = Narrator(on_event)
     with tempfile.TemporaryDirectory() as folder:
         images, proved = _prepare(plan, Path(folder), narrator)
-        quant = None if request.record else quant_config(request, proved.network.topology)
+        quant = None if request.record else quant_config(request, proved.network.topology, narrator)
         if quant is None:
             widths = [entry.weight_bits for entry in _from_record(plan, proved).record.layers]
         else:
@@ -180,7 +180,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
 
     request = plan.request
     images, proved = _prepare(plan, output.scratch(), narrator)
-    quant = None if request.record else quant_config(request, proved.network.topology)
+    quant = None if request.record else quant_config(request, proved.network.topology, narrator)
     if quant is not None:
         _check_exportable(plan, proved, quant.selected(proved.network.topology))
     calibration = plan.batches(images.calibration)

@@ -24,6 +24,7 @@ from amctq.errors import InputError, UsageError
 from amctq.files import reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
+from amctq.progress import Narrator
 from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
 from amctq.services.ptq_request import PtqRequest
 from amctq.services.target import Target, resolve_target
@@ -210,18 +211,23 @@ def _asked(request: PtqRequest) -> Asked:
     )
 
 
-def quant_config(request: PtqRequest, topology: Topology) -> QuantConfig:
+def quant_config(request: PtqRequest, topology: Topology, narrator: Narrator) -> QuantConfig:
     """What shall be done to each layer: by ``--config``, else by options.
+
+    Args:
+        request: what was asked for.
+        topology: of the network.
+        narrator: is warned of what is corrected in the file.
 
     Raises:
         UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
         InputError: the file is not what it must be, or no layer is left.
     """
     from amctq.quant.config import default_config
-    from amctq.quant.config_json import load_config
+    from amctq.quant.config_file import read_config
 
     if request.config is not None:
-        config = load_config(request.config, topology)
+        config = read_config(request.config, topology, narrator.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
         return config
     return default_config(
@@ -250,7 +256,7 @@ def _calibration_images(request: PtqRequest) -> int:
     """``--calib-images``, else the configuration's batch_num × batch size, else 32."""
     batch_num = None
     if request.config is not None:
-        from amctq.quant.config_json import read_batch_num
+        from amctq.quant.config_file import read_batch_num
 
         batch_num = read_batch_num(request.config)
     if batch_num is not None and request.calib_images is not None:

@@ -22,6 +22,7 @@ from amctq.errors import InputError
 from amctq.files import OutputDirectory, reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
+from amctq.progress import Narrator
 from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
 from amctq.services.qat_request import QatRequest
@@ -152,24 +153,27 @@ def plan_qat(request: QatRequest) -> QatPlan:
     return plan
 
 
-def retrain_config(plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None) -> RetrainConfig:
+def retrain_config(
+    plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, narrator: Narrator
+) -> RetrainConfig:
     """What shall be done to each layer: by ``--config``, else by options and, where they are silent, by the record.
 
     Args:
         plan: what was asked for.
         topology: of the network.
         recorded_bits: width of the weights by layer, where a record says it; other layers stay in float.
+        narrator: is warned of what is corrected in the file.
 
     Raises:
         UsageError: ``--skip-layer`` matches nothing.
         InputError: the file is not what it must be, or no layer is left.
     """
+    from amctq.quant.config_file import read_retrain_config
     from amctq.quant.retrain_config import default_retrain_config
-    from amctq.quant.retrain_json import load_retrain_config
 
     request = plan.request
     if request.config is not None:
-        return load_retrain_config(request.config, topology)
+        return read_retrain_config(request.config, topology, narrator.warn)
     config = default_retrain_config(topology, weight_bits=request.weight_bits or 8, skip=request.skip_layers)
     if recorded_bits is None:
         return config

@@ -83,7 +83,7 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
     if recorded is not None:  # a record of another network is refused before its layers decide anything
         plan.backend.from_record(network=proved.network, record=recorded, act_type=ActType.UINT8)
     bits = None if recorded is None else {entry.name: entry.weight_bits for entry in recorded.layers}
-    config = retrain_config(plan, topology, bits)
+    config = retrain_config(plan, topology, bits, narrator)
     if recorded is not None and request.config is None:
         missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in (bits or {})]
         if missing:
