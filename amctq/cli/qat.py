@@ -10,6 +10,7 @@ import typer
 
 from amctq.choices import BackendName, Device, LrDecay, RecipeName, SelectEpoch
 from amctq.cli import evaluate as float_accuracy
+from amctq.cli import hyper_parameters as hyper_parameters_file
 from amctq.cli import options
 from amctq.cli.options import INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, option
 from amctq.cli.output import CommandResult, Output, running
@@ -17,8 +18,10 @@ from amctq.cli.output import CommandResult, Output, running
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-COMMAND_CLASS = options.aliases(
-    dataset_path="dataset", checkpoint_path="ckpt", pre_trained="ckpt", device_target="device", net="model"
+COMMAND_CLASS = hyper_parameters_file.over_file(
+    options.aliases(
+        dataset_path="dataset", checkpoint_path="ckpt", pre_trained="ckpt", device_target="device", net="model"
+    )
 )
 # What the sample calls --dataset beside --train_dataset: which of its two readers.
 _READERS = ("cifar10", "imagenet2012")
@@ -103,6 +106,7 @@ def qat(
             help="Defaults: the sample's, or gentle ones; auto takes those below 10 epochs.",
         ),
     ] = RecipeName.AUTO,
+    hyper_parameters: hyper_parameters_file.HyperParametersFile = None,
     epochs: Annotated[
         int | None, option("--epochs", panel=TRAINING, min=1, help="Over the training images.  [default: 30]")
     ] = None,
@@ -245,6 +249,7 @@ def qat(
             weight_bits=weight_bits,
             skip_layers=tuple(skip_layer),
             recipe=recipe,
+            hyper_parameters=hyper_parameters,
             epochs=epochs,
             max_steps=max_steps,
             lr_init=lr_init,

@@ -70,9 +70,10 @@ def _quantization(result: QatResult) -> dict[str, Any]:
 
 
 def _training(result: QatResult) -> dict[str, Any]:
-    recipe, state = result.recipe, result.trained.state
+    recipe, state, file = result.recipe, result.trained.state, result.plan.request.hyper_parameters
     return {
         "recipe": recipe.data(),
+        "hyper_parameters": None if file is None else str(file.path),
         "epochs": recipe.epochs,
         "steps": state.step,
         "exported_epoch": result.trained.epoch,

@@ -10,6 +10,7 @@ from amctq.choices import WEIGHT_BITS, BackendName, ExportFormat, LrDecay, Recip
 from amctq.errors import UsageError
 from amctq.services.evaluate import EvaluateRequest
 from amctq.services.request import NetworkRequest, refuse_below
+from amctq.training.hyper_parameters import HyperParameters
 from amctq.training.recipe import Distillation, RecipeOptions
 
 _TEMPERATURE, _TEACHERS_PART = 4.0, 0.5
@@ -30,6 +31,7 @@ class QatRequest(NetworkRequest):
         weight_bits: width of weights, one of WEIGHT_BITS; None for the record's, else 8.
         skip_layers: names or shell patterns of layers that stay in float.
         recipe: which defaults of training; AUTO chooses by the length of the run.
+        hyper_parameters: a file that some of the values here have come from, to be told; it changes nothing.
         epochs: over the training images; None for 30.
         max_steps: instead of ``epochs``.
         train_images: how many train, chosen by seed; None for all.
@@ -71,6 +73,7 @@ class QatRequest(NetworkRequest):
     weight_bits: int | None = None
     skip_layers: tuple[str, ...] = ()
     recipe: RecipeName = RecipeName.AUTO
+    hyper_parameters: HyperParameters | None = None
     epochs: int | None = None
     max_steps: int | None = None
     train_images: int | None = None

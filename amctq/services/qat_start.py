@@ -66,6 +66,9 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
         f"back end {plan.backend.name.value} ({plan.backend_reason}), "
         f"device {plan.device.kind.value} ({plan.device.reason})"
     )
+    if request.hyper_parameters is not None and request.hyper_parameters.unused:
+        unused = ", ".join(request.hyper_parameters.unused)
+        narrator.warn(f"{request.hyper_parameters.path}: not used, because no option means the same: {unused}")
     with narrator.phase("dataset"):
         images = choose_images(plan, open_images(plan))
     recipe = recipe_for(plan, images)
