@@ -14,13 +14,17 @@ from amctq.cli import hyper_parameters as hyper_parameters_file
 from amctq.cli import options
 from amctq.cli.options import INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, option
 from amctq.cli.output import CommandResult, Output, running
+from amctq.cli.sample_line import sample_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 COMMAND_CLASS = hyper_parameters_file.over_file(
-    options.aliases(
-        dataset_path="dataset", checkpoint_path="ckpt", pre_trained="ckpt", device_target="device", net="model"
+    sample_line(
+        options.aliases(
+            dataset_path="dataset", checkpoint_path="ckpt", pre_trained="ckpt", device_target="device", net="model"
+        ),
+        *("model", "dataset", "train-dataset", "eval-dataset", "ckpt"),  # run_standalone_train_sample.sh
     )
 )
 # What the sample calls --dataset beside --train_dataset: which of its two readers.
