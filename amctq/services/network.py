@@ -76,6 +76,7 @@ def load_network(
         cell = build()
         # A user's file may have chosen graph mode; hooks work in the other one.
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    from amctq.backends.ascend import forward_tolerance
     from amctq.export.float_onnx import export_float
     from amctq.export.session import OnnxSession
     from amctq.export.verify import prove_forward
@@ -92,6 +93,7 @@ def load_network(
         message = f"onnxruntime cannot run the network as MindSpore exports it: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with narrator.phase("proof"):
-        proof = prove_forward(cell, session, examples.first()[:_PROVED_IMAGES])
+        tolerance = forward_tolerance(device.kind)
+        proof = prove_forward(cell, session, examples.first()[:_PROVED_IMAGES], tolerance=tolerance)
     network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=build, scratch=scratch)
     return ProvedNetwork(network=network, session=session, proof=proof)

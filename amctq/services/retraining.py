@@ -78,7 +78,8 @@ def retrain(
         WriteError: a checkpoint cannot be written.
         Stopped: by a signal, after saving.
     """
-    from amctq.training.step import TrainingStep, use_half_precision, zero_moments
+    from amctq.backends.ascend import use_half_precision
+    from amctq.training.step import TrainingStep, zero_moments
 
     with graph_mode():
         if plan.device.kind is Device.ASCEND:

@@ -5,23 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from amctq.data import synthetic
 from amctq.pretrained import CHECKPOINT
 from amctq.quant.record_text import load_record
 from tests.amct.standin_path import on_an_npu
 from tests.command import amctq
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of CIFAR-10 files with generated pictures, which resnet8 has learned."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for name, images, role in (("data_batch_1", 96, 7), ("test_batch", 64, 8)):
-        np.concatenate(list(synthetic.records(images, seed=1, role=role))).tofile(folder / f"{name}.bin")
-    return folder
 
 
 def test_ptq_collects_what_amct_writes_and_tells_what_was_not_run(pictures: Path) -> None:
