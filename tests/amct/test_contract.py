@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from amctq.backends.amct import AmctBackend
 from amctq.backends.base import Backend, FloatNetwork, PtqConfig, QuantizedNetwork
-from amctq.backends.native import NativeBackend
+from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
 from amctq.choices import ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
@@ -118,6 +118,29 @@ def test_scales_are_those_of_a_second_implementation(quantized: QuantizedNetwork
         expected = np.maximum(np.maximum(-rows.min(1), 0) / 128, np.maximum(rows.max(1), 0) / 127)
         expected[expected < 1.2e-7] = 1.0
         np.testing.assert_allclose(quantized.record[name].weight_scale, expected, rtol=1e-6, err_msg=name)
+
+
+def test_folded_weights_and_biases_are_those_of_a_second_implementation(
+    quantized: QuantizedNetwork, network: FloatNetwork
+) -> None:
+    """Conv+BN folding and int32 biases, written down a second time in float64 (§4.9, §4.10)."""
+    assert isinstance(quantized, NativeQuantizedNetwork)  # AMCT's too is one, on the scales of its record
+    arrays = {name: value.astype(np.float64) for name, value in network.graph.arrays.items() if value.dtype.kind == "f"}
+    factor = arrays["bn1.gamma"] / np.sqrt(arrays["bn1.moving_variance"] + 1e-3)
+    biases = {
+        "conv1": (arrays["conv1.bias"] - arrays["bn1.moving_mean"]) * factor + arrays["bn1.beta"],
+        "conv2": arrays["conv2.bias"],
+        "end_point": arrays["end_point.bias"],
+    }
+    for layer in quantized.layers:
+        entry = quantized.record[layer.layer.name]
+        if layer.layer.name not in biases:
+            assert layer.bias is None
+            continue
+        unit = entry.activation.scale * entry.weight_scale.astype(np.float64)
+        expected = biases[layer.layer.name] / unit
+        assert layer.bias is not None
+        assert np.abs(layer.bias - expected).max() <= 0.5 + 1e-6 * np.abs(expected).max(), layer.layer.name
 
 
 def test_skipped_layers_stay_in_float(backend: Backend, network: FloatNetwork) -> None:
