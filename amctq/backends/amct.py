@@ -80,7 +80,7 @@ class AmctBackend(Backend):
     ) -> AmctQuantizedNetwork:
         """The sample's flow: configuration, calibration cells, the one batch, the AIR file with its record."""
         batch = _one_batch(calibration)
-        cell = _rebuilt(network)
+        cell = _rebuilt(network)  # before the current directory is another one: paths may be relative
         example = np.zeros_like(batch)  # what the network is traced with; AMCT must not calibrate on it
         with narrator.phase("amct_mindspore"), Workplace(network.scratch, narrator) as workplace:
             path = str(workplace.config)

@@ -73,9 +73,9 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         self._network = network
         self._example = np.zeros((batch_size, *network.graph.input_shape), np.float32)
         self._narrator = narrator
+        cell = self._rebuilt()  # before the current directory is another one: paths may be relative
+        cell.set_train(True)
         with Workplace(network.scratch, self._narrator) as workplace:
-            cell = self._rebuilt()
-            cell.set_train(True)
             path = str(workplace.config)
             workplace.call("create_quant_retrain_config", path, cell, self._example)
             lay_retrain_config(workplace.config, config, self._narrator)
@@ -99,11 +99,11 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         import mindspore
 
         del act_type, weight_type  # of ONNX
+        cell = self._rebuilt()
         with Workplace(self._network.scratch, self._narrator) as workplace:
             path, checkpoint = str(workplace.config), str(workplace.folder / "trained.ckpt")
             workplace.config.write_bytes(self._config)
             mindspore.save_checkpoint(self.cell, checkpoint)
-            cell = self._rebuilt()
             restored = workplace.call("restore_quant_retrain_model", path, cell, checkpoint, self._example)
             restored.set_train(False)
             restored.to_float(mindspore.float32)

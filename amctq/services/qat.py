@@ -10,30 +10,25 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork, SealedNetwork
 from amctq.choices import ExportFormat
-from amctq.data.samples import Batches
 from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.quant.paired import paired_difference
-from amctq.services.checks import Accuracy, Check, agreement_check, run_checks, training_checks
+from amctq.services.checks import Check
 from amctq.services.exports import (
     Exports,
     OwnForward,
     WrittenFile,
-    compare_own_forward,
-    export_all,
-    export_sealed,
 )
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
+from amctq.services.qat_files import QatAccuracy, exported_files, sealed_files
 from amctq.services.qat_images import QatImages
 from amctq.services.qat_plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat_preview import QatPreview
 from amctq.services.qat_report import qat_report
 from amctq.services.qat_request import QatRequest
 from amctq.services.qat_start import (
-    Prepared,
     estimate,
     measure_float,
     measure_start,
@@ -47,29 +42,7 @@ from amctq.services.retraining import Trained, record_sha256, retrain, training_
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from amctq.export.verify import Outcome, Ranks
     from amctq.quant.retrain_config import RetrainConfig
-
-_SIMULATED = 256  # images that MindSpore's integer cells run, which takes several times as long as onnxruntime
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class QatAccuracy:
-    """The network at its four stages, on the same images.
-
-    Attributes:
-        float_ranks: of the float network.
-        ptq_ranks: of the network that training started from, quantized by the record.
-        training: what the training network said.
-        exported: float against the exported file; None where nothing here can run it.
-        disagreements: images for which the exported file names another class than the training network.
-    """
-
-    float_ranks: Ranks
-    ptq_ranks: Ranks
-    training: Outcome
-    exported: Accuracy | None = None
-    disagreements: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,9 +162,9 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         if before is not None and started is not None and trained.outcome is not None:
             stages = QatAccuracy(float_ranks=before, ptq_ranks=started, training=trained.outcome)
         if isinstance(quantized, SealedNetwork):
-            found = _sealed(plan, prepared, quantized, stages, output, narrator)
+            found = sealed_files(plan, prepared, quantized, stages, output, narrator)
         else:
-            found = _exported(plan, prepared, quantized, stages, output, narrator)
+            found = exported_files(plan, prepared, quantized, stages, output, narrator)
     return QatResult(
         plan=plan,
         images=images,
@@ -212,88 +185,6 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         seconds=dict(narrator.seconds),
         parts=dict(narrator.parts),
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Found:
-    """What was found out of the files; fields as in QatResult."""
-
-    files: Mapping[ExportFormat, WrittenFile]
-    checks: tuple[Check, ...]
-    accuracy: QatAccuracy | None
-    exports: Exports | None = None
-    own_forward: OwnForward | None = None
-
-
-def _sealed(
-    plan: QatPlan,
-    prepared: Prepared,
-    sealed: SealedNetwork,
-    stages: QatAccuracy | None,
-    output: OutputDirectory,
-    narrator: Narrator,
-) -> _Found:
-    """The trained network as files that nothing here can run: what its training network said is all there is."""
-    files = export_sealed(sealed, prepared.proved, plan.model_files, output, narrator)
-    names = ", ".join(file.name for file in files.values())
-    narrator.warn(f"{names}: not run, because an AIR file runs on an NPU, behind ATC")
-    checks = training_checks(
-        prepared.proved.proof,
-        None if stages is None else (stages.float_ranks, stages.training.ranks),
-        plan.request.max_drop,
-    )
-    return _Found(files=files, checks=checks, accuracy=stages)
-
-
-def _exported(
-    plan: QatPlan,
-    prepared: Prepared,
-    quantized: QuantizedNetwork,
-    stages: QatAccuracy | None,
-    output: OutputDirectory,
-    narrator: Narrator,
-) -> _Found:
-    """The trained network as files, measured and checked."""
-    images, proved = prepared.images, prepared.proved
-    evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
-    exports = export_all(quantized, proved, plan.model_files, plan.metadata(images.training), output, narrator)
-    accuracy, exported = None, None
-    if evaluation is not None and stages is not None:
-        exported, disagreements = _accuracy(exports, stages, evaluation, narrator)
-        accuracy = replace(stages, exported=exported, disagreements=disagreements)
-    calibration = plan.batches(images.split.calibration)
-    compared = evaluation or calibration
-    own_forward = compare_own_forward(
-        exports, quantized, compared, images=min(compared.images, _SIMULATED), narrator=narrator
-    )
-    checks = run_checks(
-        proved.proof,
-        exported,
-        own_forward,
-        exports.measured.session.logits(calibration.first()[:8]),
-        plan.request.max_drop,
-    )
-    if stages is not None and exported is not None:
-        checks = (*checks, agreement_check(stages.training, exported.int8_ranks))
-    return _Found(files=exports.files, checks=checks, accuracy=accuracy, exports=exports, own_forward=own_forward)
-
-
-def _accuracy(exports: Exports, stages: QatAccuracy, evaluation: Batches, narrator: Narrator) -> tuple[Accuracy, int]:
-    """The exported file beside the float network, and on how many images it differs from the training network."""
-    from amctq.export import verify
-
-    exported = exports.measured
-    with narrator.phase("INT8 accuracy", evaluation.images) as advance:
-        outcome = verify.classify(exported.session, evaluation, advance)
-    with narrator.phase("speed"):
-        speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
-    accuracy = Accuracy(
-        float_ranks=stages.float_ranks,
-        int8_ranks=outcome.ranks,
-        difference=paired_difference(stages.float_ranks.hits, outcome.ranks.hits),
-        speed=speed,
-    )
-    return accuracy, outcome.disagreements(stages.training)
 
 
 def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResult:

@@ -9,7 +9,8 @@ from amctq.choices import Placement
 from amctq.services import report
 
 if TYPE_CHECKING:
-    from amctq.services.qat import QatAccuracy, QatResult
+    from amctq.services.qat import QatResult
+    from amctq.services.qat_files import QatAccuracy
 
 
 def qat_report(result: QatResult) -> dict[str, Any]:
