@@ -30,7 +30,7 @@ class Accuracy:
         float_ranks: of the exported float graph.
         int8_ranks: of the exported INT8 file.
         difference: their paired top-1 difference.
-        speed: of both, taking turns; None where what was measured is not among the files.
+        speed: of both, taking turns; None where what was measured runs here for proof alone.
     """
 
     float_ranks: Ranks

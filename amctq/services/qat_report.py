@@ -46,8 +46,9 @@ def qat_report(result: QatResult) -> dict[str, Any]:
             "operators": result.operators,  # the bits are the same with and without a compiler
         },
     }
-    if result.exports is not None and result.accuracy is not None and result.accuracy.exported is not None:
-        made["timing"] |= report.speed(result.exports.measured.name, result.accuracy.exported.speed)
+    exported = None if result.accuracy is None else result.accuracy.exported
+    if result.exports is not None and exported is not None and exported.speed is not None:
+        made["timing"]["images_per_second"] = report.speed(result.exports.measured.name, exported.speed)
     return made
 
 
