@@ -75,7 +75,7 @@ def _training(result: QatResult) -> dict[str, Any]:
     recipe, state, file = result.recipe, result.trained.state, result.plan.request.hyper_parameters
     return {
         "recipe": recipe.data(),
-        "hyper_parameters": None if file is None else str(file.path),
+        "hyper_parameters": None if file is None else str(file),
         "epochs": recipe.epochs,
         "steps": state.step,
         "exported_epoch": result.trained.epoch,

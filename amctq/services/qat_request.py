@@ -10,7 +10,6 @@ from amctq.choices import WEIGHT_BITS, BackendName, ExportFormat, LrDecay, Recip
 from amctq.errors import UsageError
 from amctq.services.evaluate import EvaluateRequest
 from amctq.services.request import NetworkRequest, refuse_below
-from amctq.training.hyper_parameters import HyperParameters
 from amctq.training.recipe import Distillation, RecipeOptions
 
 _TEMPERATURE, _TEACHERS_PART = 4.0, 0.5
@@ -31,7 +30,8 @@ class QatRequest(NetworkRequest):
         weight_bits: width of weights, one of WEIGHT_BITS; None for the record's, else 8.
         skip_layers: names or shell patterns of layers that stay in float.
         recipe: which defaults of training; AUTO chooses by the length of the run.
-        hyper_parameters: a file that some of the values here have come from, to be told; it changes nothing.
+        hyper_parameters: the file that values here have come from, to be told; it changes nothing.
+        unused_hyper_parameters: what stands in it and has no field here, to be warned of.
         epochs: over the training images; None for 30.
         max_steps: instead of ``epochs``.
         train_images: how many train, chosen by seed; None for all.
@@ -73,7 +73,8 @@ class QatRequest(NetworkRequest):
     weight_bits: int | None = None
     skip_layers: tuple[str, ...] = ()
     recipe: RecipeName = RecipeName.AUTO
-    hyper_parameters: HyperParameters | None = None
+    hyper_parameters: Path | None = None
+    unused_hyper_parameters: tuple[str, ...] = ()
     epochs: int | None = None
     max_steps: int | None = None
     train_images: int | None = None

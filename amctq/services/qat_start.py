@@ -66,9 +66,9 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
         f"back end {plan.backend.name.value} ({plan.backend_reason}), "
         f"device {plan.device.kind.value} ({plan.device.reason})"
     )
-    if request.hyper_parameters is not None and request.hyper_parameters.unused:
-        unused = ", ".join(request.hyper_parameters.unused)
-        narrator.warn(f"{request.hyper_parameters.path}: not used, because no option means the same: {unused}")
+    if request.unused_hyper_parameters:
+        unused = ", ".join(request.unused_hyper_parameters)
+        narrator.warn(f"{request.hyper_parameters}: not used, because no option means the same: {unused}")
     with narrator.phase("dataset"):
         images = choose_images(plan, open_images(plan))
     recipe = recipe_for(plan, images)
