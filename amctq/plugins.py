@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import re
 import sys
+import traceback
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,14 @@ from amctq.errors import InputError, first_line
 
 # A script that parses arguments when it is imported ends with SystemExit.
 USER_CODE_FAILURES = (Exception, SystemExit)
+# Where MindSpore has put what its definition files of 2020 import.
+_MOVED = {
+    "mindspore.dataset.vision.c_transforms": "mindspore.dataset.vision",
+    "mindspore.dataset.vision.py_transforms": "mindspore.dataset.vision",
+    "mindspore.dataset.transforms.c_transforms": "mindspore.dataset.transforms",
+    "mindspore.dataset.transforms.vision": "mindspore.dataset.vision",
+    "mindspore.model_zoo": "the network's own file",
+}
 _NAMED = re.compile(r"(?P<place>.+):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -44,8 +54,11 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except USER_CODE_FAILURES as error:
-        message = f"{option} {text}: importing {place} raised {told(error)}"
-        raise InputError(message, hint="run it by itself, and mend it") from error
+        message, hint = f"importing {place} raised {told(error)}", "run it by itself, and mend it"
+        if isinstance(error, ImportError) and (missing := _missing(error)):
+            message, hint = f"{_line(error, place)} imports {missing[0]}, {missing[1]}", missing[2]
+        message = f"{option} {text}: {message}"
+        raise InputError(message, hint=hint) from error
     found = getattr(module, name, None)
     if not callable(found):
         message = f"{option} {text}: {place} has no function {name}"
@@ -90,6 +103,35 @@ def call_factory(factory: Callable[..., Any], text: str, *, option: str, **argum
 def told(error: BaseException) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _missing(error: ImportError) -> tuple[str, str, str] | None:
+    """What could not be imported, why, and what to do; None where the module itself failed."""
+    name = error.name
+    if name is None:
+        return None
+    if not isinstance(error, ModuleNotFoundError):
+        member = re.search(r"cannot import name '(\w+)'", str(error))
+        if member is None:
+            return None
+        name = f"{name}.{member[1]}"
+    if name.partition(".")[0] != "mindspore":
+        return (
+            name,
+            "which is not installed",
+            f"install it, or take the import out: pip install {name.partition('.')[0]}",
+        )
+    hint = "write the import as this release has it"
+    for old, new in _MOVED.items():
+        if name.startswith(old):
+            hint = f"import {new} instead"
+    return name, f"which MindSpore {importlib.metadata.version('mindspore')} no longer has", hint
+
+
+def _line(error: BaseException, place: str) -> str:
+    """Where in the user's file the error came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(place)]
+    return f"{place}, line {lines[-1]}," if lines else place
 
 
 def _load_file(path: Path) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def cann_home() -> Path | None:
     return None
 
 
+def ascend_obstacle() -> str | None:
+    """What this machine lacks to run on an NPU; None where it has all."""
+    if not npu_nodes():
+        return "no NPU (no /dev/davinci*)"
+    return None if cann_home() else "no CANN (ASCEND_TOOLKIT_HOME is not set)"
+
+
 def cann_version() -> str | None:
     """The version that CANN's own ``version.info`` or ``version.cfg`` names; None without CANN."""
     home = cann_home()
@@ -98,14 +106,12 @@ def resolve_device(requested: Device, device_id: int | None) -> ResolvedDevice:
         UnavailableError: an NPU was asked for and this machine has none, or no CANN.
         InputError: DEVICE_ID is not a number.
     """
-    nodes = npu_nodes()
-    home = cann_home()
     if requested is Device.CPU:
         return _resolved(Device.CPU, 0, "asked for")
-    if nodes and home:
-        why = "asked for" if requested is Device.ASCEND else f"{len(nodes)} NPU(s) and CANN found"
+    missing = ascend_obstacle()
+    if missing is None:
+        why = "asked for" if requested is Device.ASCEND else f"{len(npu_nodes())} NPU(s) and CANN found"
         return _resolved(Device.ASCEND, _device_id(device_id), why)
-    missing = "no NPU (no /dev/davinci*)" if not nodes else "no CANN (ASCEND_TOOLKIT_HOME is not set)"
     if requested is Device.ASCEND:
         message = f"--device ascend: this machine has {missing}"
         raise UnavailableError(message, hint="use --device cpu, or see what is missing with: amctq doctor")
@@ -175,6 +181,19 @@ def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
         hint = "install it with: pip install mindspore 'numpy<2'; then see: amctq doctor"
         raise UnavailableError(message, hint=hint) from error
     return mindspore
+
+
+@contextlib.contextmanager
+def graph_mode() -> Iterator[None]:
+    """Let MindSpore compile what it runs inside the block; outside, hooks work."""
+    import mindspore
+
+    before = mindspore.get_context("mode")
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    try:
+        yield
+    finally:
+        mindspore.set_context(mode=before)
 
 
 def _hush_cell_finalizers() -> None:

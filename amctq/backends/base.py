@@ -6,12 +6,10 @@ calibrates a network once, and exports what came of it in one format or several.
 
 from __future__ import annotations
 
-import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +28,6 @@ from amctq.choices import (
     WeightType,
 )
 from amctq.data.samples import Batches
-from amctq.errors import UnavailableError, UsageError
 from amctq.progress import Narrator
 from amctq.quant.config import QuantConfig
 from amctq.quant.placement import PlacedActivations
@@ -47,11 +44,15 @@ class FloatNetwork:
         cell: ``mindspore.nn.Cell`` in inference mode, checkpoint loaded.
         graph: the same network as ONNX.
         topology: what there is to quantize in ``graph``.
+        rebuild: gives the cell once more, for an engine that changes cells and cannot change them back.
+        scratch: folder for working files of an engine, gone when the run ends.
     """
 
     cell: Any
     graph: FloatGraph
     topology: Topology
+    rebuild: Callable[[], Any] | None = None
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ class Capabilities:
         weight_storages: how it can store weights in ONNX.
         isas: the x86 instructions that it can write for.
         devices: where it runs.
+        placements: which activations it can quantize.
+        records: it makes a model from a record alone, without calibration.
     """
 
     formats: frozenset[ExportFormat]
@@ -98,36 +101,25 @@ class Capabilities:
     weight_storages: frozenset[WeightStorage]
     isas: frozenset[TargetIsa]
     devices: frozenset[Device]
+    placements: frozenset[Placement]
+    records: bool
 
 
-# AMCT's MindSpore front end, as its manual has it (reference §1.1, §8): IFMR and ARQ at 8 bits, on an NPU, AIR alone.
-# The types of ONNX do not concern it: its activations are int8 whatever --act-type says of uint8 files.
-AMCT = Capabilities(
-    formats=frozenset({ExportFormat.AIR}),
-    act_algos=frozenset({ActAlgo.IFMR}),
-    act_types=frozenset(ActType),
-    weight_bits=frozenset({8}),
-    weight_algos=frozenset({WeightAlgo.ARQ}),
-    weight_storages=frozenset({WeightStorage.INT8}),
-    isas=frozenset({TargetIsa.VNNI}),
-    devices=frozenset({Device.ASCEND}),
-)
-
-
-class QuantizedNetwork(ABC):
-    """A calibrated network.
+class FinishedNetwork(ABC):
+    """A network that can be written.
 
     Attributes:
-        record: scales and offsets of its layers.
         topology: the layers that are quantized.
-        activations: which tensors are quantized, and how.
         network: the float network that they replace layers of.
     """
 
-    record: QuantRecord
     topology: Topology
-    activations: PlacedActivations
     network: FloatNetwork
+
+    @property
+    def own_files(self) -> Mapping[str, bytes]:
+        """What the engine has written by itself, by name; it stands in the place of what amctq would write."""
+        return {}
 
     @abstractmethod
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
@@ -138,6 +130,18 @@ class QuantizedNetwork(ABC):
             CheckError: the written file is not valid.
         """
 
+
+class QuantizedNetwork(FinishedNetwork):
+    """A calibrated network, its scales known: amctq can write it as QDQ ONNX too, whatever the engine.
+
+    Attributes:
+        record: scales and offsets of its layers.
+        activations: which tensors are quantized, and how.
+    """
+
+    record: QuantRecord
+    activations: PlacedActivations
+
     @abstractmethod
     def simulated(self) -> AbstractContextManager[Any]:
         """The live float cell, computing the quantized network by MindSpore's operators inside the block.
@@ -145,6 +149,10 @@ class QuantizedNetwork(ABC):
         Raises:
             NotSimulatedError: there is no such forward for this network.
         """
+
+
+class SealedNetwork(FinishedNetwork):
+    """A network whose engine keeps its scales to itself: it can be written, and not be looked into."""
 
 
 class RetrainingNetwork(ABC):
@@ -171,11 +179,11 @@ class RetrainingNetwork(ABC):
     @abstractmethod
     def finish(
         self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> QuantizedNetwork:
+    ) -> QuantizedNetwork | SealedNetwork:
         """End the training.
 
-        Afterwards ``cell`` is the float network again, with the parameters that it has been trained to, BatchNorm
-        unfused, in inference mode; the result's ``network`` has it, its graph and its topology.
+        Unless the result is sealed, ``cell`` is the float network again afterwards, with the parameters that it has
+        been trained to, BatchNorm unfused, in inference mode; the result's ``network`` has it, its graph and topology.
 
         Args:
             act_type: integer type of activations in ONNX.
@@ -190,10 +198,19 @@ class RetrainingNetwork(ABC):
 
 
 class Backend(ABC):
-    """An engine that quantizes."""
+    """An engine that quantizes.
+
+    Attributes:
+        name: what ``--backend`` calls it.
+        capabilities: what it can do.
+        default_export: what it writes where nobody asks for a format.
+        own_files: names of files that it leaves beside amctq's; ``FinishedNetwork.own_files`` has them.
+    """
 
     name: ClassVar[BackendName]
     capabilities: ClassVar[Capabilities]
+    default_export: ClassVar[tuple[ExportFormat, ...]]
+    own_files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
@@ -234,76 +251,17 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def retrain(self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> RetrainingNetwork:
+    def retrain(
+        self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, narrator: Narrator | None = None
+    ) -> RetrainingNetwork:
         """Put quantizers into the live cell of ``network``, to be trained with it. Placement is ``ascend``.
 
         Args:
             network: the float network; nobody else uses its cell until ``finish``.
             config: which layers are quantized, and how.
             initial: where the clips start, unless ``config`` says it.
+            narrator: is told of layers that the engine leaves in float.
 
         Raises:
             InputError: config and record do not fit the network, or a layer cannot be replaced.
         """
-
-
-def amct_obstacle() -> str:
-    """Why Huawei's tool is not used. Its back end comes with a later version of amctq."""
-    if importlib.util.find_spec("amct_mindspore") is None:
-        return "amct_mindspore is not installed"
-    return "amct_mindspore is installed, but this version of amctq does not drive it yet"
-
-
-def resolve_backend(requested: BackendName) -> tuple[Backend, str]:
-    """Choose the back end, and say why.
-
-    Raises:
-        UnavailableError: the one asked for cannot work here.
-    """
-    if requested is BackendName.AMCT:
-        message = f"--backend amct: {amct_obstacle()}"
-        raise UnavailableError(message, hint="use --backend native, which runs anywhere; see also: amctq doctor")
-    # Inside the function: a back end brings ONNX and onnxruntime along.
-    from amctq.backends.native import NativeBackend
-
-    why = "asked for" if requested is BackendName.NATIVE else amct_obstacle()
-    return NativeBackend(), why
-
-
-def check_capabilities(
-    name: BackendName,
-    able: Capabilities,
-    *,
-    act_algo: ActAlgo,
-    act_type: ActType,
-    weight_bits: int,
-    weight_algo: WeightAlgo,
-    weight_storage: WeightStorage,
-    isa: TargetIsa,
-    formats: tuple[ExportFormat, ...],
-    device: Device,
-) -> None:
-    """Refuse what a back end cannot do, before any work.
-
-    Raises:
-        UsageError: an option asks for more than the back end has.
-    """
-    asked: list[tuple[str, Enum | int, frozenset[Any]]] = [
-        ("--act-algo", act_algo, able.act_algos),
-        ("--act-type", act_type, able.act_types),
-        ("--weight-bits", weight_bits, able.weight_bits),
-        ("--weight-algo", weight_algo, able.weight_algos),
-        ("--weight-storage", weight_storage, able.weight_storages),
-        ("--isa", isa, able.isas),
-        ("--device", device, able.devices | {Device.AUTO}),
-        *(("--export", form, able.formats) for form in formats),
-    ]
-    for option, value, allowed in asked:
-        if value not in allowed:
-            offered = ", ".join(sorted(map(_told, allowed)))
-            message = f"{option} {_told(value)}: --backend {name.value} has {offered}"
-            raise UsageError(message, hint=f"change {option}, or choose the other --backend")
-
-
-def _told(value: Enum | int) -> str:
-    return str(value.value if isinstance(value, Enum) else value)

@@ -6,20 +6,14 @@ is how often: the comments name what an operator costs on a CPU.
 
 from __future__ import annotations
 
-from typing import Any
-
 import mindspore
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from amctq.backends.ascend import rounding
 from amctq.backends.compiled import Kernels
 from amctq.quant.numerics import EPSILON, signed_range
 from amctq.quant.ulq import LEVELS, NARROWEST
-
-
-def rounding(npu: bool) -> Any:
-    """Half to even: Rint takes a third of the time of Round on a CPU; NPUs have the latter."""
-    return ops.Round() if npu else ops.Rint()
 
 
 class Ulq(nn.Cell):

@@ -121,7 +121,10 @@ class NativeBackend(Backend):
         weight_storages=frozenset(WeightStorage),
         isas=frozenset(TargetIsa),
         devices=frozenset({Device.CPU, Device.ASCEND}),
+        placements=frozenset(Placement),
+        records=True,
     )
+    default_export: ClassVar[tuple[ExportFormat, ...]] = (ExportFormat.ONNX,)
 
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
         """MindIR is made of MindSpore's own layers, ONNX of anything that it exports."""
@@ -209,8 +212,11 @@ class NativeBackend(Backend):
             weight_type=weight_type,
         )
 
-    def retrain(self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> RetrainingNetwork:
+    def retrain(
+        self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, narrator: Narrator | None = None
+    ) -> RetrainingNetwork:
         """ULQ and ARQ cells in the place of the layers (reference §4.7, §4.8)."""
+        del narrator  # what cannot be retrained is refused
         # Inside the function: calibration has no use for MindSpore's cells.
         from amctq.backends.retraining import NativeRetrainingNetwork
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import mindspore
 import numpy as np
 
+from amctq.backends.ascend import end_half_precision, on_npu
 from amctq.backends.base import FloatNetwork, RetrainingNetwork
 from amctq.backends.compiled import compile_library, kernels
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
@@ -83,6 +83,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
         activations = {layer.name: self._activation(layer) for layer in self.topology.layers}
         self._replacement.undo()
+        end_half_precision(self.cell)
         self.cell.set_train(False)
         network = FloatNetwork(
             cell=self.cell, graph=self._network.graph.with_arrays(arrays), topology=self._network.topology
@@ -143,7 +144,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
 
 def _operators() -> tuple[Operators, str]:
     """What the quantizers are computed with, and why with that."""
-    if mindspore.get_context("device_target") == "Ascend":
+    if on_npu():
         return Operators(kernels=None, npu=True), "MindSpore's own, on the NPU"
     library = compile_library()
     told = library.told

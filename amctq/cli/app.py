@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from amctq.cli import demo, doctor, evaluate, fetch_model, prepare_cifar, ptq, qat, rank_table
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
-from amctq.errors import UsageError, WriteError
+from amctq.errors import AmctqError, UsageError, WriteError
 
 
 class Boundary(TyperGroup):
@@ -29,6 +29,8 @@ class Boundary(TyperGroup):
                 code = super().main(*positional, **{**named, "standalone_mode": False})
             except typer.TyperException as error:
                 code = _usage_error(error, arguments)
+            except AmctqError as error:  # of a file that options are read from
+                code = Output(command=arguments[0], as_json=_wants_json(arguments)).error(error)
         except OSError as error:  # stdout is full, or nobody reads it
             code = WriteError.exit_code
             with contextlib.suppress(OSError):
@@ -40,16 +42,14 @@ def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
     """Report what Typer found wrong with the arguments, in the shape of every other error."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "amctq"
-    before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    wants_json = "--json" in before_end or os.environ.get("AMCTQ_JSON", "").lower() in {
-        "1",
-        "true",
-        "yes",
-        "on",
-    }
-    output = Output(command=path.partition(" ")[2], as_json=wants_json)
+    output = Output(command=path.partition(" ")[2], as_json=_wants_json(arguments))
     message = " ".join(error.format_message().split())
     return output.error(UsageError(message, hint=f"see: {path} --help"))
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in before_end or os.environ.get("AMCTQ_JSON", "").lower() in {"1", "true", "yes", "on"}
 
 
 app = typer.Typer(

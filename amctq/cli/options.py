@@ -189,7 +189,8 @@ Export = Annotated[
         panel=OUTPUT,
         metavar="FORMAT,…",
         autocompletion=_complete_format,
-        help="What to write: onnx, mindir, ascend (for ATC), fakequant (air needs an NPU).",
+        help="What to write: onnx, mindir, ascend (for ATC), fakequant (air needs an NPU).  "
+        "[default: onnx; air with --backend amct]",
     ),
 ]
 SocVersion = Annotated[

@@ -44,7 +44,8 @@ def ptq(
         option("--calib-images", panel=QUANTIZATION, min=1, help="Training images that calibrate.  [default: 32]"),
     ] = None,
     config: Annotated[
-        Path | None, option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's config.json.")
+        Path | None,
+        option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's config.json, or its simplified .cfg."),
     ] = None,
     record: Annotated[
         Path | None,
@@ -137,7 +138,7 @@ def ptq(
     backend: options.Backend = BackendName.AUTO,
     device: options.DeviceName = Device.AUTO,
     device_id: options.DeviceId = None,
-    export: options.Export = ["onnx"],  # noqa: B006  # Typer copies it
+    export: options.Export = [],  # noqa: B006  # Typer copies it
     soc_version: options.SocVersion = None,
     output_dir: options.OutputDir = Path("results"),
     force: options.Force = False,
@@ -263,6 +264,11 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             f"top-1 drop {accuracy['top1_drop']:.2f} points (95 % interval {low:.2f} to {high:.2f}); of "
             f"{accuracy['images']:,} test images {accuracy['lost']} lost, {accuracy['gained']} gained, "
             f"McNemar p = {accuracy['mcnemar_p']:.2g}"
+        )
+    if report["not_run"]:
+        lines.append(
+            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, behind ATC; the accuracy is that of "
+            "amctq's ONNX graph on the scales of AMCT's record"
         )
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     calibration = "scales from the record"

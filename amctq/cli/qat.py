@@ -10,16 +10,23 @@ import typer
 
 from amctq.choices import BackendName, Device, LrDecay, RecipeName, SelectEpoch
 from amctq.cli import evaluate as float_accuracy
+from amctq.cli import hyper_parameters as hyper_parameters_file
 from amctq.cli import options
 from amctq.cli.exported import file_sentences
 from amctq.cli.options import INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, option
 from amctq.cli.output import CommandResult, Output, running
+from amctq.cli.sample_line import sample_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-COMMAND_CLASS = options.aliases(
-    dataset_path="dataset", checkpoint_path="ckpt", pre_trained="ckpt", device_target="device", net="model"
+COMMAND_CLASS = hyper_parameters_file.over_file(
+    sample_line(
+        options.aliases(
+            dataset_path="dataset", checkpoint_path="ckpt", pre_trained="ckpt", device_target="device", net="model"
+        ),
+        *("model", "dataset", "train-dataset", "eval-dataset", "ckpt"),  # run_standalone_train_sample.sh
+    )
 )
 # What the sample calls --dataset beside --train_dataset: which of its two readers.
 _READERS = ("cifar10", "imagenet2012")
@@ -75,7 +82,13 @@ def qat(
         option("--calib-images", panel=QUANTIZATION, min=1, help="Training images that calibrate.  [default: 32]"),
     ] = None,
     config: Annotated[
-        Path | None, option("--config", panel=QUANTIZATION, metavar="FILE", help="AMCT's retrain_quant_config.json.")
+        Path | None,
+        option(
+            "--config",
+            panel=QUANTIZATION,
+            metavar="FILE",
+            help="AMCT's retrain_quant_config.json, or its simplified .cfg.",
+        ),
     ] = None,
     weight_bits: Annotated[
         int | None,
@@ -98,6 +111,7 @@ def qat(
             help="Defaults: the sample's, or gentle ones; auto takes those below 10 epochs.",
         ),
     ] = RecipeName.AUTO,
+    hyper_parameters: hyper_parameters_file.HyperParametersFile = None,
     epochs: Annotated[
         int | None, option("--epochs", panel=TRAINING, min=1, help="Over the training images.  [default: 30]")
     ] = None,
@@ -192,7 +206,7 @@ def qat(
     device_id: options.DeviceId = None,
     run_distribute: Annotated[str, option("--run-distribute", panel=RUN, hidden=True, callback=_one_device)] = "false",
     device_num: Annotated[str, option("--device-num", panel=RUN, hidden=True, callback=_one_device)] = "1",
-    export: options.Export = ["onnx"],  # noqa: B006  # Typer copies it
+    export: options.Export = [],  # noqa: B006  # Typer copies it
     soc_version: options.SocVersion = None,
     air: Annotated[
         str | None,
@@ -241,6 +255,8 @@ def qat(
             weight_bits=weight_bits,
             skip_layers=tuple(skip_layer),
             recipe=recipe,
+            hyper_parameters=None if hyper_parameters is None else hyper_parameters.path,
+            unused_hyper_parameters=() if hyper_parameters is None else hyper_parameters.unused,
             epochs=epochs,
             max_steps=max_steps,
             lr_init=lr_init,
@@ -325,7 +341,8 @@ def _tables(report: Mapping[str, Any]) -> list[RenderableType]:
         table.add_column(column, justify="right" if column else "left")
     if accuracy is not None:
         for name, key in (("top-1, %", "top1"), ("top-5, %", "top5")):
-            before, start, after = (accuracy[stage][key] for stage in ("float", "ptq", "int8"))
+            before, start = accuracy["float"][key], accuracy["ptq"][key]
+            after = (accuracy["int8"] or accuracy["training_network"])[key]
             table.add_row(name, f"{before:.2f}", f"{start:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
     for form, file in files.items():
         sizes = f"{file['float_bytes']:,}", "", f"{file['int8_bytes']:,}"
@@ -337,7 +354,12 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     accuracy, data, training = report["accuracy"], report["data"], report["training"]
     recipe, quantization = training["recipe"], report["quantization"]
     lines = []
-    if accuracy is not None:
+    if report["not_run"]:
+        lines.append(
+            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, behind ATC; the accuracy is that of "
+            "AMCT's training network"
+        )
+    elif accuracy is not None:
         low, high = accuracy["top1_drop_95"]
         lines += [
             f"top-1 drop {accuracy['top1_drop']:.2f} points (95 % interval {low:.2f} to {high:.2f}), "

@@ -40,7 +40,9 @@ class ForwardProof:
     onnxruntime_seconds: float
 
 
-def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> ForwardProof:
+def prove_forward(
+    cell: Any, session: OnnxSession, images: Float32Array, *, tolerance: float = FORWARD_TOLERANCE
+) -> ForwardProof:
     """Compare MindSpore's own forward with onnxruntime's on one batch.
 
     Everything that follows runs the exported graph; this is what makes its figures MindSpore's.
@@ -49,10 +51,11 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
         cell: ``mindspore.nn.Cell`` in inference mode.
         session: of the graph exported from it.
         images: (N, C, H, W) float32.
+        tolerance: of a logit, as a part of the largest one.
 
     Raises:
         InputError: the network's output is not one (N, classes) tensor, or not finite.
-        CheckError: the two differ by more than FORWARD_TOLERANCE.
+        CheckError: the two differ by more than ``tolerance``.
     """
     import mindspore
 
@@ -84,10 +87,10 @@ def prove_forward(cell: Any, session: OnnxSession, images: Float32Array) -> Forw
         mindspore_seconds=(middle - start) / len(images),
         onnxruntime_seconds=(end - middle) / len(images),
     )
-    if not proof.max_difference <= FORWARD_TOLERANCE:
+    if not proof.max_difference <= tolerance:
         message = (
             f"the exported float graph differs from MindSpore by {proof.max_difference:.2g} of the largest logit "
-            f"on {proof.images} images (at most {FORWARD_TOLERANCE:g} expected)"
+            f"on {proof.images} images (at most {tolerance:g} expected)"
         )
         raise CheckError(message, hint="please report this with the network; nothing was written")
     return proof

@@ -95,20 +95,11 @@ def load_config(path: Path, topology: Topology) -> QuantConfig:
         layers=tuple(_load_layer(document, layer, activation_offset=offset) for layer in topology.layers),
         activation_offset=offset,
         do_fusion=document.take("do_fusion", bool, True),
-        skip_fusion_layers=_load_skip_fusion(document, topology),
+        skip_fusion_layers=load_skip_fusion(document, topology),
         batch_num=batch_num(document),
     )
     config.selected(topology)
     return config
-
-
-def read_batch_num(path: Path) -> int | None:
-    """How many batches calibrate, where the file says so; read before there is a network to check the rest against.
-
-    Raises:
-        InputError: it is no JSON, or batch_num is no number from 1 up.
-    """
-    return batch_num(read_object(path, expected=EXPECTED))
 
 
 def _dump_activation(activation: ActivationConfig, offset: bool) -> dict[str, Any]:
@@ -152,12 +143,13 @@ def _load_layer(document: JsonReader, layer: QuantizableLayer, *, activation_off
     return LayerConfig(
         name=layer.name,
         enabled=reader.take("quant_enable", bool, True),
-        activation=_load_activation(reader.inside("activation_quant_params", _ACTIVATION_KEYS), activation_offset),
-        weight=_load_weight(reader.inside("weight_quant_params", _WEIGHT_KEYS), layer),
+        activation=load_activation(reader.inside("activation_quant_params", _ACTIVATION_KEYS), activation_offset),
+        weight=load_weight(reader.inside("weight_quant_params", _WEIGHT_KEYS), layer),
     )
 
 
-def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
+def load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
+    """A layer's ``weight_quant_params``."""
     bits = reader.take("num_bits", int, WeightConfig.bits)
     if bits not in WEIGHT_BITS:
         reader.fail("num_bits", f"found {bits}", f"expected one of {', '.join(map(str, WEIGHT_BITS))}")
@@ -170,7 +162,8 @@ def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
     return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise(reader, layer))
 
 
-def _load_activation(reader: JsonReader, activation_offset: bool) -> ActivationConfig:
+def load_activation(reader: JsonReader, activation_offset: bool) -> ActivationConfig:
+    """A layer's ``activation_quant_params``."""
     reader.only("num_bits", 8)
     names = [algo.value for algo in ActAlgo]
     algo = reader.take("act_algo", str, ActAlgo.IFMR.value)
@@ -211,7 +204,8 @@ def _percentile(reader: JsonReader, key: str, default: float) -> float:
     return found
 
 
-def _load_skip_fusion(document: JsonReader, topology: Topology) -> tuple[str, ...]:
+def load_skip_fusion(document: JsonReader, topology: Topology) -> tuple[str, ...]:
+    """The layers that keep their BatchNorm."""
     given = document.take("skip_fusion_layers", list, [])
     meant = match_names((name for name in given if isinstance(name, str)), topology).layers
     names = [meant.get(name, name) if isinstance(name, str) else name for name in given]

@@ -83,12 +83,13 @@ def _load_layer(document: JsonReader, layer: QuantizableLayer) -> RetrainLayerCo
     return RetrainLayerConfig(
         name=layer.name,
         enabled=reader.take("retrain_enable", bool, True),
-        activation=_load_data(reader.inside("retrain_data_config", _DATA_KEYS)),
-        weight=_load_weight(reader.inside("retrain_weight_config", _WEIGHT_KEYS), layer),
+        activation=load_data(reader.inside("retrain_data_config", _DATA_KEYS)),
+        weight=load_weight(reader.inside("retrain_weight_config", _WEIGHT_KEYS), layer),
     )
 
 
-def _load_data(reader: JsonReader) -> UlqConfig:
+def load_data(reader: JsonReader) -> UlqConfig:
+    """A layer's ``retrain_data_config``."""
     reader.only("algo", "ulq_quantize")
     reader.only("dst_type", "INT8")
     clip_max, clip_min = (reader.take(key, float, None) for key in ("clip_max", "clip_min"))
@@ -107,7 +108,8 @@ def _load_data(reader: JsonReader) -> UlqConfig:
     )
 
 
-def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> ArqRetrainConfig:
+def load_weight(reader: JsonReader, layer: QuantizableLayer) -> ArqRetrainConfig:
+    """A layer's ``retrain_weight_config``."""
     reader.only("algo", "arq_retrain")
     width = reader.take("dst_type", str, "INT8")
     if width not in _WEIGHT_TYPES:

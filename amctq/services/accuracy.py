@@ -11,7 +11,7 @@ from amctq.data.samples import Batches
 from amctq.progress import Narrator
 from amctq.quant.paired import paired_difference
 from amctq.services.checks import Accuracy
-from amctq.services.exports import Exports
+from amctq.services.exports import ExportedFile, Exports
 
 if TYPE_CHECKING:
     from amctq.export.session import Session
@@ -57,7 +57,8 @@ def measure_exports(
     with narrator.phase("INT8 accuracy", evaluation.images) as advance:
         outcome = verify.classify(exported.session, evaluation, advance)
     speed = None
-    if exported.form is not ExportFormat.ASCEND:  # how fast a CPU computes what an NPU would says nothing of either
+    runs_elsewhere = exported.form is ExportFormat.ASCEND or exported not in exports.files.values()
+    if not runs_elsewhere:  # how fast a CPU computes what an NPU would says nothing of either
         with narrator.phase("speed"):
             speed = verify.compare_speed(exported.open_float(), exported.session, evaluation.first())
     accuracy = Accuracy(
@@ -82,24 +83,23 @@ def compare_files(
     """
     from amctq.export import verify
 
-    forms = [form for form in _COMPARED if form in exports.files]
-    if not forms:
+    files = [file for file in exports.files.values() if isinstance(file, ExportedFile) and file.form in _COMPARED]
+    if not files:
         return {}
+    qdq = exports.reference.session
     outcomes: dict[Session, Outcome] = {} if measured is None else {exports.measured.session: measured}
-    sessions: dict[str, Session] = {"QDQ reference": exports.reference} | {
-        exports.files[form].name: exports.files[form].session for form in forms
-    }
+    sessions: dict[str, Session] = {"QDQ reference": qdq, **{file.name: file.session for file in files}}
     for name, session in sessions.items():
         if session not in outcomes:
             with narrator.phase(name, batches.images) as advance:
                 outcomes[session] = verify.classify(session, batches, advance)
-    reference = outcomes[exports.reference]
+    reference = outcomes[qdq]
     return {
-        form: ComparedFile(
+        file.form: ComparedFile(
             name=file.name,
             images=batches.images,
             argmax_differences=outcomes[file.session].disagreements(reference),
             ranks=None if measured is None else outcomes[file.session].ranks,
         )
-        for form, file in ((form, exports.files[form]) for form in forms)
+        for file in files
     }

@@ -32,7 +32,7 @@ class Accuracy:
         float_ranks: of the exported float graph.
         int8_ranks: of the exported INT8 file.
         difference: their paired top-1 difference.
-        speed: of both, taking turns; None for a file of an NPU, which runs here for proof alone.
+        speed: of both, taking turns; None where what was measured runs here for proof alone.
     """
 
     float_ranks: Ranks
@@ -87,11 +87,7 @@ def run_checks(
         max_drop: percentage points that top-1 may drop, or None.
     """
     checks = [
-        Check(
-            name="float graph equals MindSpore",
-            passed=True,  # prove_forward has raised otherwise
-            detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
-        ),
+        _graph_check(proof),
         Check(
             name="INT8 output is finite",
             passed=bool(np.isfinite(int8_logits).all()),
@@ -165,6 +161,41 @@ def agreement_check(training: Outcome, exported: Ranks) -> Check:
         name="exported file equals the training network",
         passed=gap <= allowed + 1e-9,
         detail=f"top-1 {exported.top1:.2f} % and {training.ranks.top1:.2f} %, {allowed:.2f} points allowed",
+    )
+
+
+def training_checks(
+    proof: ForwardProof, ranks: tuple[Ranks, Ranks] | None, max_drop: float | None
+) -> tuple[Check, ...]:
+    """What a retrained network must pass whose file nothing here can run: the gates, on the training network.
+
+    Args:
+        proof: that onnxruntime computes what MindSpore computes.
+        ranks: of the float network and of the training network on the same images; None where none were measured.
+        max_drop: percentage points that top-1 may drop, or None.
+    """
+    checks = [_graph_check(proof)]
+    if ranks is None:
+        return tuple(checks)
+    before, after = (item.top1 for item in ranks)
+    checks.append(
+        Check(
+            name="training network's top-1 at least half of float",
+            passed=after >= before / 2,
+            detail=f"float {before:.2f} %, training network {after:.2f} %",
+        )
+    )
+    if max_drop is not None:
+        detail = f"drop {before - after:.2f} in the training network, allowed {max_drop:g} points"
+        checks.append(Check(name="--max-drop", passed=before - after <= max_drop, detail=detail))
+    return tuple(checks)
+
+
+def _graph_check(proof: ForwardProof) -> Check:
+    return Check(
+        name="float graph equals MindSpore",
+        passed=True,  # prove_forward has raised otherwise
+        detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
     )
 
 

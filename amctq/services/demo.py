@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amctq.choices import Device, ExportFormat, TargetIsa
+from amctq.choices import BackendName, Device, ExportFormat, TargetIsa
 from amctq.data.manifest import MANIFEST, Manifest
 from amctq.data.staging import NAMES
 from amctq.files import Artifact, OutputDirectory, writing
@@ -59,6 +59,8 @@ class DemoRequest:
             model=MODEL,
             seed=self.seed,
             device=Device.CPU,
+            backend=BackendName.NATIVE,
+            export=(ExportFormat.ONNX,),
             output_dir=self.output_dir,
         )
 

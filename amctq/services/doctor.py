@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amctq import runtime
+from amctq.backends.choice import amct_obstacles
 from amctq.choices import Device, Requirement
 from amctq.errors import UnavailableError
 from amctq.progress import Narrator, OnEvent, silent
@@ -231,12 +231,12 @@ def _ascend() -> tuple[Finding, Finding]:
 
 
 def _amct() -> Finding:
-    here = importlib.util.find_spec("amct_mindspore") is not None
+    missing = amct_obstacles()
     return Finding(
         name="amct",
-        ok=here,
-        value="amct_mindspore is installed" if here else "amct_mindspore is not installed",
-        advice=None if here else "not needed: CANN 9.1 has removed it, and the native back end does its work",
+        ok=not missing,
+        value="; ".join(missing) or "amct_mindspore and an NPU: --backend auto takes it",
+        advice="not needed: CANN 9.1 has removed it, and the native back end does its work" if missing else None,
     )
 
 

@@ -7,11 +7,11 @@ asked for ONNX, that graph is written into scratch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import QuantizedNetwork
+from amctq.backends.base import FinishedNetwork, QuantizedNetwork, SealedNetwork
 from amctq.choices import ExportFormat
 from amctq.data.samples import Batches, first_images
 from amctq.errors import NotSimulatedError
@@ -24,28 +24,26 @@ if TYPE_CHECKING:
     from amctq.export.verify import Agreement
 
 
-_FASTEST_FIRST = (ExportFormat.ONNX, ExportFormat.MINDIR, ExportFormat.FAKEQUANT, ExportFormat.ASCEND, ExportFormat.AIR)
+_FASTEST_FIRST = (ExportFormat.ONNX, ExportFormat.MINDIR, ExportFormat.FAKEQUANT, ExportFormat.ASCEND)
+REFERENCE = "ONNX graph on the same scales, not among the files"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ExportedFile:
+class WrittenFile:
     """A quantized network in one format, beside the float network in the same.
 
     Attributes:
         form: the format.
         name: of the file, in the output directory.
         bytes: its size.
-        float_bytes: size of the float network, as MindSpore itself exports it in this format.
-        session: runs the file.
-        open_float: gives what runs the float network in the same engine.
+        float_bytes: size of the float network, as MindSpore itself exports it in this format; of its ONNX file beside
+            an AIR file, which takes an NPU to make.
     """
 
     form: ExportFormat
     name: str
     bytes: int
     float_bytes: int
-    session: FileSession
-    open_float: Callable[[], Session]
 
     @property
     def ratio(self) -> float:
@@ -54,21 +52,43 @@ class ExportedFile:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ExportedFile(WrittenFile):
+    """A file that can be run here.
+
+    Attributes:
+        session: runs the file.
+        open_float: gives what runs the float network in the same engine.
+    """
+
+    session: FileSession
+    open_float: Callable[[], Session]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Exports:
     """What a run has written.
 
     Attributes:
         files: by format, in the order asked for.
-        reference: runs the ONNX file, whose placement the other files have.
+        reference: the ONNX file, or where nobody asked for one the ONNX graph of the same placement.
     """
 
-    files: Mapping[ExportFormat, ExportedFile]
-    reference: Session
+    files: Mapping[ExportFormat, WrittenFile]
+    reference: ExportedFile
 
     @property
     def measured(self) -> ExportedFile:
-        """The file whose accuracy and speed are the run's: of those that were written, the one that runs fastest."""
-        return next(self.files[form] for form in _FASTEST_FIRST if form in self.files)
+        """The file whose accuracy and speed are the run's: of those that can run here, the fastest.
+
+        Where none can, it is the reference, which is on the same scales.
+        """
+        runnable = [file for file in self.files.values() if isinstance(file, ExportedFile)]
+        return min(runnable, key=lambda file: _FASTEST_FIRST.index(file.form), default=self.reference)
+
+    @property
+    def not_run(self) -> tuple[str, ...]:
+        """Names of the files that nothing on this machine can run."""
+        return tuple(file.name for file in self.files.values() if not isinstance(file, ExportedFile))
 
 
 def export_all(
@@ -94,21 +114,49 @@ def export_all(
         CheckError: a written file is not valid.
         WriteError: there is no room.
     """
-    files = {}
     with narrator.phase("export"):
-        for form, name in names.items():
-            staged = output.staged(name)
-            with writing(output.path / name):
-                quantized.export(form, staged, metadata)
-                files[form] = _opened(form, staged, proved, output.scratch())
-        if ExportFormat.ONNX in files:
-            return Exports(files=files, reference=files[ExportFormat.ONNX].session)
-        from amctq.export.session import OnnxSession
-
-        reference = output.scratch() / "reference.onnx"
+        files = {form: _written(form, name, quantized, proved, metadata, output) for form, name in names.items()}
+        onnx = files.get(ExportFormat.ONNX)
+        if isinstance(onnx, ExportedFile):
+            return Exports(files=files, reference=onnx)
+        path = output.scratch() / "reference.onnx"
         with writing(output.path):
-            quantized.export(ExportFormat.ONNX, reference, metadata)
-            return Exports(files=files, reference=OnnxSession(reference.read_bytes()))
+            quantized.export(ExportFormat.ONNX, path, metadata)
+            reference = _opened(ExportFormat.ONNX, path, proved, output.scratch())
+        return Exports(files=files, reference=replace(reference, name=REFERENCE))
+
+
+def export_sealed(
+    sealed: SealedNetwork,
+    proved: ProvedNetwork,
+    names: Mapping[ExportFormat, str],
+    output: OutputDirectory,
+    narrator: Narrator,
+) -> Mapping[ExportFormat, WrittenFile]:
+    """Write every format asked for of a network that nothing here can run.
+
+    Raises:
+        AmctqError: as ``export_all``.
+    """
+    with narrator.phase("export"):
+        return {form: _written(form, name, sealed, proved, {}, output) for form, name in names.items()}
+
+
+def _written(
+    form: ExportFormat,
+    name: str,
+    finished: FinishedNetwork,
+    proved: ProvedNetwork,
+    metadata: Mapping[str, str],
+    output: OutputDirectory,
+) -> WrittenFile:
+    staged = output.staged(name)
+    with writing(output.path / name):
+        finished.export(form, staged, metadata)
+        if form is ExportFormat.AIR:  # runs on an NPU, behind ATC
+            float_bytes = proved.network.graph.file_bytes
+            return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
+        return _opened(form, staged, proved, output.scratch())
 
 
 def _opened(form: ExportFormat, staged: Path, proved: ProvedNetwork, scratch: Path) -> ExportedFile:
@@ -167,14 +215,15 @@ def compare_own_forward(
     from amctq.export.verify import compare_forward
 
     some = Batches(samples=first_images(batches.samples, images), size=batches.size)
+    reference = exports.reference.session
     mindir = exports.files.get(ExportFormat.MINDIR)
-    if mindir is not None:
+    if isinstance(mindir, ExportedFile):
         with narrator.phase("MindIR against ONNX", images) as advance:
-            agreement = compare_forward(mindir.session, exports.reference, some, advance)
+            agreement = compare_forward(mindir.session, reference, some, advance)
         return OwnForward(through=mindir.name, exported=True, agreement=agreement)
     try:
         with narrator.phase("simulation", images) as advance, quantized.simulated() as cell:
-            agreement = compare_forward(CellSession(cell), exports.reference, some, advance)
+            agreement = compare_forward(CellSession(cell), reference, some, advance)
     except NotSimulatedError as error:
         narrator.warn(f"the engine's own forward cannot run this network: {error.message}")
         return None

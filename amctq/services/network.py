@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amctq.backends.base import FloatNetwork
 from amctq.errors import InputError, first_line
@@ -82,11 +82,17 @@ def load_network(
     """
     with narrator.phase("mindspore"):
         mindspore = load_mindspore(device, scratch)
+
+    def build() -> Any:
+        built = spec.build(num_classes)
+        load_checkpoint(ckpt, built, model=spec.name, num_classes=num_classes)
+        return built
+
     with narrator.phase("checkpoint"):
-        cell = spec.build(num_classes)
+        cell = build()
         # A user's file may have chosen graph mode; hooks work in the other one.
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-        load_checkpoint(ckpt, cell, model=spec.name, num_classes=num_classes)
+    from amctq.backends.ascend import forward_tolerance
     from amctq.export.float_onnx import export_float
     from amctq.export.session import OnnxSession
     from amctq.export.verify import prove_forward
@@ -103,5 +109,7 @@ def load_network(
         message = f"onnxruntime cannot run the network as MindSpore exports it: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with narrator.phase("proof"):
-        proof = prove_forward(cell, session, examples.first()[:_PROVED_IMAGES])
-    return ProvedNetwork(network=FloatNetwork(cell=cell, graph=graph, topology=topology), session=session, proof=proof)
+        tolerance = forward_tolerance(device.kind)
+        proof = prove_forward(cell, session, examples.first()[:_PROVED_IMAGES], tolerance=tolerance)
+    network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=build, scratch=scratch)
+    return ProvedNetwork(network=network, session=session, proof=proof)

@@ -131,7 +131,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
     narrator = Narrator(on_event)
     with tempfile.TemporaryDirectory() as folder:
         images, proved = _prepare(plan, Path(folder), narrator)
-        quant = None if request.record else quant_config(request, proved.network.topology)
+        quant = None if request.record else quant_config(request, proved.network.topology, narrator)
         if quant is None:
             widths = [entry.weight_bits for entry in _from_record(plan, proved, narrator).record.layers]
         else:
@@ -183,7 +183,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
 
     request = plan.request
     images, proved = _prepare(plan, output.scratch(), narrator)
-    quant = None if request.record else quant_config(request, proved.network.topology)
+    quant = None if request.record else quant_config(request, proved.network.topology, narrator)
     if quant is not None:
         _check_exportable(plan, proved, quant.selected(proved.network.topology))
     calibration = plan.batches(images.calibration)
@@ -214,7 +214,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, narrator: Narrator) -> PtqResul
         )
     _warn_of_saturation(plan, (entry.weight_bits for entry in quantized.record.layers), narrator)
     exports = export_all(quantized, proved, plan.model_files, plan.metadata(images), output, narrator)
-    accuracy = outcome = None
+    accuracy, outcome = None, None
     if evaluation is not None and float_ranks is not None:
         accuracy, outcome = measure_exports(exports, float_ranks, evaluation, narrator)
     compared = compare_files(exports, evaluation or calibration, outcome, narrator)
@@ -313,9 +313,11 @@ def _publish(result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResu
         message = "; ".join(f"{check.name}: {check.detail}" for check in failed)
         hint = "nothing was written; try more --calib-images, --skip-layer, or a higher --max-drop where there is one"
         raise CheckError(message, hint=failed[0].hint or hint, data=report)
+    written = {RECORD: dump_record(result.quantized.record)}
     if result.quant is not None:
-        output.write(CONFIG, dump_config(result.quant))
-    output.write(RECORD, dump_record(result.quantized.record))
+        written[CONFIG] = dump_config(result.quant)
+    for name, content in (written | dict(result.quantized.own_files)).items():
+        output.write(name, content)
     if PLACEMENT in result.plan.files:
         output.write(PLACEMENT, dump_placement(result.quantized.activations))
     output.write(REPORT, report_bytes(report))

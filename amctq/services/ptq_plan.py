@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
+from amctq.backends.base import Backend
+from amctq.backends.choice import Asked, resolve_backend
 from amctq.choices import (
     ActAlgo,
-    BackendName,
-    Device,
     ExportFormat,
     Placement,
     TargetIsa,
@@ -21,10 +20,11 @@ from amctq.choices import (
 )
 from amctq.data.samples import Batches, Samples, Split
 from amctq.data.source import DataSource, find_dataset
-from amctq.errors import InputError, UnavailableError, UsageError
+from amctq.errors import InputError, UsageError
 from amctq.files import reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
+from amctq.progress import Narrator
 from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
 from amctq.services.atc import om_name, require_atc
 from amctq.services.ptq_request import PtqRequest
@@ -71,7 +71,7 @@ class PtqPlan:
     @property
     def files(self) -> tuple[str, ...]:
         """What the run will write; the report last, because it speaks of the others."""
-        return ptq_files(self.request)
+        return (*self.backend.own_files, *ptq_files(self.request))
 
     def batches(self, samples: Samples) -> Batches:
         """``samples`` in batches of the size asked for."""
@@ -183,15 +183,10 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
             if path is not None and not path.is_file():
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
-    if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
-        _check_capabilities(request, BackendName.AMCT, AMCT)
     require_atc(request.soc_version)
-    backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
-    if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
-        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
-        raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
-    _check_capabilities(request, backend.name, backend.capabilities)
+    backend, reason = resolve_backend(request.backend, _asked(request), device, batch_size=request.batch_size)
+    request = replace(request, export=request.export or backend.default_export)
     return PtqPlan(
         request=request,
         spec=spec,
@@ -204,33 +199,38 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     )
 
 
-def _check_capabilities(request: PtqRequest, name: BackendName, able: Capabilities) -> None:
-    check_capabilities(
-        name,
-        able,
+def _asked(request: PtqRequest) -> Asked:
+    return Asked(
+        formats=request.export,
+        device=request.device,
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
         weight_bits=request.weight_bits or 8,
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
-        formats=request.export,
-        device=request.device,
+        placement=request.placement,
+        from_record=request.record is not None,
     )
 
 
-def quant_config(request: PtqRequest, topology: Topology) -> QuantConfig:
+def quant_config(request: PtqRequest, topology: Topology, narrator: Narrator) -> QuantConfig:
     """What shall be done to each layer: by ``--config``, else by options.
+
+    Args:
+        request: what was asked for.
+        topology: of the network.
+        narrator: is warned of what is corrected in the file.
 
     Raises:
         UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
         InputError: the file is not what it must be, or no layer is left.
     """
     from amctq.quant.config import default_config
-    from amctq.quant.config_json import load_config
+    from amctq.quant.config_file import read_config
 
     if request.config is not None:
-        config = load_config(request.config, topology)
+        config = read_config(request.config, topology, narrator.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
         return config
     return default_config(
@@ -259,7 +259,7 @@ def _calibration_images(request: PtqRequest) -> int:
     """``--calib-images``, else the configuration's batch_num × batch size, else 32."""
     batch_num = None
     if request.config is not None:
-        from amctq.quant.config_json import read_batch_num
+        from amctq.quant.config_file import read_batch_num
 
         batch_num = read_batch_num(request.config)
     if batch_num is not None and request.calib_images is not None:

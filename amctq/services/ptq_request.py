@@ -47,7 +47,7 @@ class PtqRequest(NetworkRequest):
         placement: which activations are quantized; None for what suits the formats: ``ort`` for ONNX made by
             calibration, else ``ascend``.
         act_type: integer type of activations in ONNX.
-        export: formats to write.
+        export: formats to write; empty for what suits the back end, onnx or air.
         soc_version: the chip that ATC shall compile the deploy file for; None to leave that to others.
         backend: which engine.
         max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
@@ -75,7 +75,7 @@ class PtqRequest(NetworkRequest):
     skip_layers: tuple[str, ...] = ()
     placement: Placement | None = None
     act_type: ActType = ActType.UINT8
-    export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
+    export: tuple[ExportFormat, ...] = ()
     soc_version: str | None = None
     backend: BackendName = BackendName.AUTO
     max_drop: float | None = None
@@ -134,7 +134,7 @@ class PtqRequest(NetworkRequest):
         """The placement asked for, or the one that suits what is exported."""
         if self.placement is not None:
             return self.placement
-        fast = self.record is None and self.export == (ExportFormat.ONNX,)
+        fast = self.record is None and self.export in ((), (ExportFormat.ONNX,))
         return Placement.ORT if fast else Placement.ASCEND
 
     def _refuse_weight_options(self) -> None:

@@ -8,25 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import QuantizedNetwork
+from amctq.backends.base import QuantizedNetwork, SealedNetwork
 from amctq.choices import ExportFormat
 from amctq.errors import CheckError
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import Narrator, OnEvent, silent
-from amctq.services.accuracy import ComparedFile, compare_files, measure_exports
-from amctq.services.atc import AtcRun, atc_for, run_atc
-from amctq.services.checks import Accuracy, Check, agreement_check, file_checks, run_checks
-from amctq.services.exports import Exports, OwnForward, compare_own_forward, export_all
+from amctq.services.accuracy import ComparedFile
+from amctq.services.atc import AtcRun
+from amctq.services.checks import Check
+from amctq.services.exports import Exports, OwnForward, WrittenFile
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
+from amctq.services.qat_files import QatAccuracy, exported_files, sealed_files
 from amctq.services.qat_images import QatImages
 from amctq.services.qat_plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat_preview import QatPreview
 from amctq.services.qat_report import qat_report
 from amctq.services.qat_request import QatRequest
 from amctq.services.qat_start import (
-    Prepared,
     estimate,
     measure_float,
     measure_start,
@@ -40,28 +40,7 @@ from amctq.services.retraining import Trained, record_sha256, retrain, training_
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from amctq.backends.base import RetrainingNetwork
-    from amctq.export.verify import Outcome, Ranks
     from amctq.quant.retrain_config import RetrainConfig
-
-_SIMULATED = 256  # images that MindSpore's integer cells run, which takes several times as long as onnxruntime
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class QatAccuracy:
-    """The network at its four stages, on the same images.
-
-    Attributes:
-        exported: float against the exported file.
-        ptq_ranks: of the network that training started from, quantized by the record.
-        training: what the training network said.
-        disagreements: images for which the exported file names another class than the training network.
-    """
-
-    exported: Accuracy
-    ptq_ranks: Ranks
-    training: Outcome
-    disagreements: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,13 +55,15 @@ class QatResult:
         recipe: how the network was trained.
         operators: what its quantizers were computed with.
         trained: what came of the training.
-        quantized: the trained network on its scales.
+        start: the network that training started from, as post-training quantization leaves it.
+        quantized: the trained network on its scales, or sealed by its engine.
         accuracy: None where none was asked for.
         compared: the files for NPUs and the fake-quantized ones beside the QDQ graph, by format.
         atc: how ATC is called for the deploy file, and what came of it; None without such a file.
         own_forward: the ONNX file compared with MindSpore's integer cells.
         checks: what was made sure of.
-        exports: the quantized network's files.
+        files: the quantized network's, by format.
+        exports: what runs them; None where nothing here can.
         checkpoint_sha256: of the float checkpoint.
         warnings: what was said on the way.
         seconds: wall time by phase.
@@ -97,13 +78,15 @@ class QatResult:
     recipe: Recipe
     operators: str
     trained: Trained
-    quantized: QuantizedNetwork
+    start: QuantizedNetwork
+    quantized: QuantizedNetwork | SealedNetwork
     accuracy: QatAccuracy | None
     compared: Mapping[ExportFormat, ComparedFile]
     atc: AtcRun | None
     own_forward: OwnForward | None
     checks: tuple[Check, ...]
-    exports: Exports
+    files: Mapping[ExportFormat, WrittenFile]
+    exports: Exports | None
     checkpoint_sha256: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
@@ -169,72 +152,38 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
     before = measure_float(plan, prepared, narrator)
     start = quantized_start(plan, prepared, narrator)
     started = measure_start(plan, prepared, start, output, narrator)
-    retraining = plan.backend.retrain(network=prepared.proved.network, config=config, initial=start.record)
+    retraining = plan.backend.retrain(
+        network=prepared.proved.network, config=config, initial=start.record, narrator=narrator
+    )
     narrator.info(f"quantizers: {retraining.operators}")
     identity = prepared.identity | {"record_sha256": record_sha256(start.record)}
     trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator)
     with training_is_saved(plan):
-        return _exported(plan, prepared, retraining, trained, before, started, output, narrator)
-
-
-def _exported(
-    plan: QatPlan,
-    prepared: Prepared,
-    retraining: RetrainingNetwork,
-    trained: Trained,
-    float_ranks: Ranks | None,
-    ptq_ranks: Ranks | None,
-    output: OutputDirectory,
-    narrator: Narrator,
-) -> QatResult:
-    """The trained network as files, measured and checked."""
-    images, proved = prepared.images, prepared.proved
-    evaluation = None if images.evaluation is None else plan.batches(images.evaluation)
-    quantized = retraining.finish(weight_type=plan.target.weight_type)
-    exports = export_all(quantized, proved, plan.model_files, plan.metadata(images.training), output, narrator)
-    accuracy = None
-    outcome = None
-    if evaluation is not None and float_ranks is not None and ptq_ranks is not None and trained.outcome is not None:
-        exported, outcome = measure_exports(exports, float_ranks, evaluation, narrator)
-        accuracy = QatAccuracy(
-            exported=exported,
-            ptq_ranks=ptq_ranks,
-            training=trained.outcome,
-            disagreements=outcome.disagreements(trained.outcome),
-        )
-    calibration = plan.batches(images.split.calibration)
-    seen = evaluation or calibration
-    compared = compare_files(exports, seen, outcome, narrator)
-    own_forward = compare_own_forward(exports, quantized, seen, images=min(seen.images, _SIMULATED), narrator=narrator)
-    checks = run_checks(
-        proved.proof,
-        None if accuracy is None else accuracy.exported,
-        own_forward,
-        exports.measured.session.logits(calibration.first()[:8]),
-        plan.request.max_drop,
-    )
-    if accuracy is not None:
-        checks = (*checks, agreement_check(accuracy.training, accuracy.exported.int8_ranks))
-    checks = (*checks, *file_checks(compared.values()))
-    graph = proved.network.graph
-    atc = atc_for(plan.model_files, graph.input_name, graph.input_shape, plan.request.soc_version)
-    if all(check.passed for check in checks):
-        atc = run_atc(atc, output, narrator)
+        quantized = retraining.finish(weight_type=plan.target.weight_type)
+        stages = None
+        if before is not None and started is not None and trained.outcome is not None:
+            stages = QatAccuracy(float_ranks=before, ptq_ranks=started, training=trained.outcome)
+        if isinstance(quantized, SealedNetwork):
+            found = sealed_files(plan, prepared, quantized, stages, output, narrator)
+        else:
+            found = exported_files(plan, prepared, quantized, stages, output, narrator)
     return QatResult(
         plan=plan,
         images=images,
-        proved=proved,
-        config=prepared.config,
-        recipe=prepared.recipe,
+        proved=prepared.proved,
+        config=config,
+        recipe=recipe,
         operators=retraining.operators,
         trained=trained,
+        start=start,
         quantized=quantized,
-        accuracy=accuracy,
-        compared=compared,
-        atc=atc,
-        own_forward=own_forward,
-        checks=(*checks, *(() if atc is None else atc.checks)),
-        exports=exports,
+        accuracy=found.accuracy,
+        compared=found.compared,
+        atc=found.atc,
+        own_forward=found.own_forward,
+        checks=found.checks,
+        files=found.files,
+        exports=found.exports,
         checkpoint_sha256=prepared.identity["checkpoint_sha256"],
         warnings=tuple(narrator.warnings),
         seconds=dict(narrator.seconds),
@@ -257,8 +206,11 @@ def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResu
             "or take a higher --max-drop where there is one"
         )
         raise CheckError(message, hint=failed[0].hint or hint, data=report)
-    output.write(RETRAIN_CONFIG, dump_retrain_config(result.config))
-    output.write(RECORD, dump_record(result.quantized.record))
+    # Of a sealed network only the record is known that it started from.
+    known = result.start if isinstance(result.quantized, SealedNetwork) else result.quantized
+    contents = {RETRAIN_CONFIG: dump_retrain_config(result.config), RECORD: dump_record(known.record)}
+    for name, content in (contents | dict(result.quantized.own_files)).items():
+        output.write(name, content)
     output.write(REPORT, report_bytes(report))
     output.write(LOG, log.content())
     published = output.publish()

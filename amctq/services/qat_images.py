@@ -74,12 +74,11 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
         UsageError: more images are asked for than there are.
         InputError: the configuration is no JSON, its batch_num no number from 1 up, or a training image cannot be had.
     """
-    from amctq.quant.json_reader import batch_num, read_object
-    from amctq.quant.retrain_json import EXPECTED
+    from amctq.quant.config_file import read_batch_num
 
     request = plan.request
     assert dataset.train is not None
-    batches = None if request.config is None else batch_num(read_object(request.config, expected=EXPECTED))
+    batches = None if request.config is None else read_batch_num(request.config, retrain=True)
     if request.train_images is not None and request.train_images > len(dataset.train):
         message = f"--train-images {request.train_images}: there are {len(dataset.train):,} images to train with"
         raise UsageError(message, hint="ask for fewer, or leave the option out")

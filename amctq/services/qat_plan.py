@@ -9,23 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import AMCT, Backend, Capabilities, check_capabilities, resolve_backend
+from amctq.backends.base import Backend
+from amctq.backends.choice import Asked, resolve_backend
 from amctq.choices import (
-    ActAlgo,
     ActType,
-    BackendName,
-    Device,
     ExportFormat,
-    TargetIsa,
-    WeightAlgo,
     WeightStorage,
 )
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
-from amctq.errors import InputError, UnavailableError
+from amctq.errors import InputError
 from amctq.files import OutputDirectory, reading
 from amctq.models.checkpoint import check_readable
 from amctq.models.registry import ModelSpec, find_model
+from amctq.progress import Narrator
 from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
 from amctq.services.atc import om_name, require_atc
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
@@ -77,7 +74,7 @@ class QatPlan:
         """What appears when the run has come to its end; the report last, because it speaks of the others."""
         models = self.model_files
         compiled = () if self.request.soc_version is None else (om_name(models[ExportFormat.ASCEND]),)
-        return (*models.values(), *compiled, RETRAIN_CONFIG, RECORD, LOG, REPORT)
+        return (*models.values(), *compiled, *self.backend.own_files, RETRAIN_CONFIG, RECORD, LOG, REPORT)
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -139,15 +136,11 @@ def plan_qat(request: QatRequest) -> QatPlan:
             if path is not None and not path.is_file():
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
-    if request.backend is BackendName.AMCT:  # what it never could is said even where it is not installed
-        _check_capabilities(request, BackendName.AMCT, AMCT)
     require_atc(request.soc_version)
-    backend, reason = resolve_backend(request.backend)
     device = resolve_device(request.device, request.device_id)
-    if ExportFormat.AIR in request.export and device.kind is not Device.ASCEND:
-        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
-        raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
-    _check_capabilities(request, backend.name, backend.capabilities)
+    asked = Asked(formats=request.export, device=request.device, weight_bits=request.weight_bits or 8)
+    backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
+    request = replace(request, export=request.export or backend.default_export)
     plan = QatPlan(
         request=request,
         spec=spec,
@@ -164,39 +157,27 @@ def plan_qat(request: QatRequest) -> QatPlan:
     return plan
 
 
-def _check_capabilities(request: QatRequest, name: BackendName, able: Capabilities) -> None:
-    check_capabilities(
-        name,
-        able,
-        act_algo=ActAlgo.IFMR,
-        act_type=ActType.UINT8,
-        weight_bits=request.weight_bits or 8,
-        weight_algo=WeightAlgo.ARQ,
-        weight_storage=WeightStorage.INT8,
-        isa=TargetIsa.VNNI,
-        formats=request.export,
-        device=request.device,
-    )
-
-
-def retrain_config(plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None) -> RetrainConfig:
+def retrain_config(
+    plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, narrator: Narrator
+) -> RetrainConfig:
     """What shall be done to each layer: by ``--config``, else by options and, where they are silent, by the record.
 
     Args:
         plan: what was asked for.
         topology: of the network.
         recorded_bits: width of the weights by layer, where a record says it; other layers stay in float.
+        narrator: is warned of what is corrected in the file.
 
     Raises:
         UsageError: ``--skip-layer`` matches nothing.
         InputError: the file is not what it must be, or no layer is left.
     """
+    from amctq.quant.config_file import read_retrain_config
     from amctq.quant.retrain_config import default_retrain_config
-    from amctq.quant.retrain_json import load_retrain_config
 
     request = plan.request
     if request.config is not None:
-        return load_retrain_config(request.config, topology)
+        return read_retrain_config(request.config, topology, narrator.warn)
     config = default_retrain_config(topology, weight_bits=request.weight_bits or 8, skip=request.skip_layers)
     if recorded_bits is None:
         return config

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from amctq.backends.base import QuantizedNetwork, SealedNetwork
+from amctq.choices import Placement
 from amctq.services import report
 
 if TYPE_CHECKING:
-    from amctq.services.qat import QatAccuracy, QatResult
+    from amctq.services.qat import QatResult
+    from amctq.services.qat_files import QatAccuracy
 
 
 def qat_report(result: QatResult) -> dict[str, Any]:
@@ -32,8 +35,9 @@ def qat_report(result: QatResult) -> dict[str, Any]:
         "training": _training(result),
         "accuracy": None if result.accuracy is None else _accuracy(result, result.accuracy),
         "simulation": report.own_forward(result.own_forward),
-        "files": report.model_files(result.exports, result.compared),
+        "files": report.model_files(result.files, result.compared),
         "atc": None if result.atc is None else result.atc.data(),
+        "not_run": [file.name for file in result.files.values()] if result.exports is None else [],
         "checks": report.checks(result.checks),
         "warnings": list(result.warnings),
         "timing": {
@@ -43,22 +47,24 @@ def qat_report(result: QatResult) -> dict[str, Any]:
             "operators": result.operators,  # the bits are the same with and without a compiler
         },
     }
-    if result.accuracy is not None and result.accuracy.exported.speed is not None:
-        made["timing"]["images_per_second"] = report.speed(result.exports.measured.name, result.accuracy.exported.speed)
+    exported = None if result.accuracy is None else result.accuracy.exported
+    if result.exports is not None and exported is not None and exported.speed is not None:
+        made["timing"]["images_per_second"] = report.speed(result.exports.measured.name, exported.speed)
     return made
 
 
 def _quantization(result: QatResult) -> dict[str, Any]:
     plan, request, quantized = result.plan, result.plan.request, result.quantized
-    skipped = {layer.name for layer in result.config.layers if not layer.enabled}
+    quantized_layers = {layer.name for layer in quantized.topology.layers}
+    skipped = {layer.name for layer in result.config.layers if layer.name not in quantized_layers}
     return {
         "backend": plan.backend.name.value,
         "backend_reason": plan.backend_reason,
-        "placement": quantized.activations.plan.placement.value,
+        "placement": Placement.ASCEND.value,
         "isa": plan.target.isa.value,
         "isa_reason": plan.target.reason,
         "started_from": "record" if request.record else "calibration",
-        "layers": [report.quantized_layer(layer, quantized.record[layer.name]) for layer in quantized.topology.layers],
+        "layers": _layers(quantized),
         "left_in_float": [
             *({"name": name, "reason": "skipped"} for name in sorted(skipped)),
             *({"name": layer.name, "reason": layer.reason} for layer in result.proved.network.topology.left_in_float),
@@ -67,9 +73,10 @@ def _quantization(result: QatResult) -> dict[str, Any]:
 
 
 def _training(result: QatResult) -> dict[str, Any]:
-    recipe, state = result.recipe, result.trained.state
+    recipe, state, file = result.recipe, result.trained.state, result.plan.request.hyper_parameters
     return {
         "recipe": recipe.data(),
+        "hyper_parameters": None if file is None else str(file),
         "epochs": recipe.epochs,
         "steps": state.step,
         "exported_epoch": result.trained.epoch,
@@ -80,15 +87,27 @@ def _training(result: QatResult) -> dict[str, Any]:
 
 
 def _accuracy(result: QatResult, accuracy: QatAccuracy) -> dict[str, Any]:
+    stages = {
+        "ptq": report.ranks(accuracy.ptq_ranks),
+        "training_network": report.ranks(accuracy.training.ranks),
+    }
+    if result.exports is None or accuracy.exported is None:  # nothing here can run the file: no figure is given for it
+        images = len(accuracy.float_ranks.ranks)
+        return {"file": None, "images": images, "float": report.ranks(accuracy.float_ranks), "int8": None, **stages}
     measured = report.accuracy(accuracy.exported)
-    agreeing = measured["images"] - accuracy.disagreements
+    agreeing = measured["images"] - (accuracy.disagreements or 0)
     return {
         "file": result.exports.measured.name,
         **measured,
-        "ptq": report.ranks(accuracy.ptq_ranks),
-        "training_network": report.ranks(accuracy.training.ranks),
+        **stages,
         "agreement": {
             "argmax_differences": accuracy.disagreements,
             "percent": round(100 * agreeing / measured["images"], 4),
         },
     }
+
+
+def _layers(network: QuantizedNetwork | SealedNetwork) -> list[dict[str, Any]]:
+    if isinstance(network, QuantizedNetwork):
+        return [report.quantized_layer(layer, network.record[layer.name]) for layer in network.topology.layers]
+    return [{"name": layer.name, "type": layer.kind.value, "weight_bits": 8} for layer in network.topology.layers]

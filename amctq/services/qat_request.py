@@ -31,6 +31,8 @@ class QatRequest(NetworkRequest):
         weight_bits: width of weights, one of WEIGHT_BITS; None for the record's, else 8.
         skip_layers: names or shell patterns of layers that stay in float.
         recipe: which defaults of training; AUTO chooses by the length of the run.
+        hyper_parameters: the file that values here have come from, to be told; it changes nothing.
+        unused_hyper_parameters: what stands in it and has no field here, to be warned of.
         epochs: over the training images; None for 30.
         max_steps: instead of ``epochs``.
         train_images: how many train, chosen by seed; None for all.
@@ -53,7 +55,7 @@ class QatRequest(NetworkRequest):
         select: which epoch is exported.
         resume: go on with the run that the output directory holds.
         air: stem of the exported files; None for ``<model>_quant_retrain``.
-        export: formats to write.
+        export: formats to write; empty for what suits the back end, onnx or air.
         soc_version: the chip that ATC shall compile the deploy file for; None to leave that to others.
         backend: which engine.
         max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
@@ -73,6 +75,8 @@ class QatRequest(NetworkRequest):
     weight_bits: int | None = None
     skip_layers: tuple[str, ...] = ()
     recipe: RecipeName = RecipeName.AUTO
+    hyper_parameters: Path | None = None
+    unused_hyper_parameters: tuple[str, ...] = ()
     epochs: int | None = None
     max_steps: int | None = None
     train_images: int | None = None
@@ -95,7 +99,7 @@ class QatRequest(NetworkRequest):
     select: SelectEpoch = SelectEpoch.LAST
     resume: bool = False
     air: str | None = None
-    export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
+    export: tuple[ExportFormat, ...] = ()
     soc_version: str | None = None
     backend: BackendName = BackendName.AUTO
     max_drop: float | None = None

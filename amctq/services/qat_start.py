@@ -66,6 +66,9 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
         f"back end {plan.backend.name.value} ({plan.backend_reason}), "
         f"device {plan.device.kind.value} ({plan.device.reason})"
     )
+    if request.unused_hyper_parameters:
+        unused = ", ".join(request.unused_hyper_parameters)
+        narrator.warn(f"{request.hyper_parameters}: not used, because no option means the same: {unused}")
     with narrator.phase("dataset"):
         images = choose_images(plan, open_images(plan))
     recipe = recipe_for(plan, images)
@@ -85,7 +88,7 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
         # A record of another network is refused before its layers decide anything.
         plan.backend.from_record(network=proved.network, record=recorded, act_type=ActType.UINT8)
     bits = None if recorded is None else {entry.name: entry.weight_bits for entry in recorded.layers}
-    config = retrain_config(plan, topology, bits)
+    config = retrain_config(plan, topology, bits, narrator)
     if recorded is not None and request.config is None:
         missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in (bits or {})]
         if missing:

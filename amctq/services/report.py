@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amctq.choices import BackendName
 from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from amctq.quant.topology import QuantizableLayer
     from amctq.services.accuracy import ComparedFile
     from amctq.services.checks import Accuracy, Check
-    from amctq.services.exports import Exports, OwnForward
+    from amctq.services.exports import OwnForward, WrittenFile
     from amctq.services.ptq import PtqResult
     from amctq.services.request import NetworkRequest
 
@@ -57,8 +58,9 @@ def ptq_report(result: PtqResult) -> dict[str, Any]:
         if result.accuracy is None
         else {"file": result.exports.measured.name} | accuracy(result.accuracy),
         "simulation": own_forward(result.own_forward, measured=result.accuracy is not None),
-        "files": model_files(result.exports, result.compared),
+        "files": model_files(result.exports.files, result.compared),
         "atc": None if result.atc is None else result.atc.data(),
+        "not_run": list(result.exports.not_run),
         "checks": checks(result.checks),
         "warnings": list(result.warnings),
         "timing": {
@@ -118,13 +120,14 @@ def _quantization(result: PtqResult) -> dict[str, Any]:
         layers.append(quantized_layer(layer, entry) | algos)
     quantized = {layer["name"] for layer in layers}
     topology = result.proved.network.topology
+    own = request.record is None and result.plan.backend.name is BackendName.NATIVE
     return {
         "backend": result.plan.backend.name.value,
         "backend_reason": result.plan.backend_reason,
         "placement": request.resolved_placement.value,
         "from": "record" if request.record else "config" if request.config else "options",
-        "ifmr_variant": None if request.record else request.ifmr_variant.value,
-        "arq_rule": None if request.record else request.arq_rule.value,
+        "ifmr_variant": request.ifmr_variant.value if own else None,
+        "arq_rule": request.arq_rule.value if own else None,
         "act_type": request.act_type.value,
         "weight_storage": request.weight_storage.value,
         "isa": result.plan.target.isa.value,
@@ -167,7 +170,9 @@ def own_forward(compared: OwnForward | None, *, measured: bool = True) -> dict[s
     }
 
 
-def model_files(exports: Exports, compared: Mapping[ExportFormat, ComparedFile]) -> dict[str, Any]:
+def model_files(
+    files: Mapping[ExportFormat, WrittenFile], compared: Mapping[ExportFormat, ComparedFile]
+) -> dict[str, Any]:
     """The INT8 files by format, beside the float ones; those for elsewhere beside the QDQ graph."""
     return {
         form.value: {
@@ -177,7 +182,7 @@ def model_files(exports: Exports, compared: Mapping[ExportFormat, ComparedFile])
             "ratio": round(file.ratio, 4),
         }
         | ({} if form not in compared else {"agreement": agreement(compared[form])})
-        for form, file in exports.files.items()
+        for form, file in files.items()
     }
 
 

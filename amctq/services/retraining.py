@@ -14,7 +14,7 @@ from amctq.data.samples import Batches
 from amctq.errors import InputError, Stopped
 from amctq.files import sha256_of
 from amctq.progress import Narrator
-from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
+from amctq.runtime import cpu_count, cpu_instructions, cpu_model, graph_mode, versions
 from amctq.services import report
 from amctq.services.network import ProvedNetwork
 from amctq.services.qat_images import QatImages
@@ -78,7 +78,8 @@ def retrain(
         WriteError: a checkpoint cannot be written.
         Stopped: by a signal, after saving.
     """
-    from amctq.training.step import TrainingStep, use_half_precision, zero_moments
+    from amctq.backends.ascend import use_half_precision
+    from amctq.training.step import TrainingStep, zero_moments
 
     with graph_mode():
         if plan.device.kind is Device.ASCEND:
@@ -163,19 +164,6 @@ def training_is_saved(plan: QatPlan) -> Iterator[None]:
     except Stopped as stopped:
         stopped.left = f"the training is saved in {plan.store.folder}; go on with --resume"
         raise
-
-
-@contextlib.contextmanager
-def graph_mode() -> Iterator[None]:
-    """Let MindSpore compile what it runs inside the block; outside, hooks work."""
-    import mindspore
-
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=mindspore.GRAPH_MODE)
-    try:
-        yield
-    finally:
-        mindspore.set_context(mode=before)
 
 
 @dataclass(eq=False)

@@ -88,14 +88,6 @@ class TrainingStep(nn.Cell):
         self.compile_cache.clear()  # what has been compiled would not notice
 
 
-def use_half_precision(network: nn.Cell) -> None:
-    """The sample's amp O2: float16, but for BatchNorm and for cells that know better."""
-    network.to_float(mindspore.float16)
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d):
-            cell.to_float(mindspore.float32)
-
-
 def is_decayed(name: str) -> bool:
     """Whether weight decay is applied to the parameter of that name."""
     own = name.rpartition(".")[2]

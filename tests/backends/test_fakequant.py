@@ -178,7 +178,7 @@ def test_nan_stays_visible(mindspore: Any, library: Library) -> None:
 
 
 def test_both_rounding_operators_take_ties_to_even(mindspore: Any) -> None:
-    from amctq.backends.fakequant import rounding
+    from amctq.backends.ascend import rounding
 
     halves = np.arange(-600, 600, dtype=np.float32) * np.float32(0.5)
     for npu in (False, True):

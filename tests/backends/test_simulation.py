@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,25 +31,29 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> FloatNetwork:
     return network_of("Small", tmp_path_factory.mktemp("scratch"))
 
 
-def network_of(name: str, scratch: Path) -> FloatNetwork:
+def network_of(name: str, scratch: Path, device: Device = Device.CPU) -> FloatNetwork:
     """A network of networks.py, five classes, with weights of which none is special but one dead channel."""
-    mindspore = load_mindspore(resolve_device(Device.CPU, None), scratch)
+    mindspore = load_mindspore(resolve_device(device, None), scratch)
     from tests.backends import networks
 
-    mindspore.set_seed(3)
-    cell = getattr(networks, name)(5)
-    random = np.random.default_rng(2)
-    for parameter in cell.get_parameters():
-        drawn = random.normal(0, 0.2, parameter.shape).astype(np.float32)
-        value = np.abs(drawn) + np.float32(0.5) if parameter.name.endswith("variance") else drawn
-        parameter.set_data(mindspore.Tensor(value))
-    dead = next(parameter for parameter in cell.get_parameters() if parameter.name.endswith("gamma"))
-    gamma = dead.asnumpy().copy()
-    gamma[2] = 0.0  # its BatchNorm multiplies by nothing
-    dead.set_data(mindspore.Tensor(gamma))
-    cell.set_train(False)
+    def build() -> Any:
+        mindspore.set_seed(3)
+        cell = getattr(networks, name)(5)
+        random = np.random.default_rng(2)
+        for parameter in cell.get_parameters():
+            drawn = random.normal(0, 0.2, parameter.shape).astype(np.float32)
+            value = np.abs(drawn) + np.float32(0.5) if parameter.name.endswith("variance") else drawn
+            parameter.set_data(mindspore.Tensor(value))
+        dead = next(parameter for parameter in cell.get_parameters() if parameter.name.endswith("gamma"))
+        gamma = dead.asnumpy().copy()
+        gamma[2] = 0.0  # its BatchNorm multiplies by nothing
+        dead.set_data(mindspore.Tensor(gamma))
+        cell.set_train(False)
+        return cell
+
+    cell = build()
     graph = export_float(cell, (3, 32, 32), scratch / "float.onnx")
-    return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
+    return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph), rebuild=build, scratch=scratch)
 
 
 @pytest.fixture(scope="module")

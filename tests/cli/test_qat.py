@@ -15,21 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.data import synthetic
 from amctq.pretrained import CHECKPOINT
 from tests.command import AMCTQ, Finished, amctq, small_file_system
 
 STEPS, EVERY = 18, 4  # three epochs of six steps; a checkpoint every four
 SHORT = ("--max-steps", "2", "--eval-images", "0")
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of CIFAR-10 files with generated pictures, which resnet8 has learned."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for name, images, role in (("data_batch_1", 96, 7), ("test_batch", 64, 8)):
-        np.concatenate(list(synthetic.records(images, seed=1, role=role))).tofile(folder / f"{name}.bin")
-    return folder
 
 
 def _command(pictures: Path, *more: object) -> list[str]:

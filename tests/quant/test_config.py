@@ -11,7 +11,8 @@ import pytest
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError, UsageError
 from amctq.quant.config import WeightConfig, default_config
-from amctq.quant.config_json import dump_config, load_config, read_batch_num
+from amctq.quant.config_file import read_batch_num
+from amctq.quant.config_json import dump_config, load_config
 from amctq.quant.topology import Topology, read_topology
 from tests.quant.graphs import residual_graph
 

@@ -169,7 +169,7 @@ def test_half_precision_is_float16_but_for_batch_norm_and_parameters() -> None:
     """What an NPU trains in, as far as a CPU can show it."""
     import mindspore
 
-    from amctq.training.step import use_half_precision
+    from amctq.backends.ascend import use_half_precision
 
     network = _network(norm=True)
     full, _ = _run(_network(norm=True), _recipe(), 3)

@@ -1,0 +1,121 @@
+"""Retraining with AMCT's own quantizers, its clips begun at a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from amctq.backends.amct_config import enabled_layers, lay_retrain_config
+from amctq.backends.amct_workplace import LOG, Workplace
+from amctq.backends.base import FloatNetwork, RetrainingNetwork, SealedNetwork
+from amctq.choices import ActType, ExportFormat, WeightType
+from amctq.progress import Narrator
+from amctq.quant.record import QuantRecord
+from amctq.quant.record_text import dump_record
+from amctq.quant.retrain_config import RetrainConfig
+from amctq.quant.topology import Topology
+
+RETRAIN_CONFIG = "retrain_quant_config.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AmctRetrainedNetwork(SealedNetwork):
+    """AMCT's AIR file. AMCT documents no way to the scales that were trained.
+
+    Attributes:
+        topology: the layers that are quantized.
+        network: the float network, with the weights of its checkpoint.
+        air: the AIR file.
+        left: AMCT's own configuration and log, by name.
+    """
+
+    topology: Topology
+    network: FloatNetwork
+    air: bytes
+    left: Mapping[str, bytes]
+
+    @property
+    def own_files(self) -> Mapping[str, bytes]:
+        """AMCT's own configuration and log."""
+        return self.left
+
+    def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the AIR file."""
+        del metadata  # an AIR file has no place for it
+        assert form is ExportFormat.AIR
+        path.write_bytes(self.air)
+
+
+class AmctRetrainingNetwork(RetrainingNetwork):
+    """A network with AMCT's ActUlq and WeightArq cells.
+
+    Args:
+        network: the float network.
+        config: which layers are quantized, and how.
+        initial: where the clips start, unless ``config`` says it.
+        batch_size: images in one forward pass.
+        narrator: is told of layers that stay in float.
+
+    Raises:
+        InputError: AMCT refuses the network or the configuration.
+        UnavailableError: AMCT does not work here.
+    """
+
+    operators = "amct_mindspore's own (ActUlq, WeightArq)"
+
+    def __init__(
+        self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, batch_size: int, narrator: Narrator
+    ) -> None:
+        self._network = network
+        self._example = np.zeros((batch_size, *network.graph.input_shape), np.float32)
+        self._narrator = narrator
+        cell = self._rebuilt()  # before the current directory is another one: paths may be relative
+        cell.set_train(True)
+        with Workplace(network.scratch, self._narrator) as workplace:
+            path = str(workplace.config)
+            workplace.call("create_quant_retrain_config", path, cell, self._example)
+            lay_retrain_config(workplace.config, config, self._narrator)
+            self._config = workplace.config.read_bytes()
+            initializer = workplace.call("initializer.UlqInitializer", workplace.put_record(dump_record(initial)))
+            self.cell = workplace.call("create_quant_retrain_model", path, cell, initializer, self._example)
+            self._log = workplace.log()
+        self.topology = network.topology.only(enabled_layers(self._config, "retrain_enable"))
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold: all of it, under AMCT's names, as ``restore_quant_retrain_model`` wants it."""
+        return {parameter.name: parameter for parameter in self.cell.get_parameters()}
+
+    def finish(
+        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
+    ) -> AmctRetrainedNetwork:
+        """Restore the trained parameters into a network that no training has touched, and have AMCT save that.
+
+        So nothing of half precision is left in it, and the checkpoints are proved to be such as AMCT restores from.
+        """
+        import mindspore
+
+        del act_type, weight_type  # of ONNX
+        cell = self._rebuilt()
+        with Workplace(self._network.scratch, self._narrator) as workplace:
+            path, checkpoint = str(workplace.config), str(workplace.folder / "trained.ckpt")
+            workplace.config.write_bytes(self._config)
+            mindspore.save_checkpoint(self.cell, checkpoint)
+            restored = workplace.call("restore_quant_retrain_model", path, cell, checkpoint, self._example)
+            restored.set_train(False)
+            restored.to_float(mindspore.float32)
+            workplace.call("save_quant_retrain_model", path, workplace.model_name(), restored, self._example)
+            air, log = workplace.model(), workplace.log()
+        return AmctRetrainedNetwork(
+            topology=self.topology,
+            network=self._network,
+            air=air,
+            left={RETRAIN_CONFIG: self._config, LOG: self._log + log},
+        )
+
+    def _rebuilt(self) -> Any:
+        assert self._network.rebuild is not None
+        return self._network.rebuild()

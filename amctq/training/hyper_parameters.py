@@ -1,0 +1,143 @@
+"""The sample's ``retrain_config.py``, read as data: it is parsed and never executed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amctq.errors import InputError
+
+_SAMPLES_NAME = "CONFIG_QUANT"
+_HINT = "expected what the sample has: CONFIG_QUANT = ed({'epoch_size': 30, …}), all values written out"
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# By key of the sample: the field of QatRequest that means the same, which is the option of that name, and its kind.
+_FIELDS: Mapping[str, tuple[str, str, Callable[[Any], bool]]] = {
+    "class_num": ("num_classes", "a whole number", _whole),
+    "batch_size": ("batch_size", "a whole number", _whole),
+    "loss_scale": ("loss_scale", "a number", _number),
+    "momentum": ("momentum", "a number", _number),
+    "weight_decay": ("weight_decay", "a number", _number),
+    "epoch_size": ("epochs", "a whole number", _whole),
+    "save_checkpoint_epochs": ("save_checkpoint_epochs", "a whole number", _whole),
+    "keep_checkpoint_max": ("keep_checkpoint_max", "a whole number", _whole),
+    "save_checkpoint_path": ("output_dir", "a text", _text),
+    "warmup_epochs": ("warmup_epochs", "a number", _number),
+    "lr_decay_mode": ("lr_decay", "a text", _text),
+    "lr_init": ("lr_init", "a number", _number),
+    "lr_end": ("lr_end", "a number", _number),
+    "lr_max": ("lr_max", "a number", _number),
+}
+# Keys without an option, and the value that asks for what amctq does anyway.
+_ANYWAY = {"pretrain_epoch_size": 0, "save_checkpoint": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperParameters:
+    """What a file says.
+
+    Attributes:
+        path: the file.
+        values: fields of QatRequest, and what they shall be unless an option says otherwise.
+        unused: what stands in the file and has no option, for people.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    unused: tuple[str, ...]
+
+
+def read_hyper_parameters(path: Path) -> HyperParameters:
+    """Read a file in the form of the sample's ``retrain_config.py``.
+
+    Args:
+        path: given with ``--hyper-parameters``.
+
+    Raises:
+        InputError: it cannot be read, is no Python, has no such dictionary, or a value that is not written out or not
+            of its kind. The message names the line.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        message = f"cannot read the hyper-parameters {path}: {error.strerror}"
+        raise InputError(message, hint="check the path given with --hyper-parameters") from error
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        message = f"{path}{line}: no Python: {error.msg if isinstance(error, SyntaxError) else error}"
+        raise InputError(message, hint=_HINT) from error
+    statement, entries = _dictionary(tree, path)
+    values: dict[str, Any] = {}
+    unused = [f"line {node.lineno}" for node in tree.body if node is not statement and not _harmless(node)]
+    for key, node in entries:
+        value = _value(path, key, node)
+        if key in _FIELDS:
+            field, expected, fits = _FIELDS[key]
+            if not fits(value):
+                message = f"{path}, line {node.lineno}: {key}: found {value!r}"
+                raise InputError(message, hint=f"expected {expected}")
+            values[field] = value
+        elif key not in _ANYWAY or value != _ANYWAY[key]:
+            unused.append(f"{key} = {value!r}")
+    return HyperParameters(path=path, values=values, unused=tuple(unused))
+
+
+def _dictionary(tree: ast.Module, path: Path) -> tuple[ast.stmt, list[tuple[str, ast.expr]]]:
+    """The statement that assigns the dictionary, and its entries: CONFIG_QUANT, or the only one of another name."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            entries = _entries(node.value)
+            if isinstance(target, ast.Name) and entries is not None:
+                found[target.id] = node, entries
+    if _SAMPLES_NAME in found:
+        return found[_SAMPLES_NAME]
+    if len(found) != 1:
+        named = f"several dictionaries ({', '.join(found)})" if found else "no dictionary"
+        message = f"{path}: {named}, and none is called {_SAMPLES_NAME}"
+        raise InputError(message, hint=_HINT)
+    return next(iter(found.values()))
+
+
+def _entries(node: ast.expr) -> list[tuple[str, ast.expr]] | None:
+    """Keys and values of ``{…}``, of a call around it as ``ed({…})``, or of a call's keywords as ``dict(a=1)``."""
+    if isinstance(node, ast.Call):
+        inner = _entries(node.args[0]) if len(node.args) == 1 else None if node.args else []
+        named = [(word.arg, word.value) for word in node.keywords if word.arg is not None]
+        return None if inner is None or len(named) < len(node.keywords) else [*inner, *named]
+    if not isinstance(node, ast.Dict):
+        return None
+    keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+    if not all(isinstance(key, str) for key in keys):
+        return None
+    return list(zip(map(str, keys), node.values, strict=True))
+
+
+def _value(path: Path, key: str, node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, RecursionError) as error:
+        message = f"{path}, line {node.lineno}: {key}: {ast.unparse(node)} is not written out, and nothing is executed"
+        raise InputError(message, hint="write the value itself") from error
+
+
+def _harmless(node: ast.stmt) -> bool:
+    """Whether a statement is an import or a text, which say nothing of hyper-parameters."""
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return text or isinstance(node, (ast.Import, ast.ImportFrom))

@@ -1,0 +1,38 @@
+"""``calibration_record.txt``, written and read as plain text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+_ENTRY = re.compile(r'record \{\s*key: "([^"]+)"\s*value \{(.*?)\}\s*\}', re.DOTALL)
+
+
+def write_record(path: Path, layers: dict[str, tuple[float, int, np.ndarray, bool]]) -> None:
+    """``layers``: scale_d, offset_d, scale_w, skip_fusion by name."""
+    lines = []
+    for name, (scale, offset, weights, skip_fusion) in layers.items():
+        lines += ["record {", f'  key: "{name}"', "  value {"]
+        lines += [f"    scale_d: {np.float32(scale):.9g}", f"    offset_d: {offset}"]
+        lines += [f"    scale_w: {value:.9g}" for value in weights]
+        lines += ["    offset_w: 0"] * len(weights)
+        lines += ["    skip_fusion: true"] * skip_fusion
+        lines += ["  }", "}"]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def read_record(path: str) -> dict[str, tuple[float, int]]:
+    """scale_d and offset_d by layer."""
+    found = {}
+    for name, value in _ENTRY.findall(Path(path).read_text()):
+        scale = re.search(r"scale_d: (\S+)", value)
+        offset = re.search(r"offset_d: (-?\d+)", value)
+        if scale is None or offset is None:
+            raise ValueError(f"{path}: layer {name} has no scale_d and offset_d")
+        found[name] = float(scale[1]), int(offset[1])
+    if not found:
+        raise ValueError(f"{path} holds no record")
+    return found
