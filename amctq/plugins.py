@@ -55,7 +55,7 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except USER_CODE_FAILURES as error:
         message, hint = f"importing {place} raised {told(error)}", "run it by itself, and mend it"
-        if isinstance(error, ImportError) and (missing := _missing(error)):
+        if isinstance(error, ImportError) and error.name != place and (missing := _missing(error)):
             message, hint = f"{_line(error, place)} imports {missing[0]}, {missing[1]}", missing[2]
         message = f"{option} {text}: {message}"
         raise InputError(message, hint=hint) from error

@@ -30,6 +30,7 @@ from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.topology import Topology
 
 CONFIG, RECORD = "config.json", "calibration_record.txt"
+_MANY = 50  # images; all their activations are held at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +81,10 @@ class AmctBackend(Backend):
     ) -> AmctQuantizedNetwork:
         """The sample's flow: configuration, calibration cells, the one batch, the AIR file with its record."""
         batch = _one_batch(calibration)
+        if len(batch) > _MANY:
+            narrator.warn(
+                f"AMCT calibrates on one batch, its manual advises 16 or 32 images, and here are {len(batch)}"
+            )
         cell = _rebuilt(network)  # before the current directory is another one: paths may be relative
         example = np.zeros_like(batch)  # what the network is traced with; AMCT must not calibrate on it
         with narrator.phase("amct_mindspore"), Workplace(network.scratch, narrator) as workplace:
