@@ -35,6 +35,7 @@ from amctq.services.qat_start import (
 )
 from amctq.services.report import report_bytes
 from amctq.services.retraining import Trained, record_sha256, retrain, training_is_saved
+from amctq.training.peers import Alone, Peers, Place
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class QatResult:
     artifacts: tuple[Artifact, ...] = ()
 
 
-def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
+def qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place | None = None) -> QatResult:
     """Retrain a network with quantizers in it, and prove what came of it.
 
     Checkpoints and curves are written while the run goes on; everything else appears at its end.
@@ -113,6 +114,7 @@ def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
     Args:
         request: what to do.
         on_event: is told of progress, notices and warnings.
+        place: this process is the first of several devices that train together; None for the only one.
 
     Returns:
         The measured result; its files lie in ``request.output_dir``.
@@ -126,11 +128,40 @@ def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
         WriteError: the output directory cannot be written.
         Stopped: by a signal; during the training, after a checkpoint has been saved.
     """
-    plan = plan_qat(request)
+    plan = plan_qat(request, place)
     with plan.output() as output:
         log = RunLog(on_event)
-        result = _run(plan, output, Narrator(log))
-        return _publish(result, output, log)
+        result, peers = _run(plan, place, output, Narrator(log))
+        result = _publish(result, output, log)
+    peers.agree(stop=False)
+    return result
+
+
+def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place) -> None:
+    """Train beside the first of several devices, which does everything else, and wait until it has done so.
+
+    Args:
+        request: what the first one does; nothing is written.
+        on_event: is told of progress, notices and warnings.
+        place: which of the devices this process is.
+
+    Raises:
+        AmctqError: as ``qat`` would; WorkerError where the devices do not find each other.
+        Stopped: by a signal, of this device or another.
+    """
+    from amctq.quant.record_text import load_record
+
+    plan, narrator = plan_qat(request, place), Narrator(on_event)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(plan, Path(folder), narrator)
+        with narrator.phase("waiting for rank 0"):
+            peers = _join(place)
+            (Path(folder) / RECORD).write_bytes(peers.share(None))
+        record = load_record(Path(folder) / RECORD)
+        retraining = plan.backend.retrain(network=prepared.proved.network, config=prepared.config, initial=record)
+        retrain(plan, prepared.images, prepared.proved, retraining, prepared.recipe, {}, narrator, peers)
+        with narrator.phase("waiting for rank 0"):
+            peers.agree(stop=False)
 
 
 def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
@@ -156,19 +187,33 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
         )
 
 
-def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResult:
+def _join(place: Place | None) -> Peers:
+    """The devices that train together."""
+    if place is None:
+        return Alone()
+    from amctq.distributed.collectives import RankedPeers
+
+    return RankedPeers(place)
+
+
+def _run(plan: QatPlan, place: Place | None, output: OutputDirectory, narrator: Narrator) -> tuple[QatResult, Peers]:
+    from amctq.quant.record_text import dump_record
+
     prepared = prepare(plan, output.scratch(), narrator)
     images, config, recipe = prepared.images, prepared.config, prepared.recipe
     tell_plan(plan, prepared, narrator)
     before = measure_float(plan, prepared, narrator)
     start = quantized_start(plan, prepared, narrator)
     started = measure_start(plan, prepared, start, output, narrator)
+    with narrator.phase("joining"):
+        peers = _join(place)
+        peers.share(dump_record(start.record))
     retraining = plan.backend.retrain(network=prepared.proved.network, config=config, initial=start.record)
     narrator.info(f"quantizers: {retraining.operators}")
     identity = prepared.identity | {"record_sha256": record_sha256(start.record)}
-    trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator)
+    trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator, peers)
     with training_is_saved(plan):
-        return _exported(plan, prepared, retraining, trained, before, started, output, narrator)
+        return _exported(plan, prepared, retraining, trained, before, started, output, narrator), peers
 
 
 def _exported(

@@ -91,7 +91,7 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
     for form in request.export:
         plan.backend.check_exportable(proved.network, config.selected(topology), form)
     identity = run_identity(plan, images, config, recipe)
-    if request.resume:
+    if request.resume and plan.place.is_first:
         refuse_other_run(plan.store.newest(), identity)
     return Prepared(images=images, recipe=recipe, proved=proved, recorded=recorded, config=config, identity=identity)
 
