@@ -52,6 +52,8 @@ class LaunchPlan:
         cluster_timeout: seconds, until which all ranks must have come into the cluster.
         log_dir: what the processes say, ``train_parallel0`` and so on.
         command: what a worker runs; its rank is RANK_ID.
+        launcher: what takes msrun's options, and starts the processes as msrun does.
+        scheduler: what brings the workers together, run beside them on server 0.
     """
 
     ranks: tuple[RankPlan, ...]
@@ -62,6 +64,8 @@ class LaunchPlan:
     cluster_timeout: int
     log_dir: Path
     command: tuple[str, ...]
+    launcher: tuple[str, ...] = (sys.executable, "-m", "mindspore.parallel.cluster.run")
+    scheduler: tuple[str, ...] = (sys.executable, "-c", "from mindspore.communication import init; init()")
 
     @property
     def local_ranks(self) -> tuple[RankPlan, ...]:
@@ -97,14 +101,14 @@ class LaunchPlan:
             **rank.environment,
         }
 
-    def msrun(self, guard: Sequence[str]) -> list[str]:
-        """The command line of MindSpore's own launcher.
+    def launching(self, guard: Sequence[str]) -> list[str]:
+        """The command line of the launcher, by default MindSpore's own.
 
         Args:
             guard: arguments of ``python3`` for what msrun runs once for each rank and once for the scheduler.
         """
         return [
-            *(sys.executable, "-m", "mindspore.parallel.cluster.run"),
+            *self.launcher,
             f"--worker_num={len(self.ranks)}",
             f"--local_worker_num={len(self.local_ranks)}",
             f"--master_addr={self.master_addr}",

@@ -110,7 +110,7 @@ class _Launch:
         }
         processes[SCHEDULER] = {
             "folder": str(plan.scheduler_folder),
-            "command": [sys.executable, "-c", "from mindspore.communication import init; init()"],
+            "command": plan.scheduler,
             "environment": {},
             "cores": [],
         }
@@ -130,7 +130,7 @@ class _Launch:
         tether = [sys.executable, "-m", "amctq.distributed.tether", str(os.getpid()), birth(os.getpid()) or ""]
         with writing(self.msrun_log), self.msrun_log.open("wb") as log:
             self.msrun = subprocess.Popen(
-                [*tether, *self.plan.msrun(guard)],
+                [*tether, *self.plan.launching(guard)],
                 env=msrun_environment(self.launch_id),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -164,13 +164,18 @@ class _Launch:
                     self.heard = time.monotonic()
                     self.on_line(state, line)
 
+    def running(self) -> list[ProcessState]:
+        """Ranks that have started and not ended."""
+        started = [state for state in self.ranks.values() if state.guard is not None and state.exit_code is None]
+        return [state for state in started if is_alive(state.guard or 0)]
+
     def pass_on(self) -> None:
         """Give the workers the signal that has arrived, and time to save."""
         for state in self.ranks.values():
             if state.guard is not None:
                 signal_group(state.guard, self.arrived[0])
         until = time.monotonic() + self.grace
-        while any(state.guard is not None and state.exit_code is None for state in self.ranks.values()):
+        while self.running():
             if time.monotonic() > until or len(self.arrived) > 1:
                 return
             time.sleep(_POLL)
@@ -181,7 +186,7 @@ class _Launch:
         if not self.failed():
             return
         until = time.monotonic() + _SETTLE
-        while time.monotonic() < until and any(state.exit_code is None for state in self.ranks.values()):
+        while time.monotonic() < until and self.running():
             time.sleep(_POLL / 4)
             self.look()
         first = min(self.failed(), key=lambda state: (state.ended is None, state.ended or 0.0))
@@ -244,14 +249,15 @@ class _Launch:
     def stop(self) -> None:
         """End every process of the launch that is left: asked first, then killed."""
         left = [state.guard for state in self.ranks.values() if state.guard is not None]
-        if self.msrun is not None and any(state.exit_code is None for state in self.ranks.values()):
+        if self.msrun is not None and self.running():
             # Else msrun would kill the workers that clear away as soon as it sees the first one end badly.
             signal_group(self.msrun.pid, signal.SIGSTOP)
             for group in left:
                 signal_group(group, signal.SIGTERM)
             until = time.monotonic() + _STOP
-            while time.monotonic() < until and any(map(is_alive, left)):
+            while time.monotonic() < until and self.running():
                 time.sleep(_POLL / 4)
+                self.look()
         if self.msrun is not None:
             signal_group(self.msrun.pid, signal.SIGKILL)  # and with it the scheduler
         for group in left:
