@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from amctq.data import synthetic
 from tests.command import Own, Shared, amctq
 from tests.server import Server, running, self_signed
 
@@ -88,3 +89,12 @@ def own(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Own:
     return Own(
         checkpoint=checkpoint, npz=npz, config=results / "config.json", record=results / "calibration_record.txt"
     )
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of CIFAR-10 files with generated pictures, which resnet8 has learned."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, images, role in (("data_batch_1", 96, 7), ("test_batch", 64, 8)):
+        np.concatenate(list(synthetic.records(images, seed=1, role=role))).tofile(folder / f"{name}.bin")
+    return folder

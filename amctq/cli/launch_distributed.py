@@ -141,7 +141,9 @@ def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
 def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:
     """The whole table, as lines: Rich would take minutes for a thousand rows."""
     lines = [
-        f"rank {rank['rank']} on {rank['server']}, folder {rank['folder']}: "
+        f"rank {rank['rank']} on {rank['server']}"
+        + ("" if rank["device"] is None else f", NPU {rank['device']}")
+        + f", folder {rank['folder']}: "
         + " ".join(f"{name}={value}" for name, value in rank["environment"].items())
         for rank in preview["ranks"]
     ]

@@ -12,6 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from amctq.distributed.launch_plan import LaunchPlan
+from amctq.distributed.rank_table import RankTable
+from amctq.distributed.rank_table_json import dump_rank_table
 from amctq.distributed.status import ProcessState
 from amctq.distributed.supervisor import supervise
 from amctq.errors import CheckError, Stopped, UsageError, WorkerError
@@ -70,10 +72,12 @@ class LaunchPreview:
 
     Attributes:
         plan: the checked request.
+        table: the rank table; None without one.
         warnings: what was said on the way.
     """
 
     plan: LaunchPlan
+    table: RankTable | None
     warnings: tuple[str, ...]
 
     def data(self) -> dict[str, Any]:
@@ -88,6 +92,7 @@ class LaunchPreview:
             "master_port": plan.master_port,
             "log_dir": str(plan.log_dir),
             "command": list(plan.command),
+            "rank_table": None if self.table is None else dump_rank_table(self.table),
             "ranks": [
                 {
                     "rank": rank.rank,
@@ -173,8 +178,8 @@ def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> Launch
         UnavailableError: there are fewer devices than workers.
     """
     narrator = Narrator(on_event)
-    plan = plan_launch(request, narrator)
-    return LaunchPreview(plan=plan, warnings=tuple(narrator.warnings))
+    plan = plan_launch(request, narrator, simulated=True)
+    return LaunchPreview(plan=plan, table=request.read_table(), warnings=tuple(narrator.warnings))
 
 
 def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:

@@ -28,21 +28,28 @@ class _Server:
     ranks: tuple[tuple[int, int | None], ...]
 
 
-def plan_launch(request: LaunchRequest, narrator: Narrator) -> LaunchPlan:
+def plan_launch(request: LaunchRequest, narrator: Narrator, *, simulated: bool = False) -> LaunchPlan:
     """Check everything that can be checked before anything is started.
+
+    Args:
+        request: what was asked for.
+        narrator: is told of what may be wrong.
+        simulated: nothing will be started, and this machine need not be one of the servers nor have their NPUs.
 
     Raises:
         UsageError: it is not clear which server this is, or the port is in use.
         InputError: the rank table is not what it must be, or its servers cannot be run by msrun.
         UnavailableError: there are fewer NPUs than workers, or others.
     """
-    device = resolve_device(request.qat.device, None)
-    servers = _servers(request, device.kind)
-    node = _this_server(request, [server.name for server in servers])
+    kind = request.qat.device
+    if kind is not Device.ASCEND or not simulated:
+        kind = resolve_device(kind, None).kind
+    servers = _servers(request, kind)
+    node = _this_server(request, [server.name for server in servers], simulated=simulated)
     local = [number for _, number in servers[node].ranks]
-    if device.kind is Device.ASCEND:
+    if kind is Device.ASCEND and not simulated:
         _refuse_missing_npus([number for number in local if number is not None], request)
-    threads = _deal_cores(len(local), device.kind, narrator)
+    threads = _deal_cores(len(local), kind, narrator)
     ranks = tuple(
         RankPlan(
             rank=rank,
@@ -51,7 +58,7 @@ def plan_launch(request: LaunchRequest, narrator: Narrator) -> LaunchPlan:
             server=server.name,
             device_id=npu,
             cores=threads[place] if number == node else (),
-            environment=_environment(server, device.kind, len(threads[0])),
+            environment=_environment(server, kind, len(threads[0])),
         )
         for number, server in enumerate(servers)
         for place, (rank, npu) in enumerate(server.ranks)
@@ -119,7 +126,7 @@ def _tabled(table: RankTable, name: str, kind: Device) -> list[_Server]:
     return servers
 
 
-def _this_server(request: LaunchRequest, names: Sequence[str]) -> int:
+def _this_server(request: LaunchRequest, names: Sequence[str], *, simulated: bool) -> int:
     if len(names) == 1:
         return 0
     if request.node_rank is not None:
@@ -130,6 +137,8 @@ def _this_server(request: LaunchRequest, names: Sequence[str]) -> int:
             raise UsageError(message)
         return request.node_rank
     own = [node for node, name in enumerate(names) if is_own(name)]
+    if not own and simulated:
+        return 0
     if len(own) != 1:
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
         message = f"{'none' if not own else 'more than one'} of the servers {shown} has an address of this machine"

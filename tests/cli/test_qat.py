@@ -15,21 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.data import synthetic
 from amctq.pretrained import CHECKPOINT
 from tests.command import AMCTQ, Finished, amctq, small_file_system
 
 STEPS, EVERY = 18, 4  # three epochs of six steps; a checkpoint every four
 SHORT = ("--max-steps", "2", "--eval-images", "0")
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of CIFAR-10 files with generated pictures, which resnet8 has learned."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for name, images, role in (("data_batch_1", 96, 7), ("test_batch", 64, 8)):
-        np.concatenate(list(synthetic.records(images, seed=1, role=role))).tofile(folder / f"{name}.bin")
-    return folder
 
 
 def _command(pictures: Path, *more: object) -> list[str]:
@@ -354,7 +344,12 @@ BAD: list[tuple[str, int, str, Arguments]] = [
     ("lr-nan", 2, "--lr-max nan", lambda p: ["--dataset", p, "--lr-max", "nan"]),
     ("teacher", 2, "need --distill", lambda p: ["--dataset", p, "--distill-weight", 0.5]),
     ("air-folder", 2, "without a folder", lambda p: ["--dataset", p, "--air", "a/b"]),
-    ("several-devices", 2, "trains on one device", lambda p: ["--dataset", p, "--device_num", 8]),
+    (
+        "one-device-and-several",
+        2,
+        "--run-distribute False and more than one device",
+        lambda p: ["--dataset", p, "--device_num", 8, "--run_distribute", "False"],
+    ),
     ("no-record", 3, "no such file", lambda p: ["--dataset", p, "--record", "none.txt"]),
     ("air-without-npu", 4, "--export air", lambda p: ["--dataset", p, "--export", "air"]),
 ]
