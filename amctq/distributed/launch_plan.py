@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCHEDULER = "scheduler"
-STATUS, LOG, ENVIRONMENT_LOG, LAUNCH = "status.jsonl", "log", "env.log", "launch.json"
+STATUS, LOG, ENVIRONMENT_LOG = "status.jsonl", "log", "env.log"
 LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, whoever its parent is by then
 # MindSpore's CPU collectives give up on a rank that is late by 30 s, and rank 0 evaluates and exports for longer while
 # the others wait. Who waits too long is the supervisor's business.
@@ -51,7 +51,7 @@ class LaunchPlan:
         master_port: its port.
         cluster_timeout: seconds, until which all ranks must have come into the cluster.
         log_dir: what the processes say, ``train_parallel0`` and so on.
-        command: what a worker runs; its rank is RANK_ID.
+        command: what a worker runs, with the launch file for its last argument; its rank is RANK_ID.
         launcher: what takes msrun's options, and starts the processes as msrun does.
         scheduler: what brings the workers together, run beside them on server 0.
     """
@@ -80,6 +80,16 @@ class LaunchPlan:
     def folder(self, rank: int) -> Path:
         """What a rank says, as in the sample: ``log`` and ``env.log``, and its status."""
         return self.log_dir / f"train_parallel{rank}"
+
+    @property
+    def server_folder(self) -> Path:
+        """What msrun says on this server, and the launch file; servers may share ``log_dir``."""
+        return self.log_dir / f"server{self.node}"
+
+    @property
+    def launch_file(self) -> Path:
+        """What guards and workers read."""
+        return self.server_folder / "launch.json"
 
     @property
     def scheduler_folder(self) -> Path:
@@ -114,7 +124,7 @@ class LaunchPlan:
             f"--master_addr={self.master_addr}",
             f"--master_port={self.master_port}",
             f"--node_rank={self.node}",
-            f"--log_dir={self.log_dir / 'msrun'}",
+            f"--log_dir={self.server_folder}",
             f"--cluster_time_out={self.cluster_timeout}",
             f"--tail_worker_log={len(self.ranks)}",  # no rank's: msrun would run a tail(1) for each
             "--join=True",  # without it msrun ends at once, and the workers have no parent to die with

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from amctq.distributed.launch_plan import LAUNCH, LAUNCH_ID, LOG, SCHEDULER, STATUS, LaunchPlan, msrun_environment
+from amctq.distributed.launch_plan import LAUNCH_ID, LOG, SCHEDULER, STATUS, LaunchPlan, msrun_environment
 from amctq.distributed.processes import birth, is_alive, marked, signal_group
 from amctq.distributed.status import ProcessState, StatusReader
 from amctq.errors import WorkerError
@@ -102,7 +102,7 @@ class _Launch:
         processes = {
             str(rank.rank): {
                 "folder": str(plan.folder(rank.rank)),
-                "command": plan.command,
+                "command": [*plan.command, str(plan.launch_file.absolute())],
                 "environment": rank.environment,
                 "cores": rank.cores,
             }
@@ -117,16 +117,16 @@ class _Launch:
         supervisor = {"pid": os.getpid(), "birth": birth(os.getpid())}
         launch = {"supervisor": supervisor, "processes": processes, "worker": worker}
         with writing(plan.log_dir):
-            (plan.log_dir / "msrun").mkdir(parents=True, exist_ok=True)
+            plan.server_folder.mkdir(parents=True, exist_ok=True)
             for state in self.processes:
                 state.log.parent.mkdir(exist_ok=True)
                 for name in (LOG, STATUS):
                     state.log.with_name(name).unlink(missing_ok=True)
-        write_whole(plan.log_dir / LAUNCH, [json.dumps(launch, indent=1).encode()])
+        write_whole(plan.launch_file, [json.dumps(launch, indent=1).encode()])
 
     def start(self) -> None:
         """Start msrun, in a session of its own: Ctrl-C is this process's to pass on."""
-        guard = ["-m", "amctq.distributed.guard", str((self.plan.log_dir / LAUNCH).absolute())]
+        guard = ["-m", "amctq.distributed.guard", str(self.plan.launch_file.absolute())]
         tether = [sys.executable, "-m", "amctq.distributed.tether", str(os.getpid()), birth(os.getpid()) or ""]
         with writing(self.msrun_log), self.msrun_log.open("wb") as log:
             self.msrun = subprocess.Popen(
@@ -141,7 +141,7 @@ class _Launch:
     @property
     def msrun_log(self) -> Path:
         """What msrun itself says."""
-        return self.plan.log_dir / "msrun" / LOG
+        return self.plan.server_folder / LOG
 
     def watch(self) -> None:
         """Until every rank has ended well, or a signal has ended them."""

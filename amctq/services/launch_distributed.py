@@ -138,7 +138,7 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
         f"{plan.master_addr}:{plan.master_port}; logs in {plan.log_dir}"
     )
     spec = worker_spec(request.qat, size=len(plan.ranks), digests=request.step_digests)
-    lock, relay = _lock(plan.log_dir), _Relay(on_event, len(plan.local_ranks))
+    lock, relay = _lock(plan.server_folder), _Relay(on_event, len(plan.local_ranks))
     try:
         ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
     except WorkerError as error:
@@ -147,7 +147,7 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
         stopped.left = relay.left
         raise
     finally:
-        (plan.log_dir / _LOCK).unlink(missing_ok=True)
+        (plan.server_folder / _LOCK).unlink(missing_ok=True)
         lock.release()
     artifacts = tuple(
         Artifact(path=Path(item["path"]), bytes=item["bytes"], sha256=item["sha256"]) for item in ranks[0].artifacts
@@ -194,14 +194,14 @@ def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
         raise UsageError(message, hint="pass --force to replace these logs, or choose another --log-dir")
 
 
-def _lock(log_dir: Path) -> FileLock:
-    with writing(log_dir):
-        log_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(log_dir / _LOCK)
+def _lock(folder: Path) -> FileLock:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            message = f"another launch is writing to {log_dir}"
+            message = f"another launch is writing to {folder}"
             raise UsageError(message, hint="wait for it, or choose another --log-dir") from error
     return lock
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from amctq.choices import Device
 from amctq.distributed.addresses import is_own, port_obstacle, unused_port
-from amctq.distributed.launch_plan import COLLECTIVE_TIMEOUT, LAUNCH, LaunchPlan, RankPlan, share_cores
+from amctq.distributed.launch_plan import COLLECTIVE_TIMEOUT, LaunchPlan, RankPlan, share_cores
 from amctq.distributed.rank_table import RankTable, parse_address
 from amctq.errors import InputError, UnavailableError, UsageError
 from amctq.progress import Narrator
@@ -72,7 +72,7 @@ def plan_launch(request: LaunchRequest, narrator: Narrator, *, simulated: bool =
         master_port=_port(request, address, alone=len(servers) == 1),
         cluster_timeout=request.timeout,
         log_dir=request.logs,
-        command=(sys.executable, "-m", "amctq", "worker", str((request.logs / LAUNCH).absolute())),
+        command=(sys.executable, "-m", "amctq", "worker"),
     )
 
 

@@ -223,7 +223,7 @@ BAD: list[tuple[str, int, str, list[object]]] = [
     ("uneven", 2, "a multiple of the 2 servers", ["--workers", 3, "--nodes", 2]),
     ("which-server", 2, "without --node-rank", ["--workers", 4, "--nodes", 2]),
     ("no-such-server", 2, "--node-rank 2", ["--workers", 4, "--nodes", 2, "--node-rank", 2]),
-    ("not-here", 2, "has an address of this machine", ["--workers", 2, "--hosts", "192.0.2.1,192.0.2.2"]),
+    ("not-here", 2, "has an address of this machine", ["--workers", 2, "--hosts", "198.51.100.1,203.0.113.1"]),
     ("port", 2, "--master-port 80", ["--workers", 2, "--master-port", 80]),
     ("device", 2, "--device-id 1", ["--workers", 2, "--device-id", 1]),
     ("npus", 4, "this machine has", ["--workers", 2, "--device", "ascend"]),
