@@ -180,6 +180,9 @@ class _Launch:
                 return
             time.sleep(_POLL)
             self.look()
+            first = self.ranks.get("rank 0")
+            if first is not None and first.exit_code is not None:  # it alone has something to save
+                until = min(until, first.ended + _STOP if first.ended is not None else until)
 
     def refuse_failure(self) -> None:
         """Name the first process that has failed, if one has."""

@@ -16,7 +16,16 @@ from amctq.distributed.rank_table import RankTable
 from amctq.distributed.rank_table_json import dump_rank_table
 from amctq.distributed.status import ProcessState
 from amctq.distributed.supervisor import supervise
-from amctq.errors import CheckError, Stopped, UsageError, WorkerError
+from amctq.errors import (
+    AmctqError,
+    CheckError,
+    InputError,
+    Stopped,
+    UnavailableError,
+    UsageError,
+    WorkerError,
+    WriteError,
+)
 from amctq.files import Artifact, reading, writing
 from amctq.progress import Narrator, Notice, OnEvent, Progress, silent
 from amctq.services.launch_distributed_plan import plan_launch, refuse_used_port
@@ -142,7 +151,7 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
     try:
         ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
     except WorkerError as error:
-        raise _of_a_check(error) or error from None
+        raise _as_told(error) from None
     except Stopped as stopped:
         stopped.left = relay.left
         raise
@@ -206,12 +215,17 @@ def _lock(folder: Path) -> FileLock:
     return lock
 
 
-def _of_a_check(error: WorkerError) -> CheckError | None:
-    """What a check has found is no failure of a worker: it is told as ``qat`` tells it."""
-    found = (error.data or {}).get("error")
-    if not found or found["code"] != CheckError.code:
-        return None
-    return CheckError(found["message"], hint=found["hint"], data=found["data"])
+def _as_told(error: WorkerError) -> AmctqError:
+    """What the first rank that failed has found out by itself, as ``qat`` tells it on one device; else ``error``.
+
+    A checkpoint that does not fit or a gate that is missed is no failure of a worker, and has an exit code of its own.
+    """
+    found = (error.data or {}).get("error") or {}
+    kinds = {kind.code: kind for kind in (UsageError, InputError, UnavailableError, CheckError, WriteError)}
+    kind = kinds.get(found.get("code", ""))
+    if kind is None:
+        return error
+    return kind(found["message"], hint=found["hint"], data=found["data"])
 
 
 @dataclass(kw_only=False, eq=False)

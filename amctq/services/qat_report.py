@@ -70,6 +70,7 @@ def _training(result: QatResult) -> dict[str, Any]:
     return {
         "recipe": recipe.data(),
         "epochs": recipe.epochs,
+        "devices": result.plan.place.size,
         "steps": state.step,
         "exported_epoch": result.trained.epoch,
         "selected": result.plan.request.select.value,

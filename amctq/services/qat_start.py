@@ -194,6 +194,6 @@ def estimate(plan: QatPlan, prepared: Prepared) -> float:
     session = CellSession(proved.network.cell)
     session.logits(batch)  # the first run of this size allocates
     in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, proved.session))
-    trained = (recipe.steps - (steps_done(plan) or 0)) * recipe.batch_size
+    trained = (recipe.steps - (steps_done(plan) or 0)) * plan.request.batch_size  # each device's own
     evaluated = 0 if images.evaluation is None else len(images.evaluation)
     return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)
