@@ -166,7 +166,7 @@ class Output:
         unit = "bytes" if event.unit == "bytes" else ""
         if self._bars is None or self._unit != unit:
             self.close()
-            self._bars, self._unit = _bars(unit), unit
+            self._bars, self._unit = _bars(unit, 2 if event.lane else 10), unit
             self._bars.start()
         phase, task = self._tasks.get(event.lane, ("", None))
         if task is None or phase != event.phase:
@@ -239,7 +239,8 @@ def _print(items: Sequence[RenderableType]) -> None:
         console.print(item, soft_wrap=isinstance(item, str), markup=False)
 
 
-def _bars(unit: str) -> Bars:
+def _bars(unit: str, frames: int) -> Bars:
+    """Bars that are drawn ``frames`` times a second, which is what they cost."""
     from rich import progress
     from rich.console import Console
 
@@ -255,4 +256,5 @@ def _bars(unit: str) -> Bars:
         progress.TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
+        refresh_per_second=frames,
     )
