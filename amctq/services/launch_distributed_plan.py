@@ -173,6 +173,7 @@ def _environment(server: _Server, kind: Device, threads: int) -> dict[str, str]:
     if kind is Device.ASCEND:
         # msrun counts DEVICE_ID from 0 on every server: it then counts these.
         own["ASCEND_RT_VISIBLE_DEVICES"] = ",".join(str(number) for _, number in server.ranks)
+        own["HCCL_DETERMINISTIC"] = "true"  # else sums come in any order, and no run is ever the same again
     return own | {"OMP_NUM_THREADS": str(max(1, threads))}
 
 

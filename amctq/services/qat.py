@@ -18,6 +18,7 @@ from amctq.services.exports import Exports, OwnForward, compare_own_forward, exp
 from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
+from amctq.services.qat_follower import join
 from amctq.services.qat_images import QatImages
 from amctq.services.qat_plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat_preview import QatPreview
@@ -35,7 +36,7 @@ from amctq.services.qat_start import (
 )
 from amctq.services.report import report_bytes
 from amctq.services.retraining import Trained, record_sha256, retrain, training_is_saved
-from amctq.training.peers import Alone, Peers, Place
+from amctq.training.peers import Peers, Place
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -137,33 +138,6 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place | None 
     return result
 
 
-def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place) -> None:
-    """Train beside the first of several devices, which does everything else, and wait until it has done so.
-
-    Args:
-        request: what the first one does; nothing is written.
-        on_event: is told of progress, notices and warnings.
-        place: which of the devices this process is.
-
-    Raises:
-        AmctqError: as ``qat`` would; WorkerError where the devices do not find each other.
-        Stopped: by a signal, of this device or another.
-    """
-    from amctq.quant.record_text import load_record
-
-    plan, narrator = plan_qat(request, place), Narrator(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), narrator)
-        with narrator.phase("waiting for rank 0"):
-            peers = _join(place)
-            (Path(folder) / RECORD).write_bytes(peers.share(None))
-        record = load_record(Path(folder) / RECORD)
-        retraining = plan.backend.retrain(network=prepared.proved.network, config=prepared.config, initial=record)
-        retrain(plan, prepared.images, prepared.proved, retraining, prepared.recipe, {}, narrator, peers)
-        with narrator.phase("waiting for rank 0"):
-            peers.agree(stop=False)
-
-
 def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
     """Check every input of ``qat`` and say what it would do, without training or writing.
 
@@ -187,15 +161,6 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
         )
 
 
-def _join(place: Place | None) -> Peers:
-    """The devices that train together."""
-    if place is None:
-        return Alone()
-    from amctq.distributed.collectives import RankedPeers
-
-    return RankedPeers(place)
-
-
 def _run(plan: QatPlan, place: Place | None, output: OutputDirectory, narrator: Narrator) -> tuple[QatResult, Peers]:
     from amctq.quant.record_text import dump_record
 
@@ -206,7 +171,7 @@ def _run(plan: QatPlan, place: Place | None, output: OutputDirectory, narrator: 
     start = quantized_start(plan, prepared, narrator)
     started = measure_start(plan, prepared, start, output, narrator)
     with narrator.phase("joining"):
-        peers = _join(place)
+        peers = join(place)
         peers.share(dump_record(start.record))
     retraining = plan.backend.retrain(network=prepared.proved.network, config=config, initial=start.record)
     narrator.info(f"quantizers: {retraining.operators}")

@@ -55,7 +55,8 @@ def work(launch: Path, on_event: OnEvent) -> None:
         on_event(event)
 
     # Behind the command's start: these bring ONNX and onnxruntime along.
-    from amctq.services.qat import follow_qat, qat
+    from amctq.services.qat import qat
+    from amctq.services.qat_follower import follow_qat
 
     request = read_request(spec["request"])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,20 @@ def test_a_server_that_never_comes_is_told(servers: dict[str, str], pictures: Pa
     (error,) = json.loads(stdout)["errors"]
     assert error["message"].startswith(("rank 0", "scheduler"))
     assert error["hint"]
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_ends_the_run_on_the_other(servers: dict[str, str], pictures: Path) -> None:
+    """MindSpore's scheduler misses its heartbeat; the ranks would wait for a week."""
+    command = ["launch-distributed", "--workers", "2", "--hosts", ",".join(servers.values()), "--eval-images", "0"]
+    command += ["--dataset", str(pictures), "--ckpt", str(CHECKPOINT), "--model", "resnet8", "--batch-size", "8"]
+    first, second = _run_on_each(servers, [*command, "--max-steps", "100000", "--calib-images", "8", "--json"])
+    status = Path("retrain_result/logs/train_parallel1/status.jsonl")
+    while not (status.exists() and '"loss"' in status.read_text()):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.1)
+    second.kill()
+    second.communicate()
+    stdout, stderr = first.communicate(timeout=120)
+    assert first.returncode == 7, stderr.decode()
+    assert "The node: 1 is timed out" in json.loads(stdout)["errors"][0]["message"]
