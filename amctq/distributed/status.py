@@ -61,6 +61,11 @@ class StatusReader:
         return [json.loads(line) for line in whole.splitlines()]
 
 
+def has_ended_well(path: Path) -> bool:
+    """Whether a file tells of a process that has done its work."""
+    return any(line["event"] == "end" and line["exit_code"] == 0 for line in StatusReader(path).new())
+
+
 @dataclass(kw_only=True, eq=False)
 class ProcessState:
     """What is known of a process of a launch.

@@ -32,6 +32,7 @@ from amctq.signals import signals_held
 _POLL = 0.2  # seconds
 _SETTLE = 1.0  # after a failure, for the others to tell of theirs: the first one counts
 _STOP = 3.0  # for processes to end by themselves before they are killed
+_DEAD = 30.0  # for killed processes to be gone: one that hangs in a driver is beyond everybody's reach
 _TAIL = 15  # lines of a log in a message
 OnLine = Callable[[ProcessState, Mapping[str, Any]], None]
 
@@ -265,7 +266,8 @@ class _Launch:
             signal_group(self.msrun.pid, signal.SIGKILL)  # and with it the scheduler
         for group in left:
             signal_group(group, signal.SIGKILL)
-        while pids := marked(LAUNCH_ID, self.launch_id):
+        until = time.monotonic() + _DEAD
+        while (pids := marked(LAUNCH_ID, self.launch_id)) and time.monotonic() < until:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

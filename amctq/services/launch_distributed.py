@@ -11,10 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from amctq.distributed.launch_plan import LaunchPlan
+from amctq.distributed.launch_plan import STATUS, LaunchPlan
 from amctq.distributed.rank_table import RankTable
 from amctq.distributed.rank_table_json import dump_rank_table
-from amctq.distributed.status import ProcessState
+from amctq.distributed.status import ProcessState, has_ended_well
 from amctq.distributed.supervisor import supervise
 from amctq.errors import (
     AmctqError,
@@ -197,9 +197,9 @@ def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
     if plan.has_scheduler:
         qat.output().check()
     recipe_for(qat, choose_images(qat, open_images(qat)))
-    former = [plan.folder(rank.rank) for rank in plan.local_ranks if plan.folder(rank.rank).exists()]
+    former = [plan.folder(rank.rank) for rank in plan.local_ranks if has_ended_well(plan.folder(rank.rank) / STATUS)]
     if former and not (request.qat.force or request.qat.resume):
-        message = f"{plan.log_dir} already holds {', '.join(folder.name for folder in former)}"
+        message = f"{plan.log_dir} already holds {', '.join(folder.name for folder in former)} of a finished run"
         raise UsageError(message, hint="pass --force to replace these logs, or choose another --log-dir")
 
 
@@ -234,9 +234,11 @@ class _Relay:
 
     on_event: OnEvent
     size: int
-    left: str = "the workers did not end by themselves; what they have saved is there for --resume"
+    left: str = Stopped.left
 
     def __call__(self, state: ProcessState, line: Mapping[str, Any]) -> None:
+        if state.name == "rank 0" and state.step is not None:
+            self.left = "the workers did not end by themselves; what they have saved is there for --resume"
         if line["event"] == "progress" and self.size <= _SHOWN:
             note = ""
             if "loss" in state.figures:

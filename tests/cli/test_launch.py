@@ -251,6 +251,14 @@ def test_a_port_in_use_is_told_before_anything_starts(pictures: Path) -> None:
     assert not Path("retrain_result").exists()
 
 
+def test_the_logs_of_a_finished_run_are_not_lost(outcome: tuple[Finished, Path], pictures: Path) -> None:
+    logs = outcome[1] / "logs"
+    done = amctq(*_launch(pictures, "--output-dir", "other", "--log-dir", logs))
+    assert done.code == 2
+    assert f"{logs} already holds train_parallel0, train_parallel1" in done.envelope["errors"][0]["message"]
+    assert not Path("other").exists()
+
+
 def test_more_workers_than_cores_are_warned_of(pictures: Path) -> None:
     done = amctq("qat", "--distributed", 64, *_arguments(pictures, "--dry-run"))
     assert done.code == 0, done.stderr
