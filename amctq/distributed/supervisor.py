@@ -30,8 +30,8 @@ from amctq.files import write_whole, writing
 from amctq.signals import signals_held
 
 _POLL = 0.2  # seconds
-_SETTLE = 1.0  # after a failure, for the others to tell of theirs: the first one counts
-_STOP = 3.0  # for processes to end by themselves before they are killed
+_SETTLE = 0.5  # after a failure, for the others to tell of theirs: the first one counts
+_STOP = 2.0  # for processes to end by themselves before they are killed
 _DEAD = 30.0  # for killed processes to be gone: one that hangs in a driver is beyond everybody's reach
 _TAIL = 15  # lines of a log in a message
 OnLine = Callable[[ProcessState, Mapping[str, Any]], None]
