@@ -166,13 +166,12 @@ def _run(plan: QatPlan, place: Place | None, output: OutputDirectory, narrator: 
 
     prepared = prepare(plan, output.scratch(), narrator)
     images, config, recipe = prepared.images, prepared.config, prepared.recipe
+    peers = join(place, narrator)  # before what takes long: the others wait for it --timeout seconds
     tell_plan(plan, prepared, narrator)
     before = measure_float(plan, prepared, narrator)
     start = quantized_start(plan, prepared, narrator)
     started = measure_start(plan, prepared, start, output, narrator)
-    with narrator.phase("joining"):
-        peers = join(place)
-        peers.share(dump_record(start.record))
+    peers.share(dump_record(start.record))
     retraining = plan.backend.retrain(network=prepared.proved.network, config=config, initial=start.record)
     narrator.info(f"quantizers: {retraining.operators}")
     identity = prepared.identity | {"record_sha256": record_sha256(start.record)}

@@ -31,8 +31,8 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place)
     plan, narrator = plan_qat(request, place), Narrator(on_event)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(plan, Path(folder), narrator)
+        peers = join(place, narrator)
         with narrator.phase("waiting for rank 0"):
-            peers = join(place)
             (Path(folder) / RECORD).write_bytes(peers.share(None))
         record = load_record(Path(folder) / RECORD)
         retraining = plan.backend.retrain(network=prepared.proved.network, config=prepared.config, initial=record)
@@ -41,7 +41,7 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place)
             peers.agree(stop=False)
 
 
-def join(place: Place | None) -> Peers:
+def join(place: Place | None, narrator: Narrator) -> Peers:
     """Come together with the other devices; None for none.
 
     Raises:
@@ -51,4 +51,5 @@ def join(place: Place | None) -> Peers:
         return Alone()
     from amctq.distributed.collectives import RankedPeers
 
-    return RankedPeers(place)
+    with narrator.phase("joining"):
+        return RankedPeers(place)

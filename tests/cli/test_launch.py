@@ -108,7 +108,7 @@ def test_the_report_is_that_of_qat_and_tells_of_the_launch(outcome: tuple[Finish
 
 
 def test_a_worker_has_the_environment_that_a_dry_run_shows(outcome: tuple[Finished, Path], pictures: Path) -> None:
-    preview = amctq(*_launch(pictures, "--dry-run")).envelope["data"]
+    preview = amctq(*_launch(pictures, "--", "--dry-run")).envelope["data"]
     for rank in preview["ranks"]:
         shown = rank["environment"]
         log = (outcome[1] / "logs" / f"train_parallel{rank['rank']}" / "env.log").read_text()
