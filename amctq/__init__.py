@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
     from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
+    from amctq.services.launch_distributed import LaunchPreview, LaunchResult, launch_distributed, preview_launch
+    from amctq.services.launch_distributed_request import LaunchRequest
     from amctq.services.prepare_cifar import PrepareCifarResult, prepare_cifar
     from amctq.services.prepare_cifar_request import PrepareCifarRequest
     from amctq.services.ptq import PtqResult, preview_ptq, ptq
@@ -37,6 +39,9 @@ _PUBLIC = {
     "EvaluateResult": "amctq.services.evaluate",
     "FetchModelRequest": "amctq.services.fetch_model",
     "FetchModelResult": "amctq.services.fetch_model",
+    "LaunchPreview": "amctq.services.launch_distributed",
+    "LaunchRequest": "amctq.services.launch_distributed_request",
+    "LaunchResult": "amctq.services.launch_distributed",
     "PrepareCifarRequest": "amctq.services.prepare_cifar_request",
     "PrepareCifarResult": "amctq.services.prepare_cifar",
     "PtqPreview": "amctq.services.ptq_plan",
@@ -51,7 +56,9 @@ _PUBLIC = {
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
     "fetch_model": "amctq.services.fetch_model",
+    "launch_distributed": "amctq.services.launch_distributed",
     "prepare_cifar": "amctq.services.prepare_cifar",
+    "preview_launch": "amctq.services.launch_distributed",
     "preview_ptq": "amctq.services.ptq",
     "preview_qat": "amctq.services.qat",
     "ptq": "amctq.services.ptq",
@@ -68,6 +75,9 @@ __all__ = [
     "EvaluateResult",
     "FetchModelRequest",
     "FetchModelResult",
+    "LaunchPreview",
+    "LaunchRequest",
+    "LaunchResult",
     "PrepareCifarRequest",
     "PrepareCifarResult",
     "PtqPreview",
@@ -83,7 +93,9 @@ __all__ = [
     "doctor",
     "evaluate",
     "fetch_model",
+    "launch_distributed",
     "prepare_cifar",
+    "preview_launch",
     "preview_ptq",
     "preview_qat",
     "ptq",

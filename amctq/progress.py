@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -13,7 +13,8 @@ from typing import Literal, Protocol, TypeAlias
 class Progress:
     """``done`` of ``total`` ``unit`` of ``phase`` are finished; ``total`` is None while it is not known.
 
-    ``note`` says what else is known at this moment, such as the loss.
+    ``note`` says what else is known at this moment, such as the loss, and ``figures`` the same by name.
+    ``lane`` tells apart what goes on at the same time: ``rank 1``.
     """
 
     phase: str
@@ -21,6 +22,8 @@ class Progress:
     total: int | None
     unit: str
     note: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    lane: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ OnEvent: TypeAlias = Callable[[Event], None]
 class Advance(Protocol):
     """Is told how many units of a phase are done by now, and what else is known at this moment."""
 
-    def __call__(self, now: int, note: str = "") -> None:
+    def __call__(self, now: int, note: str = "", figures: Mapping[str, float] | None = None) -> None:
         """``now`` units are done."""
 
 
@@ -77,8 +80,8 @@ class Narrator:
     def phase(self, name: str, total: int | None = None, unit: str = "images", done: int = 0) -> Iterator[Advance]:
         """Time a phase; the value given is called with how many units are done by now, ``done`` at first."""
 
-        def advance(now: int, note: str = "") -> None:
-            self.on_event(Progress(phase=name, done=now, total=total, unit=unit, note=note))
+        def advance(now: int, note: str = "", figures: Mapping[str, float] | None = None) -> None:
+            self.on_event(Progress(phase=name, done=now, total=total, unit=unit, note=note, figures=figures or {}))
 
         start = time.perf_counter()
         advance(done)

@@ -11,7 +11,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amctq.cli import demo, doctor, evaluate, fetch_model, prepare_cifar, ptq, qat, rank_table
+from amctq.cli import (
+    demo,
+    doctor,
+    evaluate,
+    fetch_model,
+    launch_distributed,
+    prepare_cifar,
+    ptq,
+    qat,
+    rank_table,
+    worker,
+)
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
 from amctq.errors import AmctqError, UsageError, WriteError
@@ -93,6 +104,10 @@ app.command("qat", cls=qat.COMMAND_CLASS, epilog=EPILOG)(qat.qat)
 app.command("evaluate", cls=evaluate.COMMAND_CLASS, epilog=EPILOG)(evaluate.evaluate)
 app.command("prepare-cifar", cls=prepare_cifar.COMMAND_CLASS, epilog=EPILOG)(prepare_cifar.prepare_cifar)
 app.command("rank-table", cls=rank_table.COMMAND_CLASS, epilog=EPILOG)(rank_table.rank_table)
+app.command("launch-distributed", cls=launch_distributed.COMMAND_CLASS, epilog=EPILOG)(
+    launch_distributed.launch_distributed
+)
+app.command("worker", hidden=True)(worker.worker)
 app.command("doctor", cls=doctor.COMMAND_CLASS, epilog=EPILOG)(doctor.doctor)
 
 

@@ -27,10 +27,11 @@ def option(*names: str, panel: str, help: str = "", **settings: Any) -> Any:
     )
 
 
-def aliases(**spellings: str) -> type[TyperCommand]:
+def aliases(*, more_behind_dashes: bool = False, **spellings: str) -> type[TyperCommand]:
     """A command class that understands the samples' spellings, which help does not show.
 
     Args:
+        more_behind_dashes: what stands behind ``--`` are further options, as a script may add them.
         spellings: the samples' option name without dashes → the option of amctq without dashes. Besides, every
             option may be written with underscores, and every spelling of the samples with dashes.
     """
@@ -45,6 +46,8 @@ def aliases(**spellings: str) -> type[TyperCommand]:
 
     class CommandWithAliases(TyperCommand):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if more_behind_dashes:
+                args = [argument for argument in args if argument != "--"]
             end = args.index("--") if "--" in args else len(args)
             return super().parse_args(ctx, [*map(translate, args[:end]), *args[end:]])
 

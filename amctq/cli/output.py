@@ -69,7 +69,7 @@ class Output:
     _start: float = field(default_factory=time.perf_counter)
     _bars: Bars | None = None
     _unit: str = ""
-    _task: tuple[str, TaskID] | None = None
+    _tasks: dict[str, tuple[str, TaskID]] = field(default_factory=dict)
 
     def event(self, event: Event) -> None:
         """Show progress or a notice on stderr.
@@ -116,7 +116,8 @@ class Output:
         """Take the progress bar away."""
         if self._bars is not None:
             self._bars.stop()
-            self._bars = self._task = None
+            self._bars = None
+            self._tasks.clear()
 
     def _envelope(
         self,
@@ -162,17 +163,20 @@ class Output:
     def _progress(self, event: Progress) -> None:
         if self.quiet or self.as_json or not sys.stderr.isatty():
             return
-        if self._bars is None or self._unit != event.unit:
+        unit = "bytes" if event.unit == "bytes" else ""
+        if self._bars is None or self._unit != unit:
             self.close()
-            self._bars, self._unit = _bars(event.unit), event.unit
+            self._bars, self._unit = _bars(unit, 2 if event.lane else 10), unit
             self._bars.start()
-        if self._task is None or self._task[0] != event.phase:
-            if self._task is not None:
-                self._bars.remove_task(self._task[1])
+        phase, task = self._tasks.get(event.lane, ("", None))
+        if task is None or phase != event.phase:
+            if task is not None:
+                self._bars.remove_task(task)
             # What is there from the beginning says nothing about the rate.
-            task = self._bars.add_task(event.phase, total=event.total, completed=event.done, note=event.note)
-            self._task = (event.phase, task)
-        self._bars.update(self._task[1], completed=event.done, total=event.total, note=event.note)
+            named = f"{event.lane} {event.phase}".strip()
+            task = self._bars.add_task(named, total=event.total, completed=event.done, note=event.note)
+            self._tasks[event.lane] = event.phase, task
+        self._bars.update(task, completed=event.done, total=event.total, note=event.note)
 
 
 @contextlib.contextmanager
@@ -235,7 +239,8 @@ def _print(items: Sequence[RenderableType]) -> None:
         console.print(item, soft_wrap=isinstance(item, str), markup=False)
 
 
-def _bars(unit: str) -> Bars:
+def _bars(unit: str, frames: int) -> Bars:
+    """Bars that are drawn ``frames`` times a second, which is what they cost."""
     from rich import progress
     from rich.console import Console
 
@@ -251,4 +256,5 @@ def _bars(unit: str) -> Bars:
         progress.TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         transient=True,
+        refresh_per_second=frames,
     )

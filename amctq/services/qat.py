@@ -21,6 +21,7 @@ from amctq.services.log import RunLog
 from amctq.services.network import ProvedNetwork
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
 from amctq.services.qat_files import QatAccuracy, exported_files, sealed_files
+from amctq.services.qat_follower import join
 from amctq.services.qat_images import QatImages
 from amctq.services.qat_plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat_preview import QatPreview
@@ -37,6 +38,7 @@ from amctq.services.qat_start import (
 )
 from amctq.services.report import report_bytes
 from amctq.services.retraining import Trained, record_sha256, retrain, training_is_saved
+from amctq.training.peers import Peers, Place
 from amctq.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ class QatResult:
     artifacts: tuple[Artifact, ...] = ()
 
 
-def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
+def qat(request: QatRequest, on_event: OnEvent = silent, *, place: Place | None = None) -> QatResult:
     """Retrain a network with quantizers in it, and prove what came of it.
 
     Checkpoints and curves are written while the run goes on; everything else appears at its end.
@@ -102,6 +104,7 @@ def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
     Args:
         request: what to do.
         on_event: is told of progress, notices and warnings.
+        place: this process is the first of several devices that train together; None for the only one.
 
     Returns:
         The measured result; its files lie in ``request.output_dir``.
@@ -115,11 +118,13 @@ def qat(request: QatRequest, on_event: OnEvent = silent) -> QatResult:
         WriteError: the output directory cannot be written.
         Stopped: by a signal; during the training, after a checkpoint has been saved.
     """
-    plan = plan_qat(request)
+    plan = plan_qat(request, place)
     with plan.output() as output:
         log = RunLog(on_event)
-        result = _run(plan, output, Narrator(log))
-        return _publish(result, output, log)
+        result, peers = _run(plan, place, output, Narrator(log))
+        result = _publish(result, output, log)
+    peers.agree(stop=False)
+    return result
 
 
 def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
@@ -145,19 +150,23 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
         )
 
 
-def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResult:
+def _run(plan: QatPlan, place: Place | None, output: OutputDirectory, narrator: Narrator) -> tuple[QatResult, Peers]:
+    from amctq.quant.record_text import dump_record
+
     prepared = prepare(plan, output.scratch(), narrator)
     images, config, recipe = prepared.images, prepared.config, prepared.recipe
+    peers = join(place, narrator)  # before what takes long: the others wait for it --timeout seconds
     tell_plan(plan, prepared, narrator)
     before = measure_float(plan, prepared, narrator)
     start = quantized_start(plan, prepared, narrator)
     started = measure_start(plan, prepared, start, output, narrator)
+    peers.share(dump_record(start.record))
     retraining = plan.backend.retrain(
         network=prepared.proved.network, config=config, initial=start.record, narrator=narrator
     )
     narrator.info(f"quantizers: {retraining.operators}")
     identity = prepared.identity | {"record_sha256": record_sha256(start.record)}
-    trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator)
+    trained = retrain(plan, images, prepared.proved, retraining, recipe, identity, narrator, peers)
     with training_is_saved(plan):
         quantized = retraining.finish(weight_type=plan.target.weight_type)
         stages = None
@@ -167,7 +176,7 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
             found = sealed_files(plan, prepared, quantized, stages, output, narrator)
         else:
             found = exported_files(plan, prepared, quantized, stages, output, narrator)
-    return QatResult(
+    result = QatResult(
         plan=plan,
         images=images,
         proved=prepared.proved,
@@ -189,6 +198,7 @@ def _run(plan: QatPlan, output: OutputDirectory, narrator: Narrator) -> QatResul
         seconds=dict(narrator.seconds),
         parts=dict(narrator.parts),
     )
+    return result, peers
 
 
 def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResult:

@@ -104,4 +104,4 @@ def recipe_for(plan: QatPlan, images: QatImages) -> Recipe:
     Raises:
         UsageError: what was said of it cannot be.
     """
-    return resolve_recipe(plan.request.recipe_options, images=len(images.training), batch_size=plan.request.batch_size)
+    return resolve_recipe(plan.request.recipe_options, images=len(images.training), batch_size=plan.batch_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from amctq.services.atc import om_name, require_atc
 from amctq.services.ptq_plan import LOG, RECORD, REPORT
 from amctq.services.qat_request import QatRequest
 from amctq.services.target import Target, resolve_target
+from amctq.training.peers import Place
 from amctq.training.recipe import Recipe
 from amctq.training.store import CheckpointStore
 
@@ -52,6 +53,7 @@ class QatPlan:
         backend: the engine.
         backend_reason: why this one.
         target: the x86 instructions that the ONNX file is written for.
+        place: which of the devices that train together this process is.
     """
 
     request: QatRequest
@@ -62,6 +64,12 @@ class QatPlan:
     backend: Backend
     backend_reason: str
     target: Target
+    place: Place = field(default_factory=Place)
+
+    @property
+    def batch_size(self) -> int:
+        """Images of one step, over all devices; ``--batch-size`` is that of each."""
+        return self.request.batch_size * self.place.size
 
     @property
     def model_files(self) -> dict[ExportFormat, str]:
@@ -118,8 +126,12 @@ class QatPlan:
         return known
 
 
-def plan_qat(request: QatRequest) -> QatPlan:
+def plan_qat(request: QatRequest, place: Place | None = None) -> QatPlan:
     """Check everything that can be checked without MindSpore, and before anything is read whole.
+
+    Args:
+        request: what was asked for.
+        place: which of the devices that train together this process is; None for the only one.
 
     Raises:
         UsageError: options contradict each other or name what there is not.
@@ -150,8 +162,9 @@ def plan_qat(request: QatRequest) -> QatPlan:
         backend=backend,
         backend_reason=reason,
         target=resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8),
+        place=place or Place(),
     )
-    if request.resume and not plan.store.files():
+    if request.resume and plan.place.is_first and not plan.store.files():
         message = f"--resume: no checkpoint in {plan.store.folder}"
         raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
     return plan

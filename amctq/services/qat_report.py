@@ -78,6 +78,7 @@ def _training(result: QatResult) -> dict[str, Any]:
         "recipe": recipe.data(),
         "hyper_parameters": None if file is None else str(file),
         "epochs": recipe.epochs,
+        "devices": result.plan.place.size,
         "steps": state.step,
         "exported_epoch": result.trained.epoch,
         "selected": result.plan.request.select.value,

@@ -96,7 +96,7 @@ def prepare(plan: QatPlan, scratch: Path, narrator: Narrator) -> Prepared:
     for form in request.export:
         plan.backend.check_exportable(proved.network, config.selected(topology), form)
     identity = run_identity(plan, images, config, recipe)
-    if request.resume:
+    if request.resume and plan.place.is_first:
         refuse_other_run(plan.store.newest(), identity)
     return Prepared(images=images, recipe=recipe, proved=proved, recorded=recorded, config=config, identity=identity)
 
@@ -199,6 +199,6 @@ def estimate(plan: QatPlan, prepared: Prepared) -> float:
     session = CellSession(proved.network.cell)
     session.logits(batch)  # the first run of this size allocates
     in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, proved.session))
-    trained = (recipe.steps - (steps_done(plan) or 0)) * recipe.batch_size
+    trained = (recipe.steps - (steps_done(plan) or 0)) * plan.request.batch_size  # each device's own
     evaluated = 0 if images.evaluation is None else len(images.evaluation)
     return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)

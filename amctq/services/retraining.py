@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from amctq.services.qat_plan import QatPlan
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
 from amctq.training.loop import TrainingRun, train
+from amctq.training.peers import Peers
 from amctq.training.recipe import Recipe
 from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
 from amctq.training.store import BEST, Found
@@ -60,6 +62,7 @@ def retrain(
     recipe: Recipe,
     identity: Mapping[str, Any],
     narrator: Narrator,
+    peers: Peers,
 ) -> Trained:
     """Train ``retraining`` to the end of the recipe.
 
@@ -71,6 +74,7 @@ def retrain(
         recipe: how.
         identity: what decides the result (``run_identity``), the record too.
         narrator: is told of everything.
+        peers: the devices that train together, all in this call.
 
     Raises:
         InputError: the checkpoint to go on from belongs to another run.
@@ -79,7 +83,7 @@ def retrain(
         Stopped: by a signal, after saving.
     """
     from amctq.backends.ascend import use_half_precision
-    from amctq.training.step import TrainingStep, zero_moments
+    from amctq.training.step import TrainingStep, moving_statistics, zero_moments
 
     with graph_mode():
         if plan.device.kind is Device.ASCEND:
@@ -87,7 +91,7 @@ def retrain(
         _warn_of_dropout(retraining.cell, narrator)
         evaluator = None if images.evaluation is None else _Evaluator(retraining.cell, plan.batches(images.evaluation))
         run = TrainingRun(
-            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell)),
+            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell), peers.mean_of_gradients()),
             parameters=retraining.state(),
             recipe=recipe,
             batches=TrainingBatches(
@@ -96,13 +100,21 @@ def retrain(
                 seed=plan.request.seed,
                 augment=recipe.augment,
                 classes=plan.request.num_classes,
+                rank=peers.place.rank,
+                world_size=peers.place.size,
             ),
             teacher=proved.session.logits if recipe.distillation else None,
             evaluate=None if evaluator is None else evaluator.top1_and_top5,
             evaluation_images=0 if images.evaluation is None else len(images.evaluation),
             save_every=plan.save_every(recipe),
+            statistics=moving_statistics(retraining.cell),
+            peers=peers,
         )
+        if not peers.place.is_first:
+            return _follow(run, peers, narrator)
         begins, saved, resumed_at = _start(plan, run, identity, narrator)
+        peers.share(json.dumps([begins.step, begins.evaluated]).encode())
+        run.share()
         with History(plan.history, begins) as history:
             state = train(run, begins, saved=saved, store=plan.store, history=history, narrator=narrator)
         epoch = _select(plan, run, state)
@@ -125,6 +137,7 @@ def run_identity(plan: QatPlan, images: QatImages, config: RetrainConfig, recipe
         "training": report.samples(images.training) | {"first_images_sha256": _first_images(plan, images)},
         "evaluation": None if evaluation is None else report.samples(evaluation),
         "seed": request.seed,
+        "devices": plan.place.size,
         "recipe": recipe.data(),
         "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
     }
@@ -182,6 +195,15 @@ class _Evaluator:
         self.outcome = None
         self.outcome = classify(FixedBatchSession(self.cell, self.batches.size), self.batches, advance)
         return self.outcome.ranks.top1, self.outcome.ranks.top5
+
+
+def _follow(run: TrainingRun, peers: Peers, narrator: Narrator) -> Trained:
+    """Train beside the first device, which alone reads and writes checkpoints."""
+    step, evaluated = json.loads(peers.share(None))
+    begins = TrainingState(step=step, evaluated=evaluated, best=None, last=None, identity={}, made_on={})
+    run.share()
+    state = train(run, begins, saved=None, store=None, history=None, narrator=narrator)
+    return Trained(state=state, epoch=run.recipe.epochs, outcome=None, resumed_at=None)
 
 
 def _start(

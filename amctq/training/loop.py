@@ -1,11 +1,14 @@
 """The loop of a training run: steps, evaluations, checkpoints, and an end in good order whatever ends it.
 
 A run goes through the same states whether it is stopped or not: all that a step depends on is the step's number, what
-stands in the snapshot, and the images.
+stands in the snapshot, and the images. Several devices go through it side by side and stop after the same step; the
+first of them alone evaluates and writes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +19,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from amctq.data.samples import Batch
-from amctq.errors import CheckError, InputError, Stopped
+from amctq.errors import CheckError, InputError, Stopped, Terminated
 from amctq.progress import Narrator
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept, signals_held
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
 from amctq.training.pace import Pace
+from amctq.training.peers import Alone, Peers
 from amctq.training.recipe import Recipe
 from amctq.training.snapshot import Score, Snapshot, TrainingState
 from amctq.training.store import CheckpointStore
@@ -42,6 +46,8 @@ class TrainingRun:
             evaluation.
         evaluation_images: that it runs.
         save_every: steps between two checkpoints.
+        statistics: the parameters that hold BatchNorm's moving statistics.
+        peers: the devices that train together.
     """
 
     step: Any
@@ -52,6 +58,8 @@ class TrainingRun:
     evaluate: Callable[[Callable[[int], None]], tuple[float, float]] | None
     evaluation_images: int
     save_every: int
+    statistics: tuple[Any, ...] = ()
+    peers: Peers = field(default_factory=Alone)
 
     def snapshot(self, state: TrainingState) -> Snapshot:
         """The run's arrays as they are now, with ``state``."""
@@ -74,6 +82,17 @@ class TrainingRun:
         for name, item in own.items():
             item.set_data(Tensor(arrays[name]))
 
+    def share(self) -> None:
+        """Give all devices the arrays of the first one."""
+        self.peers.share_arrays(self._all())
+
+    def digest(self) -> int:
+        """Of all arrays as they are now, 48 bits."""
+        digest = hashlib.sha256()
+        for name, item in self._all().items():
+            digest.update(name.encode() + item.asnumpy().tobytes())
+        return int.from_bytes(digest.digest()[:6], "big")
+
     def _all(self) -> dict[str, Any]:
         return {**self.parameters, **{item.name: item for item in self.step.moments}}
 
@@ -86,21 +105,22 @@ def train(
     run: TrainingRun,
     state: TrainingState,
     *,
-    saved: Path,
-    store: CheckpointStore,
-    history: History,
+    saved: Path | None,
+    store: CheckpointStore | None,
+    history: History | None,
     narrator: Narrator,
 ) -> TrainingState:
     """Train to the end of the recipe.
 
-    SIGINT and SIGTERM let the step finish, save a checkpoint, and are delivered then.
+    SIGINT and SIGTERM let the step finish, save a checkpoint, and are delivered then. One that reaches any of several
+    devices ends the run on all of them.
 
     Args:
         run: what is trained; its parameters are those of ``state``.
         state: where it begins or goes on.
-        saved: the checkpoint that holds it.
-        store: where further checkpoints go.
-        history: where losses and scores go.
+        saved: the checkpoint that holds it; None on a device that does not write.
+        store: where further checkpoints go; None likewise.
+        history: where losses and scores go; None likewise.
         narrator: is told of steps and evaluations.
 
     Returns:
@@ -116,8 +136,11 @@ def train(
     try:
         with signals_held() as loop.arrived, ThreadPoolExecutor(max_workers=1, thread_name_prefix="amctq-data") as data:
             loop.run_all(data)
+        if loop.stopping:
+            raise Terminated  # another device was told so, this one was not
     except Stopped as stopped:
-        stopped.left = f"step {loop.state.step:,} is saved as {loop.saved}; go on with --resume"
+        if loop.saved is not None:
+            stopped.left = f"step {loop.state.step:,} is saved as {loop.saved}; go on with --resume"
         raise
     return loop.state
 
@@ -128,14 +151,16 @@ class _Loop:
 
     run: TrainingRun
     state: TrainingState
-    saved: Path
+    saved: Path | None
     saved_state: TrainingState
-    store: CheckpointStore
-    history: History
+    store: CheckpointStore | None
+    history: History | None
     narrator: Narrator
     arrived: list[int] = field(default_factory=list)
+    stopping: bool = False
     frozen: bool = False
     told: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rates = self.run.recipe.learning_rates()
@@ -154,11 +179,12 @@ class _Loop:
 
     def run_all(self, data: ThreadPoolExecutor) -> None:
         while True:
-            if self.at_an_end and self.epoch > self.state.evaluated and not self.arrived:
+            self.stopping = self.run.peers.agree(stop=bool(self.arrived))
+            if self.at_an_end and self.epoch > self.state.evaluated and not self.stopping:
                 self.evaluate()
-            if self.state.step % self.run.save_every == 0 or self.arrived or self.state.step == self.run.recipe.steps:
+            if self.state.step % self.run.save_every == 0 or self.stopping or self.state.step == self.run.recipe.steps:
                 self.save()
-            if self.arrived or self.state.step == self.run.recipe.steps:
+            if self.stopping or self.state.step == self.run.recipe.steps:
                 return
             self.one_epoch(data)
 
@@ -174,10 +200,10 @@ class _Loop:
                 if step + 1 < end:
                     upcoming = data.submit(self.run.batches.batch, step + 1)
                 self.one_step(batch)
-                advance(step + 1, self.told)
+                advance(step + 1, self.told, self.figures)
                 if self.pace.is_time_to_talk():
                     self.narrator.info(f"step {step + 1:,} of {recipe.steps:,}, {self.told}")
-                if self.arrived:
+                if self.stopping:
                     return
                 if (step + 1) % self.run.save_every == 0 and step + 1 < end:
                     self.save()
@@ -196,12 +222,18 @@ class _Loop:
         taught = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(images)
         with signal_handlers_kept():
             output = self.run.step(Tensor(images), Tensor(labels.astype(np.int32)), Tensor(taught), Tensor(rate))
-            loss = float(output.asnumpy())
+            own = float(output.asnumpy())
+        peers, statistics = self.run.peers, () if self.frozen else self.run.statistics
+        loss, self.stopping = peers.end_of_step(own, stop=bool(self.arrived), statistics=statistics)
         if not math.isfinite(loss):
             self.diverged(f"the loss is {loss} at step {step + 1:,} of epoch {step // recipe.steps_per_epoch + 1}")
         self.state = replace(self.state, step=step + 1)
-        self.history.step(step=step + 1, epoch=self.epoch, loss=loss, learning_rate=float(rate))
+        if self.history is not None:
+            self.history.step(step=step + 1, epoch=self.epoch, loss=loss, learning_rate=float(rate))
         self.pace.step_done()
+        self.figures = {"loss": own, "images_per_second": (self.pace.images_per_second or 0.0) / peers.place.size}
+        if peers.place.digests:
+            self.figures["digest"] = self.run.digest()
         self.told = (
             f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}"
             f"{self.pace.told(recipe.steps - step - 1)}"
@@ -209,8 +241,10 @@ class _Loop:
 
     def evaluate(self) -> None:
         """Measure the network at the end of an epoch, and keep it where it is the best so far."""
-        if self.run.evaluate is None:
-            self.state = replace(self.state, evaluated=self.epoch)
+        if not self.run.peers.place.is_first or self.run.evaluate is None:
+            self.stopping = self.run.peers.agree(stop=bool(self.arrived))
+            if not self.stopping:
+                self.state = replace(self.state, evaluated=self.epoch)
             return
 
         def advance(done: int) -> None:
@@ -218,15 +252,21 @@ class _Loop:
                 raise _SignalError
             progress(done)
 
-        try:
-            with self.narrator.phase("evaluation", self.run.evaluation_images) as progress:
-                top1, top5 = self.run.evaluate(advance)
-        except _SignalError:
+        top1 = top5 = 0.0
+        with (
+            contextlib.suppress(_SignalError),
+            self.narrator.phase("evaluation", self.run.evaluation_images) as progress,
+        ):
+            top1, top5 = self.run.evaluate(advance)
+        self.stopping = self.run.peers.agree(stop=bool(self.arrived))
+        if self.stopping:
             return
         score = Score(epoch=self.epoch, top1=top1, top5=top5)
         better = self.state.best is None or score.top1 > self.state.best.top1
         best = score if better else self.state.best
         self.state = replace(self.state, evaluated=self.epoch, last=score, best=best)
+        assert self.history is not None
+        assert self.store is not None
         self.history.score(step=self.state.step, score=score)
         kept = ", the best so far" if better else ""
         told = self.told or f"epoch {self.epoch} of {self.run.recipe.epochs}"
@@ -237,7 +277,8 @@ class _Loop:
 
     def save(self) -> None:
         """Write a checkpoint, unless the state is in one."""
-        if (self.state.step, self.state.evaluated) != (self.saved_state.step, self.saved_state.evaluated):
+        known = self.saved_state.step, self.saved_state.evaluated
+        if self.store is not None and (self.state.step, self.state.evaluated) != known:
             self.saved = self.store.save(self.snapshot()).path
             self.saved_state = self.state
             self.pace.restart()
@@ -252,7 +293,8 @@ class _Loop:
 
     def diverged(self, what: str) -> NoReturn:
         """Stop the run: nothing good comes of it any more."""
-        message = f"training diverged: {what}; the last good checkpoint is {self.saved}"
+        good = "" if self.saved is None else f"; the last good checkpoint is {self.saved}"
+        message = f"training diverged: {what}{good}"
         raise CheckError(
             message, hint=f"begin again with a lower --lr-max (it was {self.run.recipe.lr_max:g}) and --force"
         )

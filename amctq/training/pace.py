@@ -34,6 +34,11 @@ class Pace:
         """Something else than steps has been done, or will be: an evaluation, a compilation."""
         self._last = None
 
+    @property
+    def images_per_second(self) -> float | None:
+        """The rate of the last steps; None while it is not known."""
+        return self.images * len(self._seconds) / sum(self._seconds) if self._seconds else None
+
     def told(self, steps: int) -> str:
         """The rate, and how long ``steps`` more will take; nothing while it is not known."""
         if not self._seconds:

@@ -88,6 +88,12 @@ class TrainingStep(nn.Cell):
         self.compile_cache.clear()  # what has been compiled would not notice
 
 
+def moving_statistics(network: nn.Cell) -> tuple[Parameter, ...]:
+    """Mean and variance that BatchNorm keeps for evaluations: what a step changes beside weights and momentum."""
+    names = ("moving_mean", "moving_variance")
+    return tuple(item for item in network.get_parameters() if item.name.rpartition(".")[2] in names)
+
+
 def is_decayed(name: str) -> bool:
     """Whether weight decay is applied to the parameter of that name."""
     own = name.rpartition(".")[2]

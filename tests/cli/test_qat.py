@@ -344,7 +344,12 @@ BAD: list[tuple[str, int, str, Arguments]] = [
     ("lr-nan", 2, "--lr-max nan", lambda p: ["--dataset", p, "--lr-max", "nan"]),
     ("teacher", 2, "need --distill", lambda p: ["--dataset", p, "--distill-weight", 0.5]),
     ("air-folder", 2, "without a folder", lambda p: ["--dataset", p, "--air", "a/b"]),
-    ("several-devices", 2, "trains on one device", lambda p: ["--dataset", p, "--device_num", 8]),
+    (
+        "one-device-and-several",
+        2,
+        "--run-distribute False and more than one device",
+        lambda p: ["--dataset", p, "--device_num", 8, "--run_distribute", "False"],
+    ),
     ("no-record", 3, "no such file", lambda p: ["--dataset", p, "--record", "none.txt"]),
     ("air-without-npu", 4, "--export air", lambda p: ["--dataset", p, "--export", "air"]),
 ]

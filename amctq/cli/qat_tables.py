@@ -1,0 +1,66 @@
+"""The report of quantization-aware training for people, on one device or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from amctq.cli.exported import file_sentences
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def failure_tables(data: Mapping[str, Any]) -> list[RenderableType]:
+    """What had been measured before a check failed; nothing where a worker failed."""
+    return tables(data) if "accuracy" in data else []
+
+
+def tables(report: Mapping[str, Any]) -> list[RenderableType]:
+    """The report for people: what training has given back."""
+    from rich.table import Table
+
+    files, accuracy = report["files"], report["accuracy"]
+    table = Table(title=f"{report['model']['name']}, INT8 retrained", title_justify="left")
+    for column in ("", "float", "PTQ", "QAT", "QAT against float"):
+        table.add_column(column, justify="right" if column else "left")
+    if accuracy is not None:
+        for name, key in (("top-1, %", "top1"), ("top-5, %", "top5")):
+            before, start = accuracy["float"][key], accuracy["ptq"][key]
+            after = (accuracy["int8"] or accuracy["training_network"])[key]
+            table.add_row(name, f"{before:.2f}", f"{start:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
+    for form, file in files.items():
+        sizes = f"{file['float_bytes']:,}", "", f"{file['int8_bytes']:,}"
+        table.add_row(f"{form}, bytes", *sizes, f"{file['ratio']:.3f} x")
+    return [table, *_sentences(report)]
+
+
+def _sentences(report: Mapping[str, Any]) -> list[str]:
+    accuracy, data, training = report["accuracy"], report["data"], report["training"]
+    recipe, quantization = training["recipe"], report["quantization"]
+    lines = []
+    if report["not_run"]:
+        lines.append(
+            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, behind ATC; the accuracy is that of "
+            "AMCT's training network"
+        )
+    elif accuracy is not None:
+        low, high = accuracy["top1_drop_95"]
+        lines += [
+            f"top-1 drop {accuracy['top1_drop']:.2f} points (95 % interval {low:.2f} to {high:.2f}), "
+            f"McNemar p = {accuracy['mcnemar_p']:.2g}",
+            f"training network {accuracy['training_network']['top1']:.2f} %; the exported file names the same class on "
+            f"{accuracy['agreement']['percent']:.2f} % of {accuracy['images']:,} images",
+        ]
+    widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
+    lines.append(
+        f"{len(quantization['layers'])} layers with weights of {' and '.join(map(str, widths))} bits, "
+        f"{len(quantization['left_in_float'])} left in float; {training['steps']:,} steps of {recipe['batch_size']} of "
+        f"{data['training']['images']:,} images of {', '.join(data['training']['sources'])} (seed {data['seed']}), "
+        f"recipe {recipe['name']}, epoch {training['exported_epoch']} of {training['epochs']} exported"
+    )
+    lines += file_sentences(report)
+    failed = [check["name"] for check in report["checks"] if not check["passed"]]
+    lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
+    lines.append(f"{sum(report['timing']['seconds'].values()):.1f} s on {report['environment']['device']}")
+    return lines

@@ -1,0 +1,145 @@
+"""The plan of a launch: every rank with its server, device, cores and environment, and how they find each other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEDULER = "scheduler"
+STATUS, LOG, ENVIRONMENT_LOG = "status.jsonl", "log", "env.log"
+LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, whoever its parent is by then
+# MindSpore's CPU collectives give up on a rank that is late by 30 s, and rank 0 evaluates and exports for longer while
+# the others wait. Who waits too long is the supervisor's business.
+COLLECTIVE_TIMEOUT = ("MS_CPU_COMM_OP_TIMEOUT", str(7 * 24 * 3600))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankPlan:
+    """One rank.
+
+    Attributes:
+        rank: from 0, over all servers.
+        node: number of its server, from 0.
+        local: its place among the ranks of its server, which msrun exports as DEVICE_ID.
+        server: address or name of its server.
+        device_id: physical number of its NPU; None on a CPU.
+        cores: CPU cores that it runs on; empty for any.
+        environment: what the launcher adds to what msrun exports.
+    """
+
+    rank: int
+    node: int
+    local: int
+    server: str
+    device_id: int | None
+    cores: tuple[int, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchPlan:
+    """A launch on one server of one or more.
+
+    Attributes:
+        ranks: of all servers, in order.
+        node: number of this server.
+        nodes: how many servers there are.
+        master_addr: where the scheduler listens, on server 0.
+        master_port: its port.
+        cluster_timeout: seconds, until which all ranks must have come into the cluster.
+        log_dir: what the processes say, ``train_parallel0`` and so on.
+        command: what a worker runs, with the launch file for its last argument; its rank is RANK_ID.
+        launcher: what takes msrun's options, and starts the processes as msrun does.
+        scheduler: what brings the workers together, run beside them on server 0.
+    """
+
+    ranks: tuple[RankPlan, ...]
+    node: int
+    nodes: int
+    master_addr: str
+    master_port: int
+    cluster_timeout: int
+    log_dir: Path
+    command: tuple[str, ...]
+    launcher: tuple[str, ...] = (sys.executable, "-m", "mindspore.parallel.cluster.run")
+    scheduler: tuple[str, ...] = (sys.executable, "-c", "from mindspore.communication import init; init()")
+
+    @property
+    def local_ranks(self) -> tuple[RankPlan, ...]:
+        """Those that this server runs."""
+        return tuple(rank for rank in self.ranks if rank.node == self.node)
+
+    @property
+    def has_scheduler(self) -> bool:
+        """Whether MindSpore's scheduler runs here."""
+        return self.node == 0
+
+    def folder(self, rank: int) -> Path:
+        """What a rank says, as in the sample: ``log`` and ``env.log``, and its status."""
+        return self.log_dir / f"train_parallel{rank}"
+
+    @property
+    def server_folder(self) -> Path:
+        """What msrun says on this server, and the launch file; servers may share ``log_dir``."""
+        return self.log_dir / f"server{self.node}"
+
+    @property
+    def launch_file(self) -> Path:
+        """What guards and workers read."""
+        return self.server_folder / "launch.json"
+
+    @property
+    def scheduler_folder(self) -> Path:
+        """The same of MindSpore's scheduler."""
+        return self.log_dir / SCHEDULER
+
+    def environment(self, rank: RankPlan) -> dict[str, str]:
+        """What a rank's worker finds in its environment because of the launch: msrun's part, and that of the plan."""
+        return {
+            "MS_ROLE": "MS_WORKER",
+            "MS_WORKER_NUM": str(len(self.ranks)),
+            "MS_SCHED_HOST": self.master_addr,
+            "MS_SCHED_PORT": str(self.master_port),
+            "MS_TOPO_TIMEOUT": str(self.cluster_timeout),
+            "MS_NODE_ID": str(rank.rank),
+            "RANK_ID": str(rank.rank),
+            "RANK_SIZE": str(len(self.ranks)),
+            "DEVICE_ID": str(rank.local),
+            **rank.environment,
+        }
+
+    def launching(self, guard: Sequence[str]) -> list[str]:
+        """The command line of the launcher, by default MindSpore's own.
+
+        Args:
+            guard: arguments of ``python3`` for what msrun runs once for each rank and once for the scheduler.
+        """
+        return [
+            *self.launcher,
+            f"--worker_num={len(self.ranks)}",
+            f"--local_worker_num={len(self.local_ranks)}",
+            f"--master_addr={self.master_addr}",
+            f"--master_port={self.master_port}",
+            f"--node_rank={self.node}",
+            f"--log_dir={self.server_folder}",
+            f"--cluster_time_out={self.cluster_timeout}",
+            f"--tail_worker_log={len(self.ranks)}",  # no rank's: msrun would run a tail(1) for each
+            "--join=True",  # without it msrun ends at once, and the workers have no parent to die with
+            *("python3", *guard),  # msrun knows this name alone, and finds it on PATH
+        ]
+
+
+def msrun_environment(launch_id: str) -> dict[str, str]:
+    """The environment that msrun is started with: its ``python3`` is the one that runs amctq."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    # As the console script, the workers do not import from the current directory (Python 3.11 knows the variable).
+    return {**os.environ, "PATH": path, "PYTHONSAFEPATH": "1", LAUNCH_ID: launch_id}
+
+
+def share_cores(cores: Sequence[int], workers: int) -> list[tuple[int, ...]]:
+    """The cores of a server dealt out to its workers, each its own; none where there are more workers than cores."""
+    each = len(cores) // workers
+    return [tuple(cores[index * each : (index + 1) * each]) for index in range(workers)]

@@ -1,0 +1,251 @@
+"""``amctq launch-distributed``: quantization-aware training on several devices, under MindSpore's own msrun."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from amctq.distributed.launch_plan import STATUS, LaunchPlan
+from amctq.distributed.rank_table import RankTable
+from amctq.distributed.rank_table_json import dump_rank_table
+from amctq.distributed.status import ProcessState, has_ended_well
+from amctq.distributed.supervisor import supervise
+from amctq.errors import (
+    AmctqError,
+    CheckError,
+    InputError,
+    Stopped,
+    UnavailableError,
+    UsageError,
+    WorkerError,
+    WriteError,
+)
+from amctq.files import Artifact, reading, writing
+from amctq.progress import Narrator, Notice, OnEvent, Progress, silent
+from amctq.services.launch_distributed_plan import plan_launch, refuse_used_port
+from amctq.services.launch_distributed_request import LaunchRequest
+from amctq.services.ptq_plan import REPORT
+from amctq.services.qat_images import choose_images, open_images, recipe_for
+from amctq.services.qat_plan import plan_qat
+from amctq.services.qat_worker import worker_spec
+from amctq.training.peers import Place
+
+_LOCK = ".amctq.lock"
+_SHOWN = 64  # ranks that a live view has room for
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LaunchResult:
+    """What a launch has come to.
+
+    Attributes:
+        plan: what was run.
+        report: that of ``qat``, which rank 0 has written; None on a server that has not run it.
+        artifacts: the files of rank 0.
+        ranks: how the ranks of this server have ended.
+        warnings: what was said on the way by the launcher itself.
+        seconds: wall time of everything.
+    """
+
+    plan: LaunchPlan
+    report: Mapping[str, Any] | None
+    artifacts: tuple[Artifact, ...]
+    ranks: tuple[ProcessState, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def data(self) -> dict[str, Any]:
+        """The result, ready for JSON: the report of ``qat``, and the launch beside it."""
+        ranks = [{"rank": rank.rank, "server": rank.server, "device": rank.device_id} for rank in self.plan.ranks]
+        launch = {
+            "workers": len(self.plan.ranks),
+            "nodes": self.plan.nodes,
+            "node": self.plan.node,
+            "ranks": ranks,
+            "logs": [str(state.log) for state in self.ranks],
+            "warnings": list(self.warnings),
+            "timing": {"seconds": round(self.seconds, 3)},
+        }
+        return {**(self.report or {}), "command": "launch-distributed", "launch": launch}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchPreview:
+    """What a launch would do.
+
+    Attributes:
+        plan: the checked request.
+        table: the rank table; None without one.
+        warnings: what was said on the way.
+    """
+
+    plan: LaunchPlan
+    table: RankTable | None
+    warnings: tuple[str, ...]
+
+    def data(self) -> dict[str, Any]:
+        """The preview, ready for JSON: every rank and its whole environment."""
+        plan = self.plan
+        return {
+            "dry_run": True,
+            "workers": len(plan.ranks),
+            "nodes": plan.nodes,
+            "node": plan.node,
+            "master_addr": plan.master_addr,
+            "master_port": plan.master_port,
+            "log_dir": str(plan.log_dir),
+            "command": list(plan.command),
+            "rank_table": None if self.table is None else dump_rank_table(self.table),
+            "ranks": [
+                {
+                    "rank": rank.rank,
+                    "node": rank.node,
+                    "server": rank.server,
+                    "local_rank": rank.local,
+                    "device": rank.device_id,
+                    "cores": list(rank.cores),
+                    "folder": str(plan.folder(rank.rank)),
+                    "environment": plan.environment(rank),
+                }
+                for rank in plan.ranks
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> LaunchResult:
+    """Train with quantizers in the network on several devices, and prove what came of it, as ``qat`` does on one.
+
+    Args:
+        request: what to do.
+        on_event: is told of the progress of every rank, and of notices and warnings of rank 0.
+
+    Returns:
+        What rank 0 has measured; its files lie in the output directory.
+
+    Raises:
+        UsageError: options contradict each other, files would be overwritten, or the port is in use.
+        InputError: rank table, datasets, checkpoint, configuration or record are not what they must be.
+        UnavailableError: there are fewer devices than workers.
+        CheckError: the training diverged, or the INT8 file fails a check.
+        WorkerError: a rank failed, or none gets any further.
+        WriteError: the log directory cannot be written.
+        Stopped: by a signal; during the training, after a checkpoint has been saved.
+    """
+    narrator, begin = Narrator(on_event), time.perf_counter()
+    plan = plan_launch(request, narrator)
+    refuse_used_port(plan)
+    _refuse_bad_input(request, plan)
+    narrator.info(
+        f"{len(plan.ranks)} workers on {plan.nodes} server(s), {len(plan.local_ranks)} here, scheduler at "
+        f"{plan.master_addr}:{plan.master_port}; logs in {plan.log_dir}"
+    )
+    spec = worker_spec(request.qat, size=len(plan.ranks), digests=request.step_digests)
+    lock, relay = _lock(plan.server_folder), _Relay(on_event, len(plan.local_ranks))
+    try:
+        ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
+    except WorkerError as error:
+        raise _as_told(error) from None
+    except Stopped as stopped:
+        stopped.left = relay.left
+        raise
+    finally:
+        (plan.server_folder / _LOCK).unlink(missing_ok=True)
+        lock.release()
+    artifacts = tuple(
+        Artifact(path=Path(item["path"]), bytes=item["bytes"], sha256=item["sha256"]) for item in ranks[0].artifacts
+    )
+    report = None
+    if plan.has_scheduler:
+        path = request.qat.output_dir / REPORT
+        with reading(str(path)):
+            report = json.loads(path.read_bytes())
+    return LaunchResult(
+        plan=plan,
+        report=report,
+        artifacts=artifacts,
+        ranks=ranks,
+        warnings=tuple(narrator.warnings),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> LaunchPreview:
+    """Check the plan of a launch, and say what it would do, without a look at the data, starting or writing.
+
+    The servers need not be there: a cluster's script can be checked on a laptop.
+
+    Raises:
+        UsageError: options contradict each other.
+        InputError: the rank table is not what it must be.
+        UnavailableError: there are fewer devices than workers.
+    """
+    narrator = Narrator(on_event)
+    plan = plan_launch(request, narrator, simulated=True)
+    return LaunchPreview(plan=plan, table=request.read_table(), warnings=tuple(narrator.warnings))
+
+
+def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
+    """Refuse here, with the right exit code, what every rank would fail of."""
+    qat = plan_qat(request.qat, Place(rank=0 if plan.has_scheduler else 1, size=len(plan.ranks)))
+    if plan.has_scheduler:
+        qat.output().check()
+    recipe_for(qat, choose_images(qat, open_images(qat)))
+    former = [plan.folder(rank.rank) for rank in plan.local_ranks if has_ended_well(plan.folder(rank.rank) / STATUS)]
+    if former and not (request.qat.force or request.qat.resume):
+        message = f"{plan.log_dir} already holds {', '.join(folder.name for folder in former)} of a finished run"
+        raise UsageError(message, hint="pass --force to replace these logs, or choose another --log-dir")
+
+
+def _lock(folder: Path) -> FileLock:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            message = f"another launch is writing to {folder}"
+            raise UsageError(message, hint="wait for it, or choose another --log-dir") from error
+    return lock
+
+
+def _as_told(error: WorkerError) -> AmctqError:
+    """What the first rank that failed has found out by itself, as ``qat`` tells it on one device; else ``error``.
+
+    A checkpoint that does not fit or a gate that is missed is no failure of a worker, and has an exit code of its own.
+    """
+    found = (error.data or {}).get("error") or {}
+    kinds = {kind.code: kind for kind in (UsageError, InputError, UnavailableError, CheckError, WriteError)}
+    kind = kinds.get(found.get("code", ""))
+    if kind is None:
+        return error
+    return kind(found["message"], hint=found["hint"], data=found["data"])
+
+
+@dataclass(kw_only=False, eq=False)
+class _Relay:
+    """Tells of all ranks' progress side by side, and of what rank 0 says."""
+
+    on_event: OnEvent
+    size: int
+    left: str = Stopped.left
+
+    def __call__(self, state: ProcessState, line: Mapping[str, Any]) -> None:
+        if state.name == "rank 0" and state.step is not None:
+            self.left = "the workers did not end by themselves; what they have saved is there for --resume"
+        if line["event"] == "progress" and self.size <= _SHOWN:
+            note = ""
+            if "loss" in state.figures:
+                note = f"loss {state.figures['loss']:.4f}, {state.figures['images_per_second']:,.0f} images/s"
+            phase, done, total, unit = (line[name] for name in ("phase", "done", "total", "unit"))
+            self.on_event(Progress(phase=phase, done=done, total=total, unit=unit, note=note, lane=state.name))
+        elif state.name == "rank 0" and line["event"] == "notice":
+            self.on_event(Notice(level=line["level"], text=line["text"]))
+        elif state.name == "rank 0" and line["event"] == "error":
+            self.left = line["message"]
