@@ -350,6 +350,7 @@ def test_a_diverged_network_is_no_result(network: FloatNetwork, name: str) -> No
         assert "diverged" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, shared: Shared, tmp_path: Path) -> None:
     import mindspore

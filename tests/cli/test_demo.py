@@ -112,6 +112,7 @@ def test_the_next_commands_can_be_typed(demonstrated: dict[str, Any]) -> None:
     assert amctq(*own[1:]).stderr.startswith("error: no dataset at DATA")
 
 
+@pytest.mark.slow
 def test_for_people(tmp_path: Path) -> None:
     place = tmp_path / "我的 演示"
     done = amctq("demo", "--output-dir", place, "--seed", "2")

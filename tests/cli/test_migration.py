@@ -57,6 +57,21 @@ def test_resnet50_retrain_sample_py_and_the_shell_script_around_it() -> None:
     assert plan | {"estimated_seconds": same["estimated_seconds"]} == same
 
 
+@pytest.mark.usefixtures("data")
+def test_the_shell_script_for_several_devices() -> None:
+    Path("hccn.conf").write_text("address_0=192.168.100.100\naddress_1=192.168.100.101\n")
+    made = amctq("rank-table", "--device_num", "[0,2)", "--server_ip", "127.0.0.1", "--hccn-conf", "hccn.conf")
+    table = made.stdout.split()[-1]
+    script = f"launch-distributed resnet8 cifar10 {table} {TRAIN} {TEST} resnet50.ckpt"
+    plan = _run(script, "--dry-run").envelope["data"]
+    assert [rank["device"] for rank in plan["ranks"]] == [0, 1]
+    line = (
+        f"qat --net resnet8 --dataset cifar10 --run_distribute True --device_num 2 --device_target Ascend "
+        f"--pre_trained resnet50.ckpt --eval_dataset {TEST} --train_dataset {TRAIN}"
+    )
+    assert _run(line, "--dry-run").envelope["data"]["workers"] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("data")
 def test_original_measures_the_checkpoint() -> None:

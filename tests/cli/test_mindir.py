@@ -88,6 +88,7 @@ def test_accuracy_is_that_of_the_file_named(both: Path, alone: Path, shared: Sha
     assert done.envelope["data"]["accuracy"]["top1"] == _report(both)["simulation"]["top1"]
 
 
+@pytest.mark.slow
 def test_paths_with_spaces_and_chinese_characters(shared: Shared) -> None:
     folder = Path("我的 数据")
     folder.mkdir()

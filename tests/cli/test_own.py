@@ -143,6 +143,7 @@ def test_the_written_configuration_gives_the_same_file(shared: Shared, own: Own)
     assert own.config.read_bytes() == Path("one/config.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_written_record_gives_the_same_file_without_calibration(shared: Shared) -> None:
     _resnet20(shared, "--output-dir", "one", "--placement", "ascend")
     data = _resnet20(shared, "--output-dir", "two", "--record", "one/calibration_record.txt")
@@ -161,6 +162,7 @@ def test_layers_can_be_skipped(shared: Shared) -> None:
     assert config["conv1"]["quant_enable"]
 
 
+@pytest.mark.slow
 def test_symmetric_and_per_tensor(shared: Shared) -> None:
     data = _resnet20(shared, "--act-symmetric", "--per-tensor")
     layers = data["quantization"]["layers"]

@@ -66,6 +66,7 @@ def test_the_further_scales_stand_apart_from_the_record(shared: Shared) -> None:
     assert document["tensors"][-1]["offset"] == -128  # behind a ReLU
 
 
+@pytest.mark.slow
 def test_a_record_has_placement_ascend(shared: Shared) -> None:
     first = _ptq(shared, "resnet20", "--calib-images", 8, "--eval-images", 0, "--placement", "ascend")
     assert first.code == 0
@@ -76,6 +77,7 @@ def test_a_record_has_placement_ascend(shared: Shared) -> None:
     assert Path("again/resnet20_quant.onnx").read_bytes() == Path("results/resnet20_quant.onnx").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["ort", "ascend"])
 def test_both_agree_with_mindspore_s_own_operators(placement: str, shared: Shared) -> None:
     done = _ptq(shared, "resnet20", "--calib-images", 32, "--eval-images", 500, "--placement", placement)

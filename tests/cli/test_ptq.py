@@ -140,6 +140,7 @@ def test_no_accuracy_when_none_is_asked_for(shared: Shared) -> None:
     assert all(check["passed"] for check in done.envelope["data"]["checks"])
 
 
+@pytest.mark.slow
 def test_a_failed_gate_still_tells_what_was_measured(shared: Shared) -> None:
     done = _small(shared, "--max-drop", "-100", "--json")
     assert done.code == 5

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 
 from amctq.runtime import cpu_instructions, saturates
 from tests.command import RECORD_BYTES, Own, Shared, amctq
@@ -66,6 +67,7 @@ def test_int4_storage_is_half_the_file_and_the_same_bits(shared: Shared) -> None
     assert data["accuracy"]["int8"]["top1"] > 80
 
 
+@pytest.mark.slow
 def test_unsigned_weights_are_the_same_bits(shared: Shared) -> None:
     _quantize(shared, "signed", "--placement", "ascend", "--isa", "vnni")
     data = _quantize(shared, "unsigned", "--record", "signed/calibration_record.txt", "--isa", "avx2")
@@ -86,6 +88,7 @@ def test_a_file_is_for_this_cpu(shared: Shared) -> None:
     assert not [text for text in data["warnings"] if "session" in text]
 
 
+@pytest.mark.slow
 def test_the_configuration_carries_width_and_algorithm(shared: Shared) -> None:
     options = ["--weight-bits", 7, "--weight-algo", "mse", "--per-tensor"]
     data = _quantize(shared, "options", *options)
