@@ -91,7 +91,7 @@ def test_a_launcher_that_waits_for_nothing_is_not_waited_for(tmp_path: Path) -> 
     begin = time.monotonic()
     code, _ = _run(tmp_path / "logs", "end,end")
     assert code == 0
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 25
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_first_rank_that_fails_is_named(actions: str, failed: str, how: str,
     assert said["hint"]
     assert (said["data"]["failed"], said["data"]["exit_code"]) == (failed, code)
     assert said["data"]["ranks"][1 - rank]["step"] == 3
-    assert now - _ended_at(folder, rank) < 5
+    assert now - _ended_at(folder, rank) < 20
 
 
 def test_a_worker_that_cannot_import_is_named_with_what_python_says(tmp_path: Path) -> None:
