@@ -69,7 +69,7 @@ def make_archive(path: Path, data: Path, images: int) -> None:
 
 def prepare(archive: Archive, output: Path) -> Finished:
     """``amctq prepare-cifar`` from the server."""
-    options = ["--url", archive.url, "--md5", archive.md5, "--output-dir", output, "--quiet"]
+    options: list[str | Path] = ["--url", archive.url, "--md5", archive.md5, "--output-dir", output, "--quiet"]
     return run_process([AMCTQ, "prepare-cifar", *options])
 
 

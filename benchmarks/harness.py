@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from amctq.backends.base import FloatNetwork
-    from amctq.data.samples import Batches, Samples
+    from amctq.data.samples import Batches, Samples, Split
 
 T = TypeVar("T")
 AMCTQ = Path(sys.executable).with_name("amctq")
@@ -143,7 +143,7 @@ def evaluation_images(options: argparse.Namespace, model: str) -> Samples:
 
 def _split(
     options: argparse.Namespace, model: str, calibration: int, evaluation: int | None, seed: int, size: int | None
-) -> Any:
+) -> Split:
     from amctq.data.samples import split
     from amctq.data.source import find_dataset
     from amctq.models.registry import find_model

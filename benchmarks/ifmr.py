@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import harness
 import numpy as np
+from numpy.typing import NDArray
 
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.data.samples import Batches
@@ -41,7 +42,7 @@ class Keeping(Observer):
         return self.observer.qparams()
 
 
-def exact_errors(values: Float32Array, candidates: Candidates) -> np.ndarray:
+def exact_errors(values: Float32Array, candidates: Candidates) -> NDArray[np.float64]:
     """Sum of squared errors of every value, in double precision, for each candidate."""
     errors = np.zeros(len(candidates.scale))
     for part in np.array_split(values, max(1, len(values) // (1 << 18))):
@@ -60,7 +61,7 @@ def error(options: argparse.Namespace) -> None:
         network = harness.float_network(options, model, batches)
         topology = network.topology
         tensors = dict.fromkeys(layer.input for layer in topology.layers)
-        watches = tuple(Watch(tensor=tensor, observer=Keeping(), readers=(tensor,)) for tensor in tensors)
+        watches = tuple(Watch(tensor=tensor, observer=Keeping(), what=tensor) for tensor in tensors)
         scales = observe_activations(
             network.graph,
             topology,
@@ -70,13 +71,13 @@ def error(options: argparse.Namespace) -> None:
             narrator=Narrator(),
         )
         ratios, total = [], 0
-        for watch in watches:
+        for watch, chosen in zip(watches, scales, strict=True):
             assert isinstance(watch.observer, Keeping)
             values = np.concatenate(watch.observer.seen)
             total += len(values)
             candidates = watch.observer.observer.candidates()
             errors = exact_errors(values, candidates)
-            own = int(np.argmin(np.abs(candidates.scale - scales[watch.tensor].scale)))
+            own = int(np.argmin(np.abs(candidates.scale - chosen.scale)))
             ratios.append(errors[own] / errors.min())
         print(
             f"| {model} | {len(ratios)} | {total:,} | {max(ratios):.5f} | {sum(r == 1.0 for r in ratios)} |", flush=True

@@ -31,7 +31,7 @@ def quantized(options: argparse.Namespace, graph: FloatGraph, model: str, peer: 
             peers.quantize_nncf(graph.model, batches, target=target)
         else:
             peers.quantize_static(graph.model, peers.Reader(graph.input_name, batches), method=peer, target=target)
-        return open_onnx(target)[0]
+        return open_onnx(target)
 
 
 def ranks(session: OnnxSession, evaluation: Batches) -> Ranks:

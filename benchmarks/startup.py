@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE)
-        commands = {
+        commands: dict[str, list[str | Path]] = {
             "bare Typer": [sys.executable, bare, "--help"],
             "amctq": [harness.AMCTQ, "--help"],
         }
