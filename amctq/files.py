@@ -124,6 +124,46 @@ def _make_durable(path: Path) -> None:
         os.close(opened)
 
 
+class FolderLock:
+    """Keeps two runs from writing to one folder; leaves no file behind.
+
+    Args:
+        folder: it is there when the lock is taken.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / _LOCK
+        self._lock = FileLock(self._file)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this run has it."""
+        return self._lock.is_locked
+
+    def acquire(self, *, by: str, instead: str) -> None:
+        """Take it at once.
+
+        Args:
+            by: who else may have it, for the message.
+            instead: the option that names another folder.
+
+        Raises:
+            UsageError: another run has it.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            message = f"{by} is writing to {self._folder}"
+            raise UsageError(message, hint=f"wait for it, or choose another {instead}") from error
+
+    def release(self) -> None:
+        """Give it back."""
+        # The lock file goes while it is locked: filelock checks after locking that the file has kept its name.
+        self._file.unlink(missing_ok=True)
+        self._lock.release()
+
+
 class OutputDirectory:
     """One run's claim on its output directory.
 
@@ -148,7 +188,7 @@ class OutputDirectory:
         self._force = force
         self._made: list[Path] = []
         self._staging = path / _STAGING
-        self._lock = FileLock(path / _LOCK)
+        self._lock = FolderLock(path)
 
     def check(self) -> None:
         """Refuse what entering would refuse, and make nothing.
@@ -253,11 +293,7 @@ class OutputDirectory:
     def _claim(self) -> None:
         with writing(self.path):
             self._make_directories()
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout as error:
-                message = f"another amctq run is writing to {self.path}"
-                raise UsageError(message, hint="wait for it, or choose another --output-dir") from error
+            self._lock.acquire(by="another amctq run", instead="--output-dir")
         # Again under the lock: a run that finished in between has published its files.
         self._refuse_to_overwrite()
         with writing(self.path):
@@ -274,10 +310,8 @@ class OutputDirectory:
                 self._made.append(folder)
 
     def _give_up(self) -> None:
-        if self._lock.is_locked:
+        if self._lock.is_held:
             shutil.rmtree(self._staging, ignore_errors=True)
-            # The lock file goes while it is locked: filelock checks after locking that the file has kept its name.
-            (self.path / _LOCK).unlink(missing_ok=True)
             self._lock.release()
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # not empty: somebody else uses it now

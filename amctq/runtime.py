@@ -51,6 +51,11 @@ def npu_nodes() -> tuple[Path, ...]:
     return tuple(sorted(path for path in Path("/dev").glob("davinci[0-9]*")))
 
 
+def npu_numbers() -> tuple[int, ...]:
+    """Their physical numbers, ascending."""
+    return tuple(sorted(int(node.name.removeprefix("davinci")) for node in npu_nodes()))
+
+
 def cann_home() -> Path | None:
     """Where CANN is installed, by its own variables or at its usual place; None where it is not."""
     named = [os.environ.get(name) for name in ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")]

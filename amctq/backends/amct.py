@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from amctq.backends.amct_config import lay_config
-from amctq.backends.amct_workplace import LOG, Workplace
+from amctq.backends.amct_workplace import CONFIG, LOG, RECORD, Workplace
 from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, RetrainingNetwork
 from amctq.backends.choice import AMCT
 from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
@@ -29,7 +29,6 @@ from amctq.quant.record_text import load_record
 from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.topology import Topology
 
-CONFIG, RECORD = "config.json", "calibration_record.txt"
 _MANY = 50  # images; all their activations are held at once
 
 
@@ -97,7 +96,7 @@ class AmctBackend(Backend):
             _run(calibrated, batch)
             workplace.call("save_model", workplace.model_name(), calibrated, example)
             air, record, log = workplace.model(), workplace.record(), workplace.log()
-            recorded = load_record(workplace.folder / "amct_dump" / RECORD)
+            recorded = load_record(workplace.record_path)
         known = self.from_record(
             network=network,
             record=_in_order(recorded, network.topology),

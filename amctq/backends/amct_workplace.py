@@ -19,8 +19,7 @@ from amctq.signals import signal_handlers_kept
 
 LOG = "amct_mindspore.log"
 DUMP_RECORD = "DUMP_AMCT_RECORD"
-_CONFIG = "config.json"
-_RECORD = Path("amct_dump") / "calibration_record.txt"
+CONFIG, RECORD = "config.json", "calibration_record.txt"
 _MODEL = "model"
 
 
@@ -71,7 +70,7 @@ class Workplace:
     @property
     def config(self) -> Path:
         """The configuration of this flow."""
-        return self.folder / _CONFIG
+        return self.folder / CONFIG
 
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call one function of the tool, ``name`` or ``module.name``.
@@ -87,20 +86,24 @@ class Workplace:
             hint = "leave the layer that it names in float (--skip-layer), or use --backend native"
             raise InputError(message, hint=hint) from error
 
+    @property
+    def record_path(self) -> Path:
+        """Where the tool leaves its record, and looks for one."""
+        return self.folder / "amct_dump" / RECORD
+
     def record(self) -> bytes:
         """The calibration record that ``save_model`` has left.
 
         Raises:
             InputError: there is none.
         """
-        return self._left(self.folder / _RECORD, f"no record, though {DUMP_RECORD}=1 was set")
+        return self._left(self.record_path, f"no record, though {DUMP_RECORD}=1 was set")
 
     def put_record(self, content: bytes) -> str:
         """Lay a record where the tool's initializer looks for it; gives its path."""
-        path = self.folder / _RECORD
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        return str(path)
+        self.record_path.parent.mkdir(exist_ok=True)
+        self.record_path.write_bytes(content)
+        return str(self.record_path)
 
     def model_name(self) -> str:
         """What to call the model: a path without suffix."""

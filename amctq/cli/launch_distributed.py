@@ -7,33 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from amctq.cli import options
-from amctq.cli.hyper_parameters import over_file
 from amctq.cli.options import INPUT, OUTPUT, RUN, option
 from amctq.cli.output import CommandResult, Output, running
-from amctq.cli.qat_options import with_qat_options
+from amctq.cli.qat_options import qat_command, with_qat_options
 from amctq.cli.qat_tables import failure_tables, tables
-from amctq.cli.sample_line import sample_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from amctq.services.launch_distributed_request import LaunchRequest
 
-COMMAND_CLASS = over_file(
-    sample_line(
-        options.aliases(
-            dataset_path="dataset",
-            checkpoint_path="ckpt",
-            pre_trained="ckpt",
-            device_target="device",
-            device_num="workers",
-            rank_table_file="rank-table",
-            net="model",
-            more_behind_dashes=True,
-        ),
-        # run_distribute_train_sample.sh
-        *("model", "dataset", "rank-table", "train-dataset", "eval-dataset", "ckpt"),
-    )
+COMMAND_CLASS = qat_command(
+    *("model", "dataset", "rank-table", "train-dataset", "eval-dataset", "ckpt"),  # run_distribute_train_sample.sh
+    more_behind_dashes=True,
+    device_num="workers",
+    rank_table_file="rank-table",
 )
 
 

@@ -10,14 +10,17 @@ from amctq.cli import evaluate as float_accuracy
 from amctq.cli import launch_distributed, options
 from amctq.cli.options import INPUT, RUN, option
 from amctq.cli.output import CommandResult, Output, running
-from amctq.cli.qat_options import COMMAND_CLASS, with_qat_options
+from amctq.cli.qat_options import qat_command, with_qat_options
 from amctq.cli.qat_tables import failure_tables, tables
 from amctq.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["COMMAND_CLASS", "qat"]
+COMMAND_CLASS = qat_command(
+    *("model", "dataset", "train-dataset", "eval-dataset", "ckpt"),  # run_standalone_train_sample.sh
+    device_num="distributed",
+)
 
 _NO = {"", "0", "false", "no"}
 

@@ -8,27 +8,35 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from typer.core import TyperCommand
+
 from amctq.choices import BackendName, Device, LrDecay, RecipeName, SelectEpoch
 from amctq.cli import hyper_parameters as hyper_parameters_file
 from amctq.cli import options
 from amctq.cli.options import INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, option
 from amctq.cli.sample_line import sample_line
 
-COMMAND_CLASS = hyper_parameters_file.over_file(
-    sample_line(
-        options.aliases(
-            dataset_path="dataset",
-            checkpoint_path="ckpt",
-            pre_trained="ckpt",
-            device_target="device",
-            device_num="distributed",
-            net="model",
-        ),
-        *("model", "dataset", "train-dataset", "eval-dataset", "ckpt"),  # run_standalone_train_sample.sh
-    )
-)
 # What the sample calls --dataset beside --train_dataset: which of its two readers.
 _READERS = ("cifar10", "imagenet2012")
+
+
+def qat_command(*words: str, more_behind_dashes: bool = False, **spellings: str) -> type[TyperCommand]:
+    """The class of a command with the options of ``qat_request``, which understands the sample.
+
+    Args:
+        words: in the order of the sample's script, the option that each of its words is the value of.
+        more_behind_dashes: as for ``options.aliases``.
+        spellings: the sample's names of options that are the command's own, as for ``options.aliases``.
+    """
+    theirs = {
+        "dataset_path": "dataset",
+        "checkpoint_path": "ckpt",
+        "pre_trained": "ckpt",
+        "device_target": "device",
+        "net": "model",
+    }
+    understood = options.aliases(more_behind_dashes=more_behind_dashes, **theirs, **spellings)
+    return hyper_parameters_file.over_file(sample_line(understood, *words))
 
 
 def qat_request(

@@ -13,7 +13,7 @@ from amctq.distributed.device_list import format_devices
 from amctq.distributed.rank_table import parse_address
 from amctq.errors import InputError, first_line
 from amctq.files import reading
-from amctq.runtime import npu_nodes
+from amctq.runtime import npu_numbers
 
 HCCN_CONF = Path("/etc/hccn.conf")
 _TOOL = "hccn_tool"
@@ -97,8 +97,8 @@ class HccnTool:
 
     def devices(self) -> tuple[int, ...]:
         """NPUs that the driver shows in /dev; where it shows none, as in some containers, those that the tool knows."""
-        if nodes := npu_nodes():
-            return tuple(sorted(int(node.name.removeprefix("davinci")) for node in nodes))
+        if shown := npu_numbers():
+            return shown
         known = tuple(filter(self._knows, range(_PROBED)))
         if not known:
             self.address(0)  # says why not

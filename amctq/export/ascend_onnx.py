@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from amctq.export.opset import deploy_graph
+from amctq.export.shared_inputs import layers_on_shared_inputs
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.rewrite import GraphWriter
@@ -38,17 +39,8 @@ def build_ascend(
     """
     graph = deploy_graph(graph)
     writer = GraphWriter(graph, (item.layer for item in layers))
-    items = {item.layer.name: item for item in layers}
-    quantized: dict[tuple[str, QParams], str] = {}
-    for node, layer in writer.walk():
-        if layer is None:
-            writer.copy(node, node.input)
-            continue
-        item = items[layer.name]
-        source = (layer.input, item.activation)
-        if source not in quantized:
-            quantized[source] = _quantize(writer, layer.name, *source)
-        inputs, attributes = [quantized[source]], {}
+    for node, item, integers in layers_on_shared_inputs(writer, layers, _quantize):
+        layer, inputs, attributes = item.layer, [integers], {}
         values = item.weight.values
         if layer.kind is LayerKind.DENSE:  # ATC takes weights of shape (C_in, C_out)
             values, attributes = np.ascontiguousarray(values.T), {"transB": 0}

@@ -16,6 +16,7 @@ import onnx
 from onnx import helper
 
 from amctq.export.ascend_onnx import reciprocal
+from amctq.export.shared_inputs import layers_on_shared_inputs
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import QParams
 from amctq.quant.rewrite import GraphWriter
@@ -33,17 +34,9 @@ def build_fakequant(
         metadata: stands in the file as metadata_props.
     """
     writer = GraphWriter(graph, (item.layer for item in layers))
-    items = {item.layer.name: item for item in layers}
-    quantized: dict[tuple[str, QParams], str] = {}
-    for node, layer in writer.walk():
-        if layer is None:
-            writer.copy(node, node.input)
-            continue
-        item = items[layer.name]
-        source = (layer.input, item.activation)
-        if source not in quantized:
-            quantized[source] = _fake_quantize(writer, layer.name, *source)
-        inputs = [quantized[source], writer.initializer(layer.weight, item.weight.values.astype(np.float32))]
+    for node, item, numbers in layers_on_shared_inputs(writer, layers, _fake_quantize):
+        layer = item.layer
+        inputs = [numbers, writer.initializer(layer.weight, item.weight.values.astype(np.float32))]
         if item.bias is not None:
             inputs.append(writer.initializer(layer.bias or f"{layer.name}.bias", item.bias.astype(np.float32)))
         sums = writer.layer(layer, node, inputs, f"{layer.name}.sums")

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from amctq.distributed.launch_plan import STATUS, LaunchPlan
 from amctq.distributed.rank_table import RankTable
 from amctq.distributed.rank_table_json import dump_rank_table
@@ -26,7 +24,7 @@ from amctq.errors import (
     WorkerError,
     WriteError,
 )
-from amctq.files import Artifact, reading, writing
+from amctq.files import Artifact, FolderLock, reading, writing
 from amctq.progress import Narrator, Notice, OnEvent, Progress, silent
 from amctq.services.launch_distributed_plan import plan_launch, refuse_used_port
 from amctq.services.launch_distributed_request import LaunchRequest
@@ -36,7 +34,6 @@ from amctq.services.qat_plan import plan_qat
 from amctq.services.qat_worker import worker_spec
 from amctq.training.peers import Place
 
-_LOCK = ".amctq.lock"
 _SHOWN = 64  # ranks that a live view has room for
 
 
@@ -156,7 +153,6 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
         stopped.left = relay.left
         raise
     finally:
-        (plan.server_folder / _LOCK).unlink(missing_ok=True)
         lock.release()
     artifacts = tuple(
         Artifact(path=Path(item["path"]), bytes=item["bytes"], sha256=item["sha256"]) for item in ranks[0].artifacts
@@ -203,15 +199,11 @@ def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
         raise UsageError(message, hint="pass --force to replace these logs, or choose another --log-dir")
 
 
-def _lock(folder: Path) -> FileLock:
+def _lock(folder: Path) -> FolderLock:
+    lock = FolderLock(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            message = f"another launch is writing to {folder}"
-            raise UsageError(message, hint="wait for it, or choose another --log-dir") from error
+        lock.acquire(by="another launch", instead="--log-dir")
     return lock
 
 

@@ -14,7 +14,7 @@ from amctq.distributed.launch_plan import COLLECTIVE_TIMEOUT, LaunchPlan, RankPl
 from amctq.distributed.rank_table import RankTable, parse_address
 from amctq.errors import InputError, UnavailableError, UsageError
 from amctq.progress import Narrator
-from amctq.runtime import npu_nodes, resolve_device
+from amctq.runtime import npu_numbers, resolve_device
 from amctq.services.launch_distributed_request import LaunchRequest
 
 _LOOPBACK, _MSRUNS_PORT = "127.0.0.1", 8118
@@ -147,7 +147,7 @@ def _this_server(request: LaunchRequest, names: Sequence[str], *, simulated: boo
 
 
 def _refuse_missing_npus(devices: Sequence[int], request: LaunchRequest) -> None:
-    found = sorted(int(node.name.removeprefix("davinci")) for node in npu_nodes())
+    found = npu_numbers()
     missing = [number for number in devices if number not in found]
     if missing:
         asked = f"--workers {request.workers}" if request.rank_table is None else f"{request.rank_table}"
