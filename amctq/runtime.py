@@ -16,7 +16,7 @@ from typing import Any
 import amctq
 from amctq.choices import Device
 from amctq.errors import InputError, UnavailableError, first_line
-from amctq.signals import signal_handlers_kept
+from amctq.signals import signals_held
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
 VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
@@ -175,7 +175,7 @@ def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
     os.environ["MS_OM_PATH"] = str(scratch)
     _hush_cell_finalizers()
     try:
-        with signal_handlers_kept():
+        with signals_held():  # an exception inside the import leaves a library that crashes later
             mindspore = importlib.import_module("mindspore")
             target = "CPU" if device.kind is Device.CPU else "Ascend"
             if mindspore.get_context("device_target") != target or device.kind is Device.ASCEND:

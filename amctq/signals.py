@@ -57,9 +57,10 @@ class StopRequest:
 def hold_signals() -> None:
     """Keep SIGINT and SIGTERM pending until a command listens; called before any other thread exists.
 
-    Threads inherit the mask, those of NumPy and MindSpore too, so that no signal can run in one of them.
+    Threads inherit the mask, those of NumPy and MindSpore too, so that no signal can run in one of them. An ignored
+    one is held back as well: while MindSpore has a handler of its own in place, nothing would ignore it.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _heard())
+    signal.pthread_sigmask(signal.SIG_BLOCK, _MEANING)
 
 
 def _heard() -> list[int]:

@@ -25,7 +25,7 @@ from amctq.cli import (
 )
 from amctq.cli.options import EPILOG
 from amctq.cli.output import Output, never_fail_to_encode
-from amctq.errors import AmctqError, UsageError, WriteError
+from amctq.errors import AmctqError, Interrupted, Terminated, UsageError, WriteError
 
 
 class Boundary(TyperGroup):
@@ -117,9 +117,10 @@ def main() -> None:
     try:
         app(prog_name="amctq")
     except SystemExit as end:
-        # MindSpore's threads abort an interpreter that is taken down under them, and its cells complain by the
-        # hundred. Everything of our own has been closed by now.
-        if any(name.partition(".")[0] == "mindspore" for name in sys.modules):
+        # MindSpore's threads abort an interpreter that is taken down under them, its cells complain by the hundred, and
+        # a stop may have left any library half imported. Everything of our own has been closed by now.
+        stopped = end.code in {Interrupted.exit_code, Terminated.exit_code}
+        if stopped or any(name.partition(".")[0] == "mindspore" for name in sys.modules):
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -172,18 +172,20 @@ class _Launch:
 
     def pass_on(self) -> None:
         """Give the workers the signal that has arrived, and time to save."""
-        for state in self.ranks.values():
-            if state.guard is not None:
-                signal_group(state.guard, self.arrived[0])
+        given: set[int] = set()
         until = time.monotonic() + self.grace
-        while self.running():
-            if time.monotonic() > until or len(self.arrived) > 1:
+        while True:
+            self.look()  # a worker may have started just before the signal, or since
+            running = self.running()
+            for guard in {state.guard for state in running if state.guard is not None} - given:
+                signal_group(guard, self.arrived[0])
+                given.add(guard)
+            if not running or time.monotonic() > until or len(self.arrived) > 1:
                 return
-            time.sleep(_POLL)
-            self.look()
             first = self.ranks.get("rank 0")
             if first is not None and first.exit_code is not None:  # it alone has something to save
                 until = min(until, first.ended + _STOP if first.ended is not None else until)
+            time.sleep(_POLL)
 
     def refuse_failure(self) -> None:
         """Name the first process that has failed, if one has."""
@@ -252,6 +254,7 @@ class _Launch:
 
     def stop(self) -> None:
         """End every process of the launch that is left: asked first, then killed."""
+        self.look()
         left = [state.guard for state in self.ranks.values() if state.guard is not None]
         if self.msrun is not None and self.running():
             # Else msrun would kill the workers that clear away as soon as it sees the first one end badly.

@@ -8,6 +8,7 @@ from typing import Any
 
 from amctq.errors import InputError, first_line
 from amctq.models.registry import REGISTRY
+from amctq.signals import signals_held
 
 # What MindSpore's training callbacks and optimizers, and amctq's training, store beside the network's own parameters.
 _TRAINING_STATE = frozenset(
@@ -70,7 +71,8 @@ def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -
         message = f"{path} does not end in .ckpt, and MindSpore reads no other name"
         raise InputError(message, hint="rename the file if it is a MindSpore checkpoint")
     try:
-        parameters = mindspore.load_checkpoint(str(path))
+        with signals_held():  # MindSpore takes whatever is raised meanwhile for a damaged file, and says so
+            parameters = mindspore.load_checkpoint(str(path))
     except Exception as error:
         message = f"{path} is damaged or not a MindSpore checkpoint ({path.stat().st_size:,} bytes)"
         raise InputError(message, hint="copy or download it again, and compare its checksum") from error
