@@ -147,8 +147,13 @@ def qat_request(
         option("--freeze-bn-after", panel=TRAINING, min=0, metavar="EPOCHS", help="BatchNorm keeps its statistics."),
     ] = None,
     distill: Annotated[
-        bool, option("--distill", panel=TRAINING, help="The float network teaches, beside the labels.")
-    ] = False,
+        bool | None,
+        option(
+            "--distill/--no-distill",
+            panel=TRAINING,
+            help="The float network teaches, beside the labels.  [default: only with finetune]",
+        ),
+    ] = None,
     distill_temperature: Annotated[
         float | None, option("--distill-temperature", panel=TRAINING, help="[default: 4]")
     ] = None,

@@ -52,12 +52,13 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             f"training network {accuracy['training_network']['top1']:.2f} %; the exported file names the same class on "
             f"{accuracy['agreement']['percent']:.2f} % of {accuracy['images']:,} images",
         ]
+    taught = ", taught by the float network" if recipe["distillation"] else ""
     widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
     lines.append(
         f"{len(quantization['layers'])} layers with weights of {' and '.join(map(str, widths))} bits, "
         f"{len(quantization['left_in_float'])} left in float; {training['steps']:,} steps of {recipe['batch_size']} of "
         f"{data['training']['images']:,} images of {', '.join(data['training']['sources'])} (seed {data['seed']}), "
-        f"recipe {recipe['name']}, epoch {training['exported_epoch']} of {training['epochs']} exported"
+        f"recipe {recipe['name']}{taught}, epoch {training['exported_epoch']} of {training['epochs']} exported"
     )
     lines += file_sentences(report)
     failed = [check["name"] for check in report["checks"] if not check["passed"]]

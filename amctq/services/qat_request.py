@@ -13,8 +13,6 @@ from amctq.services.evaluate import EvaluateRequest
 from amctq.services.request import NetworkRequest, refuse_below
 from amctq.training.recipe import Distillation, RecipeOptions
 
-_TEMPERATURE, _TEACHERS_PART = 4.0, 0.5
-
 
 @dataclass(frozen=True, kw_only=True)
 class QatRequest(NetworkRequest):
@@ -45,7 +43,7 @@ class QatRequest(NetworkRequest):
         weight_decay: on weights alone.
         loss_scale: against underflow in float16.
         freeze_bn_after: epochs, after which BatchNorm keeps its statistics; None for never.
-        distill: the float network teaches.
+        distill: the float network teaches; None leaves it to the recipe unless one of the next two is given.
         distill_temperature: by which logits are divided; None for 4.
         distill_weight: of the teacher's part of the loss, 0…1; None for 0.5.
         augment: crop and flip training images.
@@ -89,7 +87,7 @@ class QatRequest(NetworkRequest):
     weight_decay: float = 1e-4
     loss_scale: float = 1024.0
     freeze_bn_after: int | None = None
-    distill: bool = False
+    distill: bool | None = None
     distill_temperature: float | None = None
     distill_weight: float | None = None
     augment: bool = True
@@ -159,7 +157,6 @@ class QatRequest(NetworkRequest):
     def _refuse_contradictions(self) -> None:
         """Refuse two options that say the same, or that do not go together."""
         self._refuse_datasets()
-        distilling = self.distill_temperature is not None or self.distill_weight is not None
         for one, other, both in (
             ("--epochs", "--max-steps", self.epochs is not None and self.max_steps is not None),
             (
@@ -172,14 +169,13 @@ class QatRequest(NetworkRequest):
             ("--skip-layer", "--config", bool(self.skip_layers) and self.config is not None),
             ("--calib-images", "--record", self.calib_images is not None and self.record is not None),
             ("--max-drop", "--eval-images 0", self.max_drop is not None and self.eval_images == 0),
+            ("--no-distill", "--distill-temperature", self.distill is False and self.distill_temperature is not None),
+            ("--no-distill", "--distill-weight", self.distill is False and self.distill_weight is not None),
             ("--select best", "--eval-images 0", self.select is SelectEpoch.BEST and self.eval_images == 0),
         ):
             if both:
                 message = f"{one} and {other} contradict each other"
                 raise UsageError(message, hint="leave one of the two out")
-        if distilling and not self.distill:
-            message = "--distill-temperature and --distill-weight need --distill"
-            raise UsageError(message, hint="add --distill, or leave them out")
         if self.air is not None and (not self.air or Path(self.air).name != self.air):
             message = f"--air {self.air}: expected a file name without a folder"
             raise UsageError(message, hint="the folder is that of --output-dir")
@@ -198,12 +194,8 @@ class QatRequest(NetworkRequest):
     @property
     def recipe_options(self) -> RecipeOptions:
         """What the user said of the recipe."""
-        distillation = None
-        if self.distill:
-            distillation = Distillation(
-                temperature=_TEMPERATURE if self.distill_temperature is None else self.distill_temperature,
-                weight=_TEACHERS_PART if self.distill_weight is None else self.distill_weight,
-            )
+        teaching = {"temperature": self.distill_temperature, "weight": self.distill_weight}
+        given = {name: value for name, value in teaching.items() if value is not None}
         return RecipeOptions(
             recipe=self.recipe,
             epochs=self.epochs,
@@ -217,7 +209,8 @@ class QatRequest(NetworkRequest):
             weight_decay=self.weight_decay,
             loss_scale=self.loss_scale,
             freeze_bn_after=self.freeze_bn_after,
-            distillation=distillation,
+            distill=True if given else self.distill,
+            distillation=Distillation(**given),
             augment=self.augment,
         )
 

@@ -24,6 +24,8 @@ _LR_DECAY = {RecipeName.SAMPLE: LrDecay.POLY, RecipeName.FINETUNE: LrDecay.COSIN
 class Distillation:
     """The float network teaches (Hinton, Vinyals and Dean 2015, section 2).
 
+    A few epochs are too few to learn from labels again what few bits have lost: ``benchmarks/qat.py`` measures it.
+
     Loss = (1 - weight) × cross-entropy + weight × temperature² × KL(teacher || student), both at that temperature.
 
     Attributes:
@@ -31,8 +33,8 @@ class Distillation:
         weight: of the teacher's part, 0…1.
     """
 
-    temperature: float
-    weight: float
+    temperature: float = 4.0
+    weight: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ class RecipeOptions:
         weight_decay: on weights alone.
         loss_scale: by which the loss is multiplied and gradients are divided, against underflow in float16.
         freeze_bn_after: epochs, after which BatchNorm keeps its statistics; None for never.
-        distillation: None to learn from the labels alone.
+        distill: the float network teaches; None leaves it to the recipe.
+        distillation: how it teaches.
         augment: crop and flip the images.
     """
 
@@ -68,7 +71,8 @@ class RecipeOptions:
     weight_decay: float = 1e-4
     loss_scale: float = 1024.0
     freeze_bn_after: int | None = None
-    distillation: Distillation | None = None
+    distill: bool | None = None
+    distillation: Distillation = Distillation()
     augment: bool = True
 
 
@@ -152,6 +156,7 @@ def resolve_recipe(options: RecipeOptions, *, images: int, batch_size: int) -> R
     if name is RecipeName.AUTO:
         name = RecipeName.FINETUNE if steps < _SHORT * steps_per_epoch else RecipeName.SAMPLE
     lr_max = _LR_MAX[name] if options.lr_max is None else options.lr_max
+    distils = name is RecipeName.FINETUNE if options.distill is None else options.distill
     return Recipe(
         name=name,
         batch_size=batch_size,
@@ -166,7 +171,7 @@ def resolve_recipe(options: RecipeOptions, *, images: int, batch_size: int) -> R
         weight_decay=options.weight_decay,
         loss_scale=options.loss_scale,
         freeze_bn_step=_freeze_bn_step(options.freeze_bn_after, steps, steps_per_epoch),
-        distillation=options.distillation,
+        distillation=options.distillation if distils else None,
         augment=options.augment,
     )
 

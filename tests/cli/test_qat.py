@@ -342,7 +342,12 @@ BAD: list[tuple[str, int, str, Arguments]] = [
     ("bits", 2, "--weight-bits 5", lambda p: ["--dataset", p, "--weight-bits", 5]),
     ("momentum", 2, "--momentum 2", lambda p: ["--dataset", p, "--momentum", 2]),
     ("lr-nan", 2, "--lr-max nan", lambda p: ["--dataset", p, "--lr-max", "nan"]),
-    ("teacher", 2, "need --distill", lambda p: ["--dataset", p, "--distill-weight", 0.5]),
+    (
+        "teacher",
+        2,
+        "--no-distill and --distill-weight",
+        lambda p: ["--dataset", p, "--no-distill", "--distill-weight", 1],
+    ),
     ("air-folder", 2, "without a folder", lambda p: ["--dataset", p, "--air", "a/b"]),
     (
         "one-device-and-several",

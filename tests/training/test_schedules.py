@@ -9,7 +9,7 @@ import pytest
 
 from amctq.choices import LrDecay, RecipeName
 from amctq.errors import UsageError
-from amctq.training.recipe import RecipeOptions, resolve_recipe
+from amctq.training.recipe import Distillation, RecipeOptions, resolve_recipe
 from amctq.training.schedules import learning_rates
 
 INITIAL, HIGHEST, LAST = 5e-4, 0.1, 1e-5
@@ -72,9 +72,11 @@ def test_a_short_run_is_gentle(options: RecipeOptions, name: RecipeName) -> None
     assert recipe.name is name
     if name is RecipeName.FINETUNE:
         assert (recipe.lr_max, recipe.lr_decay) == (1e-3, LrDecay.COSINE)
+        assert recipe.distillation == Distillation(temperature=4.0, weight=0.5)
         assert recipe.warmup_steps <= 0.05 * recipe.steps
     else:
         assert (recipe.lr_max, recipe.lr_decay, recipe.warmup_steps) == (0.1, LrDecay.POLY, 500)
+        assert recipe.distillation is None
 
 
 def test_what_is_said_wins_over_the_recipe() -> None:
@@ -82,6 +84,14 @@ def test_what_is_said_wins_over_the_recipe() -> None:
     recipe = resolve_recipe(options, images=320, batch_size=32)
     assert (recipe.lr_max, recipe.lr_decay, recipe.warmup_steps, recipe.freeze_bn_step) == (1e-4, LrDecay.LINEAR, 5, 10)
     assert recipe.lr_init == 1e-4, "a warm-up does not start above its end"
+
+
+@pytest.mark.parametrize("name", [RecipeName.SAMPLE, RecipeName.FINETUNE])
+@pytest.mark.parametrize("distill", [True, False])
+def test_whether_the_float_network_teaches_can_be_said(name: RecipeName, distill: bool) -> None:
+    options = RecipeOptions(recipe=name, distill=distill, distillation=Distillation(weight=0.25))
+    recipe = resolve_recipe(options, images=320, batch_size=32)
+    assert recipe.distillation == (Distillation(temperature=4.0, weight=0.25) if distill else None)
 
 
 @pytest.mark.parametrize(
