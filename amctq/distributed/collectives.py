@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.communication import get_group_size, get_rank, init
 
 from amctq.errors import WorkerError, first_line
@@ -38,10 +38,9 @@ class RankedPeers:
             message = f"the cluster has rank {found[0]} of {found[1]} for rank {place.rank} of {place.size}"
             raise WorkerError(message, hint="another run may use the same --master-port: choose a free one")
         self._broadcast, self._sum = _Broadcast(), _Sum()
-        self._ends: dict[int, _EndOfStep] = {}  # by the number of statistics: all, or none once they are frozen
 
-    def mean_of_gradients(self) -> nn.Cell:
-        """A cell that gives a tuple of gradients as the mean over all ranks."""
+    def mean(self) -> nn.Cell:
+        """A cell that makes of tuples of arrays their means over all ranks."""
         return MeanOverRanks(self.place.size)
 
     def share(self, content: bytes | None) -> bytes:
@@ -62,15 +61,6 @@ class RankedPeers:
                 parameters[name].set_data(Tensor(content.reshape(array.shape)))
             start += array.nbytes
 
-    def end_of_step(self, loss: float, *, stop: bool, statistics: Iterable[Any]) -> tuple[float, bool]:
-        """One message for everything that is not a gradient."""
-        items = tuple(statistics)
-        if len(items) not in self._ends:
-            self._ends[len(items)] = _EndOfStep(items, self.place.size)
-        with signal_handlers_kept():
-            mean = self._ends[len(items)](Tensor(np.array([loss, float(stop)], np.float32))).asnumpy()
-        return float(mean[0]), bool(mean[1] > 0)
-
     def agree(self, *, stop: bool) -> bool:
         """Wait for all; whether any rank wants to stop."""
         return bool(self._summed(np.array([float(stop)], np.float32))[0] > 0)
@@ -87,7 +77,7 @@ class RankedPeers:
 
 
 class MeanOverRanks(nn.Cell):
-    """Gradients as their mean over all ranks, in one message: each further one costs a CPU a millisecond.
+    """A tuple of float32 arrays as their means over all ranks, in the same shapes, told in one message.
 
     Args:
         size: how many ranks there are.
@@ -99,42 +89,19 @@ class MeanOverRanks(nn.Cell):
         self.all_reduce = ops.AllReduce()
         self.concat = ops.Concat()
 
-    def construct(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The means, in the shapes of ``gradients``."""
+    def construct(self, arrays: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The means."""
         flat: tuple[Tensor, ...] = ()
-        for gradient in gradients:
-            flat = (*flat, ops.reshape(gradient, (-1,)))
+        for array in arrays:
+            flat = (*flat, ops.reshape(array, (-1,)))
         mean = self.all_reduce(self.concat(flat)) / self.size
         means: tuple[Tensor, ...] = ()
         start = 0
-        for gradient in gradients:
-            end = start + gradient.size
-            means = (*means, ops.reshape(mean[start:end], gradient.shape))
+        for array in arrays:
+            end = start + array.size
+            means = (*means, ops.reshape(mean[start:end], array.shape))
             start = end
         return means
-
-
-class _EndOfStep(nn.Cell):
-    """The mean of some numbers over all ranks, and that of the moving statistics in their place."""
-
-    def __init__(self, statistics: tuple[Parameter, ...], size: int) -> None:
-        super().__init__(auto_prefix=False)
-        self.statistics = statistics
-        self.size = size
-        self.all_reduce = ops.AllReduce()
-        self.concat = ops.Concat()
-
-    def construct(self, numbers: Tensor) -> Tensor:
-        flat: tuple[Tensor, ...] = (numbers,)
-        for index in range(len(self.statistics)):
-            flat = (*flat, ops.reshape(self.statistics[index], (-1,)))
-        mean = self.all_reduce(self.concat(flat)) / self.size
-        start = numbers.size
-        for index in range(len(self.statistics)):
-            end = start + self.statistics[index].size
-            ops.assign(self.statistics[index], ops.reshape(mean[start:end], self.statistics[index].shape))
-            start = end
-        return mean[: numbers.size]
 
 
 class _Broadcast(nn.Cell):

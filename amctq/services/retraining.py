@@ -30,6 +30,7 @@ from amctq.training.store import BEST, Found
 
 if TYPE_CHECKING:
     from amctq.backends.base import RetrainingNetwork
+    from amctq.export.session import Session
     from amctq.export.verify import Outcome
     from amctq.quant.record import QuantRecord
     from amctq.quant.retrain_config import RetrainConfig
@@ -83,7 +84,7 @@ def retrain(
         Stopped: by a signal, after saving.
     """
     from amctq.backends.ascend import use_half_precision
-    from amctq.training.step import TrainingStep, moving_statistics, zero_moments
+    from amctq.training.step import TrainingStep, zero_moments
 
     with graph_mode():
         if plan.device.kind is Device.ASCEND:
@@ -91,7 +92,7 @@ def retrain(
         _warn_of_dropout(retraining.cell, narrator)
         evaluator = None if images.evaluation is None else _Evaluator(retraining.cell, plan.batches(images.evaluation))
         run = TrainingRun(
-            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell), peers.mean_of_gradients()),
+            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell), peers.mean()),
             parameters=retraining.state(),
             recipe=recipe,
             batches=TrainingBatches(
@@ -103,11 +104,10 @@ def retrain(
                 rank=peers.place.rank,
                 world_size=peers.place.size,
             ),
-            teacher=proved.session.logits if recipe.distillation else None,
+            teacher=teacher_on(plan.device.kind, proved).logits if recipe.distillation else None,
             evaluate=None if evaluator is None else evaluator.top1_and_top5,
             evaluation_images=0 if images.evaluation is None else len(images.evaluation),
             save_every=plan.save_every(recipe),
-            statistics=moving_statistics(retraining.cell),
             peers=peers,
         )
         if not peers.place.is_first:
@@ -123,6 +123,15 @@ def retrain(
                 evaluator.top1_and_top5(advance)
         outcome = None if evaluator is None else evaluator.outcome
         return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at)
+
+
+def teacher_on(device: Device, proved: ProvedNetwork) -> Session:
+    """The float network where it answers fastest: in onnxruntime on a CPU, else beside the network that learns."""
+    if device is Device.CPU or proved.network.rebuild is None:
+        return proved.session
+    from amctq.export.session import CellSession
+
+    return CellSession(proved.network.rebuild().set_train(False))
 
 
 def run_identity(plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe) -> dict[str, Any]:

@@ -46,7 +46,6 @@ class TrainingRun:
             evaluation.
         evaluation_images: that it runs.
         save_every: steps between two checkpoints.
-        statistics: the parameters that hold BatchNorm's moving statistics.
         peers: the devices that train together.
     """
 
@@ -58,7 +57,6 @@ class TrainingRun:
     evaluate: Callable[[Callable[[int], None]], tuple[float, float]] | None
     evaluation_images: int
     save_every: int
-    statistics: tuple[Any, ...] = ()
     peers: Peers = field(default_factory=Alone)
 
     def snapshot(self, state: TrainingState) -> Snapshot:
@@ -220,19 +218,22 @@ class _Loop:
         images, labels = batch
         rate = self.rates[step]
         taught = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(images)
+        stop = np.float32(bool(self.arrived))
         with signal_handlers_kept():
-            output = self.run.step(Tensor(images), Tensor(labels.astype(np.int32)), Tensor(taught), Tensor(rate))
-            own = float(output.asnumpy())
-        peers, statistics = self.run.peers, () if self.frozen else self.run.statistics
-        loss, self.stopping = peers.end_of_step(own, stop=bool(self.arrived), statistics=statistics)
+            output = self.run.step(
+                Tensor(images), Tensor(labels.astype(np.int32)), Tensor(taught), Tensor(rate), Tensor(stop)
+            )
+            own, loss, stops = map(float, output.asnumpy())
+        place = self.run.peers.place
+        self.stopping = stops > 0 or (bool(self.arrived) and place.size == 1)  # of others, all must stop alike
         if not math.isfinite(loss):
             self.diverged(f"the loss is {loss} at step {step + 1:,} of epoch {step // recipe.steps_per_epoch + 1}")
         self.state = replace(self.state, step=step + 1)
         if self.history is not None:
             self.history.step(step=step + 1, epoch=self.epoch, loss=loss, learning_rate=float(rate))
         self.pace.step_done()
-        self.figures = {"loss": own, "images_per_second": (self.pace.images_per_second or 0.0) / peers.place.size}
-        if peers.place.digests:
+        self.figures = {"loss": own, "images_per_second": (self.pace.images_per_second or 0.0) / place.size}
+        if place.digests:
             self.figures["digest"] = self.run.digest()
         self.told = (
             f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}"

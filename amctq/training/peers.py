@@ -6,7 +6,7 @@ checkpoint is everybody's, and a run that goes on from it ends in the same bytes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,26 +38,14 @@ class Peers(Protocol):
 
     place: Place
 
-    def mean_of_gradients(self) -> Any:
-        """A cell that gives a tuple of gradients as the mean over all devices; None where there is nothing to do."""
+    def mean(self) -> Any:
+        """A cell that makes of tuples of arrays their means over all devices; None where there is nothing to do."""
 
     def share(self, content: bytes | None) -> bytes:
         """What the first device has given; the others give None."""
 
     def share_arrays(self, parameters: Mapping[str, Any]) -> None:
         """Give all devices the first one's values of ``parameters``, bit for bit."""
-
-    def end_of_step(self, loss: float, *, stop: bool, statistics: Iterable[Any]) -> tuple[float, bool]:
-        """Agree on what a step has come to.
-
-        Args:
-            loss: this device's.
-            stop: whether somebody wants this device to stop.
-            statistics: the parameters that hold moving statistics, which become their mean over all devices.
-
-        Returns:
-            The mean loss, and whether any device wants to stop.
-        """
 
     def agree(self, *, stop: bool) -> bool:
         """Wait for all; whether any device wants to stop."""
@@ -68,7 +56,7 @@ class Alone:
 
     place = Place()
 
-    def mean_of_gradients(self) -> None:
+    def mean(self) -> None:
         """Nothing to do."""
 
     def share(self, content: bytes | None) -> bytes:
@@ -78,11 +66,6 @@ class Alone:
 
     def share_arrays(self, parameters: Mapping[str, Any]) -> None:
         """Nothing to do."""
-
-    def end_of_step(self, loss: float, *, stop: bool, statistics: Iterable[Any]) -> tuple[float, bool]:
-        """Its own loss and wish."""
-        del statistics
-        return loss, stop
 
     def agree(self, *, stop: bool) -> bool:
         """Its own wish."""

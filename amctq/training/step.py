@@ -25,11 +25,11 @@ class TrainingStep(nn.Cell):
         network: images (N, C, H, W) to logits (N, classes), in training mode.
         recipe: momentum, weight decay, loss scale and distillation are taken from it.
         moments: one Parameter for each trainable one of ``network``, its momentum; ``zero_moments`` makes them.
-        reduce_gradients: what becomes of the gradients before they are used, on several devices their mean.
+        mean: makes of a tuple of arrays their means over all devices; None on a single one.
     """
 
     def __init__(
-        self, network: nn.Cell, recipe: Recipe, moments: Iterable[Parameter], reduce_gradients: nn.Cell | None = None
+        self, network: nn.Cell, recipe: Recipe, moments: Iterable[Parameter], mean: nn.Cell | None = None
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
@@ -38,7 +38,9 @@ class TrainingStep(nn.Cell):
         self.decays = tuple(recipe.weight_decay if is_decayed(weight.name) else 0.0 for weight in self.weights)
         self.momentum = recipe.momentum
         self.scale = recipe.loss_scale
-        self.reduce_gradients = nn.Identity() if reduce_gradients is None else reduce_gradients
+        self.among_others = mean is not None
+        self.mean = nn.Identity() if mean is None else mean
+        self.statistics = moving_statistics(network)
         self.cross_entropy = nn.CrossEntropyLoss()
         teaching = recipe.distillation
         self.distils = teaching is not None
@@ -59,32 +61,42 @@ class TrainingStep(nn.Cell):
             loss = (1.0 - self.teachers_part) * loss + self.teachers_part * divergence
         return loss * self.scale
 
-    def construct(self, images: Tensor, labels: Tensor, taught: Tensor, learning_rate: Tensor) -> Tensor:
-        """One step.
+    def construct(self, images: Tensor, labels: Tensor, taught: Tensor, learning_rate: Tensor, stop: Tensor) -> Tensor:
+        """One step. On several devices all of them use the mean gradients, and go on with the mean statistics.
 
         Args:
             images: float32 (N, C, H, W).
             labels: int32 (N,).
             taught: the teacher's logits, float32 (N, classes); any shape where there is no teacher.
             learning_rate: float32 scalar.
+            stop: float32 scalar, 1 where this device wants to stop, else 0.
 
         Returns:
-            The loss before the step, a scalar.
+            float32 (3,): this device's loss before the step, the mean loss of all devices, and the part of them that
+            wants to stop.
         """
         loss, gradients = self.loss_and_gradients(images, labels, taught)
-        gradients = self.reduce_gradients(gradients)
+        told = ops.stack((loss / self.scale, stop))
+        own = told[:1]
+        if self.among_others:
+            # Everything that devices tell each other in one message: each further one costs a CPU milliseconds.
+            means = self.mean((told, *gradients, *self.statistics))
+            told, gradients = means[0], means[1 : 1 + len(self.weights)]
+            for index in range(len(self.statistics)):
+                ops.assign(self.statistics[index], means[1 + len(self.weights) + index])
         for index in range(len(self.weights)):
             gradient = gradients[index] / self.scale
             if self.decays[index] > 0.0:
                 gradient = gradient + self.decays[index] * self.weights[index]
             self.apply_momentum(self.weights[index], self.moments[index], learning_rate, gradient, self.momentum)
-        return loss / self.scale
+        return ops.concat((own, told))
 
     def freeze_statistics(self) -> None:
         """Let every BatchNorm go on with the mean and variance that it has; its scale and shift learn on."""
         for _, cell in self.network.cells_and_names():
             if isinstance(cell, nn.BatchNorm2d):
                 cell.use_batch_statistics = False
+        self.statistics = ()  # all devices hold the same by now
         self.compile_cache.clear()  # what has been compiled would not notice
 
 

@@ -31,10 +31,10 @@ class Normed(nn.Cell):
 
 
 class Halved(nn.Cell):
-    """A reducer of gradients, as of two devices of which one has none."""
+    """The mean over two devices of which one has nothing but zeros."""
 
-    def construct(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def construct(self, arrays: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         halved = ()
-        for gradient in gradients:
-            halved = (*halved, gradient * 0.5)
+        for array in arrays:
+            halved = (*halved, array * 0.5)
         return halved

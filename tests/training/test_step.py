@@ -36,7 +36,8 @@ def _network(*, norm: bool = False) -> Any:
 
 
 def _recipe(**more: object) -> Recipe:
-    return resolve_recipe(RecipeOptions(max_steps=9, **more), images=100, batch_size=IMAGES)  # type: ignore[arg-type]
+    own = {"distill": False, **more}
+    return resolve_recipe(RecipeOptions(max_steps=9, **own), images=100, batch_size=IMAGES)  # type: ignore[arg-type]
 
 
 def _batch(seed: int) -> tuple[Any, Any]:
@@ -57,8 +58,10 @@ def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = No
             step.freeze_statistics()
         images, labels = _batch(index)
         taught = _taught(index) if recipe.distillation else np.zeros(1, np.float32)
-        inputs = (images, labels.astype(np.int32), taught, np.float32(0.1))
-        losses.append(float(step(*map(mindspore.Tensor, inputs)).asnumpy()))
+        inputs = (images, labels.astype(np.int32), taught, np.float32(0.1), np.float32(index % 2))
+        own, mean, stop = step(*map(mindspore.Tensor, inputs)).asnumpy()
+        assert (mean, stop) == (own, index % 2)
+        losses.append(float(own))
     return losses, step
 
 
@@ -99,10 +102,12 @@ def _numpy_run(weight: Any, bias: Any, recipe: Recipe, steps: int) -> tuple[list
 
 
 @pytest.mark.parametrize(
-    "distillation", [None, Distillation(temperature=3.0, weight=0.7)], ids=["labels", "labels-and-teacher"]
+    "more",
+    [{}, {"distill": True, "distillation": Distillation(temperature=3.0, weight=0.7)}],
+    ids=["labels", "labels-and-teacher"],
 )
-def test_a_step_is_momentum_with_decay_on_weights_alone(distillation: Distillation | None) -> None:
-    recipe = _recipe(distillation=distillation, weight_decay=0.05)
+def test_a_step_is_momentum_with_decay_on_weights_alone(more: dict[str, Any]) -> None:
+    recipe = _recipe(**more, weight_decay=0.05)
     network = _network()
     weight, bias = (item.asnumpy().astype(np.float64) for item in network.trainable_params())
     losses, _ = _run(network, recipe, 4)
@@ -130,31 +135,36 @@ def test_frozen_statistics_stay_and_the_rest_learns_on() -> None:
     import mindspore
 
     images, labels = _batch(7)
-    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1))
+    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(0))
     for _ in range(2):
         step(*map(mindspore.Tensor, inputs))
     np.testing.assert_array_equal(network.norm.moving_mean.asnumpy(), statistics)
     assert not np.array_equal(network.norm.gamma.asnumpy(), gamma)
 
 
-def test_a_reducer_sees_the_gradients() -> None:
-    """Where data parallelism will take the mean over devices."""
+def test_devices_go_on_with_the_means_of_gradients_and_statistics() -> None:
+    """As beside a device that has nothing but zeros."""
     import mindspore
 
     from amctq.training.step import TrainingStep, zero_moments
     from tests.training.networks import Halved
 
     images, labels = _batch(0)
-    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1))
-    moved = []
-    for reducer in (None, Halved()):
-        network = _network()
+    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(1))
+    moved, told, statistics = [], [], []
+    for mean in (None, Halved()):
+        network = _network(norm=True)
         before = network.dense.bias.asnumpy().copy()
-        step = TrainingStep(network, _recipe(), zero_moments(network), reducer)
+        step = TrainingStep(network, _recipe(), zero_moments(network), mean)
         step.set_train(True)
-        step(*map(mindspore.Tensor, inputs))
+        told.append(step(*map(mindspore.Tensor, inputs)).asnumpy())
         moved.append(network.dense.bias.asnumpy() - before)
+        statistics.append(network.norm.moving_variance.asnumpy().copy())
     np.testing.assert_allclose(moved[1], moved[0] / 2, rtol=1e-5)
+    np.testing.assert_allclose(told[1], told[0] * [1, 0.5, 0.5], rtol=1e-5)
+    # Of the statistics as the step has left them, not of those that it found.
+    assert not np.array_equal(statistics[0], np.ones_like(statistics[0]))
+    np.testing.assert_allclose(statistics[1], statistics[0] / 2, rtol=1e-5)
 
 
 def test_which_parameters_decay() -> None:
