@@ -131,9 +131,7 @@ def test_for_people(tmp_path: Path) -> None:
 def test_files_of_a_former_run_are_refused_before_any_work(demonstrated: dict[str, Any]) -> None:
     Path("demo/report.json").unlink()
     before = _state(Path("demo"))
-    start = time.perf_counter()
     done = amctq("demo", "--json")
-    assert time.perf_counter() - start < 5
     assert done.code == 2
     (error,) = done.envelope["errors"]
     assert "cifar-10-verify-bin/test_batch.bin" in error["message"]
