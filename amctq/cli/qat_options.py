@@ -159,7 +159,7 @@ def qat_request(
     ] = None,
     distill_weight: Annotated[
         float | None,
-        option("--distill-weight", panel=TRAINING, help="The teacher's part of the loss, 0…1.  [default: 0.5]"),
+        option("--distill-weight", panel=TRAINING, help="The teacher's part of the loss, 0…1.  [default: 0.9]"),
     ] = None,
     no_augment: Annotated[
         bool, option("--no-augment", panel=TRAINING, help="Neither crop nor mirror training images.")

@@ -45,7 +45,7 @@ class QatRequest(NetworkRequest):
         freeze_bn_after: epochs, after which BatchNorm keeps its statistics; None for never.
         distill: the float network teaches; None leaves it to the recipe unless one of the next two is given.
         distill_temperature: by which logits are divided; None for 4.
-        distill_weight: of the teacher's part of the loss, 0…1; None for 0.5.
+        distill_weight: of the teacher's part of the loss, 0…1; None for 0.9.
         augment: crop and flip training images.
         save_every_steps: steps between two checkpoints; None for ``save_checkpoint_epochs``.
         save_checkpoint_epochs: epochs between two checkpoints; None for 5.

@@ -184,7 +184,7 @@ def test_every_kind_of_run_is_gone_on_with_to_the_same_bytes(pictures: Path) -> 
     report = done.envelope["data"]
     assert {layer["weight_bits"] for layer in report["quantization"]["layers"]} == {4}
     assert report["training"]["exported_epoch"] == report["training"]["best"]["epoch"]
-    assert report["training"]["recipe"]["distillation"] == {"temperature": 4.0, "weight": 0.5}
+    assert report["training"]["recipe"]["distillation"] == {"temperature": 4.0, "weight": 0.9}
     for index, step in enumerate((5, 9, 16)):  # before the statistics are frozen, and twice after
         resume = ["--resume"] if index else []
         _stop_at([*command, "--output-dir", "two", *resume], Path("two"), step, signal.SIGKILL)

@@ -72,7 +72,7 @@ def test_a_short_run_is_gentle(options: RecipeOptions, name: RecipeName) -> None
     assert recipe.name is name
     if name is RecipeName.FINETUNE:
         assert (recipe.lr_max, recipe.lr_decay) == (1e-3, LrDecay.COSINE)
-        assert recipe.distillation == Distillation(temperature=4.0, weight=0.5)
+        assert recipe.distillation == Distillation(temperature=4.0, weight=0.9)
         assert recipe.warmup_steps <= 0.05 * recipe.steps
     else:
         assert (recipe.lr_max, recipe.lr_decay, recipe.warmup_steps) == (0.1, LrDecay.POLY, 500)
