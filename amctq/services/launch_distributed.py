@@ -229,7 +229,7 @@ class _Relay:
     left: str = Stopped.left
 
     def __call__(self, state: ProcessState, line: Mapping[str, Any]) -> None:
-        if state.name == "rank 0" and state.step is not None:
+        if state.name == "rank 0" and line["event"] == "progress" and state.step is not None:
             self.left = "the workers did not end by themselves; what they have saved is there for --resume"
         if line["event"] == "progress" and self.size <= _SHOWN:
             note = ""
