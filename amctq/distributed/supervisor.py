@@ -165,6 +165,10 @@ class _Launch:
                     self.heard = time.monotonic()
                     self.on_line(state, line)
 
+    def guards(self) -> list[int]:
+        """Process groups of the ranks that have started."""
+        return [state.guard for state in self.ranks.values() if state.guard is not None]
+
     def running(self) -> list[ProcessState]:
         """Ranks that have started and not ended."""
         started = [state for state in self.ranks.values() if state.guard is not None and state.exit_code is None]
@@ -253,21 +257,30 @@ class _Launch:
         }
 
     def stop(self) -> None:
-        """End every process of the launch that is left: asked first, then killed."""
+        """End every process of the launch that is left: asked first, then killed, whatever comes between."""
+        try:
+            self.ask_to_end()
+        finally:
+            self.kill()
+
+    def ask_to_end(self) -> None:
+        """Give the ranks that are left a moment to end by themselves."""
         self.look()
-        left = [state.guard for state in self.ranks.values() if state.guard is not None]
         if self.msrun is not None and self.running():
             # Else msrun would kill the workers that clear away as soon as it sees the first one end badly.
             signal_group(self.msrun.pid, signal.SIGSTOP)
-            for group in left:
+            for group in self.guards():
                 signal_group(group, signal.SIGTERM)
             until = time.monotonic() + _STOP
             while time.monotonic() < until and self.running():
                 time.sleep(_POLL / 4)
                 self.look()
+
+    def kill(self) -> None:
+        """Kill every process of the launch that is left, and wait until all are gone."""
         if self.msrun is not None:
             signal_group(self.msrun.pid, signal.SIGKILL)  # and with it the scheduler
-        for group in left:
+        for group in self.guards():
             signal_group(group, signal.SIGKILL)
         until = time.monotonic() + _DEAD
         while (pids := marked(LAUNCH_ID, self.launch_id)) and time.monotonic() < until:

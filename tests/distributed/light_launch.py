@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from amctq.distributed import supervisor
 from amctq.distributed.launch_plan import LaunchPlan, RankPlan
 from amctq.distributed.supervisor import supervise
 from amctq.errors import Stopped, WorkerError
@@ -44,6 +45,7 @@ def main(folder: str, actions: str, *settings: str) -> int:
         launcher=tuple(given.get("launcher", f"{sys.executable} {LAUNCHER}").split()),
         scheduler=tuple(given.get("scheduler", "sleep 600").split()),
     )
+    supervisor._POLL = float(given.get("poll", supervisor._POLL))
     lines: list[str] = []
     stop = StopRequest()
     try:
