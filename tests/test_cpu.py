@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
+from amctq.export.session import session_options
 from amctq.runtime import saturates
 from amctq.services.doctor import _cpu
 from amctq.services.target import resolve_target, saturation_warning
@@ -83,3 +84,13 @@ def test_a_run_warns_of_sums_that_saturate_here(
     instructions: tuple[str, ...], kind: WeightType, bits: set[int], warned: bool
 ) -> None:
     assert (saturation_warning(instructions, kind, bits) is not None) == warned
+
+
+@pytest.mark.parametrize("instructions", [OLD, AVX512, ARM, ()], ids=str)
+def test_a_session_adds_up_exactly_where_vnni_is_not_known_to(instructions: tuple[str, ...]) -> None:
+    assert session_options(instructions).get_session_config_entry("session.x64quantprecision") == "1"
+
+
+def test_a_session_has_the_fast_kernels_where_they_are_exact() -> None:
+    with pytest.raises(RuntimeError, match="does not have"):
+        session_options(VNNI).get_session_config_entry("session.x64quantprecision")

@@ -2,7 +2,9 @@
 
 Their direct kernel wants the number of input channels to be a multiple of four, and images have three. Either a fourth
 channel of zeros is put beside them, or, where that multiplies less, a convolution of stride 2 becomes one of stride 1
-on 2 x 2 pixels taken as channels (SpaceToDepth).
+on blocks of 2 x 2 pixels taken as channels. onnxruntime's convolutions have the channels last: there a block is two
+pieces of memory of two pixels each, and taking it together costs half of a SpaceToDepth with channels first and a
+Transpose of its twelve channels.
 """
 
 from __future__ import annotations
@@ -57,12 +59,14 @@ def write_stem(
     zero = np.uint8(item.activation.zero_point_uint8)
     geometry = _blocks(item.weight, attributes, shape)
     if geometry is not None:
-        pads, weight = geometry
-        padded = _pad(writer, f"{item.layer.name}.blocks", integers, pads, zero)
-        blocks = writer.node(
-            "SpaceToDepth", f"{item.layer.name}.blocks", [padded], f"{item.layer.name}.blocks", blocksize=2
-        )
-        changed = {"strides": [1, 1], "pads": [0] * 4, "kernel_shape": list(weight.values.shape[2:])}
+        (top, left, bottom, right), weight = geometry
+        pads = [top // 2, left // 2, bottom // 2, right // 2]
+        height, width = shape[1] + bottom % 2, shape[2] + right % 2  # what makes the last block whole
+        if (height, width) != shape[1:]:
+            odd = [0, 0, 0, 0, 0, 0, bottom % 2, right % 2]
+            integers = _pad(writer, f"{item.layer.name}.blocks", integers, odd, zero)
+        blocks = _take_blocks(writer, f"{item.layer.name}.blocks", integers, (channels, height, width))
+        changed = {"strides": [1, 1], "pads": pads, "kernel_shape": list(weight.values.shape[2:])}
         return Stem(item=replace(item, weight=weight), integers=blocks, attributes=changed)
     missing = _CHANNELS - channels
     padded = _pad(writer, f"{item.layer.name}.channels", integers, [0, 0, 0, 0, 0, missing, 0, 0], zero)
@@ -76,10 +80,25 @@ def _pad(writer: GraphWriter, name: str, integers: str, pads: list[int], zero: n
     return writer.node("Pad", f"{name}.pad", inputs, f"{name}.padded")
 
 
+def _take_blocks(writer: GraphWriter, name: str, integers: str, shape: tuple[int, int, int]) -> str:
+    """(N, C, H, W) with even H and W as (N, 4 C, H/2, W/2): channel (dy × 2 + dx) × C + c is channel c at (dy, dx)."""
+    channels, rows, columns = shape[0], shape[1] // 2, shape[2] // 2
+    last = writer.node("Transpose", f"{name}.last", [integers], f"{name}.last", perm=[0, 2, 3, 1])
+    split = writer.initializer(f"{name}.split.shape", np.asarray([0, rows, 2, columns, 2 * channels], np.int64))
+    pairs = writer.node("Reshape", f"{name}.split", [last, split], f"{name}.split")
+    beside = writer.node("Transpose", f"{name}.beside", [pairs], f"{name}.beside", perm=[0, 1, 3, 2, 4])
+    whole = writer.initializer(f"{name}.whole.shape", np.asarray([0, rows, columns, 4 * channels], np.int64))
+    joined = writer.node("Reshape", f"{name}.whole", [beside, whole], f"{name}.whole")
+    return writer.node("Transpose", name, [joined], name, perm=[0, 3, 1, 2])
+
+
 def _blocks(
     weight: QuantizedWeight, attributes: Mapping[str, Any], shape: tuple[int, int, int]
 ) -> tuple[list[int], QuantizedWeight] | None:
-    """Pads of the image and weights (C_out, 4 C, k/2, k/2) for 2 x 2 blocks; None where it would not multiply less."""
+    """Pads (top, left, bottom, right) in pixels and weights (C_out, 4 C, k/2, k/2) for 2 x 2 blocks.
+
+    None where it would not multiply less, or would crop the image.
+    """
     out, channels, *kernel = weight.values.shape
     if list(attributes.get("strides", [1, 1])) != [2, 2]:
         return None
@@ -99,10 +118,10 @@ def _blocks(
     rows, columns = values.shape[2] // 2, values.shape[3] // 2
     if 4 * channels * rows * columns > _CHANNELS * kernel[0] * kernel[1]:
         return None
-    # ONNX SpaceToDepth: channel (dy × 2 + dx) × C + c of a block holds channel c of its pixel (dy, dx).
+    # Ordered as _take_blocks does the image.
     split = values.reshape(out, channels, rows, 2, columns, 2).transpose(0, 3, 5, 1, 2, 4)
-    pads = [0, 0, *before, 0, 0, *after]
-    return pads, replace(weight, values=np.ascontiguousarray(split.reshape(out, 4 * channels, rows, columns)))
+    arranged = np.ascontiguousarray(split.reshape(out, 4 * channels, rows, columns))
+    return [*before, *after], replace(weight, values=arranged)
 
 
 def _padding(attributes: Mapping[str, Any], axis: int, size: int, length: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from tests.kernels import optimised
 
 # What onnxruntime's operators in integers are called, those that move integers included.
 INTEGER = {"QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool", "QGemm", "NhwcMaxPool"}
-MOVES = {"Pad", "Slice", "Flatten", "Transpose", "SpaceToDepth", "MaxPool"}
+MOVES = {"Pad", "Slice", "Flatten", "Transpose", "Reshape", "MaxPool"}
 
 
 def _ptq(shared: Shared, model: str, *more: object) -> Finished:
