@@ -137,7 +137,7 @@ class FileSession(Session):
 
 
 def session_options(instructions: Collection[str]) -> onnxruntime.SessionOptions:
-    """How amctq sets up onnxruntime on a CPU with these instructions, by Linux's names; none where that is not known."""
+    """How amctq sets up onnxruntime on a CPU with these instructions, as Linux names them; none where not known."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Threads of an idle session that go on spinning take the cores from the next session.
