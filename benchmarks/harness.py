@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -108,6 +109,8 @@ def amctq_ptq(options: argparse.Namespace, model: str, *arguments: str) -> Itera
 def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool) -> dict[str, list[T]]:
     """What each of ``turns`` returns, ``rounds`` times, all in turns: the machine's moods meet them alike.
 
+    Every round has an order of its own, the same in every run: a turn leaves caches and clock to the next one.
+
     Args:
         turns: by name.
         rounds: how often each.
@@ -116,9 +119,10 @@ def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool
     found: dict[str, list[T]] = {name: [] for name in turns}
     for turn in turns.values() if warm_up else ():
         turn()
+    order = random.Random(0)
     for _ in range(rounds):
-        for name, turn in turns.items():
-            found[name].append(turn())
+        for name in order.sample(list(turns), len(turns)):
+            found[name].append(turns[name]())
     return found
 
 

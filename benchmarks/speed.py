@@ -61,6 +61,7 @@ def main() -> None:
     parser = harness.parser_for(__doc__)
     parser.add_argument("--models", nargs="+", choices=BATCH, default=["resnet20", "resnet50"])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batch", type=int, help="images at once; 200 of 32 x 32 or 8 of 224 x 224 unless told")
     parser.add_argument("--amctq-file", type=Path, help="time this file instead of making one; with one model")
     parser.add_argument("more", nargs="*", help="after --: further options of amctq ptq")
     options = parser.parse_args()
@@ -69,7 +70,7 @@ def main() -> None:
     print("| network | batch | float | quantize_static | its fastest variant | amctq | ratio |")
     print("|---|---|---|---|---|---|---|")
     for model in options.models:
-        batch = BATCH[model]
+        batch = options.batch or BATCH[model]
         images = Batches(samples=harness.evaluation_images(options, model), size=batch).first()
         turns = {name: partial(seconds, session, images) for name, session in sessions(options, model).items()}
         times = harness.in_turns(turns, rounds=options.rounds, warm_up=True)
