@@ -136,12 +136,19 @@ class FileSession(Session):
             raise InputError(message, hint="amctq measures classifiers")
 
 
-def session_options(instructions: Collection[str]) -> onnxruntime.SessionOptions:
-    """How amctq sets up onnxruntime on a CPU with these instructions, as Linux names them; none where not known."""
+def session_options(instructions: Collection[str], *, shares_cores: bool = False) -> onnxruntime.SessionOptions:
+    """How amctq sets up onnxruntime.
+
+    Args:
+        instructions: of this CPU, as Linux names them; none where not known.
+        shares_cores: other work of this process goes on beside a run.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Threads of an idle session that go on spinning take the cores from the next session.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if shares_cores:  # within a run too they then spin where the other work could go on
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without VNNI a plain session lets products of uint8 and int8 saturate: what is measured is what the file says.
     # VNNI itself is exact, and three times as fast as the kernels that this option asks for.
     if not VNNI & set(instructions):
@@ -154,10 +161,11 @@ class OnnxSession(FileSession):
 
     Args:
         model: the graph in memory; its one input is an image tensor (N, C, H, W), float32.
+        shares_cores: other work of this process goes on beside a run.
     """
 
-    def __init__(self, model: onnx.ModelProto | bytes) -> None:
-        options = session_options(cpu_instructions())
+    def __init__(self, model: onnx.ModelProto | bytes, *, shares_cores: bool = False) -> None:
+        options = session_options(cpu_instructions(), shares_cores=shares_cores)
         content = model if isinstance(model, bytes) else model.SerializeToString()
         self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
