@@ -28,7 +28,7 @@ from amctq.quant.rewrite import GraphWriter
 from amctq.quant.topology import FloatGraph, FusedParameters, Topology
 
 # What the activations of one forward pass may take, of which two are held; a batch is cut where it would need more.
-# ResNet-50 at 224 x 224 takes 64 MB an image; passes of one to four images take the same time there, of eight a sixth more.
+# ResNet-50 at 224 x 224 takes 64 MB an image: passes of one to four take the same time, of eight a sixth more.
 _BYTES_AT_ONCE = 256 << 20
 
 
