@@ -19,7 +19,7 @@ from amctq.errors import InputError, UnavailableError, first_line
 from amctq.signals import signals_held
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
-VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+_VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 # The last one is onnxruntime's own remedy for files that are there already (onnxruntime_session_options_config_keys.h).
 SATURATION_ADVICE = (
     "without VNNI onnxruntime's 8-bit products saturate at 16 bits: quantize with --isa avx2, or with --weight-bits 7, "
@@ -232,12 +232,17 @@ def cpu_instructions() -> tuple[str, ...]:
     return tuple(name for name in wanted if name in found)
 
 
+def has_vnni(instructions: Collection[str]) -> bool:
+    """Whether these add up products of uint8 and int8 in 32 bits; False where they are not known."""
+    return not _VNNI.isdisjoint(instructions)
+
+
 def saturates(instructions: Collection[str]) -> bool:
     """Whether onnxruntime's products of uint8 and int8 saturate at 16 bits where these are all there is.
 
     So do its kernels for AVX2 and for AVX-512 without VNNI (``export.weights_onnx``); those for SSE2 and ARM widen.
     """
-    return "avx2" in instructions and not VNNI & set(instructions)
+    return "avx2" in instructions and not has_vnni(instructions)
 
 
 def cpu_model() -> str:

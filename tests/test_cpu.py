@@ -91,6 +91,13 @@ def test_a_session_adds_up_exactly_where_vnni_is_not_known_to(instructions: tupl
     assert session_options(instructions).get_session_config_entry("session.x64quantprecision") == "1"
 
 
+def test_a_session_with_work_beside_it_leaves_the_cores_to_it() -> None:
+    key = "session.intra_op.allow_spinning"
+    assert session_options(VNNI, shares_cores=True).get_session_config_entry(key) == "0"
+    with pytest.raises(RuntimeError, match="does not have"):
+        session_options(VNNI).get_session_config_entry(key)
+
+
 def test_a_session_has_the_fast_kernels_where_they_are_exact() -> None:
     with pytest.raises(RuntimeError, match="does not have"):
         session_options(VNNI).get_session_config_entry("session.x64quantprecision")

@@ -16,7 +16,7 @@ import onnxruntime
 from amctq.errors import InputError, first_line
 from amctq.export.ascend_lowering import is_deploy, lower
 from amctq.quant.numerics import Float32Array
-from amctq.runtime import VNNI, cpu_instructions
+from amctq.runtime import cpu_instructions, has_vnni
 from amctq.signals import signal_handlers_kept
 
 
@@ -151,7 +151,7 @@ def session_options(instructions: Collection[str], *, shares_cores: bool = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without VNNI a plain session lets products of uint8 and int8 saturate: what is measured is what the file says.
     # VNNI itself is exact, and three times as fast as the kernels that this option asks for.
-    if not VNNI & set(instructions):
+    if not has_vnni(instructions):
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 

@@ -61,11 +61,11 @@ def write_stem(
     if geometry is not None:
         (top, left, bottom, right), weight = geometry
         pads = [top // 2, left // 2, bottom // 2, right // 2]
-        height, width = shape[1] + bottom % 2, shape[2] + right % 2  # what makes the last block whole
-        if (height, width) != shape[1:]:
-            odd = [0, 0, 0, 0, 0, 0, bottom % 2, right % 2]
-            integers = _pad(writer, f"{item.layer.name}.blocks", integers, odd, zero)
-        blocks = _take_blocks(writer, f"{item.layer.name}.blocks", integers, (channels, height, width))
+        below, beside = bottom % 2, right % 2  # what makes the last blocks whole
+        name = f"{item.layer.name}.blocks"
+        if below or beside:
+            integers = _pad(writer, name, integers, [0, 0, 0, 0, 0, 0, below, beside], zero)
+        blocks = _take_blocks(writer, name, integers, (channels, shape[1] + below, shape[2] + beside))
         changed = {"strides": [1, 1], "pads": pads, "kernel_shape": list(weight.values.shape[2:])}
         return Stem(item=replace(item, weight=weight), integers=blocks, attributes=changed)
     missing = _CHANNELS - channels

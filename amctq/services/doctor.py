@@ -185,7 +185,7 @@ def _onnxruntime() -> Finding:
 
 
 def _cpu(found: tuple[str, ...]) -> Finding:
-    vnni, dot_products = runtime.VNNI & set(found), {"asimddp", "i8mm"} & set(found)
+    vnni, dot_products = runtime.has_vnni(found), {"asimddp", "i8mm"} & set(found)
     advice = None
     if runtime.saturates(found):
         advice = runtime.SATURATION_ADVICE
