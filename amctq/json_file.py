@@ -7,19 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from amctq.errors import InputError
+from amctq.input_file import read_input, text_of
 
 
 def read_json_object(path: Path, *, what: str, option: str, takes: str) -> dict[str, Any]:
-    """The object that a file holds, keys in their order.
+    """The object that a file holds, as ``parse_json_object`` gives it.
 
     Args:
-        path: the file, UTF-8.
+        path: the file.
         what: what it should be, for messages.
         option: where its path was given, for messages.
         takes: what that option takes, for messages.
 
     Raises:
-        InputError: it cannot be read, is no JSON, is no object, has a key twice, or holds what no file could take
+        InputError: it cannot be read, or as there.
+    """
+    return parse_json_object(read_input(path, what=what, option=option), str(path), option=option, takes=takes)
+
+
+def parse_json_object(content: bytes, source: str, *, option: str, takes: str) -> dict[str, Any]:
+    """The object in the content of a file, keys in their order.
+
+    Args:
+        content: of the file.
+        source: what messages call the file.
+        option: where its path was given, for messages.
+        takes: what that option takes, for messages.
+
+    Raises:
+        InputError: it is no JSON, is no object, has a key twice, or holds what no file could take
             again: a number beyond float64, half a surrogate pair.
     """
 
@@ -29,21 +45,18 @@ def read_json_object(path: Path, *, what: str, option: str, takes: str) -> dict[
             keys = [key for key, _ in pairs]
             repeated = next(key for key in keys if keys.count(key) > 1)
             shown = repeated.encode(errors="backslashreplace").decode()
-            message = f"{path}: {shown} stands there twice"
+            message = f"{source}: duplicate key {shown}"
             raise InputError(message, hint="remove one of the two")
         return found
 
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=_no_constant)
+        value = json.loads(text_of(content), object_pairs_hook=unique, parse_constant=_no_constant)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except OSError as error:
-        message = f"cannot read the {what} {path}: {error.strerror}"
-        raise InputError(message, hint=f"check the path given with {option}") from error
     except (ValueError, RecursionError) as error:
-        message = f"{path} is no JSON: {error}"
+        message = f"{source} is no JSON: {error}"
         raise InputError(message, hint=f"{option} takes {takes}") from error
     if not isinstance(value, dict):
-        message = f"{path} holds a {type(value).__name__}, expected a JSON object"
+        message = f"{source} holds a {type(value).__name__}, expected a JSON object"
         raise InputError(message, hint=f"{option} takes {takes}")
     return value
 

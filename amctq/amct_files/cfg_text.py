@@ -73,29 +73,17 @@ _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[-+.\d][
 _NO_FIELD = re.compile(r'has no field named "(?P<name>[^"]+)"')
 
 
-def is_cfg(path: Path) -> bool:
-    """Whether a configuration is protobuf text: JSON begins with a brace, which protobuf text cannot.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    if path.suffix.lower() == ".json":
-        return False
-    text = _read(path)
-    return not text.lstrip().startswith("{")
-
-
-def read_cfg(path: Path, schema: str) -> CfgReader:
-    """Read a file.
+def parse_cfg(text: str, path: Path, schema: str) -> CfgReader:
+    """Read the text of a file.
 
     Args:
-        path: the file, given with ``--config``.
+        text: of the file.
+        path: of the file, given with ``--config``, for messages.
         schema: ``PtqConfig`` or ``QatConfig``.
 
     Raises:
-        InputError: it cannot be read, or is no such text; the message names line and field.
+        InputError: it is no such text; the message names line and field.
     """
-    text = _read(path)
     message = _message_class(schema)()
     try:
         text_format.Parse(text, message)
@@ -159,17 +147,6 @@ class CfgReader(JsonReader):
         """Refuse the file."""
         message = f"{self._path}, line {self.line(key, index)}: {self._trail}{key}: {found}"
         raise InputError(message, hint=hint)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        message = f"cannot read the configuration {path}: {error.strerror}"
-        raise InputError(message, hint="check the path given with --config") from error
-    except UnicodeDecodeError as error:
-        message = f"{path} is no text: {error}"
-        raise InputError(message, hint="--config takes AMCT's config.json, or its simplified .cfg") from error
 
 
 def _expected(schema: str, name: str) -> str:

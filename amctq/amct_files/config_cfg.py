@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from amctq.amct_files.cfg_text import CfgReader, read_cfg
+from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.config_json import load_activation, load_skip_fusion, load_weight
 from amctq.amct_files.json_reader import batch_num
 from amctq.errors import nearest
@@ -16,22 +15,20 @@ from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 SCHEMA = "PtqConfig"
 
 
-def load_cfg(path: Path, topology: Topology, warn: Callable[[str], None]) -> QuantConfig:
-    """Read a file for a network; what it does not say takes AMCT's defaults.
+def load_cfg(document: CfgReader, topology: Topology, warn: Callable[[str], None]) -> QuantConfig:
+    """The file for a network; what it does not say takes AMCT's defaults.
 
     A layer takes its configuration from ``override_layer_configs``, else ``override_layer_types``, else
     ``common_config``; the first of these that speaks of it replaces the others whole.
 
     Args:
-        path: the file.
+        document: the file.
         topology: of the network.
         warn: is told of what is corrected.
 
     Raises:
-        InputError: it is no such text, or names an unknown field, a value out of range or a layer that the network
-            lacks. The message names line and field.
+        InputError: it names a value out of range or a layer that the network lacks. The message names line and field.
     """
-    document = read_cfg(path, SCHEMA)
     offset = document.take("activation_offset", bool, True)
     skipped = skipped_layers(document, topology, ("skip_layers",), ("skip_layer_types",))
     chosen = Choice(document, topology, common=document.message("common_config"), inner="calibration_config")

@@ -1,13 +1,16 @@
-"""What ``--config`` names: AMCT's JSON, or its simplified ``.cfg``; which of the two shows in the file."""
+"""What ``--config`` names: AMCT's JSON, or its simplified ``.cfg``; the content shows which. It is read once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from amctq.amct_files import config_cfg, config_json, retrain_cfg, retrain_json
-from amctq.amct_files.cfg_text import is_cfg, read_cfg
-from amctq.amct_files.json_reader import batch_num, read_object
+from amctq.amct_files.cfg_text import CfgReader, parse_cfg
+from amctq.amct_files.json_reader import JsonReader, batch_num, parse_object
+from amctq.errors import InputError
+from amctq.input_file import read_input, text_of
 from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import RetrainConfig
@@ -15,35 +18,90 @@ from amctq.quant.retrain_config import RetrainConfig
 Warn = Callable[[str], None]
 
 
-def read_config(path: Path, topology: Topology, warn: Warn) -> QuantConfig:
-    """A configuration of post-training quantization.
+@dataclass(frozen=True, kw_only=True)
+class ConfigFile:
+    """A configuration that has been read and parsed; its layers are checked when there is a network.
+
+    Attributes:
+        path: of the file.
+        content: of the file, what was parsed.
+        document: the parsed content.
+        batch_num: how many batches calibrate, where the file says so.
+    """
+
+    path: Path
+    content: bytes
+    document: JsonReader
+    batch_num: int | None
+
+    def quant_config(self, topology: Topology, warn: Warn) -> QuantConfig:
+        """What post-training quantization does to a network.
+
+        Args:
+            topology: of the network.
+            warn: is told of what is corrected.
+
+        Raises:
+            InputError: the file is not what it must be; the message names the key, or line and field.
+        """
+        if isinstance(self.document, CfgReader):
+            return config_cfg.load_cfg(self.document, topology, warn)
+        return config_json.load_config(self.document, topology)
+
+    def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
+        """What retraining does to a network; the file was opened with ``retrain=True``.
+
+        Args:
+            topology: of the network.
+            warn: is told of what is corrected.
+
+        Raises:
+            InputError: as ``quant_config``.
+        """
+        if isinstance(self.document, CfgReader):
+            return retrain_cfg.load_retrain_cfg(self.document, topology, warn)
+        return retrain_json.load_retrain_config(self.document, topology)
+
+
+def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
+    """Read a file, before there is a network to check its layers against.
+
+    A name that ends in .json means JSON. Else JSON is what begins with a brace, which protobuf text cannot.
 
     Args:
         path: the file.
-        topology: of the network.
-        warn: is told of what is corrected.
+        retrain: it is a configuration of retraining.
 
     Raises:
-        InputError: the file is not what it must be; the message names the key, or line and field.
+        InputError: it cannot be read, is neither of the two, or its batch_num is no number from 1 up.
     """
-    if is_cfg(path):
-        return config_cfg.load_cfg(path, topology, warn)
-    return config_json.load_config(path, topology)
+    content = read_input(path, what="configuration", option="--config")
+    text = None if path.suffix.lower() == ".json" else _text(content, path)
+    if text is None or text.lstrip().startswith("{"):
+        document = parse_object(content, path, expected=(retrain_json if retrain else config_json).EXPECTED)
+    else:
+        document = parse_cfg(text, path, (retrain_cfg if retrain else config_cfg).SCHEMA)
+    return ConfigFile(path=path, content=content, document=document, batch_num=batch_num(document))
+
+
+def _text(content: bytes, path: Path) -> str:
+    try:
+        return text_of(content)
+    except UnicodeDecodeError as error:
+        message = f"{path} is no text: {error}"
+        raise InputError(message, hint="--config takes AMCT's config.json, or its simplified .cfg") from error
+
+
+def read_config(path: Path, topology: Topology, warn: Warn) -> QuantConfig:
+    """Goes as soon as its callers open the file themselves."""
+    return open_config(path).quant_config(topology, warn)
 
 
 def read_retrain_config(path: Path, topology: Topology, warn: Warn) -> RetrainConfig:
-    """The same of retraining."""
-    if is_cfg(path):
-        return retrain_cfg.load_retrain_cfg(path, topology, warn)
-    return retrain_json.load_retrain_config(path, topology)
+    """Goes as soon as its callers open the file themselves."""
+    return open_config(path, retrain=True).retrain_config(topology, warn)
 
 
 def read_batch_num(path: Path, *, retrain: bool = False) -> int | None:
-    """How many batches calibrate, where the file says so; read before there is a network to check the rest against.
-
-    Raises:
-        InputError: it is neither of the two, or batch_num is no number from 1 up.
-    """
-    if is_cfg(path):
-        return batch_num(read_cfg(path, (retrain_cfg if retrain else config_cfg).SCHEMA))
-    return batch_num(read_object(path, expected=(retrain_json if retrain else config_json).EXPECTED))
+    """Goes as soon as its callers open the file themselves."""
+    return open_config(path, retrain=retrain).batch_num

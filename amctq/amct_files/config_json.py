@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from amctq.amct_files.json_reader import (
@@ -12,7 +11,6 @@ from amctq.amct_files.json_reader import (
     channel_wise,
     checked_top,
     dump_json,
-    read_object,
 )
 from amctq.amct_files.layer_names import match_names
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
@@ -80,14 +78,13 @@ def dump_config(config: QuantConfig) -> bytes:
     return dump_json(document)
 
 
-def load_config(path: Path, topology: Topology) -> QuantConfig:
-    """Read a file for a network; what it does not say takes AMCT's defaults.
+def load_config(document: JsonReader, topology: Topology) -> QuantConfig:
+    """The file for a network; what it does not say takes AMCT's defaults.
 
     Raises:
-        InputError: it is no JSON, has an unknown or repeated key, a value out of range, or a layer that the network
+        InputError: it has an unknown key, a value out of range, or a layer that the network
             lacks. The message names the key.
     """
-    document = read_object(path, expected=EXPECTED)
     document = checked_top(document, topology, _GLOBAL_KEYS, "quant_enable")
     for key, value in _ONLY.items():
         document.only(key, value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from amctq.amct_files.layer_names import match_names
 from amctq.errors import InputError, nearest
-from amctq.json_file import read_json_object
+from amctq.json_file import parse_json_object
 from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 
 VERSION = 1
@@ -20,18 +20,18 @@ def dump_json(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=4, separators=(",", ":")) + "\n").encode()
 
 
-def read_object(path: Path, *, expected: str) -> JsonReader:
-    """Read a file that holds one JSON object, no key of it twice.
+def parse_object(content: bytes, path: Path, *, expected: str) -> JsonReader:
+    """The JSON object in the content of a file, no key of it twice.
 
     Args:
-        path: the file, given with ``--config``.
+        content: of the file.
+        path: of the file, given with ``--config``, for messages.
         expected: AMCT's name of such a file, for messages.
 
     Raises:
-        InputError: it cannot be read or is no such object.
+        InputError: it is no such object.
     """
-    value = read_json_object(path, what="configuration", option="--config", takes=f"AMCT's {expected}")
-    return JsonReader(path, value)
+    return JsonReader(path, parse_json_object(content, str(path), option="--config", takes=f"AMCT's {expected}"))
 
 
 class JsonReader:

@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from amctq.choices import WEIGHT_BITS
 from amctq.errors import InputError
+from amctq.input_file import read_input, text_of
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 
@@ -86,27 +87,37 @@ def _decimal(scale: float | np.float32) -> str:
 
 
 def load_record(path: Path) -> QuantRecord:
-    """Read a record that amctq or one of AMCT's front ends has written; layers have the names that stand there.
+    """Read the file that ``--record`` names, as ``parse_record`` does.
 
     Raises:
-        InputError: it cannot be read, is no such text, or holds values that no quantizer has.
+        InputError: it cannot be read, or as there.
+    """
+    return parse_record(read_input(path, what="record", option="--record"), str(path))
+
+
+def parse_record(content: bytes, source: str) -> QuantRecord:
+    """A record that amctq or one of AMCT's front ends has written; layers keep the names that the file gives them.
+
+    Args:
+        content: of the file.
+        source: what messages call the file.
+
+    Raises:
+        InputError: it is no such text, or holds values that no quantizer has.
     """
     message = _message_class()()
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except OSError as error:
-        told = f"cannot read the record {path}: {error.strerror}"
-        raise InputError(told, hint="check the path given with --record") from error
+        text_format.Parse(text_of(content), message)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        told = f"{path} is no calibration record: {error}"
+        told = f"{source} is no calibration record: {error}"
         raise InputError(told, hint="expected AMCT's calibration_record.txt") from error
     if not message.record:
-        told = f"the record {path} is empty"
+        told = f"the record {source} is empty"
         raise InputError(told, hint="nothing was calibrated when it was written")
     try:
         return QuantRecord(layers=tuple(_layer(entry) for entry in message.record))
     except ValueError as error:
-        told = f"{path}: {error}"
+        told = f"{source}: {error}"
         hint = "the record is damaged, was edited by hand, or holds more than MindSpore's front end writes"
         raise InputError(told, hint=hint) from error
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from amctq.amct_files.cfg_text import CfgReader, read_cfg
+from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.config_cfg import Choice, skipped_layers
 from amctq.amct_files.json_reader import batch_num
 from amctq.amct_files.retrain_json import load_data, load_weight
@@ -15,13 +14,12 @@ from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
 SCHEMA = "QatConfig"
 
 
-def load_retrain_cfg(path: Path, topology: Topology, warn: Callable[[str], None]) -> RetrainConfig:
-    """Read a file for a network; priorities and corrections are those of ``config_cfg.load_cfg``.
+def load_retrain_cfg(document: CfgReader, topology: Topology, warn: Callable[[str], None]) -> RetrainConfig:
+    """The file for a network; priorities and corrections are those of ``config_cfg.load_cfg``.
 
     Raises:
         InputError: as there.
     """
-    document = read_cfg(path, SCHEMA)
     skipped = skipped_layers(
         document, topology, ("skip_layers", "quant_skip_layers"), ("skip_layer_types", "quant_skip_types")
     )

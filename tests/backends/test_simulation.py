@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.amct_files.config_json import load_config
+from amctq.amct_files.config_file import open_config
 from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
@@ -164,7 +164,7 @@ def test_a_layer_of_ones_own_is_not_replaced(batches: Batches, tmp_path: Path) -
 def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Batches, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"version":1,"do_fusion":false,"conv1":{},"conv2":{},"depthwise":{},"end_point":{}}')
-    quantized = _quantize(network, batches, load_config(path, network.topology))
+    quantized = _quantize(network, batches, open_config(path).quant_config(network.topology, pytest.fail))
     assert quantized.record["conv1"].skip_fusion
     model = build_qdq(network.graph, quantized.layers, quantized.activations)
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 1

@@ -316,7 +316,7 @@ CASES = [
     Case(
         id="config-layer-twice",
         code=3,
-        says=("conv1 stands there twice",),
+        says=("duplicate key conv1",),
         options=lambda place: {"config": place.written("c.json", '{"version":1,"conv1":{},"conv1":{}}')},
     ),
     Case(

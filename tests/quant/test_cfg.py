@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from amctq.amct_files.config_file import read_batch_num, read_config, read_retrain_config
-from amctq.amct_files.config_json import dump_config, load_config
-from amctq.amct_files.retrain_json import dump_retrain_config, load_retrain_config
+from amctq.amct_files.config_file import open_config
+from amctq.amct_files.config_json import dump_config
+from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.choices import ActAlgo
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
@@ -46,12 +46,13 @@ def topology() -> Topology:
 
 def _read(text: str, topology: Topology, warnings: list[str] | None = None) -> QuantConfig:
     FILE.write_text(text)
-    return read_config(FILE, topology, (warnings if warnings is not None else []).append)
+    return open_config(FILE).quant_config(topology, (warnings if warnings is not None else []).append)
 
 
 def _read_retrain(text: str, topology: Topology, warnings: list[str] | None = None) -> RetrainConfig:
     FILE.write_text(text)
-    return read_retrain_config(FILE, topology, (warnings if warnings is not None else []).append)
+    config = open_config(FILE, retrain=True)
+    return config.retrain_config(topology, (warnings if warnings is not None else []).append)
 
 
 def test_a_file_that_says_nothing_is_every_default(topology: Topology) -> None:
@@ -93,16 +94,16 @@ def test_hfmg_of_amcts_other_front_ends_is_read_too(topology: Topology) -> None:
     config = _read("batch_num: 2 common_config { hfmg_quantize { num_of_bins: 2048 asymmetric: false } }", topology)
     assert {layer.activation.algo for layer in config.layers} == {ActAlgo.HFMG}
     assert {layer.activation.num_of_bins for layer in config.layers} == {2048}
-    assert config.batch_num == read_batch_num(FILE) == 2
+    assert config.batch_num == open_config(FILE).batch_num == 2
 
 
 def test_the_configuration_goes_into_the_json_file_and_back(topology: Topology) -> None:
     config = _read(LEVELS, topology)
     Path("config.json").write_bytes(dump_config(config))
-    assert load_config(Path("config.json"), topology) == config
+    assert open_config(Path("config.json")).quant_config(topology, pytest.fail) == config
     retrain = _read_retrain('override_layer_types { layer_type: "nn.Dense" }\nskip_layers: ["conv1"]', topology)
     Path("retrain.json").write_bytes(dump_retrain_config(retrain))
-    assert load_retrain_config(Path("retrain.json"), topology) == retrain
+    assert open_config(Path("retrain.json"), retrain=True).retrain_config(topology, pytest.fail) == retrain
 
 
 def test_retraining_has_its_own_fields(topology: Topology) -> None:
@@ -123,12 +124,12 @@ override_layer_configs {
     assert other.activation == UlqConfig(clip_max=3.0, clip_min=-3.0)
 
 
-def test_json_is_told_from_cfg_by_what_stands_in_it(topology: Topology) -> None:
+def test_json_is_told_from_cfg_by_its_content(topology: Topology) -> None:
     Path("config.cfg").write_bytes(dump_config(default_config(topology)))
-    assert read_config(Path("config.cfg"), topology, print) == default_config(topology)
+    assert open_config(Path("config.cfg")).quant_config(topology, pytest.fail) == default_config(topology)
     Path("config.json").write_text("do_fusion: true")
     with pytest.raises(InputError, match="no JSON"):
-        read_config(Path("config.json"), topology, print)
+        open_config(Path("config.json"))
 
 
 @pytest.mark.parametrize(

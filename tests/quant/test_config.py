@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from amctq.amct_files.config_file import read_batch_num
-from amctq.amct_files.config_json import dump_config, load_config
+from amctq.amct_files.config_file import open_config
+from amctq.amct_files.config_json import dump_config
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError, UsageError
 from amctq.graph.topology import read_topology
@@ -71,7 +71,7 @@ def document() -> dict[str, Any]:
 
 def _load(document: Any, topology: Topology, path: Path = Path("config.json")) -> Any:
     path.write_text(document if isinstance(document, str) else json.dumps(document))
-    return load_config(path, topology)
+    return open_config(path).quant_config(topology, pytest.fail)
 
 
 def test_the_file_is_amcts_to_the_letter(topology: Topology) -> None:
@@ -244,9 +244,9 @@ def test_skip_fusion_leaves_the_batch_norm(document: dict[str, Any], topology: T
 def test_batch_num_can_be_read_alone(document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(document))
-    assert read_batch_num(path) is None
+    assert open_config(path).batch_num is None
     path.write_text(json.dumps(document | {"batch_num": 3}))
-    assert read_batch_num(path) == 3
+    assert open_config(path).batch_num == 3
 
 
 ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
@@ -308,10 +308,10 @@ def test_errors_name_the_key_and_the_way_out(
         ("", "is no JSON"),
         ("{", "is no JSON"),
         ("[]", "expected a JSON object"),
-        ('{"version":1,"version":1}', "version stands there twice"),
-        ('{"conv1":{},"conv1":{}}', "conv1 stands there twice"),
+        ('{"version":1,"version":1}', "duplicate key version"),
+        ('{"conv1":{},"conv1":{}}', "duplicate key conv1"),
         ('{"\\ud800":1}', "surrogates not allowed"),
-        ('{"\\ud800":1,"\\ud800":1}', "ud800 stands there twice"),
+        ('{"\\ud800":1,"\\ud800":1}', "duplicate key .*ud800"),
         ('{"version":1}', "no layer is left"),
     ],
 )
@@ -329,3 +329,27 @@ def test_a_pattern_that_matches_nothing_is_reported(topology: Topology) -> None:
 def test_skipping_everything_is_refused(topology: Topology) -> None:
     with pytest.raises(InputError, match="no layer is left"):
         default_config(topology, skip=["*"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("config.json", CLASSIC), ("simple.cfg", "do_fusion: false\nbatch_num: 2\n")]
+)
+def test_a_file_is_read_once_with_or_without_bom_whatever_ends_its_lines(
+    name: str, text: str, topology: Topology, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    plain = open_config(path).quant_config(topology, pytest.fail)
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    opened = open_config(path)
+    path.unlink()  # what is used now was read before
+    assert opened.quant_config(topology, pytest.fail) == plain
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    for name, says in (("config.json", "is no JSON"), ("simple.cfg", "is no text")):
+        (tmp_path / name).write_bytes(b"\xff\xfe{")
+        with pytest.raises(InputError, match=says):
+            open_config(tmp_path / name)
+    with pytest.raises(InputError, match=r"cannot read the configuration .*: No such file"):
+        open_config(tmp_path / "nothing.json")

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amctq.amct_files.record_text import _message_class, dump_record, load_record
+from amctq.amct_files.record_text import _message_class, dump_record, load_record, parse_record
 from amctq.errors import InputError
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -177,3 +177,12 @@ def test_what_other_front_ends_add_without_meaning_anything_else_is_read() -> No
 def test_a_missing_record_is_refused() -> None:
     with pytest.raises(InputError, match="cannot read"):
         load_record(Path("nowhere.txt"))
+
+
+def test_a_record_is_read_from_its_content() -> None:
+    """With or without BOM, whatever ends its lines; messages call it what the caller does."""
+    plain = parse_record(AMCT.encode(), "it")
+    windows = parse_record(b"\xef\xbb\xbf" + AMCT.replace("\n", "\r\n").encode(), "it")
+    assert dump_record(plain) == dump_record(windows)
+    with pytest.raises(InputError, match="^the record of rank 0 is no calibration record"):
+        parse_record(b"\xff", "the record of rank 0")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from amctq.amct_files.retrain_json import dump_retrain_config, load_retrain_config
+from amctq.amct_files.config_file import open_config
+from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.errors import InputError, UsageError
 from amctq.graph.topology import read_topology
 from amctq.quant.layers import Topology
@@ -63,7 +64,7 @@ def document() -> dict[str, Any]:
 
 def _load(document: Any, topology: Topology, path: Path = Path("retrain.json")) -> RetrainConfig:
     path.write_text(document if isinstance(document, str) else json.dumps(document))
-    return load_retrain_config(path, topology)
+    return open_config(path, retrain=True).retrain_config(topology, pytest.fail)
 
 
 def test_the_file_is_amcts_to_the_letter(topology: Topology) -> None:
@@ -153,8 +154,8 @@ def test_errors_name_the_key_and_the_way_out(
     [
         ("{", "is no JSON", "retrain_quant_config.json"),
         ("[]", "expected a JSON object", "retrain_quant_config.json"),
-        ('{"version":1,"version":1}', "version stands there twice", "remove one"),
-        ('{"conv1":{},"conv1":{}}', "conv1 stands there twice", "remove one"),
+        ('{"version":1,"version":1}', "duplicate key version", "remove one"),
+        ('{"conv1":{},"conv1":{}}', "duplicate key conv1", "remove one"),
         ('{"version":1}', "no layer is left", "enable"),
         ('{"conv1":{"retrain_data_config":{"clip_max":NaN,"clip_min":-1}}}', "is no JSON", "retrain"),
     ],
