@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from amctq.services.launch.result import LaunchPreview, LaunchResult
     from amctq.services.prepare_cifar import PrepareCifarResult, prepare_cifar
     from amctq.services.prepare_cifar_request import PrepareCifarRequest
+    from amctq.services.ptq.preview import PtqPreview
     from amctq.services.ptq.ptq import preview_ptq, ptq
     from amctq.services.ptq.request import PtqRequest
-    from amctq.services.ptq.result import PtqPreview, PtqResult
+    from amctq.services.ptq.result import PtqResult
+    from amctq.services.qat.preview import QatPreview
     from amctq.services.qat.qat import preview_qat, qat
     from amctq.services.qat.request import QatRequest
-    from amctq.services.qat.result import QatPreview, QatResult
+    from amctq.services.qat.result import QatResult
     from amctq.services.rank_table import RankTableRequest, RankTableResult, rank_table
 
 _PUBLIC = {
@@ -45,10 +47,10 @@ _PUBLIC = {
     "LaunchResult": "amctq.services.launch.result",
     "PrepareCifarRequest": "amctq.services.prepare_cifar_request",
     "PrepareCifarResult": "amctq.services.prepare_cifar",
-    "PtqPreview": "amctq.services.ptq.result",
+    "PtqPreview": "amctq.services.ptq.preview",
     "PtqRequest": "amctq.services.ptq.request",
     "PtqResult": "amctq.services.ptq.result",
-    "QatPreview": "amctq.services.qat.result",
+    "QatPreview": "amctq.services.qat.preview",
     "QatRequest": "amctq.services.qat.request",
     "QatResult": "amctq.services.qat.result",
     "RankTableRequest": "amctq.services.rank_table",

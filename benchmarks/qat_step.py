@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -23,7 +25,7 @@ from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement
 from amctq.data.samples import Batches
-from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.registry import find_model
 from amctq.progress import Reporter
@@ -39,7 +41,9 @@ CALIBRATION = 32
 def another(options: argparse.Namespace, model: str, first: FloatNetwork) -> FloatNetwork:
     """The same network once more, with parameters of its own."""
     cell = find_model(model).build(10)
-    load_checkpoint(harness.checkpoint(options, model), cell, model=model, num_classes=10)
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint = read_checkpoint(harness.checkpoint(options, model), Path(scratch))
+        checkpoint.load_into(cell, model=model, num_classes=10)
     return FloatNetwork(cell=cell, graph=first.graph, topology=first.topology)
 
 

@@ -158,7 +158,6 @@ def ptq(
     with running(output):
         from amctq.services.ptq.ptq import preview_ptq
         from amctq.services.ptq.ptq import ptq as service
-        from amctq.services.ptq.report import ptq_report
         from amctq.services.ptq.request import PtqRequest
 
         request = PtqRequest(
@@ -203,7 +202,7 @@ def ptq(
             answer = CommandResult(data=preview, tables=lambda: _preview_tables(preview))
         else:
             result = service(request, output.event)
-            report = ptq_report(result)
+            report = result.data()
             answer = CommandResult(data=report, tables=lambda: report_tables(report), artifacts=result.artifacts)
     output.result(answer)
 

@@ -80,13 +80,12 @@ def _answer(request: Any, dry_run: bool, output: Output) -> CommandResult:
     # Behind the request, which refuses contradictions: these bring ONNX and onnxruntime along.
     from amctq.services.qat.qat import preview_qat
     from amctq.services.qat.qat import qat as service
-    from amctq.services.qat.report import qat_report
 
     if dry_run:
         preview = preview_qat(request, output.event).data()
         return CommandResult(data=preview, tables=lambda: _preview_lines(preview))
     result = service(request, output.event)
-    report = qat_report(result)
+    report = result.data()
     return CommandResult(data=report, tables=lambda: tables(report), artifacts=result.artifacts)
 
 

@@ -23,7 +23,6 @@ from amctq.services.prepare_cifar import stage_generated
 from amctq.services.prepare_cifar_request import PrepareCifarRequest
 from amctq.services.ptq.plan import plan_ptq, ptq_files
 from amctq.services.ptq.ptq import run_ptq
-from amctq.services.ptq.report import ptq_report
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
 from amctq.services.request import refuse_below
@@ -115,7 +114,7 @@ class DemoResult:
             "output_dir": str(self.request.output_dir),
             "checkpoint": str(self.request.output_dir / CHECKPOINT.name),
             "pictures": {"origin": dict(self.manifest.origin), "classes": list(self.manifest.classes)},
-            "ptq": ptq_report(self.quantized),
+            "ptq": self.quantized.data(),
             "next": [{"purpose": purpose, "command": command} for purpose, command in self.next_commands.items()],
             "timing": {"seconds": {phase: round(value, 3) for phase, value in self.seconds.items()}},
         }

@@ -27,10 +27,10 @@ from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
 from amctq.services.launch.plan import plan_launch, refuse_used_port
 from amctq.services.launch.request import LaunchRequest
 from amctq.services.launch.result import LaunchPreview, LaunchResult
-from amctq.services.ptq.plan import REPORT
 from amctq.services.qat.images import choose_images, open_images, recipe_for
 from amctq.services.qat.plan import plan_qat
-from amctq.services.qat.worker import worker_spec
+from amctq.services.qat.worker_spec import worker_spec
+from amctq.services.run.plan import REPORT
 from amctq.training.process_group import Worker
 
 _SHOWN = 64  # ranks that a live view has room for

@@ -18,7 +18,7 @@ from amctq.choices import ExportFormat
 from amctq.errors import UnavailableError, UsageError
 from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
-from amctq.services.run.checks import Check
+from amctq.services.run.check import Check
 
 _ONNX = 5  # of --framework
 _ANY_CHIP = "SOC_VERSION"
