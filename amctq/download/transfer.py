@@ -15,6 +15,7 @@ from amctq.download.source import Downloaded, Source, TransferOptions
 from amctq.download.sums import Sums
 from amctq.errors import CheckError, NetworkError, Stopped, UsageError, first_line
 from amctq.progress import Reporter
+from amctq.version import __version__
 
 if TYPE_CHECKING:
     import httpx
@@ -172,8 +173,6 @@ class _Transfer:
 def _client(options: TransferOptions) -> httpx.Client:
     """A client that honours HTTP_PROXY and its kin, NO_PROXY and SSL_CERT_FILE."""
     import httpx
-
-    from amctq import __version__
 
     try:
         return httpx.Client(
