@@ -55,7 +55,7 @@ def test_imports_point_downwards(path: Path) -> None:
     name = path.relative_to(PACKAGE).with_suffix("").parts[0]
     if name in {"__init__", "__main__"}:
         return
-    assert name in RANKS, f"{name} has no place in the house: give it a rank here and in the README"
+    assert name in RANKS, f"{name} has no place in the house: give it a rank here, and a line in CONTRIBUTING.md"
     for imported in _imports(path):
         rank = _rank(imported)
         assert rank is None or rank <= RANKS[name], f"{path.name} imports {imported}, which stands above it"
