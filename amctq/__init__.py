@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
     from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
     from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
-    from amctq.services.launch_distributed import LaunchPreview, LaunchResult, launch_distributed, preview_launch
-    from amctq.services.launch_distributed_request import LaunchRequest
+    from amctq.services.launch.launch import launch_distributed, preview_launch
+    from amctq.services.launch.request import LaunchRequest
+    from amctq.services.launch.result import LaunchPreview, LaunchResult
     from amctq.services.prepare_cifar import PrepareCifarResult, prepare_cifar
     from amctq.services.prepare_cifar_request import PrepareCifarRequest
-    from amctq.services.ptq import PtqResult, preview_ptq, ptq
-    from amctq.services.ptq_plan import PtqPreview
-    from amctq.services.ptq_request import PtqRequest
-    from amctq.services.qat import QatResult, preview_qat, qat
-    from amctq.services.qat_preview import QatPreview
-    from amctq.services.qat_request import QatRequest
+    from amctq.services.ptq.ptq import preview_ptq, ptq
+    from amctq.services.ptq.request import PtqRequest
+    from amctq.services.ptq.result import PtqPreview, PtqResult
+    from amctq.services.qat.qat import preview_qat, qat
+    from amctq.services.qat.request import QatRequest
+    from amctq.services.qat.result import QatPreview, QatResult
     from amctq.services.rank_table import RankTableRequest, RankTableResult, rank_table
 
 _PUBLIC = {
@@ -39,30 +40,30 @@ _PUBLIC = {
     "EvaluateResult": "amctq.services.evaluate",
     "FetchModelRequest": "amctq.services.fetch_model",
     "FetchModelResult": "amctq.services.fetch_model",
-    "LaunchPreview": "amctq.services.launch_distributed",
-    "LaunchRequest": "amctq.services.launch_distributed_request",
-    "LaunchResult": "amctq.services.launch_distributed",
+    "LaunchPreview": "amctq.services.launch.result",
+    "LaunchRequest": "amctq.services.launch.request",
+    "LaunchResult": "amctq.services.launch.result",
     "PrepareCifarRequest": "amctq.services.prepare_cifar_request",
     "PrepareCifarResult": "amctq.services.prepare_cifar",
-    "PtqPreview": "amctq.services.ptq_plan",
-    "PtqRequest": "amctq.services.ptq_request",
-    "PtqResult": "amctq.services.ptq",
-    "QatPreview": "amctq.services.qat_preview",
-    "QatRequest": "amctq.services.qat_request",
-    "QatResult": "amctq.services.qat",
+    "PtqPreview": "amctq.services.ptq.result",
+    "PtqRequest": "amctq.services.ptq.request",
+    "PtqResult": "amctq.services.ptq.result",
+    "QatPreview": "amctq.services.qat.result",
+    "QatRequest": "amctq.services.qat.request",
+    "QatResult": "amctq.services.qat.result",
     "RankTableRequest": "amctq.services.rank_table",
     "RankTableResult": "amctq.services.rank_table",
     "demo": "amctq.services.demo",
     "doctor": "amctq.services.doctor",
     "evaluate": "amctq.services.evaluate",
     "fetch_model": "amctq.services.fetch_model",
-    "launch_distributed": "amctq.services.launch_distributed",
+    "launch_distributed": "amctq.services.launch.launch",
     "prepare_cifar": "amctq.services.prepare_cifar",
-    "preview_launch": "amctq.services.launch_distributed",
-    "preview_ptq": "amctq.services.ptq",
-    "preview_qat": "amctq.services.qat",
-    "ptq": "amctq.services.ptq",
-    "qat": "amctq.services.qat",
+    "preview_launch": "amctq.services.launch.launch",
+    "preview_ptq": "amctq.services.ptq.ptq",
+    "preview_qat": "amctq.services.qat.qat",
+    "ptq": "amctq.services.ptq.ptq",
+    "qat": "amctq.services.qat.qat",
     "rank_table": "amctq.services.rank_table",
 }
 

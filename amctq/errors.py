@@ -17,6 +17,8 @@ A message says what was found and what was expected; ``hint`` says what to do ne
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 
@@ -130,3 +132,10 @@ class Terminated(Stopped):
 
     exit_code = 143
     code = "terminated"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint: the nearest of ``names``, or the first few."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known[:8])}{' …' * (len(known) > 8)}"

@@ -51,7 +51,7 @@ def silent(event: Event) -> None:
 
 
 @dataclass
-class Narrator:
+class Reporter:
     """Sends events to ``on_event`` and keeps what a report needs: seconds of phases and of parts, and warnings."""
 
     on_event: OnEvent = silent

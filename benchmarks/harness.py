@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from amctq.backends.base import FloatNetwork
     from amctq.data.samples import Batches, Samples, Split
+    from amctq.networks.float_network import FloatNetwork
 
 T = TypeVar("T")
 AMCTQ = Path(sys.executable).with_name("amctq")
@@ -150,7 +150,7 @@ def _split(
 ) -> Split:
     from amctq.data.samples import split
     from amctq.data.source import find_dataset
-    from amctq.models.registry import find_model
+    from amctq.networks.registry import find_model
 
     preprocessing = find_model(model).preprocessing(10).changed(image_size=size)
     dataset = find_dataset(str(options.data)).open(preprocessing)
@@ -160,10 +160,10 @@ def _split(
 def float_network(options: argparse.Namespace, model: str, examples: Batches) -> FloatNetwork:
     """A network with its shared checkpoint, and the ONNX graph that MindSpore exports of it."""
     from amctq.choices import Device
-    from amctq.models.registry import find_model
-    from amctq.progress import Narrator
+    from amctq.networks.registry import find_model
+    from amctq.networks.verified import load_network
+    from amctq.progress import Reporter
     from amctq.runtime import resolve_device
-    from amctq.services.network import load_network
 
     with tempfile.TemporaryDirectory() as folder:
         return load_network(
@@ -173,5 +173,5 @@ def float_network(options: argparse.Namespace, model: str, examples: Batches) ->
             device=resolve_device(Device.CPU, None),
             examples=examples,
             scratch=Path(folder),
-            narrator=Narrator(),
+            reporter=Reporter(),
         ).network

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.data.samples import Batches
-from amctq.progress import Narrator
+from amctq.graph.topology import fuse
+from amctq.progress import Reporter
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import IfmrObserver, Observer
 from amctq.quant.observers.error import Candidates
-from amctq.quant.topology import fuse
 
 
 @dataclass
@@ -68,7 +68,7 @@ def error(options: argparse.Namespace) -> None:
             fuse(network.graph, topology),
             watches=watches,
             batches=batches,
-            narrator=Narrator(),
+            reporter=Reporter(),
         )
         ratios, total = [], 0
         for watch, chosen in zip(watches, scales, strict=True):

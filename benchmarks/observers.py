@@ -12,16 +12,17 @@ from itertools import product
 
 import harness
 
-from amctq.backends.base import FloatNetwork, PtqConfig
+from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
-from amctq.export.verify import Ranks, measure
-from amctq.progress import Narrator
+from amctq.inference.accuracy import LabelRanks, measure
+from amctq.inference.onnx_session import OnnxSession
+from amctq.inference.paired import paired_difference
+from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
 from amctq.quant.config import default_config
-from amctq.quant.paired import paired_difference
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
 
 def _measure(
     network: FloatNetwork, placement: Placement, algo: ActAlgo, calibration: Batches, evaluation: Batches
-) -> Ranks:
+) -> LabelRanks:
     config = PtqConfig(
         quant=default_config(network.topology, algo=algo),
         placement=placement,
@@ -63,7 +64,7 @@ def _measure(
         ifmr_variant=IfmrVariant.EXACT,
         arq_rule=ArqRule.AMCT,
     )
-    quantized = NativeBackend().quantize(network=network, config=config, calibration=calibration, narrator=Narrator())
+    quantized = NativeBackend().quantize(network=network, config=config, calibration=calibration, reporter=Reporter())
     session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
     return measure(session, evaluation, lambda _: None)
 

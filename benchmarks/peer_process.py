@@ -23,7 +23,7 @@ def export_float(checkpoint: Path, model: str, size: int) -> Any:
     import mindspore
     import onnx.version_converter
 
-    from amctq.models.registry import find_model
+    from amctq.networks.registry import find_model
 
     cell = find_model(model).build(10)
     mindspore.load_param_into_net(cell, mindspore.load_checkpoint(str(checkpoint)))

@@ -15,10 +15,10 @@ import harness
 import peers
 
 from amctq.data.samples import Batches
-from amctq.export.session import OnnxSession, open_onnx
-from amctq.export.verify import Ranks, measure
-from amctq.quant.paired import paired_difference
-from amctq.quant.topology import FloatGraph
+from amctq.graph.float_graph import FloatGraph
+from amctq.inference.accuracy import LabelRanks, measure
+from amctq.inference.onnx_session import OnnxSession, open_onnx
+from amctq.inference.paired import paired_difference
 
 
 def quantized(options: argparse.Namespace, graph: FloatGraph, model: str, peer: str, seed: int) -> OnnxSession:
@@ -34,7 +34,7 @@ def quantized(options: argparse.Namespace, graph: FloatGraph, model: str, peer: 
         return open_onnx(target)
 
 
-def ranks(session: OnnxSession, evaluation: Batches) -> Ranks:
+def ranks(session: OnnxSession, evaluation: Batches) -> LabelRanks:
     return measure(session, evaluation, lambda done: None)
 
 

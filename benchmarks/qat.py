@@ -107,7 +107,7 @@ def _killed(options: argparse.Namespace) -> None:
             "history.jsonl",
         )
         equal = {name: (one / name).read_bytes() == (other / name).read_bytes() for name in names}
-    print(f"killed at steps {', '.join(map(str, steps))} of 60: {_told(equal)}", flush=True)
+    print(f"killed at steps {', '.join(map(str, steps))} of 60: {_format(equal)}", flush=True)
 
 
 def _kill_at(command: Sequence[str], history: Path, step: int) -> None:
@@ -119,7 +119,7 @@ def _kill_at(command: Sequence[str], history: Path, step: int) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def _told(equal: dict[str, Any]) -> str:
+def _format(equal: dict[str, Any]) -> str:
     return "; ".join(f"{name} {'equal' if same else 'DIFFERS'}" for name, same in equal.items())
 
 

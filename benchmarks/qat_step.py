@@ -19,13 +19,14 @@ from typing import Any
 import harness
 import numpy as np
 
-from amctq.backends.base import FloatNetwork, PtqConfig, RetrainingNetwork
+from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement
 from amctq.data.samples import Batches
-from amctq.models.checkpoint import load_checkpoint
-from amctq.models.registry import find_model
-from amctq.progress import Narrator
+from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.float_network import FloatNetwork
+from amctq.networks.registry import find_model
+from amctq.progress import Reporter
 from amctq.quant.config import default_config
 from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
@@ -50,7 +51,7 @@ def calibrated(network: FloatNetwork, batches: Batches) -> QuantRecord:
         ifmr_variant=IfmrVariant.EXACT,
         arq_rule=ArqRule.AMCT,
     )
-    return NativeBackend().quantize(network=network, config=config, calibration=batches, narrator=Narrator()).record
+    return NativeBackend().quantize(network=network, config=config, calibration=batches, reporter=Reporter()).record
 
 
 def retraining(

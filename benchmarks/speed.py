@@ -23,7 +23,7 @@ import harness
 import peers
 
 from amctq.data.samples import Batches
-from amctq.export.session import OnnxSession, open_onnx
+from amctq.inference.onnx_session import OnnxSession, open_onnx
 from amctq.quant.numerics import Float32Array
 
 BATCH = {"resnet20": 200, "resnet56": 200, "resnet50": 8}

@@ -30,9 +30,9 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     for name in ("ONEDNN_MAX_CPU_ISA", "GLOG_v", "DEVICE_ID", "NO_COLOR", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
-    workplace = tmp_path / "cwd"
-    workplace.mkdir()
-    monkeypatch.chdir(workplace)
+    work = tmp_path / "cwd"
+    work.mkdir()
+    monkeypatch.chdir(work)
 
 
 @pytest.fixture(scope="session")

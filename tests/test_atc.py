@@ -12,10 +12,10 @@ import pytest
 from amctq.choices import ExportFormat
 from amctq.errors import UnavailableError
 from amctq.files import OutputDirectory
-from amctq.progress import Narrator
-from amctq.services.accuracy import ComparedFile
-from amctq.services.atc import AtcRun, atc_for, run_atc
-from amctq.services.checks import file_checks
+from amctq.progress import Reporter
+from amctq.services.run.accuracy import ComparedFile
+from amctq.services.run.atc import AtcRun, atc_for, run_atc
+from amctq.services.run.checks import file_checks
 
 FILES = {ExportFormat.ASCEND: "my net_deploy.onnx"}
 
@@ -29,10 +29,10 @@ def _atc(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def _run(asked: AtcRun | None, narrator: Narrator | None = None) -> AtcRun | None:
+def _run(asked: AtcRun | None, reporter: Reporter | None = None) -> AtcRun | None:
     with OutputDirectory(Path("out"), names=("my net_deploy.onnx", "my net_deploy.om"), force=False) as output:
         output.write("my net_deploy.onnx", b"model")
-        return run_atc(asked, output, narrator or Narrator())
+        return run_atc(asked, output, reporter or Reporter())
 
 
 def _asked(soc_version: str | None = "Ascend310P3") -> AtcRun:

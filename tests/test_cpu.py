@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
-from amctq.export.session import session_options
+from amctq.export.targets import resolve_target, saturation_warning
+from amctq.inference.onnx_session import session_options
 from amctq.runtime import saturates
 from amctq.services.doctor import _cpu
-from amctq.services.target import resolve_target, saturation_warning
 
 OLD, AVX512, VNNI, ARM = ("avx2",), ("avx2", "avx512f"), ("avx2", "avx512f", "avx512_vnni"), ("asimd", "asimddp")
 

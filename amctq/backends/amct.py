@@ -14,20 +14,31 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from amctq.amct_files.record_text import load_record
 from amctq.backends.amct_config import lay_config
-from amctq.backends.amct_workplace import CONFIG, LOG, RECORD, Workplace
-from amctq.backends.base import Backend, Capabilities, FloatNetwork, PtqConfig, RetrainingNetwork
-from amctq.backends.choice import AMCT
-from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
-from amctq.choices import ActType, BackendName, ExportFormat, WeightType
+from amctq.backends.amct_work_directory import CONFIG, LOG, RECORD, WorkDirectory
+from amctq.backends.base import Backend, Capabilities, PtqConfig, RetrainingNetwork
+from amctq.backends.native_network import NativeQuantizedNetwork, on_record, recorded_topology
+from amctq.choices import (
+    ActAlgo,
+    ActType,
+    BackendName,
+    Device,
+    ExportFormat,
+    Placement,
+    TargetIsa,
+    WeightAlgo,
+    WeightStorage,
+    WeightType,
+)
 from amctq.data.samples import Batches
 from amctq.errors import InputError, first_line
-from amctq.progress import Narrator
+from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
+from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
-from amctq.quant.record_text import load_record
 from amctq.quant.retrain_config import RetrainConfig
-from amctq.quant.topology import Topology
 
 _MANY = 50  # images; all their activations are held at once
 
@@ -65,7 +76,20 @@ class AmctBackend(Backend):
     """
 
     name: ClassVar[BackendName] = BackendName.AMCT
-    capabilities: ClassVar[Capabilities] = AMCT
+    # AMCT's MindSpore front end, as its manual has it (reference §1.1, §8): IFMR and ARQ, 8 bits, on an NPU, only AIR.
+    # The types of ONNX do not concern it: its activations are int8 whatever --act-type says of uint8 files.
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        formats=frozenset({ExportFormat.AIR}),
+        act_algos=frozenset({ActAlgo.IFMR}),
+        act_types=frozenset(ActType),
+        weight_bits=frozenset({8}),
+        weight_algos=frozenset({WeightAlgo.ARQ}),
+        weight_storages=frozenset({WeightStorage.INT8}),
+        isas=frozenset({TargetIsa.VNNI}),
+        devices=frozenset({Device.ASCEND}),
+        placements=frozenset({Placement.ASCEND}),
+        records=False,
+    )
     default_export: ClassVar[tuple[ExportFormat, ...]] = (ExportFormat.AIR,)
     own_files: ClassVar[tuple[str, ...]] = (LOG,)
 
@@ -76,35 +100,39 @@ class AmctBackend(Backend):
         """AMCT says so itself, when it sees the network."""
 
     def quantize(
-        self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, narrator: Narrator
+        self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
     ) -> AmctQuantizedNetwork:
         """The sample's flow: configuration, calibration cells, the one batch, the AIR file with its record."""
         batch = _one_batch(calibration)
         if len(batch) > _MANY:
-            narrator.warn(
+            reporter.warn(
                 f"AMCT calibrates on one batch, its manual advises 16 or 32 images, and here are {len(batch)}"
             )
         cell = _rebuilt(network)  # before the current directory is another one: paths may be relative
         example = np.zeros_like(batch)  # what the network is traced with; AMCT must not calibrate on it
-        with narrator.phase("amct_mindspore"), Workplace(network.scratch, narrator) as workplace:
-            path = str(workplace.config)
-            workplace.call("create_quant_config", path, cell, example)
-            lay_config(workplace.config, config.quant, narrator)
-            content = workplace.config.read_bytes()
-            calibrated = workplace.call("quantize_model", path, cell, example)
+        with reporter.phase("amct_mindspore"), WorkDirectory(network.scratch, reporter) as work:
+            path = str(work.config)
+            work.call("create_quant_config", path, cell, example)
+            lay_config(work.config, config.quant, reporter)
+            content = work.config.read_bytes()
+            calibrated = work.call("quantize_model", path, cell, example)
             calibrated.set_train(False)
             _run(calibrated, batch)
-            workplace.call("save_model", workplace.model_name(), calibrated, example)
-            air, record, log = workplace.model(), workplace.record(), workplace.log()
-            recorded = load_record(workplace.record_path)
-        known = self.from_record(
-            network=network,
-            record=_in_order(recorded, network.topology),
+            work.call("save_model", work.model_name(), calibrated, example)
+            air, record, log = work.model(), work.record(), work.log()
+            recorded = load_record(work.record_path)
+        known = on_record(
+            network,
+            _in_order(recorded, network.topology),
             act_type=config.act_type,
             weight_type=config.weight_type,
         )
         shared = {item.name: getattr(known, item.name) for item in fields(known)}
         return AmctQuantizedNetwork(**shared, air=air, left={CONFIG: content, RECORD: record, LOG: log})
+
+    def check_record(self, network: FloatNetwork, record: QuantRecord) -> None:
+        """As for amctq's own engine, which writes the network on the record's scales."""
+        recorded_topology(network, record)
 
     def from_record(
         self,
@@ -115,15 +143,15 @@ class AmctBackend(Backend):
         weight_type: WeightType = WeightType.INT8,
     ) -> NativeQuantizedNetwork:
         """The network on a record's scales, to be measured: amct_mindspore has no way from a record to a model."""
-        return NativeBackend().from_record(network=network, record=record, act_type=act_type, weight_type=weight_type)
+        return on_record(network, record, act_type=act_type, weight_type=weight_type)
 
     def retrain(
-        self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, narrator: Narrator | None = None
+        self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
     ) -> RetrainingNetwork:
         """AMCT's quantizers in a network of their own."""
         from amctq.backends.amct_retraining import AmctRetrainingNetwork
 
-        return AmctRetrainingNetwork(network, config, initial, self._batch_size, narrator or Narrator())
+        return AmctRetrainingNetwork(network, config, initial, self._batch_size, reporter or Reporter())
 
 
 def _one_batch(calibration: Batches) -> Float32Array:

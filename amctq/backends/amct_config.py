@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amctq.amct_files.json_reader import dump_json
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError
 from amctq.json_file import read_json_object
-from amctq.progress import Narrator
+from amctq.progress import Reporter
 from amctq.quant.config import LayerConfig, QuantConfig
-from amctq.quant.json_reader import dump_json
 from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
 
 _GLOBAL = ("version", "batch_num", "activation_offset", "do_fusion", "skip_fusion_layers", "fakequant_precision_mode")
 _HINT = "change that layer, or use --backend native"
 
 
-def lay_config(path: Path, config: QuantConfig, narrator: Narrator) -> None:
+def lay_config(path: Path, config: QuantConfig, reporter: Reporter) -> None:
     """Change AMCT's ``config.json`` at ``path`` to say what ``config`` says.
 
     Raises:
@@ -34,13 +34,13 @@ def lay_config(path: Path, config: QuantConfig, narrator: Narrator) -> None:
     document["do_fusion"] = config.do_fusion
     document["skip_fusion_layers"] = list(config.skip_fusion_layers)
     layers = {layer.name: layer for layer in config.layers}
-    enabled = _settle(document, {name: layer.enabled for name, layer in layers.items()}, "quant_enable", narrator)
+    enabled = _settle(document, {name: layer.enabled for name, layer in layers.items()}, "quant_enable", reporter)
     for name in enabled:
         _lay_layer(document[name], layers[name], activation_offset=config.activation_offset)
     path.write_bytes(dump_json(document))
 
 
-def lay_retrain_config(path: Path, config: RetrainConfig, narrator: Narrator) -> None:
+def lay_retrain_config(path: Path, config: RetrainConfig, reporter: Reporter) -> None:
     """The same for ``retrain_quant_config.json``.
 
     Raises:
@@ -48,7 +48,7 @@ def lay_retrain_config(path: Path, config: RetrainConfig, narrator: Narrator) ->
     """
     document = _read(path)
     layers = {layer.name: layer for layer in config.layers}
-    enabled = _settle(document, {name: layer.enabled for name, layer in layers.items()}, "retrain_enable", narrator)
+    enabled = _settle(document, {name: layer.enabled for name, layer in layers.items()}, "retrain_enable", reporter)
     for name in enabled:
         _lay_retrain_layer(document[name], layers[name])
     path.write_bytes(dump_json(document))
@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
     return read_json_object(path, what="configuration", option="--backend amct", takes="what AMCT writes")
 
 
-def _settle(document: dict[str, Any], wanted: Mapping[str, bool], switch: str, narrator: Narrator) -> list[str]:
+def _settle(document: dict[str, Any], wanted: Mapping[str, bool], switch: str, reporter: Reporter) -> list[str]:
     """Set the switch of every layer; gives the names of those that are quantized."""
     listed = [name for name, entry in document.items() if name not in _GLOBAL and isinstance(entry, dict)]
     enabled = [name for name in listed if wanted.get(name, False)]
@@ -75,7 +75,7 @@ def _settle(document: dict[str, Any], wanted: Mapping[str, bool], switch: str, n
         ([name for name in listed if name not in wanted], "amctq cannot follow it"),
     ):
         if names:
-            narrator.warn(f"{', '.join(names)} stays in float: {why}")
+            reporter.warn(f"{', '.join(names)} stays in float: {why}")
     if not enabled:
         message = "no layer is left to quantize: amct_mindspore and the configuration agree on none"
         raise InputError(message, hint="enable at least one layer, or use --backend native")

@@ -9,21 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct_config import enabled_layers, lay_retrain_config
-from amctq.backends.amct_workplace import LOG, Workplace
-from amctq.backends.base import FloatNetwork, RetrainingNetwork, SealedNetwork
+from amctq.backends.amct_work_directory import LOG, WorkDirectory
+from amctq.backends.base import OpaqueNetwork, RetrainingNetwork
 from amctq.choices import ActType, ExportFormat, WeightType
-from amctq.progress import Narrator
+from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
+from amctq.quant.layers import Topology
 from amctq.quant.record import QuantRecord
-from amctq.quant.record_text import dump_record
 from amctq.quant.retrain_config import RetrainConfig
-from amctq.quant.topology import Topology
 
 RETRAIN_CONFIG = "retrain_quant_config.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AmctRetrainedNetwork(SealedNetwork):
+class AmctRetrainedNetwork(OpaqueNetwork):
     """AMCT's AIR file. AMCT documents no way to the scales that were trained.
 
     Attributes:
@@ -58,7 +59,7 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         config: which layers are quantized, and how.
         initial: where the clips start, unless ``config`` says it.
         batch_size: images in one forward pass.
-        narrator: is told of layers that stay in float.
+        reporter: is told of layers that stay in float.
 
     Raises:
         InputError: AMCT refuses the network or the configuration.
@@ -68,21 +69,21 @@ class AmctRetrainingNetwork(RetrainingNetwork):
     operators = "amct_mindspore's own (ActUlq, WeightArq)"
 
     def __init__(
-        self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, batch_size: int, narrator: Narrator
+        self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, batch_size: int, reporter: Reporter
     ) -> None:
         self._network = network
         self._example = np.zeros((batch_size, *network.graph.input_shape), np.float32)
-        self._narrator = narrator
+        self._narrator = reporter
         cell = self._rebuilt()  # before the current directory is another one: paths may be relative
         cell.set_train(True)
-        with Workplace(network.scratch, self._narrator) as workplace:
-            path = str(workplace.config)
-            workplace.call("create_quant_retrain_config", path, cell, self._example)
-            lay_retrain_config(workplace.config, config, self._narrator)
-            self._config = workplace.config.read_bytes()
-            initializer = workplace.call("initializer.UlqInitializer", workplace.put_record(dump_record(initial)))
-            self.cell = workplace.call("create_quant_retrain_model", path, cell, initializer, self._example)
-            self._log = workplace.log()
+        with WorkDirectory(network.scratch, self._narrator) as work:
+            path = str(work.config)
+            work.call("create_quant_retrain_config", path, cell, self._example)
+            lay_retrain_config(work.config, config, self._narrator)
+            self._config = work.config.read_bytes()
+            initializer = work.call("initializer.UlqInitializer", work.put_record(dump_record(initial)))
+            self.cell = work.call("create_quant_retrain_model", path, cell, initializer, self._example)
+            self._log = work.log()
         self.topology = network.topology.only(enabled_layers(self._config, "retrain_enable"))
 
     def state(self) -> Mapping[str, Any]:
@@ -94,21 +95,21 @@ class AmctRetrainingNetwork(RetrainingNetwork):
     ) -> AmctRetrainedNetwork:
         """Restore the trained parameters into a network that no training has touched, and have AMCT save that.
 
-        So nothing of half precision is left in it, and the checkpoints are proved to be such as AMCT restores from.
+        So nothing of half precision is left in it, and the checkpoints are verified to be such as AMCT restores from.
         """
         import mindspore
 
         del act_type, weight_type  # of ONNX
         cell = self._rebuilt()
-        with Workplace(self._network.scratch, self._narrator) as workplace:
-            path, checkpoint = str(workplace.config), str(workplace.folder / "trained.ckpt")
-            workplace.config.write_bytes(self._config)
+        with WorkDirectory(self._network.scratch, self._narrator) as work:
+            path, checkpoint = str(work.config), str(work.folder / "trained.ckpt")
+            work.config.write_bytes(self._config)
             mindspore.save_checkpoint(self.cell, checkpoint)
-            restored = workplace.call("restore_quant_retrain_model", path, cell, checkpoint, self._example)
+            restored = work.call("restore_quant_retrain_model", path, cell, checkpoint, self._example)
             restored.set_train(False)
             restored.to_float(mindspore.float32)
-            workplace.call("save_quant_retrain_model", path, workplace.model_name(), restored, self._example)
-            air, log = workplace.model(), workplace.log()
+            work.call("save_quant_retrain_model", path, work.model_name(), restored, self._example)
+            air, log = work.model(), work.log()
         return AmctRetrainedNetwork(
             topology=self.topology,
             network=self._network,

@@ -10,21 +10,10 @@ from typing import Any
 import mindspore
 from mindspore import nn, ops
 
-from amctq.choices import Device
-from amctq.export.verify import FORWARD_TOLERANCE
-
-# The cube unit multiplies float16 (11 bits); each of some 50 layers adds half a step of that. Estimated, not measured.
-_FORWARD_TOLERANCE = 2e-2
-
 
 def on_npu() -> bool:
     """Whether MindSpore runs on an NPU."""
     return bool(mindspore.get_context("device_target") == "Ascend")
-
-
-def forward_tolerance(device: Device) -> float:
-    """By how much of the largest logit MindSpore may differ from onnxruntime on the float network."""
-    return _FORWARD_TOLERANCE if device is Device.ASCEND else FORWARD_TOLERANCE
 
 
 def rounding(npu: bool) -> Any:

@@ -7,7 +7,7 @@ calibrates a network once, and exports what came of it in one format or several.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,31 +28,13 @@ from amctq.choices import (
     WeightType,
 )
 from amctq.data.samples import Batches
-from amctq.progress import Narrator
+from amctq.graph.placement import PlacedActivations
+from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
-from amctq.quant.placement import PlacedActivations
+from amctq.quant.layers import Topology
 from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
-from amctq.quant.topology import FloatGraph, Topology
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FloatNetwork:
-    """A network with its trained weights.
-
-    Attributes:
-        cell: ``mindspore.nn.Cell`` in inference mode, checkpoint loaded.
-        graph: the same network as ONNX.
-        topology: what there is to quantize in ``graph``.
-        rebuild: gives the cell once more, for an engine that changes cells and cannot change them back.
-        scratch: folder for working files of an engine, gone when the run ends.
-    """
-
-    cell: Any
-    graph: FloatGraph
-    topology: Topology
-    rebuild: Callable[[], Any] | None = None
-    scratch: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +133,7 @@ class QuantizedNetwork(FinishedNetwork):
         """
 
 
-class SealedNetwork(FinishedNetwork):
+class OpaqueNetwork(FinishedNetwork):
     """A network whose engine keeps its scales to itself: it can be written, and not be looked into."""
 
 
@@ -179,10 +161,10 @@ class RetrainingNetwork(ABC):
     @abstractmethod
     def finish(
         self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> QuantizedNetwork | SealedNetwork:
+    ) -> QuantizedNetwork | OpaqueNetwork:
         """End the training.
 
-        Unless the result is sealed, ``cell`` is the float network again afterwards, with the parameters that it has
+        Unless the result is opaque, ``cell`` is the float network again afterwards, with the parameters that it has
         been trained to, BatchNorm unfused, in inference mode; the result's ``network`` has it, its graph and topology.
 
         Args:
@@ -227,12 +209,20 @@ class Backend(ABC):
 
     @abstractmethod
     def quantize(
-        self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, narrator: Narrator
+        self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
     ) -> QuantizedNetwork:
         """Calibrate ``network`` with every image of ``calibration``.
 
         Raises:
             InputError: the activations are not finite.
+        """
+
+    @abstractmethod
+    def check_record(self, network: FloatNetwork, record: QuantRecord) -> None:
+        """Refuse, before anything is measured, a record that ``network`` cannot be quantized with.
+
+        Raises:
+            InputError: the record belongs to another network.
         """
 
     @abstractmethod
@@ -252,7 +242,7 @@ class Backend(ABC):
 
     @abstractmethod
     def retrain(
-        self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, narrator: Narrator | None = None
+        self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
     ) -> RetrainingNetwork:
         """Put quantizers into the live cell of ``network``, to be trained with it. Placement is ``ascend``.
 
@@ -260,7 +250,7 @@ class Backend(ABC):
             network: the float network; nobody else uses its cell until ``finish``.
             config: which layers are quantized, and how.
             initial: where the clips start, unless ``config`` says it.
-            narrator: is told of layers that the engine leaves in float.
+            reporter: is told of layers that the engine leaves in float.
 
         Raises:
             InputError: config and record do not fit the network, or a layer cannot be replaced.

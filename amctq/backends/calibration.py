@@ -1,7 +1,7 @@
 """Calibration: one forward pass per image, every quantized tensor observed on the way.
 
 As AMCT does it (reference §4.8), activations stay float while calibrating, behind weights that are already
-fake-quantized. The pass runs in onnxruntime over the exported graph, which ``export.verify`` has proved equal to
+fake-quantized. The pass runs in onnxruntime over the exported graph, which ``inference.proof`` has compared with
 MindSpore's own forward before. While one pass is observed, which keeps one core busy, the next is under way.
 """
 
@@ -20,12 +20,14 @@ from onnx import helper
 
 from amctq.data.samples import Batches
 from amctq.errors import InputError
-from amctq.export.session import OnnxSession
-from amctq.progress import Narrator
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.rewrite import GraphWriter
+from amctq.inference.onnx_session import OnnxSession
+from amctq.progress import Reporter
+from amctq.quant.folding import FusedParameters
+from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import NonFiniteError, Observer
-from amctq.quant.rewrite import GraphWriter
-from amctq.quant.topology import FloatGraph, FusedParameters, Topology
 
 # What the activations of one forward pass may take, of which two are held; a batch is cut where it would need more.
 # ResNet-50 at 224 x 224 takes 64 MB an image: passes of one to four take the same time, of eight a sixth more.
@@ -54,7 +56,7 @@ def observe_activations(
     *,
     watches: tuple[Watch, ...],
     batches: Batches,
-    narrator: Narrator,
+    reporter: Reporter,
 ) -> tuple[QParams, ...]:
     """Show every batch's activations to the observers.
 
@@ -64,7 +66,7 @@ def observe_activations(
         fused: by layer, what its parameters shall be while calibrating: fake-quantized weight, float bias.
         watches: which tensors are observed.
         batches: the calibration images.
-        narrator: is told of every batch.
+        reporter: is told of every batch.
 
     Returns:
         Scale and offset for each watch.
@@ -78,16 +80,16 @@ def observe_activations(
     for watch in watches:
         watch.observer.expect(batches.images)
     done = 0
-    with narrator.phase("calibration", batches.images) as advance:
+    with reporter.phase("calibration", batches.images) as advance:
         for activations, seconds in _passes(session, batches, tapped, graph.input_name):
-            narrator.add_part("calibration forward", seconds)
+            reporter.add_part("calibration forward", seconds)
             began = time.perf_counter()
             _observe(watches, activations)
-            narrator.add_part("calibration observers", time.perf_counter() - began)
+            reporter.add_part("calibration observers", time.perf_counter() - began)
             done += len(activations[graph.input_name])
             advance(done)
     result = []
-    with narrator.phase("search", len(watches), "tensors") as advance:
+    with reporter.phase("search", len(watches), "tensors") as advance:
         for index, watch in enumerate(watches):
             result.append(watch.observer.qparams())
             advance(index + 1)

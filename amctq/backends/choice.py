@@ -23,21 +23,6 @@ from amctq.choices import (
 from amctq.errors import UnavailableError, UsageError
 from amctq.runtime import ResolvedDevice, ascend_obstacle
 
-# AMCT's MindSpore front end, as its manual has it (reference §1.1, §8): IFMR and ARQ at 8 bits, on an NPU, AIR alone.
-# The types of ONNX do not concern it: its activations are int8 whatever --act-type says of uint8 files.
-AMCT = Capabilities(
-    formats=frozenset({ExportFormat.AIR}),
-    act_algos=frozenset({ActAlgo.IFMR}),
-    act_types=frozenset(ActType),
-    weight_bits=frozenset({8}),
-    weight_algos=frozenset({WeightAlgo.ARQ}),
-    weight_storages=frozenset({WeightStorage.INT8}),
-    isas=frozenset({TargetIsa.VNNI}),
-    devices=frozenset({Device.ASCEND}),
-    placements=frozenset({Placement.ASCEND}),
-    records=False,
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -88,7 +73,7 @@ def resolve_backend(
     from amctq.backends.native import NativeBackend
 
     if requested is BackendName.AMCT:
-        _refuse(BackendName.AMCT, AMCT, asked)  # what it never could is said even where it is not installed
+        _refuse(AmctBackend, asked)  # what it never could is said even where it is not installed
         if missing := amct_obstacles(device):
             message = f"--backend amct: {'; '.join(missing)}"
             raise UnavailableError(message, hint="use --backend native, which runs anywhere; see also: amctq doctor")
@@ -97,13 +82,13 @@ def resolve_backend(
         message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
         raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
     if requested is BackendName.NATIVE:
-        _refuse(BackendName.NATIVE, NativeBackend.capabilities, asked)
+        _refuse(NativeBackend, asked)
         return NativeBackend(), "asked for"
-    lacks = next(_lacks(AMCT, asked), None)
+    lacks = next(_lacks(AmctBackend.capabilities, asked), None)
     missing = amct_obstacles(device) or ([f"amct_mindspore has no {lacks[0]} {lacks[1]}".rstrip()] if lacks else [])
     if not missing:
         return AmctBackend(batch_size=batch_size), "amct_mindspore and an NPU are here"
-    _refuse(BackendName.NATIVE, NativeBackend.capabilities, asked)
+    _refuse(NativeBackend, asked)
     return NativeBackend(), missing[0]
 
 
@@ -139,16 +124,17 @@ def _lacks(able: Capabilities, asked: Asked) -> Iterator[tuple[str, str, frozens
     ]
     for option, value, allowed in wanted:
         if value not in allowed:
-            yield option, _told(value), allowed - {None}
+            yield option, _format(value), allowed - {None}
     if asked.from_record and not able.records:
         yield "--record", "", frozenset({"no way from a record to a model"})
 
 
-def _refuse(name: BackendName, able: Capabilities, asked: Asked) -> None:
-    for option, value, allowed in _lacks(able, asked):
-        message = f"{f'{option} {value}'.rstrip()}: --backend {name.value} has {', '.join(sorted(map(_told, allowed)))}"
+def _refuse(engine: type[Backend], asked: Asked) -> None:
+    for option, value, allowed in _lacks(engine.capabilities, asked):
+        known = ", ".join(sorted(map(_format, allowed)))
+        message = f"{f'{option} {value}'.rstrip()}: --backend {engine.name.value} has {known}"
         raise UsageError(message, hint=f"change {option}, or choose the other --backend")
 
 
-def _told(value: Enum | int | str | None) -> str:
+def _format(value: Enum | int | str | None) -> str:
     return str(value.value if isinstance(value, Enum) else value)

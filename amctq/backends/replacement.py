@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from amctq.errors import NotSimulatedError
-from amctq.quant.topology import LayerKind, QuantizableLayer
+from amctq.quant.layers import LayerKind, QuantizableLayer
 
 
 def replaceable_cells(cell: Any, layers: Iterable[QuantizableLayer]) -> dict[str, tuple[Any, Any]]:

@@ -15,10 +15,11 @@ from typing import Any
 from amctq.backends.replacement import replaceable_cells, replaced
 from amctq.choices import Placement
 from amctq.errors import NotSimulatedError
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import PlacedActivations
 from amctq.quant.integer import IntegerLayer
+from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import QParams
-from amctq.quant.placement import PlacedActivations
-from amctq.quant.topology import FloatGraph, LayerKind
 
 
 @contextlib.contextmanager

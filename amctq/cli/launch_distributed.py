@@ -15,7 +15,7 @@ from amctq.cli.qat_tables import failure_tables, tables
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from amctq.services.launch_distributed_request import LaunchRequest
+    from amctq.services.launch.request import LaunchRequest
 
 COMMAND_CLASS = qat_command(
     *("model", "dataset", "rank-table", "train-dataset", "eval-dataset", "ckpt"),  # run_distribute_train_sample.sh
@@ -85,7 +85,7 @@ def launch_distributed(
         command="launch-distributed", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=failure_tables
     )
     with running(output):
-        from amctq.services.launch_distributed_request import LaunchRequest
+        from amctq.services.launch.request import LaunchRequest
 
         request = LaunchRequest(
             qat=make(),
@@ -107,7 +107,7 @@ def launch_distributed(
 
 def answer(request: LaunchRequest, dry_run: bool, output: Output) -> CommandResult:
     """What ``launch-distributed`` has to say, and ``qat`` on several devices."""
-    from amctq.services import launch_distributed as service
+    from amctq.services.launch import launch as service
 
     if dry_run:
         preview = service.preview_launch(request, output.event).data()

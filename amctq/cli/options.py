@@ -95,7 +95,7 @@ def formats(values: list[str]) -> tuple[ExportFormat, ...]:
 
 
 def _complete_model(incomplete: str) -> list[str]:
-    from amctq.models.registry import REGISTRY
+    from amctq.networks.registry import REGISTRY
 
     return [name for name in REGISTRY if name.startswith(incomplete)]
 

@@ -156,10 +156,10 @@ def ptq(
     forms = options.formats(export)
     output = Output(command="ptq", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=report_tables)
     with running(output):
-        from amctq.services.ptq import preview_ptq
-        from amctq.services.ptq import ptq as service
-        from amctq.services.ptq_request import PtqRequest
-        from amctq.services.report import ptq_report
+        from amctq.services.ptq.ptq import preview_ptq
+        from amctq.services.ptq.ptq import ptq as service
+        from amctq.services.ptq.report import ptq_report
+        from amctq.services.ptq.request import PtqRequest
 
         request = PtqRequest(
             dataset=dataset,

@@ -67,7 +67,7 @@ def qat(
             measured = evaluate(request.of_float, output.event).data() | {"command": "qat"}
             answer = CommandResult(data=measured, tables=lambda: float_accuracy.tables(measured))
         elif several:
-            from amctq.services.launch_distributed_request import LaunchRequest
+            from amctq.services.launch.request import LaunchRequest
 
             launch = LaunchRequest(qat=request, workers=distributed, rank_table=rank_table)
             answer = launch_distributed.answer(launch, dry_run, output)
@@ -78,9 +78,9 @@ def qat(
 
 def _answer(request: Any, dry_run: bool, output: Output) -> CommandResult:
     # Behind the request, which refuses contradictions: these bring ONNX and onnxruntime along.
-    from amctq.services.qat import preview_qat
-    from amctq.services.qat import qat as service
-    from amctq.services.qat_report import qat_report
+    from amctq.services.qat.qat import preview_qat
+    from amctq.services.qat.qat import qat as service
+    from amctq.services.qat.report import qat_report
 
     if dry_run:
         preview = preview_qat(request, output.event).data()

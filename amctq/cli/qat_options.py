@@ -221,7 +221,7 @@ def qat_request(
     Raises:
         UsageError: they contradict each other.
     """
-    from amctq.services.qat_request import QatRequest
+    from amctq.services.qat.request import QatRequest
 
     if train_dataset is not None and dataset is not None and dataset.lower() in _READERS:
         dataset = None

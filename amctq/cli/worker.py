@@ -14,6 +14,6 @@ def worker(launch: Annotated[Path, typer.Argument(metavar="LAUNCH_FILE")]) -> No
     """Be the rank that RANK_ID names."""
     output = Output(command="worker")
     with running(output):
-        from amctq.services.qat_worker import work
+        from amctq.services.qat.worker import work
 
         work(launch, output.event)

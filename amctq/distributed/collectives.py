@@ -11,37 +11,37 @@ from mindspore.communication import get_group_size, get_rank, init
 
 from amctq.errors import WorkerError, first_line
 from amctq.signals import signal_handlers_kept
-from amctq.training.peers import Place, words
+from amctq.training.process_group import Worker, words
 
 
-class RankedPeers:
+class CollectiveGroup:
     """The ranks of a cluster that MindSpore's scheduler has brought together.
 
     Args:
-        place: which of them this process shall be.
+        worker: which of them this process shall be.
 
     Raises:
         WorkerError: the cluster does not come about, or has another rank for this process.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
         try:
             with signal_handlers_kept():
                 init()
         except RuntimeError as error:
-            message = f"rank {place.rank} of {place.size} does not come into the cluster: {first_line(error)}"
+            message = f"rank {worker.rank} of {worker.size} does not come into the cluster: {first_line(error)}"
             hint = "see the scheduler's log, and whether every server reaches --master-addr and --master-port"
             raise WorkerError(message, hint=hint) from error
         found = get_rank(), get_group_size()
-        if found != (place.rank, place.size):
-            message = f"the cluster has rank {found[0]} of {found[1]} for rank {place.rank} of {place.size}"
+        if found != (worker.rank, worker.size):
+            message = f"the cluster has rank {found[0]} of {found[1]} for rank {worker.rank} of {worker.size}"
             raise WorkerError(message, hint="another run may use the same --master-port: choose a free one")
         self._broadcast, self._sum = _Broadcast(), _Sum()
 
     def mean(self) -> nn.Cell:
         """A cell that makes of tuples of arrays their means over all ranks."""
-        return MeanOverRanks(self.place.size)
+        return MeanOverRanks(self.worker.size)
 
     def share(self, content: bytes | None) -> bytes:
         """What rank 0 has given."""
@@ -56,7 +56,7 @@ class RankedPeers:
         shared = self._shared(words(b"".join(array.tobytes() for array in own.values()))).tobytes()
         start = 0
         for name, array in own.items():
-            if not self.place.is_first:
+            if not self.worker.is_first:
                 content = np.frombuffer(shared, array.dtype, array.size, start)
                 parameters[name].set_data(Tensor(content.reshape(array.shape)))
             start += array.nbytes

@@ -170,7 +170,7 @@ class _Launch:
         return [state.guard for state in self.ranks.values() if state.guard is not None]
 
     def running(self) -> list[ProcessState]:
-        """Ranks that have started and not ended."""
+        """LabelRanks that have started and not ended."""
         started = [state for state in self.ranks.values() if state.guard is not None and state.exit_code is None]
         return [state for state in started if is_alive(state.guard or 0)]
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from amctq.download.failure import Failure, Remedy, explained
 from amctq.download.partial import Origin, Partial
 from amctq.download.source import Source
-from amctq.progress import Narrator
+from amctq.progress import Reporter
 
 if TYPE_CHECKING:
     import httpx
@@ -46,7 +46,7 @@ class Attempt:
     name: str
     timeout: float
 
-    def run(self, narrator: Narrator) -> int:
+    def run(self, reporter: Reporter) -> int:
         """Receive what is missing; returns the bytes that came over the network.
 
         Raises:
@@ -67,7 +67,7 @@ class Attempt:
                 self.partial.go_on(origin)
             else:
                 self.partial.begin(origin)
-            return self._receive(first, blocks, narrator)
+            return self._receive(first, blocks, reporter)
 
     def _range(self) -> dict[str, str]:
         """Headers that ask for the missing part alone; none where the server could not tell, or nothing is there.
@@ -142,15 +142,15 @@ class Attempt:
             reason = "it answers with a web page instead of the file"
             raise Failure(reason, Remedy.ADDRESS, hint="log in to your network, or check the address in a browser")
 
-    def _receive(self, first: bytes, blocks: Iterator[bytes], narrator: Narrator) -> int:
+    def _receive(self, first: bytes, blocks: Iterator[bytes], reporter: Reporter) -> int:
         partial = self.partial
         assert partial.origin is not None
         total, before = partial.origin.total, partial.size
         expected = self.source.size if total is None else total
         amount = "an unknown number of" if total is None else f"{total - before:,}"
-        narrator.info(f"{self.name}: {amount} bytes to get from {urlsplit(self.url).netloc}")
+        reporter.info(f"{self.name}: {amount} bytes to get from {urlsplit(self.url).netloc}")
         try:
-            with narrator.phase(self.name, total, unit="bytes", done=before) as advance:
+            with reporter.phase(self.name, total, unit="bytes", done=before) as advance:
                 for block in itertools.chain([first], blocks):
                     partial.append(block)
                     advance(partial.size)

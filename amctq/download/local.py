@@ -9,7 +9,7 @@ from amctq.download.source import Downloaded, Source
 from amctq.download.sums import Summing, Sums
 from amctq.errors import CheckError, InputError
 from amctq.files import put_in_place, reading, writing
-from amctq.progress import Narrator
+from amctq.progress import Reporter
 
 
 def copy_in(
@@ -18,7 +18,7 @@ def copy_in(
     target: Path,
     *,
     option: str,
-    narrator: Narrator,
+    reporter: Reporter,
     before_publish: Callable[[Sums], None] = lambda sums: None,
 ) -> Downloaded:
     """Copy ``given`` to ``target``, which must lie in a directory that this run has claimed.
@@ -28,7 +28,7 @@ def copy_in(
         given: where it lies.
         target: where it shall lie; replaced if it exists.
         option: that ``given`` came with, for messages.
-        narrator: told of progress in bytes.
+        reporter: told of progress in bytes.
         before_publish: called when the file is whole and right, before it gets its name.
 
     Raises:
@@ -40,7 +40,7 @@ def copy_in(
     summing = Summing(md5=source.md5 is not None)
     copy = target.with_name(f".{target.name}.copy")
     try:
-        with narrator.phase(target.name, size, unit="bytes") as advance, reading(f"{option} {given}"):
+        with reporter.phase(target.name, size, unit="bytes") as advance, reading(f"{option} {given}"):
             stream = given.open("rb")
         with stream, writing(target), copy.open("wb") as out:
             while block := stream.read(1 << 20):

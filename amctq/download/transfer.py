@@ -14,7 +14,7 @@ from amctq.download.partial import Partial
 from amctq.download.source import Downloaded, Source, TransferOptions
 from amctq.download.sums import Sums
 from amctq.errors import CheckError, NetworkError, Stopped, UsageError, first_line
-from amctq.progress import Narrator
+from amctq.progress import Reporter
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +28,7 @@ def download(
     target: Path,
     *,
     options: TransferOptions,
-    narrator: Narrator,
+    reporter: Reporter,
     before_publish: Callable[[Sums], None] = lambda sums: None,
 ) -> Downloaded:
     """Download a file to ``target``, which must lie in a directory that this run has claimed.
@@ -41,7 +41,7 @@ def download(
         source: the file's addresses, and what is known about it.
         target: where it shall lie.
         options: how to transfer.
-        narrator: told of progress in bytes, of further tries and other addresses.
+        reporter: told of progress in bytes, of further tries and other addresses.
         before_publish: called when the file is whole and right, before it gets its name.
 
     Raises:
@@ -51,18 +51,18 @@ def download(
         WriteError: the file system refuses.
     """
     with _client(options) as client:
-        return _Transfer(client, source, target, options, narrator).run(before_publish)
+        return _Transfer(client, source, target, options, reporter).run(before_publish)
 
 
 class _Transfer:
     def __init__(
-        self, client: httpx.Client, source: Source, target: Path, options: TransferOptions, narrator: Narrator
+        self, client: httpx.Client, source: Source, target: Path, options: TransferOptions, reporter: Reporter
     ) -> None:
         self._client = client
         self._source = source
         self._target = target
         self._options = options
-        self._narrator = narrator
+        self._narrator = reporter
         self._partial = Partial(target, identity=source.identity, md5=source.md5 is not None)
         self._transferred = 0
 

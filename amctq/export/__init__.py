@@ -1,1 +1,1 @@
-"""One module per file format, and the verification that runs what was exported."""
+"""One module a file format, and what each runtime wants."""

@@ -19,12 +19,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from amctq.export.opset import deploy_graph
 from amctq.export.shared_inputs import layers_on_shared_inputs
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.opset import deploy_graph
+from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
+from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import Float32Array, QParams
-from amctq.quant.rewrite import GraphWriter
-from amctq.quant.topology import FloatGraph, LayerKind
 
 
 def build_ascend(

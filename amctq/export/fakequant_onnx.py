@@ -17,10 +17,11 @@ from onnx import helper
 
 from amctq.export.ascend_onnx import reciprocal
 from amctq.export.shared_inputs import layers_on_shared_inputs
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
+from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import QParams
-from amctq.quant.rewrite import GraphWriter
-from amctq.quant.topology import FloatGraph, LayerKind
 
 
 def build_fakequant(

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from amctq.errors import InputError
-from amctq.export.exporting import exporting
+from amctq.networks.exporting import exporting
 
-SUFFIX = ".mindir"
 GRAPH_NAME, INPUT_NAME = "network", "image"
 _LARGEST = 1 << 30  # bytes of parameters that MindSpore puts into one file
 _PRIMITIVE = "REF::"  # how a node names its operator

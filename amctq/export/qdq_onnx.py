@@ -17,14 +17,15 @@ import onnx
 from onnx import helper
 
 from amctq.choices import ActType, Placement, WeightType
-from amctq.export.opset import graph_for
 from amctq.export.stem import write_stem
 from amctq.export.weights_onnx import weight_type_of, write_bias, write_weight
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.opset import graph_for
+from amctq.graph.placement import PlacedActivations
+from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
+from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import QParams
-from amctq.quant.placement import PlacedActivations
-from amctq.quant.rewrite import GraphWriter
-from amctq.quant.topology import FloatGraph, QuantizableLayer
 
 
 def build_qdq(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import onnx
 
+from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import QParams
-from amctq.quant.rewrite import GraphWriter
 
 
 def layers_on_shared_inputs(

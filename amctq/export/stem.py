@@ -17,9 +17,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.rewrite import GraphWriter
-from amctq.quant.topology import LayerKind
+from amctq.quant.layers import LayerKind
 from amctq.quant.weights import QuantizedWeight
 
 _CHANNELS = 4

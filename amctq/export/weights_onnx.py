@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from amctq.choices import WeightType
+from amctq.graph.rewrite import GraphWriter
 from amctq.quant.numerics import Float32Array
-from amctq.quant.rewrite import GraphWriter
 from amctq.quant.weights import QuantizedWeight
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from amctq.choices import Device
 from amctq.data import synthetic
 from amctq.data.cifar import CLASSES
-from amctq.models.registry import find_model
+from amctq.networks.registry import find_model
 from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import load_mindspore, resolve_device

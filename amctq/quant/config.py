@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
-from amctq.errors import InputError, UsageError
+from amctq.errors import InputError, UsageError, nearest
+from amctq.quant.layers import LayerKind, Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import (
     EntropyObserver,
@@ -22,7 +22,6 @@ from amctq.quant.observers import (
     PercentileObserver,
     PercentileSettings,
 )
-from amctq.quant.topology import LayerKind, Topology
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
 
@@ -208,10 +207,3 @@ def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:
             raise UsageError(message, hint=nearest(pattern, names))
         found.update(matched)
     return found
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint: the nearest of ``names``, or the first few."""
-    known = list(names)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known[:8])}{' …' * (len(known) > 8)}"

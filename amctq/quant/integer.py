@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.quant import numerics
+from amctq.quant.folding import FusedParameters
+from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
-from amctq.quant.topology import FusedParameters, QuantizableLayer, Topology
 from amctq.quant.weights import QuantizedWeight, quantize_weight, scale_that_fits_bias
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from amctq.errors import InputError
 from amctq.quant.config import matching_layers
-from amctq.quant.topology import LayerKind, Topology
+from amctq.quant.layers import LayerKind, Topology
 
 
 @dataclass(frozen=True, kw_only=True)

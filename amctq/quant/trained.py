@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.quant import numerics
+from amctq.quant.folding import FusedParameters, fold
+from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
 from amctq.quant.retrain_config import ArqRetrainConfig
-from amctq.quant.topology import FusedParameters, QuantizableLayer, fold
 from amctq.quant.ulq import arq_retrain, arq_retrain_scale
 from amctq.quant.weights import scale_that_fits_bias
 

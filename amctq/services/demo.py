@@ -18,13 +18,14 @@ from amctq.data.manifest import MANIFEST, Manifest
 from amctq.data.staging import NAMES
 from amctq.files import Artifact, OutputDirectory, writing
 from amctq.pretrained import CHECKPOINT, MODEL
-from amctq.progress import Narrator, OnEvent, silent
+from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.prepare_cifar import stage_generated
 from amctq.services.prepare_cifar_request import PrepareCifarRequest
-from amctq.services.ptq import PtqResult, run_ptq
-from amctq.services.ptq_plan import plan_ptq, ptq_files
-from amctq.services.ptq_request import PtqRequest
-from amctq.services.report import ptq_report
+from amctq.services.ptq.plan import plan_ptq, ptq_files
+from amctq.services.ptq.ptq import run_ptq
+from amctq.services.ptq.report import ptq_report
+from amctq.services.ptq.request import PtqRequest
+from amctq.services.ptq.result import PtqResult
 from amctq.services.request import refuse_below
 
 
@@ -137,16 +138,16 @@ def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
         WriteError: the output directory cannot be written.
     """
     ptq = request.quantization
-    narrator = Narrator(on_event)
+    reporter = Reporter(on_event)
     names = (*NAMES, CHECKPOINT.name, *ptq_files(ptq))
     with OutputDirectory(request.output_dir, names=names, force=request.force) as output:
-        narrator.info("generated pictures of ten classes, not CIFAR-10, and a small network trained on such pictures")
-        manifest = stage_generated(request.pictures, output, narrator)
+        reporter.info("generated pictures of ten classes, not CIFAR-10, and a small network trained on such pictures")
+        manifest = stage_generated(request.pictures, output, reporter)
         with writing(output.path / CHECKPOINT.name):
             shutil.copyfile(CHECKPOINT, output.staged(CHECKPOINT.name))
         plan = plan_ptq(ptq, dataset=output.staged(MANIFEST).parent)
         result = run_ptq(plan, output, on_event)
-    return DemoResult(request=request, manifest=manifest, quantized=result, seconds=dict(narrator.seconds))
+    return DemoResult(request=request, manifest=manifest, quantized=result, seconds=dict(reporter.seconds))
 
 
 def _line(*words: str | Path) -> str:

@@ -14,7 +14,7 @@ from amctq import runtime
 from amctq.backends.choice import amct_obstacles
 from amctq.choices import Device, Requirement
 from amctq.errors import UnavailableError
-from amctq.progress import Narrator, OnEvent, silent
+from amctq.progress import OnEvent, Reporter, silent
 
 # Runs apart, because a broken installation may end the interpreter instead of raising.
 _PROBE = """
@@ -91,8 +91,8 @@ def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
     Raises:
         UnavailableError: something in ``request.require`` is missing.
     """
-    narrator = Narrator(on_event)
-    with narrator.phase("trying MindSpore"):
+    reporter = Reporter(on_event)
+    with reporter.phase("trying MindSpore"):
         mindspore = _mindspore()
     report = DoctorReport(
         findings=(

@@ -13,9 +13,11 @@ from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import InputError, UsageError
-from amctq.models.checkpoint import check_readable
-from amctq.models.registry import find_model
-from amctq.progress import Narrator, OnEvent, silent
+from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.networks.checkpoint import check_readable
+from amctq.networks.registry import find_model
+from amctq.networks.verified import load_network
+from amctq.progress import OnEvent, Reporter, silent
 from amctq.runtime import (
     ResolvedDevice,
     cpu_instructions,
@@ -24,14 +26,13 @@ from amctq.runtime import (
     resolve_device,
     saturates,
 )
-from amctq.services import report
-from amctq.services.network import load_network
 from amctq.services.request import NetworkRequest
-from amctq.services.target import PLAIN_SESSION_WARNING
+from amctq.services.run import report
 
 if TYPE_CHECKING:
-    from amctq.export.session import FileSession, Session
-    from amctq.export.verify import ForwardProof, Ranks
+    from amctq.inference.accuracy import LabelRanks
+    from amctq.inference.proof import ForwardProof
+    from amctq.inference.session import FileSession, Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class EvaluateResult:
     request: EvaluateRequest
     device: ResolvedDevice
     samples: Samples
-    ranks: Ranks
+    ranks: LabelRanks
     proof: ForwardProof | None
     images_per_second: float
     seconds: dict[str, float]
@@ -117,10 +118,10 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     data = find_dataset(str(request.dataset))
     device = resolve_device(request.device, request.device_id)
     prepare_environment(device)
-    narrator = Narrator(on_event)
+    reporter = Reporter(on_event)
     with tempfile.TemporaryDirectory() as folder:
         if request.ckpt is None:
-            session = _open(request, device, Path(folder), narrator)
+            session = _open(request, device, Path(folder), reporter)
             own = _preprocessing_of(session.metadata)
             preprocessing = request.preprocessing(spec)
             if own is not None:
@@ -129,39 +130,39 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
                 preprocessing = preprocessing.changed(image_size=session.image_size)
             samples = _test_images(request.open_dataset(data, preprocessing), request)
             session.check_input(samples.input_shape)
-            return _measure(request, device, session, samples, None, narrator)
+            return _measure(request, device, session, samples, None, reporter)
         check_readable(request.ckpt)
-        with narrator.phase("dataset"):
+        with reporter.phase("dataset"):
             samples = _test_images(request.open_dataset(data, request.preprocessing(spec)), request)
-        proved = load_network(
+        verified = load_network(
             spec=spec,
             ckpt=request.ckpt,
             num_classes=request.num_classes,
             device=device,
             examples=Batches(samples=samples, size=request.batch_size),
             scratch=Path(folder),
-            narrator=narrator,
+            reporter=reporter,
         )
-        return _measure(request, device, proved.session, samples, proved.proof, narrator)
+        return _measure(request, device, verified.session, samples, verified.proof, reporter)
 
 
-def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, narrator: Narrator) -> FileSession:
+def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, reporter: Reporter) -> FileSession:
     if request.onnx is not None:
         import onnx
 
-        from amctq.export.ascend_lowering import is_deploy
-        from amctq.export.session import open_onnx
         from amctq.export.weights_onnx import may_saturate
+        from amctq.inference.ascend_lowering import is_deploy
+        from amctq.inference.onnx_session import open_onnx
 
         session = open_onnx(request.onnx)
         model = onnx.load(request.onnx)
         if saturates(cpu_instructions()) and may_saturate(model) and not is_deploy(model):
-            narrator.warn(PLAIN_SESSION_WARNING)
+            reporter.warn(PLAIN_SESSION_WARNING)
         return session
     assert request.mindir is not None
-    with narrator.phase("mindspore"):
+    with reporter.phase("mindspore"):
         load_mindspore(device, scratch)
-    from amctq.export.mindir_session import open_mindir
+    from amctq.inference.mindir_session import open_mindir
 
     return open_mindir(request.mindir)
 
@@ -172,16 +173,16 @@ def _measure(
     session: Session,
     samples: Samples,
     proof: ForwardProof | None,
-    narrator: Narrator,
+    reporter: Reporter,
 ) -> EvaluateResult:
-    from amctq.export import verify
+    from amctq.inference.accuracy import measure
 
     batches = Batches(samples=samples, size=request.batch_size)
     expected = session.seconds_per_image(batches.first()) * len(samples)
-    narrator.info(f"about {max(expected, 1.0):.0f} s to go: {len(samples):,} images")
+    reporter.info(f"about {max(expected, 1.0):.0f} s to go: {len(samples):,} images")
     start = time.perf_counter()
-    with narrator.phase("accuracy", len(samples)) as advance:
-        ranks = verify.measure(session, batches, advance)
+    with reporter.phase("accuracy", len(samples)) as advance:
+        ranks = measure(session, batches, advance)
     return EvaluateResult(
         request=request,
         device=device,
@@ -189,7 +190,7 @@ def _measure(
         ranks=ranks,
         proof=proof,
         images_per_second=len(samples) / (time.perf_counter() - start),
-        seconds=dict(narrator.seconds),
+        seconds=dict(reporter.seconds),
     )
 
 

@@ -18,9 +18,9 @@ from amctq.download.sums import Sums, sums_of
 from amctq.download.transfer import download
 from amctq.errors import UsageError
 from amctq.files import Artifact, OutputDirectory, reading, writing
-from amctq.models.published import CHECKPOINTS, DEFINITIONS
-from amctq.models.registry import REGISTRY
-from amctq.progress import Narrator, OnEvent, silent
+from amctq.networks.published import CHECKPOINTS, DEFINITIONS
+from amctq.networks.registry import REGISTRY
+from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.pinned_sums import PINS, read_pins, write_pins
 
 
@@ -156,20 +156,20 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
         NetworkError: a file cannot be had.
         WriteError: the file system refuses.
     """
-    narrator = Narrator(on_event)
+    reporter = Reporter(on_event)
     wanted = _wanted(request)
     if request.from_file is not None:
         check_given(request.from_file, option="--from-file")
     with OutputDirectory(request.output_dir, names=(PINS,), force=True) as output:
         pins = read_pins(output.path)
-        wanted = [_pinned(item, pins, request, narrator) for item in wanted]
-        _check_safety(wanted, request, narrator)
+        wanted = [_pinned(item, pins, request, reporter) for item in wanted]
+        _check_safety(wanted, request, reporter)
         kept = _kept(wanted, output.path, force=request.force)
 
         files = []
         for item in wanted:
             if (sums := kept.get(item.name)) is not None:
-                narrator.info(f"{item.name}: already there, and right")
+                reporter.info(f"{item.name}: already there, and right")
                 with writing(output.path):
                     forget_partial(output.path / item.name)
                 files.append(_fetched(item, output.path / item.name, sums))
@@ -181,16 +181,16 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
                     pins[item.name] = sums.sha256
                     write_pins(output, pins)
 
-            got = _get(item, output.path / item.name, request, narrator, pin)
+            got = _get(item, output.path / item.name, request, reporter, pin)
             files.append(_fetched(item, got.path, got.sums, got))
     for file in files:
         if file.verified is None:
-            narrator.warn(
+            reporter.warn(
                 f"{file.artifact.path.name}: unverified, nobody publishes its sum; "
                 f"{request.output_dir / PINS} keeps it, and it is checked by that next time"
             )
     return FetchModelResult(
-        request=request, files=tuple(files), warnings=tuple(narrator.warnings), seconds=dict(narrator.seconds)
+        request=request, files=tuple(files), warnings=tuple(reporter.warnings), seconds=dict(reporter.seconds)
     )
 
 
@@ -244,24 +244,24 @@ def _last_part(url: str) -> str:
     return name
 
 
-def _pinned(item: _Wanted, pins: Mapping[str, str], request: FetchModelRequest, narrator: Narrator) -> _Wanted:
+def _pinned(item: _Wanted, pins: Mapping[str, str], request: FetchModelRequest, reporter: Reporter) -> _Wanted:
     """The file with the sum that it had the first time, where nothing better is known."""
     if item.verified is not None or item.name not in pins:
         return item
     if request.force:
-        narrator.warn(f"{item.name}: --force, so it may differ from the one whose sum {PINS} keeps")
+        reporter.warn(f"{item.name}: --force, so it may differ from the one whose sum {PINS} keeps")
         return item
     return replace(item, source=replace(item.source, sha256=pins[item.name]), verified="pinned")
 
 
-def _check_safety(wanted: list[_Wanted], request: FetchModelRequest, narrator: Narrator) -> None:
+def _check_safety(wanted: list[_Wanted], request: FetchModelRequest, reporter: Reporter) -> None:
     if not request.insecure or request.from_file is not None:
         return
     for item in wanted:
         if item.verified is None and item.what != "definition" and not request.allow_unverified:
             message = f"--insecure: nothing would say that {item.name} is what it should be"
             raise UsageError(message, hint="pass its --sha256, or --allow-unverified if you must")
-    narrator.warn("--insecure: the certificates of servers are NOT checked in this call")
+    reporter.warn("--insecure: the certificates of servers are NOT checked in this call")
 
 
 def _kept(wanted: list[_Wanted], folder: Path, *, force: bool) -> dict[str, Sums]:
@@ -294,11 +294,11 @@ def _kept(wanted: list[_Wanted], folder: Path, *, force: bool) -> dict[str, Sums
 
 
 def _get(
-    item: _Wanted, target: Path, request: FetchModelRequest, narrator: Narrator, pin: Callable[[Sums], None]
+    item: _Wanted, target: Path, request: FetchModelRequest, reporter: Reporter, pin: Callable[[Sums], None]
 ) -> Downloaded:
     if request.from_file is not None and item.what == "checkpoint":
         return copy_in(
-            item.source, request.from_file, target, option="--from-file", narrator=narrator, before_publish=pin
+            item.source, request.from_file, target, option="--from-file", reporter=reporter, before_publish=pin
         )
     options = TransferOptions(
         retries=request.retries,
@@ -306,7 +306,7 @@ def _get(
         retry_delay=request.retry_delay,
         insecure=request.insecure,
     )
-    return download(item.source, target, options=options, narrator=narrator, before_publish=pin)
+    return download(item.source, target, options=options, reporter=reporter, before_publish=pin)
 
 
 def _fetched(item: _Wanted, path: Path, sums: Sums, got: Downloaded | None = None) -> FetchedFile:

@@ -19,7 +19,7 @@ from amctq.download.source import Source, TransferOptions
 from amctq.download.sums import sums_of
 from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory, reading
-from amctq.progress import Narrator, OnEvent, silent
+from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.prepare_cifar_request import ADDRESS, PrepareCifarRequest
 
 _OFFICIAL_FILE_IMAGES = 10_000
@@ -76,11 +76,11 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
         NetworkError: the download failed.
         WriteError: the disk is full, or writing is not allowed.
     """
-    narrator = Narrator(on_event)
+    reporter = Reporter(on_event)
     former = read_manifest(request.output_dir)
     resumable = former is not None and former.origin == request.origin
     if former is not None and resumable and not request.force:
-        with narrator.phase("checking"):
+        with reporter.phase("checking"):
             differing = former.differing(request.output_dir)
         if differing:
             message = f"{request.output_dir}: {', '.join(differing)} differ from what {MANIFEST} says"
@@ -88,7 +88,7 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
         if not former.missing(request.output_dir):
             OutputDirectory(request.output_dir, names=(), force=True).tidy()
             return PrepareCifarResult(
-                request=request, manifest=former, already=True, artifacts=(), seconds=narrator.seconds
+                request=request, manifest=former, already=True, artifacts=(), seconds=reporter.seconds
             )
     if request.archive is not None:
         with reading(f"--archive {request.archive}"), request.archive.open("rb"):
@@ -96,20 +96,20 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
     with OutputDirectory(request.output_dir, names=NAMES, force=request.force or resumable) as output:
         fetched: tuple[Artifact, ...] = ()
         if request.synthetic:
-            manifest = stage_generated(request, output, narrator)
+            manifest = stage_generated(request, output, reporter)
         elif request.archive is not None:
-            manifest = _unpack(request, request.archive, request.source, output, narrator)
+            manifest = _unpack(request, request.archive, request.source, output, reporter)
         else:
-            fetched = _fetch(request, narrator)
-            manifest = _unpack(request, request.output_dir / _ARCHIVE, None, output, narrator)
-        with narrator.phase("writing"):
+            fetched = _fetch(request, reporter)
+            manifest = _unpack(request, request.output_dir / _ARCHIVE, None, output, reporter)
+        with reporter.phase("writing"):
             artifacts = output.publish(manifest.sums)
     return PrepareCifarResult(
-        request=request, manifest=manifest, already=False, artifacts=(*artifacts, *fetched), seconds=narrator.seconds
+        request=request, manifest=manifest, already=False, artifacts=(*artifacts, *fetched), seconds=reporter.seconds
     )
 
 
-def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, narrator: Narrator) -> Manifest:
+def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, reporter: Reporter) -> Manifest:
     """Draw the set that ``request`` describes into ``output``, which has announced ``staging.NAMES``.
 
     Raises:
@@ -118,7 +118,7 @@ def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, narra
     origin = request.origin
     train, test, seed = (int(origin[key]) for key in ("train_images", "test_images", "seed"))
     names = synthetic.CLASS_NAMES
-    with narrator.phase("drawing", train + test) as advance:
+    with reporter.phase("drawing", train + test) as advance:
         staged = StagedSet(output, advance)
         staged.store(CLASS_NAMES_FILE, ["\n".join([*names, "", ""]).encode()])
         staged.store("readme.html", [_README.format(classes=", ".join(names)).encode()])
@@ -130,13 +130,13 @@ def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, narra
         return staged.finish(origin=origin, synthetic=True, classes=names)
 
 
-def _fetch(request: PrepareCifarRequest, narrator: Narrator) -> tuple[Artifact, ...]:
+def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, ...]:
     """Have the archive in the output directory, where it stays: the next time nothing is downloaded."""
     target, source = request.output_dir / _ARCHIVE, request.source
     with reading(str(target)):
         wrong = source.mismatch(sums_of(target, md5=source.md5 is not None)) if target.exists() else None
         if target.exists() and not wrong:
-            narrator.info(f"{target} is there already")
+            reporter.info(f"{target} is there already")
             forget_partial(target)  # a run was killed when all of it had come
             return ()
     if wrong and not request.force:
@@ -152,16 +152,16 @@ def _fetch(request: PrepareCifarRequest, narrator: Narrator) -> tuple[Artifact, 
         retry_delay=request.retry_delay,
         local_option="--archive",
     )
-    done = download(source, target, options=options, narrator=narrator)
+    done = download(source, target, options=options, reporter=reporter)
     return (Artifact(path=target, bytes=done.sums.bytes, sha256=done.sums.sha256),)
 
 
 def _unpack(
-    request: PrepareCifarRequest, path: Path, expected: Source | None, output: OutputDirectory, narrator: Narrator
+    request: PrepareCifarRequest, path: Path, expected: Source | None, output: OutputDirectory, reporter: Reporter
 ) -> Manifest:
     """Stage the archive's files; ``expected`` has its sums, unless they have been checked."""
     total = _OFFICIAL_FILE_IMAGES * sum(map(is_record_file, LAYOUT))
-    with reading(str(path)), path.open("rb") as stream, narrator.phase("unpacking", total) as advance:
+    with reading(str(path)), path.open("rb") as stream, reporter.phase("unpacking", total) as advance:
         staged = StagedSet(output, advance)
         archive = Archive(path, stream, expected)
         for member in archive.members():
@@ -177,13 +177,13 @@ def _unpack(
     for name, file in staged.files.items():
         images = sum(file.images_per_class or ())
         if file.images_per_class and images != _OFFICIAL_FILE_IMAGES:
-            narrator.warn(f"{name} has {images:,} images; the official one has {_OFFICIAL_FILE_IMAGES:,}")
+            reporter.warn(f"{name} has {images:,} images; the official one has {_OFFICIAL_FILE_IMAGES:,}")
     classes = _class_names(staged.path(CLASS_NAMES_FILE), path)
     manifest = staged.finish(origin=request.origin, synthetic=False, classes=classes)
     for folder in (TRAIN_FOLDER, TEST_FOLDER):
         counts = manifest.images_per_class(folder)
         if min(counts) != max(counts):
-            narrator.warn(
+            reporter.warn(
                 f"{folder} has {min(counts):,} to {max(counts):,} images of a class; the official one as many of each"
             )
     return manifest

@@ -20,7 +20,7 @@ from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, me
 from amctq.distributed.rank_table_json import check_name, dump_rank_table, read_rank_table, write_rank_table
 from amctq.errors import UsageError
 from amctq.files import Artifact, OutputDirectory
-from amctq.progress import Narrator, OnEvent, silent
+from amctq.progress import OnEvent, Reporter, silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,48 +132,48 @@ def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTab
         InputError: a table is not what it must be, or an NPU has no address.
         WriteError: the disk is full, or writing is not allowed.
     """
-    narrator = Narrator(on_event)
+    reporter = Reporter(on_event)
     source = None
     artifacts: tuple[Artifact, ...] = ()
     if request.check is not None:
-        with narrator.phase("reading"):
+        with reporter.phase("reading"):
             table = read_rank_table(request.check, option="--check")
     elif request.merge is not None:
-        table = _merge(request.merge, narrator)
+        table = _merge(request.merge, reporter)
         path = request.path(f"hccl_{len(table.servers)}s_{table.rank_size}p.json")
     else:
         source = find_source(request.hccn_conf)
-        table, path = _create(request, source, narrator)
+        table, path = _create(request, source, reporter)
     if request.group_check and source is None:
         for server in table.servers:
             devices = [device.device_id for device in server.devices]
             if crosses_groups(devices) and max(devices) < GROUPED_DEVICES:
-                narrator.warn(f"server {server.server_id}: {_reach(devices)}")
+                reporter.warn(f"server {server.server_id}: {_reach(devices)}")
     if table.unread_keys:
-        narrator.info(f"kept as found, though amctq does not read them: {', '.join(table.unread_keys)}")
+        reporter.info(f"kept as found, though amctq does not read them: {', '.join(table.unread_keys)}")
     if request.check is None:
-        with narrator.phase("writing"):
+        with reporter.phase("writing"):
             artifacts = (write_rank_table(table, path, force=request.force),)
     return RankTableResult(
         request=request,
         table=table,
         addresses_from=source.name if source else None,
         artifacts=artifacts,
-        warnings=tuple(narrator.warnings),
-        seconds=dict(narrator.seconds),
+        warnings=tuple(reporter.warnings),
+        seconds=dict(reporter.seconds),
     )
 
 
-def _merge(paths: Sequence[Path], narrator: Narrator) -> RankTable:
+def _merge(paths: Sequence[Path], reporter: Reporter) -> RankTable:
     tables = []
-    with narrator.phase("reading", len(paths), "tables") as advance:
+    with reporter.phase("reading", len(paths), "tables") as advance:
         for path in paths:
             tables.append(read_rank_table(path, option="--merge"))
             advance(len(tables))
         return merged(tables)
 
 
-def _create(request: RankTableRequest, source: AddressSource, narrator: Narrator) -> tuple[RankTable, Path]:
+def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter) -> tuple[RankTable, Path]:
     """The table of this server, and where it goes."""
     visible = request.visible_devices
     if request.devices is not None:
@@ -182,12 +182,12 @@ def _create(request: RankTableRequest, source: AddressSource, narrator: Narrator
         chosen = source.devices() if visible is None else tuple(range(len(visible)))
     devices = chosen if visible is None else tuple(visible[index] for index in chosen)
     if request.group_check:
-        _check_groups(devices, source, narrator)
-    server_ip = request.server_ip or _own_address(narrator)
+        _check_groups(devices, source, reporter)
+    server_ip = request.server_ip or _own_address(reporter)
     path = request.path(f"hccl_{len(chosen)}p_{joined_devices(chosen)}_{server_ip}.json")
     OutputDirectory(path.parent, names=[path.name], force=request.force).check()
     ranked = []
-    with narrator.phase("asking for addresses", len(devices), "devices") as advance:
+    with reporter.phase("asking for addresses", len(devices), "devices") as advance:
         for rank, device in enumerate(devices):
             ranked.append(RankedDevice(device_id=device, device_ip=source.address(device), rank_id=rank))
             advance(len(ranked))
@@ -196,7 +196,7 @@ def _create(request: RankTableRequest, source: AddressSource, narrator: Narrator
     return table, path
 
 
-def _check_groups(devices: Sequence[int], source: AddressSource, narrator: Narrator) -> None:
+def _check_groups(devices: Sequence[int], source: AddressSource, reporter: Reporter) -> None:
     """Refuse devices of two groups where the server is known to have the eight that make up both."""
     if not crosses_groups(devices):
         return
@@ -205,7 +205,7 @@ def _check_groups(devices: Sequence[int], source: AddressSource, narrator: Narra
         message = _reach(devices)
         raise UsageError(message, hint="choose them from one group, or all; other servers (Atlas A2): --no-group-check")
     if max((*present, *devices)) < GROUPED_DEVICES:
-        narrator.warn(_reach(devices))
+        reporter.warn(_reach(devices))
 
 
 def _reach(devices: Sequence[int]) -> str:
@@ -215,7 +215,7 @@ def _reach(devices: Sequence[int]) -> str:
     )
 
 
-def _own_address(narrator: Narrator) -> str:
+def _own_address(reporter: Reporter) -> str:
     """The address that the host name stands for, which hccl_tools takes too."""
     host = socket.gethostname()
     try:
@@ -224,7 +224,7 @@ def _own_address(narrator: Narrator) -> str:
         message = f"the host name {host} stands for no address, expected one to name the server by"
         raise UsageError(message, hint="pass --server-ip") from error
     if address.startswith("127."):
-        narrator.warn(
+        reporter.warn(
             f"server {address}: other servers cannot reach that address; for several servers pass --server-ip"
         )
     return address

@@ -10,7 +10,7 @@ from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Dataset
 from amctq.data.source import DataSource
 from amctq.errors import InputError, UsageError
-from amctq.models.registry import ModelSpec
+from amctq.networks.registry import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,13 +20,13 @@ import numpy as np
 
 from amctq.data.samples import Batch
 from amctq.errors import CheckError, InputError, Stopped, Terminated
-from amctq.progress import Narrator
+from amctq.progress import Reporter
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept, signals_held
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
 from amctq.training.pace import Pace
-from amctq.training.peers import Alone, Peers
+from amctq.training.process_group import ProcessGroup, SingleProcess
 from amctq.training.recipe import Recipe
 from amctq.training.snapshot import Score, Snapshot, TrainingState
 from amctq.training.store import CheckpointStore
@@ -46,7 +46,7 @@ class TrainingRun:
             evaluation.
         evaluation_images: that it runs.
         save_every: steps between two checkpoints.
-        peers: the devices that train together.
+        group: the devices that train together.
     """
 
     step: Any
@@ -57,7 +57,7 @@ class TrainingRun:
     evaluate: Callable[[Callable[[int], None]], tuple[float, float]] | None
     evaluation_images: int
     save_every: int
-    peers: Peers = field(default_factory=Alone)
+    group: ProcessGroup = field(default_factory=SingleProcess)
 
     def snapshot(self, state: TrainingState) -> Snapshot:
         """The run's arrays as they are now, with ``state``."""
@@ -82,7 +82,7 @@ class TrainingRun:
 
     def share(self) -> None:
         """Give all devices the arrays of the first one."""
-        self.peers.share_arrays(self._all())
+        self.group.share_arrays(self._all())
 
     def digest(self) -> int:
         """Of all arrays as they are now, 48 bits."""
@@ -106,7 +106,7 @@ def train(
     saved: Path | None,
     store: CheckpointStore | None,
     history: History | None,
-    narrator: Narrator,
+    reporter: Reporter,
 ) -> TrainingState:
     """Train to the end of the recipe.
 
@@ -119,7 +119,7 @@ def train(
         saved: the checkpoint that holds it; None on a device that does not write.
         store: where further checkpoints go; None likewise.
         history: where losses and scores go; None likewise.
-        narrator: is told of steps and evaluations.
+        reporter: is told of steps and evaluations.
 
     Returns:
         The state at the end, which is saved.
@@ -130,7 +130,7 @@ def train(
         InputError: an image cannot be read.
         Stopped: by a signal, after saving.
     """
-    loop = _Loop(run=run, state=state, saved=saved, saved_state=state, store=store, history=history, narrator=narrator)
+    loop = _Loop(run=run, state=state, saved=saved, saved_state=state, store=store, history=history, reporter=reporter)
     try:
         with signals_held() as loop.arrived, ThreadPoolExecutor(max_workers=1, thread_name_prefix="amctq-data") as data:
             loop.run_all(data)
@@ -153,7 +153,7 @@ class _Loop:
     saved_state: TrainingState
     store: CheckpointStore | None
     history: History | None
-    narrator: Narrator
+    reporter: Reporter
     arrived: list[int] = field(default_factory=list)
     stopping: bool = False
     frozen: bool = False
@@ -177,7 +177,7 @@ class _Loop:
 
     def run_all(self, data: ThreadPoolExecutor) -> None:
         while True:
-            self.stopping = self.run.peers.agree(stop=bool(self.arrived))
+            self.stopping = self.run.group.agree(stop=bool(self.arrived))
             if self.at_an_end and self.epoch > self.state.evaluated and not self.stopping:
                 self.evaluate()
             if self.state.step % self.run.save_every == 0 or self.stopping or self.state.step == self.run.recipe.steps:
@@ -191,7 +191,7 @@ class _Loop:
         recipe, first = self.run.recipe, self.state.step
         end = min((first // recipe.steps_per_epoch + 1) * recipe.steps_per_epoch, recipe.steps)
         self.run.step.set_train(True)
-        with self.narrator.phase("training", recipe.steps, "steps", done=first) as advance:
+        with self.reporter.phase("training", recipe.steps, "steps", done=first) as advance:
             upcoming = data.submit(self.run.batches.batch, first)
             for step in range(first, end):
                 batch = upcoming.result()
@@ -200,7 +200,7 @@ class _Loop:
                 self.one_step(batch)
                 advance(step + 1, self.told, self.figures)
                 if self.pace.is_time_to_talk():
-                    self.narrator.info(f"step {step + 1:,} of {recipe.steps:,}, {self.told}")
+                    self.reporter.info(f"step {step + 1:,} of {recipe.steps:,}, {self.told}")
                 if self.stopping:
                     return
                 if (step + 1) % self.run.save_every == 0 and step + 1 < end:
@@ -224,16 +224,16 @@ class _Loop:
                 Tensor(images), Tensor(labels.astype(np.int32)), Tensor(taught), Tensor(rate), Tensor(stop)
             )
             own, loss, stops = map(float, output.asnumpy())
-        place = self.run.peers.place
-        self.stopping = stops > 0 or (bool(self.arrived) and place.size == 1)  # of others, all must stop alike
+        worker = self.run.group.worker
+        self.stopping = stops > 0 or (bool(self.arrived) and worker.size == 1)  # of others, all must stop alike
         if not math.isfinite(loss):
             self.diverged(f"the loss is {loss} at step {step + 1:,} of epoch {step // recipe.steps_per_epoch + 1}")
         self.state = replace(self.state, step=step + 1)
         if self.history is not None:
             self.history.step(step=step + 1, epoch=self.epoch, loss=loss, learning_rate=float(rate))
         self.pace.step_done()
-        self.figures = {"loss": own, "images_per_second": (self.pace.images_per_second or 0.0) / place.size}
-        if place.digests:
+        self.figures = {"loss": own, "images_per_second": (self.pace.images_per_second or 0.0) / worker.size}
+        if worker.digests:
             self.figures["digest"] = self.run.digest()
         self.told = (
             f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}"
@@ -242,8 +242,8 @@ class _Loop:
 
     def evaluate(self) -> None:
         """Measure the network at the end of an epoch, and keep it where it is the best so far."""
-        if not self.run.peers.place.is_first or self.run.evaluate is None:
-            self.stopping = self.run.peers.agree(stop=bool(self.arrived))
+        if not self.run.group.worker.is_first or self.run.evaluate is None:
+            self.stopping = self.run.group.agree(stop=bool(self.arrived))
             if not self.stopping:
                 self.state = replace(self.state, evaluated=self.epoch)
             return
@@ -256,10 +256,10 @@ class _Loop:
         top1 = top5 = 0.0
         with (
             contextlib.suppress(_SignalError),
-            self.narrator.phase("evaluation", self.run.evaluation_images) as progress,
+            self.reporter.phase("evaluation", self.run.evaluation_images) as progress,
         ):
             top1, top5 = self.run.evaluate(advance)
-        self.stopping = self.run.peers.agree(stop=bool(self.arrived))
+        self.stopping = self.run.group.agree(stop=bool(self.arrived))
         if self.stopping:
             return
         score = Score(epoch=self.epoch, top1=top1, top5=top5)
@@ -271,7 +271,7 @@ class _Loop:
         self.history.score(step=self.state.step, score=score)
         kept = ", the best so far" if better else ""
         told = self.told or f"epoch {self.epoch} of {self.run.recipe.epochs}"
-        self.narrator.info(f"{told}; top-1 {top1:.2f} %{kept}")
+        self.reporter.info(f"{told}; top-1 {top1:.2f} %{kept}")
         if better:
             self.saved = self.store.save_best(self.snapshot()).path
         self.pace.restart()

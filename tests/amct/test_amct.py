@@ -14,14 +14,15 @@ import mindspore
 import numpy as np
 import pytest
 
+from amctq.amct_files.record_text import load_record
 from amctq.backends.amct import AmctBackend, AmctQuantizedNetwork
-from amctq.backends.base import FloatNetwork, PtqConfig
+from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, ExportFormat, IfmrVariant, Placement
 from amctq.errors import InputError, UnavailableError
-from amctq.progress import Narrator
+from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig, default_config
-from amctq.quant.record_text import load_record
 from amctq.quant.retrain_config import UlqConfig, default_retrain_config
 from tests.amct.standin_path import standin_importable
 from tests.amct.test_contract import IMAGES, batches
@@ -53,13 +54,13 @@ def _config(quant: QuantConfig) -> PtqConfig:
 
 
 def _quantize(
-    network: FloatNetwork, quant: QuantConfig | None = None, narrator: Narrator | None = None
+    network: FloatNetwork, quant: QuantConfig | None = None, reporter: Reporter | None = None
 ) -> AmctQuantizedNetwork:
     return AmctBackend(batch_size=4).quantize(
         network=network,
         config=_config(quant or default_config(network.topology)),
         calibration=batches(),
-        narrator=narrator or Narrator(),
+        reporter=reporter or Reporter(),
     )
 
 
@@ -71,7 +72,7 @@ def _changed(config: QuantConfig, name: str, activation: ActivationConfig) -> Qu
 def test_both_engines_find_the_same_scales(network: FloatNetwork) -> None:
     """Two implementations of the Ascend operators IFMR and WtsARQ, which share no line."""
     config = _config(default_config(network.topology))
-    own = NativeBackend().quantize(network=network, config=config, calibration=batches(), narrator=Narrator()).record
+    own = NativeBackend().quantize(network=network, config=config, calibration=batches(), reporter=Reporter()).record
     amcts = _quantize(network).record
     for one, other in zip(own.layers, amcts.layers, strict=True):
         assert one.activation.offset == other.activation.offset, one.name
@@ -134,10 +135,10 @@ def test_a_layer_that_amct_does_not_list_stays_in_float(
         Path(config_file).write_text(json.dumps(document))
 
     monkeypatch.setattr(amct, "create_quant_config", shorter)
-    narrator = Narrator()
-    record = _quantize(network, narrator=narrator).record
+    reporter = Reporter()
+    record = _quantize(network, reporter=reporter).record
     assert [layer.name for layer in record.layers] == ["conv1", "depthwise", "end_point"]
-    assert narrator.warnings == ["conv2 stays in float: amct_mindspore does not quantize it"]
+    assert reporter.warnings == ["conv2 stays in float: amct_mindspore does not quantize it"]
 
 
 def _raising(*_arguments: Any, **_named: Any) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from amctq.amct_files.record_text import load_record
 from amctq.pretrained import CHECKPOINT
-from amctq.quant.record_text import load_record
 from tests.amct.standin_path import on_an_npu
 from tests.command import amctq
 

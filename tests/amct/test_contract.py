@@ -16,17 +16,19 @@ import pytest
 from mindspore import Tensor, nn
 from numpy.typing import NDArray
 
+from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct import AmctBackend
-from amctq.backends.base import Backend, FloatNetwork, PtqConfig, QuantizedNetwork
-from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.backends.base import Backend, PtqConfig, QuantizedNetwork
+from amctq.backends.native import NativeBackend
+from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
 from amctq.errors import InputError
-from amctq.export.session import OnnxSession
-from amctq.progress import Narrator
+from amctq.inference.onnx_session import OnnxSession
+from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig, default_config
-from amctq.quant.record_text import dump_record
 from amctq.quant.retrain_config import default_retrain_config
 from amctq.runtime import graph_mode
 from tests.amct.standin_path import standin_importable
@@ -84,7 +86,7 @@ def _quantize(
         ifmr_variant=IfmrVariant.ASCEND,
         arq_rule=ArqRule.ASCEND,
     )
-    return backend.quantize(network=network, config=config, calibration=images or batches(), narrator=Narrator())
+    return backend.quantize(network=network, config=config, calibration=images or batches(), reporter=Reporter())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from amctq.errors import InputError
-from amctq.models.registry import find_model
+from amctq.networks.registry import find_model
 from amctq.plugins import load_factory
 
 DEFINITION = Path(__file__).with_name("definition") / "resnet.py"

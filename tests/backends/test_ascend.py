@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from amctq.backends.ascend import end_half_precision, forward_tolerance, use_half_precision
+from amctq.backends.ascend import end_half_precision, use_half_precision
 from amctq.choices import Device
+from amctq.inference.proof import forward_tolerance
 from amctq.pretrained import CHECKPOINT
 from tests.amct.standin_path import on_an_npu
 from tests.backends.test_simulation import network_of

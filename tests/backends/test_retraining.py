@@ -9,23 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.backends.base import FloatNetwork, PtqConfig, RetrainingNetwork
-from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.backends.base import PtqConfig, RetrainingNetwork
+from amctq.backends.native import NativeBackend
+from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches, split
 from amctq.data.source import find_dataset
 from amctq.errors import InputError
-from amctq.export.float_onnx import export_float
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
-from amctq.models.checkpoint import load_checkpoint
-from amctq.models.registry import find_model
-from amctq.progress import Narrator
+from amctq.graph.topology import read_topology
+from amctq.inference.onnx_session import OnnxSession
+from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.float_network import FloatNetwork
+from amctq.networks.float_onnx import export_float
+from amctq.networks.registry import find_model
+from amctq.progress import Reporter
 from amctq.quant.config import default_config
+from amctq.quant.layers import Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig, default_retrain_config
-from amctq.quant.topology import Topology, read_topology
 from tests.backends.test_simulation import network_of
 from tests.command import Shared
 
@@ -395,7 +398,7 @@ def _calibrated(network: FloatNetwork, batches: Batches) -> QuantRecord:
         ifmr_variant=IfmrVariant.EXACT,
         arq_rule=ArqRule.AMCT,
     )
-    return NativeBackend().quantize(network=network, config=config, calibration=batches, narrator=Narrator()).record
+    return NativeBackend().quantize(network=network, config=config, calibration=batches, reporter=Reporter()).record
 
 
 def test_mindir_is_exported_from_the_trained_cells(network: FloatNetwork, tmp_path: Path) -> None:

@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.backends.base import FloatNetwork, PtqConfig
-from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.amct_files.config_json import load_config
+from amctq.backends.base import PtqConfig
+from amctq.backends.native import NativeBackend
+from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActAlgo, ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
 from amctq.errors import InputError, NotSimulatedError
-from amctq.export.float_onnx import export_float
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
-from amctq.progress import Narrator
+from amctq.graph.topology import read_topology
+from amctq.inference.onnx_session import OnnxSession
+from amctq.networks.float_network import FloatNetwork
+from amctq.networks.float_onnx import export_float
+from amctq.progress import Reporter
 from amctq.quant import numerics
 from amctq.quant.config import default_config
-from amctq.quant.config_json import load_config
 from amctq.quant.record import QuantRecord
-from amctq.quant.topology import read_topology
 from amctq.runtime import load_mindspore, resolve_device
 
 
@@ -81,7 +83,7 @@ def _quantize(network: FloatNetwork, batches: Batches, config: object = None, **
         network=network,
         config=PtqConfig(quant=quant, **settings),  # type: ignore[arg-type]
         calibration=batches,
-        narrator=Narrator(),
+        reporter=Reporter(),
     )
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import pytest
 
+from amctq.amct_files.record_text import load_record
 from amctq.cli.exported import file_sentences
 from amctq.data import synthetic
 from amctq.pretrained import CHECKPOINT
-from amctq.quant.record_text import load_record
 from tests import strict_atc
 from tests.command import Finished, Shared, amctq
 from tests.export.deploy_file import read_back

@@ -16,7 +16,7 @@ from tests.command import NETWORKS, Own, Shared, amctq, write_records
 
 
 @dataclass(frozen=True)
-class Place:
+class Worker:
     """Where a case may put things: an empty current directory, and the real files."""
 
     shared: Shared
@@ -60,10 +60,10 @@ class Case:
     id: str
     code: int
     says: tuple[str, ...]
-    options: Callable[[Place], dict[str, object]]
+    options: Callable[[Worker], dict[str, object]]
 
 
-def _folder(place: Place, **files: dict[str, int]) -> Path:
+def _folder(place: Worker, **files: dict[str, int]) -> Path:
     folder = place.cwd / "data"
     folder.mkdir()
     for name, settings in files.items():
@@ -71,20 +71,20 @@ def _folder(place: Place, **files: dict[str, int]) -> Path:
     return folder
 
 
-def _damaged_records(place: Place, size: int) -> Path:
+def _damaged_records(place: Worker, size: int) -> Path:
     folder = _folder(place, test_batch={"images": 20})
     path = folder / "test_batch.bin"
     path.write_bytes(path.read_bytes()[:size])
     return folder
 
 
-def _file(place: Place, name: str) -> Path:
+def _file(place: Worker, name: str) -> Path:
     path = place.cwd / name
     path.touch()
     return path
 
 
-def _used(place: Place, *names: str) -> Path:
+def _used(place: Worker, *names: str) -> Path:
     folder = place.cwd / "used"
     folder.mkdir()
     for name in names:
@@ -114,28 +114,28 @@ def _one_more(parameters: dict[str, Any]) -> None:
     parameters["layer9.conv1.weight"] = parameters["conv1.weight"]
 
 
-def _own(factory: str, **more: object) -> Callable[[Place], dict[str, object]]:
+def _own(factory: str, **more: object) -> Callable[[Worker], dict[str, object]]:
     """A network of tests/backends/networks.py on images of its own."""
 
-    def options(place: Place) -> dict[str, object]:
+    def options(place: Worker) -> dict[str, object]:
         own = {"model": f"{NETWORKS}:{factory}", "ckpt": place.own.checkpoint, "dataset": place.own.npz}
         return own | {"allow-poor-float": True} | more
 
     return options
 
 
-def _data(text: str, name: str = "images") -> Callable[[Place], dict[str, object]]:
+def _data(text: str, name: str = "images") -> Callable[[Worker], dict[str, object]]:
     """A dataset factory of the user's own, for a network that takes 32 x 32."""
 
-    def options(place: Place) -> dict[str, object]:
+    def options(place: Worker) -> dict[str, object]:
         path = place.written("mydata.py", f"import numpy as np\n{text}\n")
         return _own("small")(place) | {"dataset": f"{path}:{name}"}
 
     return options
 
 
-def _npz(**arrays: np.ndarray) -> Callable[[Place], dict[str, object]]:
-    def options(place: Place) -> dict[str, object]:
+def _npz(**arrays: np.ndarray) -> Callable[[Worker], dict[str, object]]:
+    def options(place: Worker) -> dict[str, object]:
         path = place.cwd / "images.npz"
         np.savez(path, **arrays)
         return _own("small")(place) | {"dataset": path}
@@ -143,7 +143,7 @@ def _npz(**arrays: np.ndarray) -> Callable[[Place], dict[str, object]]:
     return options
 
 
-def _image_folder(place: Place) -> Path:
+def _image_folder(place: Worker) -> Path:
     from PIL import Image
 
     for role, names in (("train", ("cat", "dog")), ("val", ("cat", "bird"))):
@@ -154,7 +154,7 @@ def _image_folder(place: Place) -> Path:
     return place.cwd / "folder"
 
 
-def _damaged_image(place: Place) -> Path:
+def _damaged_image(place: Worker) -> Path:
     folder = place.cwd / "folder" / "cat"
     folder.mkdir(parents=True)
     for index in range(40):
@@ -811,7 +811,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_bad_input(case: Case, shared: Shared, own: Own) -> None:
-    place = Place(shared, Path.cwd(), own)
+    place = Worker(shared, Path.cwd(), own)
     good = {
         "dataset": shared.data,
         "ckpt": shared.checkpoint("resnet20"),

@@ -17,8 +17,8 @@ import pytest
 from amctq.download.source import Source, TransferOptions
 from amctq.download.transfer import download
 from amctq.errors import CheckError
-from amctq.models.published import CHECKPOINTS, DEFINITIONS
-from amctq.progress import Narrator
+from amctq.networks.published import CHECKPOINTS, DEFINITIONS
+from amctq.progress import Reporter
 from tests.command import AMCTQ, Finished, amctq, on_a_terminal
 from tests.server import (
     Server,
@@ -217,7 +217,7 @@ def test_a_file_that_never_ends_is_given_up(server: Server) -> None:
     url = server.page("/net.ckpt", CONTENT, without_length())
     source = Source(urls=(url,), size=1000)
     with pytest.raises(CheckError, match="more than 1,000 bytes"):
-        download(source, Path("net.ckpt"), options=TransferOptions(retries=0), narrator=Narrator())
+        download(source, Path("net.ckpt"), options=TransferOptions(retries=0), reporter=Reporter())
     assert list(Path.cwd().iterdir()) == []
 
 

@@ -32,14 +32,16 @@ def _launch(pictures: Path, *more: object, workers: int = 2) -> list[str]:
     return ["launch-distributed", "--workers", str(workers), *_arguments(pictures, "--step-digests", *more)]
 
 
-def _told(logs: Path, rank: int) -> list[dict[str, Any]]:
+def _format(logs: Path, rank: int) -> list[dict[str, Any]]:
     file = logs / f"train_parallel{rank}" / "status.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _steps(logs: Path, rank: int) -> list[dict[str, Any]]:
     """What a rank has told after each training step."""
-    return [line["figures"] | {"step": line["done"]} for line in _told(logs, rank) if "loss" in line.get("figures", {})]
+    return [
+        line["figures"] | {"step": line["done"]} for line in _format(logs, rank) if "loss" in line.get("figures", {})
+    ]
 
 
 def _wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
@@ -68,7 +70,7 @@ def _stepped(logs: Path, step: int) -> Callable[[], bool]:
 
 
 def _pids(logs: Path) -> list[int]:
-    starts = [_told(logs, rank)[0] for rank in (0, 1)]
+    starts = [_format(logs, rank)[0] for rank in (0, 1)]
     return [number for start in starts for number in (start["guard"], start["pid"])]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from amctq.quant.record_text import load_record
+from amctq.amct_files.record_text import load_record
 from tests.command import Finished, Shared, amctq
 from tests.kernels import optimised
 

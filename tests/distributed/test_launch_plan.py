@@ -14,11 +14,11 @@ from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable
 from amctq.distributed.rank_table_json import write_rank_table
 from amctq.distributed.status import ProcessState, StatusReader, StatusWriter
 from amctq.errors import InputError, UsageError
-from amctq.progress import Narrator
-from amctq.services.launch_distributed_plan import plan_launch
-from amctq.services.launch_distributed_request import LaunchRequest
-from amctq.services.qat_request import QatRequest
-from amctq.services.qat_worker import read_request, worker_spec
+from amctq.progress import Reporter
+from amctq.services.launch.plan import plan_launch
+from amctq.services.launch.request import LaunchRequest
+from amctq.services.qat.request import QatRequest
+from amctq.services.qat.worker import read_request, worker_spec
 
 QAT = QatRequest(dataset="data", ckpt=Path("a.ckpt"), device=Device.CPU)
 
@@ -79,7 +79,7 @@ def test_cores_are_dealt_out(cores: list[int], workers: int, shares: list[tuple[
 
 def test_servers_of_a_table_are_taken_in_the_order_of_their_ranks(tmp_path: Path) -> None:
     table = _table(tmp_path / "t.json", (2, 3), (0, 1))
-    plan = plan_launch(LaunchRequest(qat=QAT, rank_table=table, node_rank=1), Narrator())
+    plan = plan_launch(LaunchRequest(qat=QAT, rank_table=table, node_rank=1), Reporter())
     assert (plan.nodes, plan.node, plan.master_addr, plan.master_port) == (2, 1, "198.51.100.2", 8118)
     assert [(rank.rank, rank.server, rank.local) for rank in plan.ranks] == [
         (0, "198.51.100.2", 0),
@@ -95,7 +95,7 @@ def test_npus_of_a_server_are_what_msruns_device_numbers_count(tmp_path: Path) -
     """On server 0 rank 0 has device 1: DEVICE_ID counts from 0, in the order of the ranks."""
     table = _table(tmp_path / "t.json", (1, 0))
     request = LaunchRequest(qat=replace(QAT, device=Device.ASCEND), rank_table=table)
-    plan = plan_launch(request, Narrator(), simulated=True)
+    plan = plan_launch(request, Reporter(), simulated=True)
     first = plan.environment(plan.ranks[0])
     assert (plan.ranks[0].device_id, first["DEVICE_ID"]) == (1, "0")
     assert first["ASCEND_RT_VISIBLE_DEVICES"] == "1,0"
@@ -105,13 +105,13 @@ def test_npus_of_a_server_are_what_msruns_device_numbers_count(tmp_path: Path) -
 def test_a_table_that_msrun_cannot_number_is_refused(ranks: tuple[tuple[int, ...], ...], tmp_path: Path) -> None:
     table = _table(tmp_path / "t.json", *ranks)
     with pytest.raises(InputError, match="has the ranks"):
-        plan_launch(LaunchRequest(qat=QAT, rank_table=table, node_rank=0), Narrator())
+        plan_launch(LaunchRequest(qat=QAT, rank_table=table, node_rank=0), Reporter())
 
 
 def test_a_server_of_no_table_must_be_named(tmp_path: Path) -> None:
     table = _table(tmp_path / "t.json", (0,), (1,))
     with pytest.raises(UsageError, match="has an address of this machine"):
-        plan_launch(LaunchRequest(qat=QAT, rank_table=table), Narrator())
+        plan_launch(LaunchRequest(qat=QAT, rank_table=table), Reporter())
 
 
 def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import PlacedActivations, placed_ascend
+from amctq.graph.topology import fuse, read_topology
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
+from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import QParams
-from amctq.quant.placement import PlacedActivations, placed_ascend
-from amctq.quant.topology import FloatGraph, LayerKind, fuse, read_topology
 from amctq.quant.weights import arq_scale
 
 Quantized = tuple[tuple[IntegerLayer, ...], PlacedActivations]

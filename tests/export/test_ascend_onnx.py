@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from amctq.errors import InputError
-from amctq.export.ascend_lowering import is_deploy, lower
 from amctq.export.ascend_onnx import build_ascend
 from amctq.export.fakequant_onnx import build_fakequant
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.topology import fuse, read_topology
+from amctq.inference.ascend_lowering import is_deploy, lower
+from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import integer_layers
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
-from amctq.quant.topology import FloatGraph, fuse, read_topology
 from tests.export.ascend_reference import reference
 from tests.export.deploy_file import read_back
 from tests.export.quantized import Quantized, quantize

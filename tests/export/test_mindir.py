@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.backends.base import FloatNetwork
-from amctq.backends.native import NativeBackend, NativeQuantizedNetwork
+from amctq.backends.native import NativeBackend
+from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, Device, ExportFormat
 from amctq.errors import InputError
-from amctq.export.float_onnx import export_float
 from amctq.export.mindir import export_mindir, export_plain
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
+from amctq.graph.topology import fuse, read_topology
+from amctq.inference.onnx_session import OnnxSession
+from amctq.networks.float_network import FloatNetwork
+from amctq.networks.float_onnx import export_float
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
-from amctq.quant.topology import fuse, read_topology
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
 
@@ -68,7 +69,7 @@ def _parsed(content: bytes) -> Any:
 
 
 def _session(content: bytes) -> Any:
-    from amctq.export.mindir_session import MindirSession
+    from amctq.inference.mindir_session import MindirSession
 
     return MindirSession(content)
 
@@ -106,7 +107,7 @@ def test_any_batch_size_runs(content: bytes, images: Float32Array) -> None:
 def test_it_equals_the_cells_it_was_made_from(
     content: bytes, quantized: NativeQuantizedNetwork, images: Float32Array
 ) -> None:
-    from amctq.export.session import CellSession
+    from amctq.inference.cell_session import CellSession
 
     with quantized.simulated() as cell:
         live = CellSession(cell).logits(images)
@@ -123,7 +124,7 @@ def test_a_second_export_writes_the_same_bytes(
 
 
 def test_the_network_is_as_before(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
-    from amctq.export.session import CellSession
+    from amctq.inference.cell_session import CellSession
 
     before = CellSession(quantized.network.cell).logits(images)
     quantized.export(ExportFormat.MINDIR, tmp_path / "one.mindir", {})
@@ -143,7 +144,7 @@ def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images
 
 
 def test_paths_with_spaces_and_chinese_characters(quantized: NativeQuantizedNetwork, tmp_path: Path) -> None:
-    from amctq.export.mindir_session import open_mindir
+    from amctq.inference.mindir_session import open_mindir
 
     path = tmp_path / "我的 模型" / "量化 1.mindir"
     path.parent.mkdir()

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from amctq.export.pooling import name_global_pooling
-from amctq.export.session import OnnxSession
+from amctq.graph.pooling import name_global_pooling
+from amctq.inference.onnx_session import OnnxSession
 from tests.quant.graphs import float_graph
 
 

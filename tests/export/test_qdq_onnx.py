@@ -9,12 +9,13 @@ from onnx import numpy_helper
 
 from amctq.choices import ActType
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import PlacedActivations, place_ort
+from amctq.graph.topology import fuse, read_topology
+from amctq.inference.onnx_session import OnnxSession
 from amctq.quant import numerics
 from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.numerics import Float32Array, QParams
-from amctq.quant.placement import PlacedActivations, place_ort
-from amctq.quant.topology import FloatGraph, fuse, read_topology
 from amctq.quant.weights import arq_scale
 from tests.export.quantized import quantize
 from tests.quant.graphs import float_graph, quoted, residual_graph

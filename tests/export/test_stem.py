@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from amctq.choices import ActType
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import PlacedActivations, place_ort
+from amctq.graph.topology import fuse, read_topology
+from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.numerics import QParams
-from amctq.quant.placement import PlacedActivations, place_ort
-from amctq.quant.topology import FloatGraph, fuse, read_topology
 from amctq.quant.weights import arq_scale
 from tests.quant.graphs import float_graph, quoted
 

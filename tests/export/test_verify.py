@@ -1,4 +1,4 @@
-"""Ranks, and what is measured from them."""
+"""LabelRanks, and what is measured from them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from amctq.errors import InputError
-from amctq.export.verify import Ranks, rank_labels
-from amctq.services.checks import refuse_chance
+from amctq.inference.accuracy import LabelRanks, rank_labels
+from amctq.services.run.checks import refuse_chance
 
 
 def test_rank_is_the_number_of_better_classes() -> None:
@@ -24,28 +24,28 @@ def test_top1_is_argmax_on_random_logits() -> None:
     random = np.random.default_rng(0)
     logits = np.round(random.normal(size=(500, 10)), 1).astype(np.float32)
     labels = random.integers(0, 10, 500)
-    ranks = Ranks(rank_labels(logits, labels), 10)
+    ranks = LabelRanks(rank_labels(logits, labels), 10)
     assert ranks.top1 == pytest.approx(100 * (logits.argmax(1) == labels).mean())
     assert ranks.top5 >= ranks.top1
 
 
 def test_nan_is_never_a_hit() -> None:
     logits = np.full((2, 3), np.nan, np.float32)
-    assert Ranks(rank_labels(logits, np.asarray([0, 1])), 3).top1 == 0.0
+    assert LabelRanks(rank_labels(logits, np.asarray([0, 1])), 3).top1 == 0.0
 
 
 def test_top5_of_fewer_classes_is_everything() -> None:
     logits = np.asarray([[1, 2, 3]], np.float32)
-    assert Ranks(rank_labels(logits, np.asarray([0])), 3).top5 == 100.0
+    assert LabelRanks(rank_labels(logits, np.asarray([0])), 3).top5 == 100.0
 
 
 def test_a_perfect_network_is_not_chance() -> None:
     for images, classes in ((8, 2), (1, 10), (10_000, 1000)):
-        refuse_chance(Ranks(np.zeros(images, np.int64), classes), allow=False)
+        refuse_chance(LabelRanks(np.zeros(images, np.int64), classes), allow=False)
 
 
 def test_a_network_that_guesses_is_refused() -> None:
-    ranks = Ranks(np.arange(10_000) % 10, 10)
+    ranks = LabelRanks(np.arange(10_000) % 10, 10)
     with pytest.raises(InputError, match=r"right on 10\.00 %"):
         refuse_chance(ranks, allow=False)
     refuse_chance(ranks, allow=True)

@@ -10,9 +10,9 @@ import pytest
 
 from amctq.choices import WeightType
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
+from amctq.graph.float_graph import FloatGraph
+from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.numerics import Float32Array
-from amctq.quant.topology import FloatGraph
 from tests.export.quantized import quantize
 from tests.kernels import kernels
 from tests.quant.graphs import residual_graph

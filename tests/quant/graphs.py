@@ -8,7 +8,7 @@ import onnx.parser
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from amctq.quant.topology import FloatGraph
+from amctq.graph.float_graph import FloatGraph
 
 
 def float_graph(body: str, arrays: dict[str, NDArray[np.float32]], *, image: str = "N, 3, 8, 8") -> FloatGraph:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from amctq.amct_files.config_file import read_batch_num, read_config, read_retrain_config
+from amctq.amct_files.config_json import dump_config, load_config
+from amctq.amct_files.retrain_json import dump_retrain_config, load_retrain_config
 from amctq.choices import ActAlgo
 from amctq.errors import InputError
+from amctq.graph.topology import read_topology
 from amctq.quant.config import ActivationConfig, QuantConfig, default_config
-from amctq.quant.config_file import read_batch_num, read_config, read_retrain_config
-from amctq.quant.config_json import dump_config, load_config
+from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import ArqRetrainConfig, RetrainConfig, UlqConfig, default_retrain_config
-from amctq.quant.retrain_json import dump_retrain_config, load_retrain_config
-from amctq.quant.topology import Topology, read_topology
 from tests.quant.graphs import residual_graph
 
 FILE = Path("simple.cfg")

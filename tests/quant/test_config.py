@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from amctq.amct_files.config_file import read_batch_num
+from amctq.amct_files.config_json import dump_config, load_config
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError, UsageError
+from amctq.graph.topology import read_topology
 from amctq.quant.config import WeightConfig, default_config
-from amctq.quant.config_file import read_batch_num
-from amctq.quant.config_json import dump_config, load_config
-from amctq.quant.topology import Topology, read_topology
+from amctq.quant.layers import Topology
 from tests.quant.graphs import residual_graph
 
 # reference/amct.md §2.1, the layers of tests/quant/graphs.py in the place of a ResNet's.

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from amctq.amct_files.layer_names import match_names
+from amctq.amct_files.record_names import record_of
 from amctq.errors import InputError
-from amctq.quant.layer_names import match_names
+from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
-from amctq.quant.record_names import record_of
-from amctq.quant.topology import LayerKind, QuantizableLayer, Topology
 
 # Layers of the official ResNet-50 as MindSpore names and exports them.
 NODES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from amctq.quant.paired import exact_mcnemar, paired_difference
+from amctq.inference.paired import exact_mcnemar, paired_difference
 
 
 @pytest.mark.parametrize(

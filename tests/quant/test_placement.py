@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from amctq.choices import Placement
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import PlacedActivations, PlacementPlan, place_ascend, place_ort
+from amctq.graph.topology import read_topology
 from amctq.quant.numerics import QParams
-from amctq.quant.placement import PlacedActivations, PlacementPlan, place_ascend, place_ort
-from amctq.quant.topology import FloatGraph, read_topology
 from tests.quant.graphs import float_graph, quoted, residual_graph
 
 

@@ -10,10 +10,10 @@ from google.protobuf import text_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from amctq.amct_files.record_text import _message_class, dump_record, load_record
 from amctq.errors import InputError
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
-from amctq.quant.record_text import _message_class, dump_record, load_record
 
 # reference/amct.md §3, from AMCT's own documentation; dst_type is PyTorch's.
 AMCT = """record {

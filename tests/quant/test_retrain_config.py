@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
+from amctq.amct_files.retrain_json import dump_retrain_config, load_retrain_config
 from amctq.errors import InputError, UsageError
+from amctq.graph.topology import read_topology
+from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import (
     ArqRetrainConfig,
     RetrainConfig,
     UlqConfig,
     default_retrain_config,
 )
-from amctq.quant.retrain_json import dump_retrain_config, load_retrain_config
-from amctq.quant.topology import Topology, read_topology
 from tests.quant.graphs import residual_graph
 
 # reference/amct.md §2.3, the layers of tests/quant/graphs.py in the place of a ResNet's.

@@ -13,18 +13,20 @@ import numpy as np
 import onnx
 import pytest
 
+from amctq.amct_files.record_text import load_record
 from amctq.choices import Device
 from amctq.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from amctq.export.float_onnx import export_float
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.session import OnnxSession
-from amctq.models.checkpoint import load_checkpoint
-from amctq.models.registry import find_model
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import placed_ascend
+from amctq.graph.topology import fuse, read_topology
+from amctq.inference.onnx_session import OnnxSession
+from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.float_onnx import export_float
+from amctq.networks.registry import find_model
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
+from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import Float32Array, signed_range
-from amctq.quant.placement import placed_ascend
-from amctq.quant.record_text import load_record
-from amctq.quant.topology import FloatGraph, LayerKind, fuse, read_topology
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
 from tests.command import RECORD_BYTES, Own, Shared

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from amctq.errors import InputError
-from amctq.quant.topology import LayerKind, fuse, read_topology
+from amctq.graph.topology import fuse, read_topology
+from amctq.quant.layers import LayerKind
 from tests.quant.graphs import float_graph, residual_graph
 
 W3 = np.ones((4, 3, 3, 3), np.float32)

@@ -15,9 +15,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from amctq.graph.float_graph import FloatGraph
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array, quantize
-from amctq.quant.topology import FloatGraph
 
 INT16 = np.iinfo(np.int16)
 Dot = Callable[[NDArray[np.uint8], NDArray[np.int8]], NDArray[np.int64]]

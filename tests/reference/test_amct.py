@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from amctq.choices import ArqRule, IfmrVariant
+from amctq.graph.topology import read_topology
 from amctq.quant import numerics
+from amctq.quant.folding import fold
 from amctq.quant.observers import HfmgObserver, HfmgSettings, IfmrObserver, IfmrSettings
-from amctq.quant.topology import fold, read_topology
 from amctq.quant.ulq import Clips, arq_retrain, ulq, ulq_gradients
 from amctq.quant.weights import arq_scale, quantize_weight
 from tests.quant import reference_ifmr

@@ -1,0 +1,1 @@
+"""AMCT's own files, read and written: configurations, calibration record, names of layers."""

@@ -1,0 +1,151 @@
+"""The native engine's quantized network: made of a record, written in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from amctq.backends.base import QuantizedNetwork
+from amctq.backends.replacement import replaceable_cells
+from amctq.backends.simulation import fake_quantized
+from amctq.choices import ActType, ExportFormat, WeightType
+from amctq.errors import CheckError, InputError, NotSimulatedError, nearest
+from amctq.export.ascend_onnx import build_ascend
+from amctq.export.fakequant_onnx import build_fakequant
+from amctq.export.mindir import export_mindir
+from amctq.export.qdq_onnx import build_qdq
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import PlacedActivations, placed_ascend
+from amctq.graph.topology import fuse
+from amctq.inference.ascend_lowering import lower
+from amctq.networks.float_network import FloatNetwork
+from amctq.quant.integer import IntegerLayer, integer_layers
+from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
+from amctq.quant.record import QuantRecord
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NativeQuantizedNetwork(QuantizedNetwork):
+    """What the native engine makes of a network.
+
+    Attributes:
+        record: scales and offsets of its layers.
+        topology: the layers that are quantized.
+        layers: the integers on these scales.
+        activations: which tensors are quantized, and how.
+        network: the float network that they replace layers of.
+        act_type: integer type of the activations.
+        weight_type: integer type of the weights, where their width allows it.
+    """
+
+    record: QuantRecord
+    topology: Topology
+    layers: tuple[IntegerLayer, ...]
+    activations: PlacedActivations
+    network: FloatNetwork
+    act_type: ActType
+    weight_type: WeightType
+
+    def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write one of the kinds of ONNX and check it, or MindIR, which is made of MindSpore's own cells."""
+        if form is ExportFormat.MINDIR:
+            check_cells(self.network, self.topology)
+            with self.simulated() as cell:
+                export_mindir(cell, self.network.graph.input_shape, path, metadata)
+            return
+        model = self._onnx(form, metadata)
+        try:
+            # The operators of an NPU are nothing that the checker knows; what they mean it does.
+            onnx.checker.check_model(lower(model) if form is ExportFormat.ASCEND else model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            message = f"the exported ONNX model is not valid: {str(error).splitlines()[0]}"
+            raise CheckError(message, hint="please report this with the network; nothing was written") from error
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def _onnx(self, form: ExportFormat, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        if form is ExportFormat.ASCEND:
+            return build_ascend(self.network.graph, self.layers, metadata=metadata)
+        if form is ExportFormat.FAKEQUANT:
+            return build_fakequant(self.network.graph, self.layers, metadata=metadata)
+        return build_qdq(
+            self.network.graph,
+            self.layers,
+            self.activations,
+            act_type=self.act_type,
+            weight_type=self.weight_type,
+            metadata=metadata,
+        )
+
+    def simulated(self) -> AbstractContextManager[Any]:
+        """Quantized cells in the place of the float ones."""
+        return fake_quantized(self.network.cell, self.network.graph, self.layers, self.activations)
+
+
+def on_record(
+    network: FloatNetwork, record: QuantRecord, *, act_type: ActType, weight_type: WeightType
+) -> NativeQuantizedNetwork:
+    """Put a network onto the scales of a record; layers that it lacks stay in float.
+
+    Raises:
+        InputError: the record belongs to another network.
+    """
+    topology = recorded_topology(network, record)
+    fused = fuse(network.graph, topology)
+    try:
+        layers = integer_layers(topology, fused, record)
+    except OverflowError as error:
+        message = f"the record does not fit this network: {error}"
+        raise InputError(message, hint="its scales are far too small; calibrate anew, without --record") from error
+    return NativeQuantizedNetwork(
+        record=record,
+        topology=topology,
+        layers=layers,
+        activations=placed_ascend(topology, {entry.name: entry.activation for entry in record.layers}),
+        network=network,
+        act_type=act_type,
+        weight_type=weight_type,
+    )
+
+
+def recorded_topology(network: FloatNetwork, record: QuantRecord) -> Topology:
+    """The layers of ``network`` that a record quantizes.
+
+    Raises:
+        InputError: the record belongs to another network.
+    """
+    known = {layer.name: layer for layer in network.topology.layers}
+    for entry in record.layers:
+        if entry.name not in known:
+            message = f"the record's layer {entry.name} is not in this network"
+            raise InputError(message, hint=nearest(entry.name, known))
+        _check_scales(known[entry.name], len(entry.weight_scale), network.graph)
+    return network.topology.only({entry.name for entry in record.layers}).without_fusion(
+        {entry.name for entry in record.layers if entry.skip_fusion}
+    )
+
+
+def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:
+    channels = graph.arrays[layer.weight].shape[0]
+    if found != 1 and (found != channels or layer.kind is LayerKind.DENSE):
+        expected = "1" if layer.kind is LayerKind.DENSE else f"1 or {channels}"
+        message = f"the record's layer {layer.name} has {found} weight scales, expected {expected}"
+        raise InputError(message, hint="this record belongs to another network")
+
+
+def check_cells(network: FloatNetwork, topology: Topology) -> None:
+    """Make sure that every layer is a cell that a quantized one can take the place of, which MindIR needs.
+
+    Raises:
+        InputError: one is not.
+    """
+    try:
+        replaceable_cells(network.cell, topology.layers)
+    except NotSimulatedError as error:
+        message = f"the network cannot be written as MindIR: {error.message}"
+        hint = "build that layer with the class named, leave it in float (--skip-layer), or use --export onnx"
+        raise InputError(message, hint=hint) from error

@@ -1,0 +1,179 @@
+"""The native engine's retraining: quantizer cells in the live network, and the way back to integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from amctq.backends.ascend import end_half_precision, on_npu
+from amctq.backends.base import RetrainingNetwork
+from amctq.backends.compiled import compile_library, kernels
+from amctq.backends.native_network import NativeQuantizedNetwork, on_record
+from amctq.backends.native_retraining_cells import (
+    EVALUATED,
+    ActivationQuantizer,
+    Operators,
+    RetrainingConv2d,
+    RetrainingDense,
+    WeightQuantizer,
+)
+from amctq.backends.replacement import Replacement, replaceable_cells
+from amctq.choices import ActType, WeightType
+from amctq.errors import InputError, NotSimulatedError, first_line
+from amctq.graph.float_graph import FloatGraph
+from amctq.graph.placement import place_ascend
+from amctq.networks.float_network import FloatNetwork
+from amctq.quant.integer import make_record
+from amctq.quant.layers import LayerKind, QuantizableLayer
+from amctq.quant.numerics import QParams
+from amctq.quant.record import QuantRecord
+from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
+from amctq.quant.trained import EvaluatedLayer, evaluated_layer, trained_layer
+from amctq.quant.ulq import Clips, clips_of
+
+
+class NativeRetrainingNetwork(RetrainingNetwork):
+    """A float network with quantizer cells in the place of its layers.
+
+    Args:
+        network: the float network; its cell is changed in place until ``finish``.
+        config: what is quantized, and how.
+        initial: where the clips start.
+
+    Raises:
+        InputError: config and record do not fit the network, or a layer is no nn.Conv2d or nn.Dense.
+    """
+
+    def __init__(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> None:
+        self.cell = network.cell
+        self.topology = config.selected(network.topology)
+        self._network = network
+        self._config = config
+        self._operators, self.operators = _operators()
+        clips = {
+            layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
+            for layer in self.topology.layers
+        }
+        plan = place_ascend(self.topology, clips)
+        self._quantizers = {
+            site.like: ActivationQuantizer(
+                site.like,
+                clips[site.like],
+                nonnegative=_after_relu(site.tensor, network.graph),
+                operators=self._operators,
+            )
+            for site in plan.sites
+        }
+        self._quantizer_of = {name: self._quantizers[site.like] for site in plan.sites for name in site.layers}
+        self._replacement = Replacement(self.cell, self._substitutes())
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold."""
+        return {
+            parameter.name: parameter
+            for parameter in self.cell.get_parameters()
+            if not parameter.name.endswith(EVALUATED)
+        }
+
+    def finish(
+        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
+    ) -> NativeQuantizedNetwork:
+        """Take the quantizers out again, and quantize what was trained on the scales that it was trained with."""
+        arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
+        activations = {layer.name: self._activation(layer) for layer in self.topology.layers}
+        self._replacement.undo()
+        end_half_precision(self.cell)
+        self.cell.set_train(False)
+        network = FloatNetwork(
+            cell=self.cell, graph=self._network.graph.with_arrays(arrays), topology=self._network.topology
+        )
+        weights = {layer.name: self._config.enabled[layer.name].weight for layer in self.topology.layers}
+        trained = {
+            layer.name: trained_layer(layer, weights[layer.name], network.graph.arrays)
+            for layer in self.topology.layers
+        }
+        record = make_record(
+            self.topology,
+            {name: layer.fused for name, layer in trained.items()},
+            {name: layer.scale for name, layer in trained.items()},
+            activations,
+            {name: weight.bits for name, weight in weights.items()},
+        )
+        return on_record(network, record, act_type=act_type, weight_type=weight_type)
+
+    def _substitutes(self) -> dict[int, Any]:
+        try:
+            found = replaceable_cells(self.cell, self.topology.layers)
+        except NotSimulatedError as error:
+            message = f"the network cannot be retrained: {error.message}"
+            hint = "build that layer with the class named, or set its retrain_enable to false"
+            raise InputError(message, hint=hint) from error
+        parameters = self.cell.parameters_dict()
+        substitutes: dict[int, Any] = {}
+        for layer in self.topology.layers:
+            own, norm = found[layer.name]
+            weight = WeightQuantizer(
+                own.weight,
+                None if norm is None else norm.gamma,
+                config=self._config.enabled[layer.name].weight,
+                operators=self._operators,
+            )
+            kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
+            evaluated = partial(self._evaluated, layer, parameters)
+            substitutes[id(own)] = kind(own, self._quantizer_of[layer.name], weight, evaluated)
+        return substitutes
+
+    def _evaluated(self, layer: QuantizableLayer, parameters: Mapping[str, Any]) -> EvaluatedLayer:
+        norm = layer.batch_norm
+        names = [layer.weight, *filter(None, [layer.bias])]
+        names += [] if norm is None else [norm.gamma, norm.beta, norm.mean, norm.variance]
+        arrays = {name: parameters[name].asnumpy() for name in names}
+        return evaluated_layer(layer, self._config.enabled[layer.name].weight, arrays, self._activation(layer))
+
+    def _activation(self, layer: QuantizableLayer) -> QParams:
+        quantizer = self._quantizer_of[layer.name]
+        clips = quantizer.clips
+        if not (np.isfinite(clips.high) and np.isfinite(clips.low)):
+            found = f"{quantizer.clip_max.name} is {clips.high} and {quantizer.clip_min.name} {clips.low}"
+            message = f"layer {layer.name}: {found} after training"
+            hint = "the training diverged: lower the learning rate, or go back to a checkpoint"
+            raise InputError(message, hint=hint)
+        return clips.qparams
+
+
+def _operators() -> tuple[Operators, str]:
+    """What the quantizers are computed with, and why with that."""
+    if on_npu():
+        return Operators(kernels=None, npu=True), "MindSpore's own, on the NPU"
+    library = compile_library()
+    told = library.told
+    try:
+        compiled = kernels(library)
+    except TypeError as error:
+        compiled, told = None, first_line(error)
+    return Operators(kernels=compiled, npu=False), f"MindSpore's own: {told}" if compiled is None else told
+
+
+def _after_relu(tensor: str, graph: FloatGraph) -> bool:
+    """AMCT: only where the very node that makes the tensor is a ReLU."""
+    node = graph.producers.get(tensor)
+    return node is not None and node.op_type == "Relu"
+
+
+def _initial_clips(
+    layer: QuantizableLayer, config: RetrainLayerConfig, initial: QuantRecord, graph: FloatGraph
+) -> Clips:
+    activation = config.activation
+    fixed_min = _after_relu(layer.input, graph) if activation.fixed_min is None else activation.fixed_min
+    if activation.clip_max is not None and activation.clip_min is not None:
+        return Clips(high=activation.clip_max, low=0.0 if fixed_min else activation.clip_min, fixed_min=fixed_min)
+    try:
+        entry = initial[layer.name]
+    except KeyError:
+        message = f"the record lacks layer {layer.name}, which shall be retrained"
+        hint = "calibrate all layers, set clip_max and clip_min in the configuration, or its retrain_enable to false"
+        raise InputError(message, hint=hint) from None
+    return clips_of(entry.activation, fixed_min=fixed_min)

@@ -1,0 +1,78 @@
+"""The float network as ONNX, with its tensors and edges at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+
+@dataclass(frozen=True, eq=False)
+class FloatGraph:
+    """The float network as ONNX.
+
+    Attributes:
+        model: opset 17, one input of shape (N, C, H, W) and one output of shape (N, classes), N dynamic.
+        file_bytes: size of the file as MindSpore exported it.
+    """
+
+    model: onnx.ModelProto
+    file_bytes: int
+
+    @property
+    def input_name(self) -> str:
+        """Name of the image tensor."""
+        return str(self.model.graph.input[0].name)
+
+    @property
+    def output_name(self) -> str:
+        """Name of the logits tensor."""
+        return str(self.model.graph.output[0].name)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.model.graph.input[0].type.tensor_type.shape.dim[1:]
+        return channels.dim_value, height.dim_value, width.dim_value
+
+    @cached_property
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Initializers by name."""
+        return {item.name: numpy_helper.to_array(item) for item in self.model.graph.initializer}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[onnx.NodeProto, ...]]:
+        """Nodes that read each tensor."""
+        found: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.model.graph.node:
+            for name in dict.fromkeys(node.input):
+                found.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @cached_property
+    def producers(self) -> Mapping[str, onnx.NodeProto]:
+        """The node that makes each tensor."""
+        return {name: node for node in self.model.graph.node for name in node.output}
+
+    def with_arrays(self, arrays: Mapping[str, NDArray[np.generic]]) -> FloatGraph:
+        """The same graph with other values in some of its initializers.
+
+        Args:
+            arrays: by name, of the shapes that are there; names that the graph lacks are passed over.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for item in model.graph.initializer:
+            if item.name not in arrays:
+                continue
+            before = self.arrays[item.name]
+            if arrays[item.name].shape != before.shape:
+                message = f"{item.name} is {before.shape} in the graph, and {arrays[item.name].shape} was given"
+                raise ValueError(message)
+            item.CopyFrom(numpy_helper.from_array(arrays[item.name].astype(before.dtype), item.name))
+        return FloatGraph(model=model, file_bytes=self.file_bytes)

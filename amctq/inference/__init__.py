@@ -1,0 +1,1 @@
+"""What runs a network, and what is measured with it: agreement, accuracy, speed."""

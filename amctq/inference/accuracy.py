@@ -1,0 +1,93 @@
+"""Accuracy: the label rank of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.data.samples import Batches
+from amctq.errors import InputError
+from amctq.inference.session import Session
+from amctq.quant.numerics import Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRanks:
+    """For every image, how many classes scored above its label: 0 is a top-1 hit.
+
+    Ties count as the lower class index first, as arg-max does. ``classes`` is how many classes there are.
+    """
+
+    ranks: NDArray[np.int64]
+    classes: int
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether each image is right at top-1, (N,)."""
+        right: NDArray[np.bool_] = self.ranks == 0
+        return right
+
+    @property
+    def top1(self) -> float:
+        """Percent of images whose label scored highest."""
+        return 100.0 * float(np.mean(self.ranks == 0))
+
+    @property
+    def top5(self) -> float:
+        """Percent of images whose label is among the five highest scores."""
+        return 100.0 * float(np.mean(self.ranks < 5))
+
+
+def rank_labels(logits: Float32Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many classes of each row of ``logits`` (N, classes) stand before its label (N,)."""
+    own = logits[np.arange(len(labels)), labels][:, None]
+    before = (logits == own) & (np.arange(logits.shape[1])[None, :] < labels[:, None])
+    ranks: NDArray[np.int64] = ((logits > own) | before | np.isnan(logits)).sum(axis=1)
+    return ranks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a network said of every image.
+
+    Attributes:
+        ranks: the place of each image's class.
+        predicted: the class that scored highest, int64 (N,).
+    """
+
+    ranks: LabelRanks
+    predicted: NDArray[np.int64]
+
+    def disagreements(self, other: Outcome) -> int:
+        """Images for which another network names another class."""
+        return int((self.predicted != other.predicted).sum())
+
+
+def measure(session: Session, batches: Batches, advance: Callable[[int], None]) -> LabelRanks:
+    """Run every image of ``batches`` through a session."""
+    return classify(session, batches, advance).ranks
+
+
+def classify(session: Session, batches: Batches, advance: Callable[[int], None]) -> Outcome:
+    """Run every image of ``batches`` through a session, and keep what it says.
+
+    Raises:
+        InputError: an image has a class that the network has not.
+    """
+    ranks: list[NDArray[np.int64]] = []
+    predicted: list[NDArray[np.int64]] = []
+    done = classes = 0
+    for images, labels in batches:
+        logits = session.logits(images)
+        if labels.max() >= logits.shape[1]:
+            message = f"an image has class {labels.max()}, and the network has {logits.shape[1]} classes (from 0)"
+            raise InputError(message, hint="check --num-classes and the labels of --dataset")
+        classes = logits.shape[1]
+        ranks.append(rank_labels(logits, labels))
+        predicted.append(logits.argmax(1))
+        done += len(labels)
+        advance(done)
+    return Outcome(ranks=LabelRanks(np.concatenate(ranks), classes), predicted=np.concatenate(predicted))

@@ -1,0 +1,95 @@
+"""Which networks there are, how each is built, and how its images are prepared. Loads no framework."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from amctq.errors import InputError, UsageError
+from amctq.plugins import call_factory, check_factory, factory_name, is_factory, load_factory
+
+IMAGENET_CLASSES = 1000
+# The published CIFAR weights were trained with ImageNet's mean and deviation.
+_CIFAR_RESNET = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A network that can be built.
+
+    Attributes:
+        name: what ``--model`` takes; the stem of its files.
+        build: gives a new ``mindspore.nn.Cell`` in inference mode, images (N, C, H, W) to logits (N, classes).
+        preprocessing: how its images are prepared, by number of classes, unless options say otherwise.
+    """
+
+    name: str
+    build: Callable[[int], Any]
+    preprocessing: Callable[[int], Preprocessing]
+
+
+def _official(module: str, builder: str, depth: int, preprocessing: Callable[[int], Preprocessing]) -> ModelSpec:
+    def build(num_classes: int) -> Any:
+        network = getattr(importlib.import_module(module), builder)(depth=depth, num_classes=num_classes)
+        network.set_train(False)
+        return network
+
+    return ModelSpec(name=f"resnet{depth}", build=build, preprocessing=preprocessing)
+
+
+def _by_classes(num_classes: int) -> Preprocessing:
+    """The sample's: ImageNet's for a thousand classes, CIFAR-10's at 224 for any other number."""
+    return IMAGENET_224 if num_classes == IMAGENET_CLASSES else CIFAR10_224
+
+
+REGISTRY: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        *(_official("amctq.networks.resnet", "resnet", depth, _by_classes) for depth in (18, 34, 50, 101, 152)),
+        *(
+            _official("amctq.networks.cifar_resnet", "cifar_resnet", depth, lambda _: _CIFAR_RESNET)
+            for depth in (8, 20, 32, 44, 56, 110)
+        ),
+    )
+}
+
+
+def find_model(name: str) -> ModelSpec:
+    """The registry's entry of that name, case ignored, or a network of the user's own.
+
+    Raises:
+        UsageError: there is none.
+        InputError: the user's own file is not there; whether it can be imported shows when it is built.
+    """
+    if name.lower() in REGISTRY:
+        return REGISTRY[name.lower()]
+    if is_factory(name):
+        check_factory(name, option="--model")
+        return _own(name)
+    near = difflib.get_close_matches(name.lower(), REGISTRY, n=1)
+    message = f"--model {name}: not a model that amctq knows ({', '.join(REGISTRY)})"
+    raise UsageError(
+        message, hint=f"did you mean {near[0]}?" if near else "or bring your own: path/to/file.py:function"
+    )
+
+
+def _own(text: str) -> ModelSpec:
+    """A function of the user's own, which may take ``num_classes`` or, as the sample's, ``class_num``."""
+
+    def build(num_classes: int) -> Any:
+        # Imported here: a network's file imports MindSpore, whose environment must stand before.
+        factory = load_factory(text, option="--model")
+        network = call_factory(factory, text, option="--model", num_classes=num_classes, class_num=num_classes)
+        from mindspore import nn
+
+        if not isinstance(network, nn.Cell):
+            message = f"--model {text}: it gave a {type(network).__name__}, expected a mindspore.nn.Cell"
+            raise InputError(message, hint="let the function return the network")
+        network.set_train(False)
+        return network
+
+    return ModelSpec(name=factory_name(text), build=build, preprocessing=_by_classes)

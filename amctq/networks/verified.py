@@ -1,0 +1,98 @@
+"""From a checkpoint to a float network whose exported graph is verified to be MindSpore's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amctq.errors import InputError, first_line
+from amctq.files import writing
+from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.float_network import FloatNetwork
+from amctq.networks.registry import ModelSpec
+from amctq.progress import Reporter
+from amctq.runtime import ResolvedDevice, load_mindspore
+
+if TYPE_CHECKING:
+    from amctq.data.samples import Batches
+    from amctq.inference.onnx_session import OnnxSession
+    from amctq.inference.proof import ForwardProof
+
+# A wrong graph is wrong on every image, and MindSpore takes half a second for each of ResNet-50's.
+_PROVED_IMAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VerifiedNetwork:
+    """A float network, ready to be measured and quantized.
+
+    Attributes:
+        network: the network.
+        session: that runs its exported graph.
+        proof: that this is what MindSpore computes.
+    """
+
+    network: FloatNetwork
+    session: OnnxSession
+    proof: ForwardProof
+
+
+def load_network(
+    *,
+    spec: ModelSpec,
+    ckpt: Path,
+    num_classes: int,
+    device: ResolvedDevice,
+    examples: Batches,
+    scratch: Path,
+    reporter: Reporter,
+) -> VerifiedNetwork:
+    """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few images.
+
+    Args:
+        spec: which network.
+        ckpt: its checkpoint.
+        num_classes: of the checkpoint.
+        device: where MindSpore runs.
+        examples: the first of them are compared.
+        scratch: folder for working files; the caller removes it.
+        reporter: is told of the phases, and of layers that stay in float.
+
+    Raises:
+        InputError: checkpoint or network are not what they must be.
+        CheckError: the exported graph computes something else.
+        UnavailableError: MindSpore does not work here.
+    """
+    with reporter.phase("mindspore"):
+        mindspore = load_mindspore(device, scratch)
+
+    def build() -> Any:
+        built = spec.build(num_classes)
+        load_checkpoint(ckpt, built, model=spec.name, num_classes=num_classes)
+        return built
+
+    with reporter.phase("checkpoint"):
+        cell = build()
+        # A user's file may have chosen graph mode; hooks work in the other one.
+        mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    from amctq.graph.topology import read_topology
+    from amctq.inference.onnx_session import OnnxSession
+    from amctq.inference.proof import forward_tolerance, prove_forward
+    from amctq.networks.float_onnx import export_float
+
+    with reporter.phase("float export"), writing(scratch):
+        graph = export_float(cell, examples.samples.input_shape, scratch / "float.onnx")
+    topology = read_topology(graph)
+    for layer in topology.left_in_float:
+        reporter.warn(f"{layer.name} stays in float: {layer.reason}")
+    try:
+        session = OnnxSession(graph.model)
+    except Exception as error:
+        message = f"onnxruntime cannot run the network as MindSpore exports it: {first_line(error)}"
+        raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
+    with reporter.phase("proof"):
+        tolerance = forward_tolerance(device.kind)
+        proof = prove_forward(cell, session, examples.first()[:_PROVED_IMAGES], tolerance=tolerance)
+    network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=build, scratch=scratch)
+    return VerifiedNetwork(network=network, session=session, proof=proof)

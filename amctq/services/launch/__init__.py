@@ -1,0 +1,1 @@
+"""Quantization-aware training on several devices: request, plan, run, result."""

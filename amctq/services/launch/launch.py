@@ -1,0 +1,163 @@
+"""``amctq launch-distributed``: quantization-aware training on several devices, under MindSpore's own msrun."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amctq.distributed.launch_plan import STATUS, LaunchPlan
+from amctq.distributed.status import ProcessState, has_ended_well
+from amctq.distributed.supervisor import supervise
+from amctq.errors import (
+    AmctqError,
+    CheckError,
+    InputError,
+    Stopped,
+    UnavailableError,
+    UsageError,
+    WorkerError,
+    WriteError,
+)
+from amctq.files import Artifact, FolderLock, reading, writing
+from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
+from amctq.services.launch.plan import plan_launch, refuse_used_port
+from amctq.services.launch.request import LaunchRequest
+from amctq.services.launch.result import LaunchPreview, LaunchResult
+from amctq.services.ptq.plan import REPORT
+from amctq.services.qat.images import choose_images, open_images, recipe_for
+from amctq.services.qat.plan import plan_qat
+from amctq.services.qat.worker import worker_spec
+from amctq.training.process_group import Worker
+
+_SHOWN = 64  # ranks that a live view has room for
+
+
+def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> LaunchResult:
+    """Train with quantizers in the network on several devices, and prove what came of it, as ``qat`` does on one.
+
+    Args:
+        request: what to do.
+        on_event: is told of the progress of every rank, and of notices and warnings of rank 0.
+
+    Returns:
+        What rank 0 has measured; its files lie in the output directory.
+
+    Raises:
+        UsageError: options contradict each other, files would be overwritten, or the port is in use.
+        InputError: rank table, datasets, checkpoint, configuration or record are not what they must be.
+        UnavailableError: there are fewer devices than workers.
+        CheckError: the training diverged, or the INT8 file fails a check.
+        WorkerError: a rank failed, or none gets any further.
+        WriteError: the log directory cannot be written.
+        Stopped: by a signal; during the training, after a checkpoint has been saved.
+    """
+    reporter, begin = Reporter(on_event), time.perf_counter()
+    plan = plan_launch(request, reporter)
+    refuse_used_port(plan)
+    _refuse_bad_input(request, plan)
+    reporter.info(
+        f"{len(plan.ranks)} workers on {plan.nodes} server(s), {len(plan.local_ranks)} here, scheduler at "
+        f"{plan.master_addr}:{plan.master_port}; logs in {plan.log_dir}"
+    )
+    spec = worker_spec(request.qat, size=len(plan.ranks), digests=request.step_digests)
+    lock, relay = _lock(plan.server_folder), _Relay(on_event, len(plan.local_ranks))
+    try:
+        ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
+    except WorkerError as error:
+        raise _as_told(error) from None
+    except Stopped as stopped:
+        stopped.left = relay.left
+        raise
+    finally:
+        lock.release()
+    artifacts = tuple(
+        Artifact(path=Path(item["path"]), bytes=item["bytes"], sha256=item["sha256"]) for item in ranks[0].artifacts
+    )
+    report = None
+    if plan.has_scheduler:
+        path = request.qat.output_dir / REPORT
+        with reading(str(path)):
+            report = json.loads(path.read_bytes())
+    return LaunchResult(
+        plan=plan,
+        report=report,
+        artifacts=artifacts,
+        ranks=ranks,
+        warnings=tuple(reporter.warnings),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> LaunchPreview:
+    """Check the plan of a launch, and say what it would do, without a look at the data, starting or writing.
+
+    The servers need not be there: a cluster's script can be checked on a laptop.
+
+    Raises:
+        UsageError: options contradict each other.
+        InputError: the rank table is not what it must be.
+        UnavailableError: there are fewer devices than workers.
+    """
+    reporter = Reporter(on_event)
+    plan = plan_launch(request, reporter, simulated=True)
+    return LaunchPreview(plan=plan, table=request.read_table(), warnings=tuple(reporter.warnings))
+
+
+def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
+    """Refuse here, with the right exit code, what every rank would fail of."""
+    qat = plan_qat(request.qat, Worker(rank=0 if plan.has_scheduler else 1, size=len(plan.ranks)))
+    if plan.has_scheduler:
+        qat.output().check()
+    recipe_for(qat, choose_images(qat, open_images(qat)))
+    former = [plan.folder(rank.rank) for rank in plan.local_ranks if has_ended_well(plan.folder(rank.rank) / STATUS)]
+    if former and not (request.qat.force or request.qat.resume):
+        message = f"{plan.log_dir} already holds {', '.join(folder.name for folder in former)} of a finished run"
+        raise UsageError(message, hint="pass --force to replace these logs, or choose another --log-dir")
+
+
+def _lock(folder: Path) -> FolderLock:
+    lock = FolderLock(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(by="another launch", instead="--log-dir")
+    return lock
+
+
+def _as_told(error: WorkerError) -> AmctqError:
+    """What the first rank that failed has found out by itself, as ``qat`` tells it on one device; else ``error``.
+
+    A checkpoint that does not fit or a gate that is missed is no failure of a worker, and has an exit code of its own.
+    """
+    found = (error.data or {}).get("error") or {}
+    kinds = {kind.code: kind for kind in (UsageError, InputError, UnavailableError, CheckError, WriteError)}
+    kind = kinds.get(found.get("code", ""))
+    if kind is None:
+        return error
+    return kind(found["message"], hint=found["hint"], data=found["data"])
+
+
+@dataclass(kw_only=False, eq=False)
+class _Relay:
+    """Tells of all ranks' progress side by side, and of what rank 0 says."""
+
+    on_event: OnEvent
+    size: int
+    left: str = Stopped.left
+
+    def __call__(self, state: ProcessState, line: Mapping[str, Any]) -> None:
+        if state.name == "rank 0" and line["event"] == "progress" and state.step is not None:
+            self.left = "the workers did not end by themselves; what they have saved is there for --resume"
+        if line["event"] == "progress" and self.size <= _SHOWN:
+            note = ""
+            if "loss" in state.figures:
+                note = f"loss {state.figures['loss']:.4f}, {state.figures['images_per_second']:,.0f} images/s"
+            phase, done, total, unit = (line[name] for name in ("phase", "done", "total", "unit"))
+            self.on_event(Progress(phase=phase, done=done, total=total, unit=unit, note=note, lane=state.name))
+        elif state.name == "rank 0" and line["event"] == "notice":
+            self.on_event(Notice(level=line["level"], text=line["text"]))
+        elif state.name == "rank 0" and line["event"] == "error":
+            self.left = line["message"]

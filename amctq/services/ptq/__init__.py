@@ -1,0 +1,1 @@
+"""Post-training quantization: request, plan, run, result, report."""

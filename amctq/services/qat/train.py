@@ -1,0 +1,301 @@
+"""The training part of ``amctq qat``: begun or gone on with, and the network measured as it is then."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amctq.choices import Device, SelectEpoch
+from amctq.data.samples import Batches
+from amctq.errors import InputError, Stopped
+from amctq.files import sha256_of
+from amctq.networks.verified import VerifiedNetwork
+from amctq.progress import Reporter
+from amctq.runtime import cpu_count, cpu_instructions, cpu_model, graph_mode, versions
+from amctq.services.qat.images import QatImages
+from amctq.services.qat.plan import QatPlan
+from amctq.services.run import report
+from amctq.training.batches import TrainingBatches
+from amctq.training.history import History
+from amctq.training.loop import TrainingRun, train
+from amctq.training.process_group import ProcessGroup
+from amctq.training.recipe import Recipe
+from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
+from amctq.training.store import BEST, Found
+
+if TYPE_CHECKING:
+    from amctq.backends.base import RetrainingNetwork
+    from amctq.inference.accuracy import Outcome
+    from amctq.inference.session import Session
+    from amctq.quant.record import QuantRecord
+    from amctq.quant.retrain_config import RetrainConfig
+
+_SHOWN = 5  # differences named in a message
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What came of the training; the network's parameters are those of the epoch that is exported.
+
+    Attributes:
+        state: at the end of the training.
+        epoch: that is exported.
+        outcome: what the training network says of the evaluation images; None where there are none.
+        resumed_at: the step that this process went on from; None where it began.
+    """
+
+    state: TrainingState
+    epoch: int
+    outcome: Outcome | None
+    resumed_at: int | None
+
+
+def retrain(
+    plan: QatPlan,
+    images: QatImages,
+    verified: VerifiedNetwork,
+    retraining: RetrainingNetwork,
+    recipe: Recipe,
+    identity: Mapping[str, Any],
+    reporter: Reporter,
+    group: ProcessGroup,
+) -> Trained:
+    """Train ``retraining`` to the end of the recipe.
+
+    Args:
+        plan: what was asked for; its output directory is this run's own.
+        images: which train and which evaluate.
+        verified: the float network, which may teach.
+        retraining: the network with its quantizers, as it starts.
+        recipe: how.
+        identity: what decides the result (``run_identity``), the record too.
+        reporter: is told of everything.
+        group: the devices that train together, all in this call.
+
+    Raises:
+        InputError: the checkpoint to go on from belongs to another run.
+        CheckError: the training diverged.
+        WriteError: a checkpoint cannot be written.
+        Stopped: by a signal, after saving.
+    """
+    from amctq.backends.ascend import use_half_precision
+    from amctq.training.step import TrainingStep, zero_moments
+
+    with graph_mode():
+        if plan.device.kind is Device.ASCEND:
+            use_half_precision(retraining.cell)
+        _warn_of_dropout(retraining.cell, reporter)
+        evaluator = None if images.evaluation is None else _Evaluator(retraining.cell, plan.batches(images.evaluation))
+        run = TrainingRun(
+            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell), group.mean()),
+            parameters=retraining.state(),
+            recipe=recipe,
+            batches=TrainingBatches(
+                samples=images.training,
+                batch_size=recipe.batch_size,
+                seed=plan.request.seed,
+                augment=recipe.augment,
+                classes=plan.request.num_classes,
+                rank=group.worker.rank,
+                world_size=group.worker.size,
+            ),
+            teacher=teacher_on(plan.device.kind, verified).logits if recipe.distillation else None,
+            evaluate=None if evaluator is None else evaluator.top1_and_top5,
+            evaluation_images=0 if images.evaluation is None else len(images.evaluation),
+            save_every=plan.save_every(recipe),
+            group=group,
+        )
+        if not group.worker.is_first:
+            return _follow(run, group, reporter)
+        begins, saved, resumed_at = _start(plan, run, identity, reporter)
+        group.share(json.dumps([begins.step, begins.evaluated]).encode())
+        run.share()
+        with History(plan.history, begins) as history:
+            state = train(run, begins, saved=saved, store=plan.store, history=history, reporter=reporter)
+        epoch = _select(plan, run, state)
+        if evaluator is not None and (evaluator.outcome is None or epoch != recipe.epochs):
+            with reporter.phase("evaluation", run.evaluation_images) as advance:
+                evaluator.top1_and_top5(advance)
+        outcome = None if evaluator is None else evaluator.outcome
+        return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at)
+
+
+def teacher_on(device: Device, verified: VerifiedNetwork) -> Session:
+    """The float network where it answers fastest: in onnxruntime on a CPU, else beside the network that learns."""
+    if device is Device.CPU or verified.network.rebuild is None:
+        return verified.session
+    from amctq.inference.cell_session import CellSession
+
+    return CellSession(verified.network.rebuild().set_train(False))
+
+
+def run_identity(plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides the result of a run but the record that it starts from: equal ones, equal bytes."""
+    from amctq.amct_files.retrain_json import dump_retrain_config
+
+    request = plan.request
+    evaluation = images.evaluation
+    return {
+        "model": report.model(request, plan.spec.name, images.training),
+        "checkpoint_sha256": sha256_of(request.ckpt),
+        "training": report.samples(images.training) | {"first_images_sha256": _first_images(plan, images)},
+        "evaluation": None if evaluation is None else report.samples(evaluation),
+        "seed": request.seed,
+        "devices": plan.worker.size,
+        "recipe": recipe.data(),
+        "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
+    }
+
+
+def record_sha256(record: QuantRecord) -> str:
+    """Identifies a record."""
+    from amctq.amct_files.record_text import dump_record
+
+    return hashlib.sha256(dump_record(record)).hexdigest()
+
+
+def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another run.
+
+    Args:
+        found: the checkpoint.
+        identity: of this run, or a part of it.
+
+    Raises:
+        InputError: it belongs to another run; the message names what differs.
+    """
+    known = found.snapshot.state.identity
+    differences = list(_differences({key: known.get(key) for key in identity}, identity, ""))
+    if not differences:
+        return
+    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    message = f"--resume: {found.path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
+    raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
+
+
+@contextlib.contextmanager
+def training_is_saved(plan: QatPlan) -> Iterator[None]:
+    """Let whoever stops what follows the training know that nothing of it is lost."""
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.left = f"the training is saved in {plan.store.folder}; go on with --resume"
+        raise
+
+
+@dataclass(eq=False)
+class _Evaluator:
+    """Measures a live network, and keeps what it said the last time."""
+
+    cell: Any
+    batches: Batches
+    outcome: Outcome | None = field(default=None, init=False)
+
+    def top1_and_top5(self, advance: Callable[[int], None]) -> tuple[float, float]:
+        from amctq.inference.accuracy import classify
+        from amctq.inference.cell_session import FixedBatchSession
+
+        self.cell.set_train(False)
+        self.outcome = None
+        self.outcome = classify(FixedBatchSession(self.cell, self.batches.size), self.batches, advance)
+        return self.outcome.ranks.top1, self.outcome.ranks.top5
+
+
+def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Trained:
+    """Train beside the first device, which alone reads and writes checkpoints."""
+    step, evaluated = json.loads(group.share(None))
+    begins = TrainingState(step=step, evaluated=evaluated, best=None, last=None, identity={}, made_on={})
+    run.share()
+    state = train(run, begins, saved=None, store=None, history=None, reporter=reporter)
+    return Trained(state=state, epoch=run.recipe.epochs, outcome=None, resumed_at=None)
+
+
+def _start(
+    plan: QatPlan, run: TrainingRun, identity: Mapping[str, Any], reporter: Reporter
+) -> tuple[TrainingState, Path, int | None]:
+    """Where the run begins or goes on, the checkpoint that holds it, and the step that it goes on from."""
+    if not plan.request.resume:
+        state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=_made_on())
+        return state, plan.store.begin(run.snapshot(state)).path, None
+    plan.store.clear()
+    found = plan.store.newest()
+    for path in found.damaged:
+        reporter.warn(f"{path} is damaged; going on from the one before it")
+    state = found.snapshot.state
+    refuse_other_run(found, identity)
+    then = state.made_on
+    changed = [f"{key} {then.get(key)}, now {value}" for key, value in _made_on().items() if then.get(key) != value]
+    if changed:
+        reporter.warn(
+            f"the checkpoint was made with {'; '.join(changed)}: last bits may differ from one run throughout"
+        )
+    run.restore(found.snapshot.arrays)
+    reporter.info(f"going on from step {state.step:,} ({found.path})")
+    return replace(state, made_on=_made_on()), found.path, state.step
+
+
+def _select(plan: QatPlan, run: TrainingRun, state: TrainingState) -> int:
+    """Put the parameters of the epoch that shall be exported in place; gives its number."""
+    best = state.best
+    if plan.request.select is SelectEpoch.LAST or best is None or best.epoch == run.recipe.epochs:
+        return run.recipe.epochs
+    path = plan.store.folder / BEST
+    try:
+        run.restore(read_snapshot(path).arrays)
+    except DamagedSnapshotError as error:
+        raise InputError(error.message, hint="export the last epoch instead: --resume --select last") from error
+    return best.epoch
+
+
+def _made_on() -> dict[str, Any]:
+    """What the last bits of a training depend on beside its identity."""
+    known = versions()
+    return {
+        "mindspore": known["mindspore"],
+        "numpy": known["numpy"],
+        "cpu": cpu_model(),
+        "instructions": " ".join(cpu_instructions()),
+        "cores": cpu_count(),
+    }
+
+
+def _first_images(plan: QatPlan, images: QatImages) -> str:
+    """Tells another dataset of the same size and names."""
+    pixels, labels = next(images.training.batches(plan.request.batch_size))
+    return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+
+
+def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:
+    """What differs between two JSON values, by dotted name."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in dict.fromkeys([*found, *expected]):
+            yield from _differences(found.get(key), expected.get(key), f"{name}.{key}" if name else key)
+    elif _plain(found) != _plain(expected):
+        yield f"{name} is {_format(found)} in it, {_format(expected)} here"
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as JSON gives them back."""
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _format(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "…"
+
+
+def _warn_of_dropout(cell: Any, reporter: Reporter) -> None:
+    from mindspore import nn
+
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+    names = [name for name, part in cell.cells_and_names() if isinstance(part, kinds)]
+    if names:
+        reporter.warn(
+            f"{', '.join(names[:_SHOWN])}: MindSpore keeps the random state of dropout to itself, "
+            "so that a resumed run draws other masks than one throughout"
+        )

@@ -1,0 +1,123 @@
+"""Accuracy of what was exported, and whether all files of a run name the same classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from amctq.choices import ExportFormat
+from amctq.data.samples import Batches
+from amctq.inference.paired import PairedDifference, paired_difference
+from amctq.inference.speed import Speed
+from amctq.progress import Reporter
+from amctq.services.run.exports import ExportedFile, Exports
+
+if TYPE_CHECKING:
+    from amctq.inference.accuracy import LabelRanks, Outcome
+    from amctq.inference.session import Session
+
+# Made to run elsewhere. MindIR, which is compared too, is MindSpore's own forward (exports.compare_simulation).
+_COMPARED = (ExportFormat.ASCEND, ExportFormat.FAKEQUANT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Float and INT8 on the same images.
+
+    Attributes:
+        float_label_ranks: of the exported float graph.
+        int8_label_ranks: of the exported INT8 file.
+        difference: their paired top-1 difference.
+        speed: of both, taking turns; None where what was measured runs here for proof alone.
+    """
+
+    float_label_ranks: LabelRanks
+    int8_label_ranks: LabelRanks
+    difference: PairedDifference
+    speed: Speed | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ComparedFile:
+    """A file beside the QDQ graph of the same placement, both run here.
+
+    Attributes:
+        name: of the file.
+        images: how many were compared.
+        argmax_differences: images whose class differs.
+        ranks: of the file; None where the images calibrate and evaluate nothing.
+    """
+
+    name: str
+    images: int
+    argmax_differences: int
+    ranks: LabelRanks | None
+
+    @property
+    def percent(self) -> float:
+        """Images whose class is the same."""
+        return 100.0 * (1.0 - self.argmax_differences / self.images)
+
+
+def measure_exports(
+    exports: Exports, float_label_ranks: LabelRanks, evaluation: Batches, reporter: Reporter
+) -> tuple[Accuracy, Outcome]:
+    """Run the measured file on every evaluation image, and time it beside the float network.
+
+    Returns:
+        The accuracy, and what the file said of each image.
+    """
+    from amctq.inference.accuracy import classify
+    from amctq.inference.speed import compare_speed
+
+    exported = exports.measured
+    with reporter.phase("INT8 accuracy", evaluation.images) as advance:
+        outcome = classify(exported.session, evaluation, advance)
+    speed = None
+    runs_elsewhere = exported.form is ExportFormat.ASCEND or exported not in exports.files.values()
+    if not runs_elsewhere:  # how fast a CPU computes what an NPU would says nothing of either
+        with reporter.phase("speed"):
+            speed = compare_speed(exported.open_float(), exported.session, evaluation.first())
+    accuracy = Accuracy(
+        float_label_ranks=float_label_ranks,
+        int8_label_ranks=outcome.ranks,
+        difference=paired_difference(float_label_ranks.hits, outcome.ranks.hits),
+        speed=speed,
+    )
+    return accuracy, outcome
+
+
+def compare_files(
+    exports: Exports, batches: Batches, measured: Outcome | None, reporter: Reporter
+) -> Mapping[ExportFormat, ComparedFile]:
+    """Run the files for NPUs and the fake-quantized ones beside the QDQ graph.
+
+    Args:
+        exports: what was written.
+        batches: the evaluation images, or calibration images where there are none.
+        measured: what the measured file said of them; None where it has not been asked.
+        reporter: is told of the phases.
+    """
+    from amctq.inference.accuracy import classify
+
+    files = [file for file in exports.files.values() if isinstance(file, ExportedFile) and file.form in _COMPARED]
+    if not files:
+        return {}
+    qdq = exports.reference.session
+    outcomes: dict[Session, Outcome] = {} if measured is None else {exports.measured.session: measured}
+    sessions: dict[str, Session] = {"QDQ reference": qdq, **{file.name: file.session for file in files}}
+    for name, session in sessions.items():
+        if session not in outcomes:
+            with reporter.phase(name, batches.images) as advance:
+                outcomes[session] = classify(session, batches, advance)
+    reference = outcomes[qdq]
+    return {
+        file.form: ComparedFile(
+            name=file.name,
+            images=batches.images,
+            argmax_differences=outcomes[file.session].disagreements(reference),
+            ranks=None if measured is None else outcomes[file.session].ranks,
+        )
+        for file in files
+    }

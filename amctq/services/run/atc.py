@@ -1,0 +1,200 @@
+"""ATC, the compiler of CANN: how it is called for a deploy file, and what comes of calling it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from amctq.choices import ExportFormat
+from amctq.errors import UnavailableError, UsageError
+from amctq.files import OutputDirectory, writing
+from amctq.progress import Reporter
+from amctq.services.run.checks import Check
+
+_ONNX = 5  # of --framework
+_ANY_CHIP = "SOC_VERSION"
+_LOG_FOLDER = "ASCEND_PROCESS_LOG_PATH"  # else CANN writes into the home directory
+_LOG_LINES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtcRun:
+    """What there is to say of ATC and one deploy file.
+
+    Attributes:
+        model: name of the deploy file.
+        arguments: of the command, to be run where the file lies; writes ``om``.
+        soc_version: the chip; None where none was named, and nothing is run.
+        exit_code: of ATC; None where it has not been run.
+        om_bytes: size of what it has written; None where there is nothing.
+        log: the last lines of what it has said.
+    """
+
+    model: str
+    arguments: tuple[str, ...]
+    soc_version: str | None
+    exit_code: int | None = None
+    om_bytes: int | None = None
+    log: str = ""
+
+    @property
+    def om(self) -> str:
+        """Name of the compiled model, which lies beside the deploy file."""
+        return om_name(self.model)
+
+    @property
+    def command(self) -> str:
+        """The command as it is typed."""
+        return shlex.join(self.arguments)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """That ATC takes the file, where it has been asked."""
+        if self.exit_code is None:
+            return ()
+        passed = self.exit_code == 0 and self.om_bytes is not None
+        detail = f"{self.om}, {self.om_bytes:,} bytes" if passed else f"{self._refusal} ({self.command})"
+        hint = "leave --soc-version out, and the deploy file is written without asking atc"
+        return (Check(name=f"atc takes {self.model}", passed=passed, detail=detail, hint=hint),)
+
+    def data(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        return {
+            "command": self.command,
+            "soc_version": self.soc_version,
+            "exit_code": self.exit_code,
+            "om": None if self.om_bytes is None else {"name": self.om, "bytes": self.om_bytes},
+            "log": [] if self.om_bytes is not None else self.log.splitlines(),  # it differs from run to run
+        }
+
+    @property
+    def _refusal(self) -> str:
+        lines = [line.strip() for line in self.log.splitlines() if line.strip()]
+        coded = [line for line in lines if re.match(r"(\[ERROR\]|E[0-9A-Z]{5}\b)", line)]
+        said = (coded or lines[-1:] or [""])[0]
+        if self.exit_code == 0:
+            return f"it ended with 0 and wrote no {self.om}"
+        return f"it ended with {self.exit_code}" + (f": {said[:300]}" if said else "")
+
+
+def om_name(model: str) -> str:
+    """Name of what ATC makes of a deploy file."""
+    return f"{Path(model).stem}.om"
+
+
+def refuse_idle_soc_version(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
+    """Refuse ``--soc-version`` where there is nothing to compile, or no chip in it.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if soc_version is None:
+        return
+    if ExportFormat.ASCEND not in export:
+        message = f"--soc-version {soc_version}: there is no deploy file to compile"
+        raise UsageError(message, hint="add ascend to --export, or leave --soc-version out")
+    if not re.fullmatch(r"\w+", soc_version, re.ASCII):
+        message = f"--soc-version {soc_version!r}: expected the name of a chip, such as Ascend310P3"
+        raise UsageError(message, hint="npu-smi info shows it; put Ascend in front of the name there")
+
+
+def require_atc(soc_version: str | None) -> None:
+    """Make sure that ATC can be run where it shall be.
+
+    Raises:
+        UnavailableError: it is not on PATH.
+    """
+    if soc_version is not None and shutil.which("atc") is None:
+        message = f"--soc-version {soc_version}: atc is not on PATH"
+        hint = "source CANN's set_env.sh, or leave --soc-version out: the report tells the command for another machine"
+        raise UnavailableError(message, hint=hint)
+
+
+def atc_for(
+    files: Mapping[ExportFormat, str], input_name: str, input_shape: tuple[int, int, int], soc_version: str | None
+) -> AtcRun | None:
+    """How ATC is called for the deploy file among ``files``; None where there is none.
+
+    Args:
+        files: names by format.
+        input_name: of the image tensor.
+        input_shape: (C, H, W) of one image; ATC compiles for one at a time.
+        soc_version: the chip, or None for a word in its place.
+    """
+    model = files.get(ExportFormat.ASCEND)
+    if model is None:
+        return None
+    arguments = (
+        "atc",
+        f"--model={model}",
+        f"--framework={_ONNX}",
+        f"--output={Path(model).stem}",
+        "--input_format=NCHW",
+        f"--input_shape={input_name}:1,{','.join(map(str, input_shape))}",
+        f"--soc_version={soc_version or _ANY_CHIP}",
+    )
+    return AtcRun(model=model, arguments=arguments, soc_version=soc_version)
+
+
+def run_atc(asked: AtcRun | None, output: OutputDirectory, reporter: Reporter) -> AtcRun | None:
+    """Compile the staged deploy file, where a chip was named; the compiled model is staged beside it.
+
+    ATC litters the directory it runs in, so that is a scratch folder.
+
+    Raises:
+        WriteError: there is no room.
+        UnavailableError: ATC cannot be started.
+    """
+    if asked is None or asked.soc_version is None:
+        return asked
+    folder = output.scratch() / "atc"
+    with writing(output.path):
+        folder.mkdir()
+        shutil.copyfile(output.staged(asked.model), folder / asked.model)
+    with reporter.phase("atc"):
+        exit_code, log = _run(asked.arguments, folder)
+    for line in log:
+        reporter.debug(f"atc: {line}")
+    done = replace(asked, exit_code=exit_code, log="\n".join(log[-_LOG_LINES:]))
+    # Where host and device differ, newer versions put the host's name behind the stem.
+    made = sorted(folder.glob(f"{Path(asked.model).stem}*.om"))
+    if exit_code != 0 or not made:
+        return done
+    with writing(output.path / asked.om):
+        made[0].replace(output.staged(asked.om))
+    return replace(done, om_bytes=output.staged(asked.om).stat().st_size)
+
+
+def _run(arguments: tuple[str, ...], folder: Path) -> tuple[int, list[str]]:
+    """Exit code and output; whoever interrupts the run ends ATC and what it has started too."""
+    environment = {_LOG_FOLDER: str((folder / "log").resolve()), **os.environ}
+    try:
+        process = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        message = f"atc cannot be started: {error.strerror}"
+        raise UnavailableError(message, hint="see which one is on PATH: amctq doctor") from error
+    with process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said.decode(errors="replace").splitlines()

@@ -1,0 +1,230 @@
+"""The files of a quantized network: written, opened again, and compared with each other.
+
+What MindSpore runs is compared with the QDQ graph of the same placement in onnxruntime, the reference. Where nobody
+asked for ONNX, that graph is written into scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amctq.backends.base import FinishedNetwork, OpaqueNetwork, QuantizedNetwork
+from amctq.choices import ExportFormat
+from amctq.data.samples import Batches, first_images
+from amctq.errors import NotSimulatedError
+from amctq.files import OutputDirectory, writing
+from amctq.networks.verified import VerifiedNetwork
+from amctq.progress import Reporter
+
+if TYPE_CHECKING:
+    from amctq.inference.agreement import Agreement
+    from amctq.inference.session import FileSession, Session
+
+
+_FASTEST_FIRST = (ExportFormat.ONNX, ExportFormat.MINDIR, ExportFormat.FAKEQUANT, ExportFormat.ASCEND)
+REFERENCE = "ONNX graph on the same scales, not among the files"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WrittenFile:
+    """A quantized network in one format, beside the float network in the same.
+
+    Attributes:
+        form: the format.
+        name: of the file, in the output directory.
+        bytes: its size.
+        float_bytes: size of the float network, as MindSpore itself exports it in this format; of its ONNX file beside
+            an AIR file, which takes an NPU to make.
+    """
+
+    form: ExportFormat
+    name: str
+    bytes: int
+    float_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """Size against the float file."""
+        return self.bytes / self.float_bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExportedFile(WrittenFile):
+    """A file that can be run here.
+
+    Attributes:
+        session: runs the file.
+        open_float: gives what runs the float network in the same engine.
+    """
+
+    session: FileSession
+    open_float: Callable[[], Session]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exports:
+    """What a run has written.
+
+    Attributes:
+        files: by format, in the order asked for.
+        reference: the ONNX file, or where nobody asked for one the ONNX graph of the same placement.
+    """
+
+    files: Mapping[ExportFormat, WrittenFile]
+    reference: ExportedFile
+
+    @property
+    def measured(self) -> ExportedFile:
+        """The file whose accuracy and speed are the run's: of those that can run here, the fastest.
+
+        Where none can, it is the reference, which is on the same scales.
+        """
+        runnable = [file for file in self.files.values() if isinstance(file, ExportedFile)]
+        return min(runnable, key=lambda file: _FASTEST_FIRST.index(file.form), default=self.reference)
+
+    @property
+    def not_run(self) -> tuple[str, ...]:
+        """Names of the files that nothing on this machine can run."""
+        return tuple(file.name for file in self.files.values() if not isinstance(file, ExportedFile))
+
+
+def export_all(
+    quantized: QuantizedNetwork,
+    verified: VerifiedNetwork,
+    names: Mapping[ExportFormat, str],
+    metadata: Mapping[str, str],
+    output: OutputDirectory,
+    reporter: Reporter,
+) -> Exports:
+    """Write every format asked for, and open what was written.
+
+    Args:
+        quantized: the network.
+        verified: the float network.
+        names: file names by format.
+        metadata: stands in the files.
+        output: where they are staged.
+        reporter: is told of the phase.
+
+    Raises:
+        InputError: the network cannot be written in a format.
+        CheckError: a written file is not valid.
+        WriteError: there is no room.
+    """
+    with reporter.phase("export"):
+        files = {form: _written(form, name, quantized, verified, metadata, output) for form, name in names.items()}
+        onnx = files.get(ExportFormat.ONNX)
+        if isinstance(onnx, ExportedFile):
+            return Exports(files=files, reference=onnx)
+        path = output.scratch() / "reference.onnx"
+        with writing(output.path):
+            quantized.export(ExportFormat.ONNX, path, metadata)
+            reference = _opened(ExportFormat.ONNX, path, verified, output.scratch())
+        return Exports(files=files, reference=replace(reference, name=REFERENCE))
+
+
+def export_opaque(
+    opaque: OpaqueNetwork,
+    verified: VerifiedNetwork,
+    names: Mapping[ExportFormat, str],
+    output: OutputDirectory,
+    reporter: Reporter,
+) -> Mapping[ExportFormat, WrittenFile]:
+    """Write every format asked for of a network that nothing here can run.
+
+    Raises:
+        AmctqError: as ``export_all``.
+    """
+    with reporter.phase("export"):
+        return {form: _written(form, name, opaque, verified, {}, output) for form, name in names.items()}
+
+
+def _written(
+    form: ExportFormat,
+    name: str,
+    finished: FinishedNetwork,
+    verified: VerifiedNetwork,
+    metadata: Mapping[str, str],
+    output: OutputDirectory,
+) -> WrittenFile:
+    staged = output.staged(name)
+    with writing(output.path / name):
+        finished.export(form, staged, metadata)
+        if form is ExportFormat.AIR:  # runs on an NPU, behind ATC
+            float_bytes = verified.network.graph.file_bytes
+            return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
+        return _opened(form, staged, verified, output.scratch())
+
+
+def _opened(form: ExportFormat, staged: Path, verified: VerifiedNetwork, scratch: Path) -> ExportedFile:
+    content = staged.read_bytes()
+    graph = verified.network.graph
+    if form is ExportFormat.MINDIR:
+        from amctq.export.mindir import export_plain
+        from amctq.inference.mindir_session import MindirSession
+
+        plain = scratch / "float.mindir"
+        export_plain(verified.network.cell, graph.input_shape, plain)
+        return ExportedFile(
+            form=form,
+            name=staged.name,
+            bytes=len(content),
+            float_bytes=plain.stat().st_size,
+            session=MindirSession(content),
+            open_float=lambda: MindirSession(plain.read_bytes()),
+        )
+    from amctq.inference.onnx_session import onnx_session
+
+    return ExportedFile(
+        form=form,
+        name=staged.name,
+        bytes=len(content),
+        float_bytes=graph.file_bytes,
+        session=onnx_session(content),
+        open_float=lambda: verified.session,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """The ONNX file compared with the quantized network as MindSpore computes it.
+
+    Attributes:
+        through: what MindSpore ran, the MindIR file or the live cells.
+        exported: it was the MindIR file.
+        agreement: what came of it.
+    """
+
+    through: str
+    exported: bool
+    agreement: Agreement
+
+
+def compare_simulation(
+    exports: Exports, quantized: QuantizedNetwork, batches: Batches, *, images: int, reporter: Reporter
+) -> Simulation | None:
+    """Compare MindSpore with onnxruntime: through the MindIR file where there is one, else through the live cells.
+
+    Returns:
+        None where no MindIR was written and the network's layers are no cells of their own.
+    """
+    from amctq.inference.agreement import compare_forward
+    from amctq.inference.cell_session import CellSession
+
+    some = Batches(samples=first_images(batches.samples, images), size=batches.size)
+    reference = exports.reference.session
+    mindir = exports.files.get(ExportFormat.MINDIR)
+    if isinstance(mindir, ExportedFile):
+        with reporter.phase("MindIR against ONNX", images) as advance:
+            agreement = compare_forward(mindir.session, reference, some, advance)
+        return Simulation(through=mindir.name, exported=True, agreement=agreement)
+    try:
+        with reporter.phase("simulation", images) as advance, quantized.simulated() as cell:
+            agreement = compare_forward(CellSession(cell), reference, some, advance)
+    except NotSimulatedError as error:
+        reporter.warn(f"the engine's own forward cannot run this network: {error.message}")
+        return None
+    return Simulation(through="MindSpore cells", exported=False, agreement=agreement)

@@ -1,0 +1,157 @@
+"""report.json: everything that a run measured. What differs between two equal runs stands under ``timing`` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
+
+if TYPE_CHECKING:
+    from amctq.choices import ExportFormat
+    from amctq.data.samples import Samples
+    from amctq.inference.accuracy import LabelRanks
+    from amctq.inference.speed import Speed
+    from amctq.quant.layers import QuantizableLayer
+    from amctq.quant.record import LayerRecord
+    from amctq.services.request import NetworkRequest
+    from amctq.services.run.accuracy import Accuracy, ComparedFile
+    from amctq.services.run.checks import Check
+    from amctq.services.run.exports import Simulation, WrittenFile
+
+SCHEMA = 1
+
+
+def report_bytes(report: dict[str, Any]) -> bytes:
+    """The report as UTF-8 JSON with a final newline.
+
+    Where Python reads paths as ASCII, a Chinese one holds surrogates; "surrogateescape" gives its bytes back.
+    """
+    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
+
+
+def environment(device: ResolvedDevice) -> dict[str, Any]:
+    """What the figures of a run depend on beside its inputs."""
+    return {
+        "versions": versions(),
+        "cpu": cpu_model(),
+        "cpu_instructions": list(cpu_instructions()),
+        "cores": cpu_count(),
+        "device": device.kind.value,
+        "device_reason": device.reason,
+        "onednn_max_cpu_isa": device.onednn_isa,
+        "onednn_max_cpu_isa_reason": device.onednn_reason,
+    }
+
+
+def model(request: NetworkRequest, name: str, images: Samples) -> dict[str, Any]:
+    """The network, and how its images are prepared."""
+    preprocessing = images.preprocessing
+    return {
+        "name": name,
+        "num_classes": request.num_classes,
+        "input_shape": list(images.input_shape),
+        "preprocessing": None if preprocessing is None else asdict(preprocessing),
+    }
+
+
+def samples(images: Samples) -> dict[str, Any]:
+    """Which images, so that another run can tell whether it used the same."""
+    return {"images": len(images), "sources": list(images.sources), "indices_sha256": images.indices_sha256}
+
+
+def ranks(measured: LabelRanks) -> dict[str, float]:
+    """Top-1 and top-5, percent."""
+    return {"top1": round(measured.top1, 4), "top5": round(measured.top5, 4)}
+
+
+def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, Any]:
+    """What a layer's numbers lie on."""
+    return {
+        "name": layer.name,
+        "type": layer.kind.value,
+        "weight_bits": entry.weight_bits,
+        "scale_d": entry.activation.scale,
+        "offset_d": entry.activation.offset,
+        "weight_scales": len(entry.weight_scale),
+        "scale_w_min": float(np.min(entry.weight_scale)),
+        "scale_w_max": float(np.max(entry.weight_scale)),
+        "batch_norm_folded": layer.batch_norm is not None,
+    }
+
+
+def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[str, Any] | None:
+    """The ONNX file beside MindSpore's own forward; top-1 where the images have been evaluated."""
+    if compared is None:
+        return None
+    agreement = compared.agreement
+    return {
+        "through": compared.through,
+        "images": agreement.images,
+        "argmax_differences": agreement.argmax_differences,
+        "max_difference": float(f"{agreement.max_difference:.3g}"),
+        "mean_difference": float(f"{agreement.mean_difference:.3g}"),
+        "top1": round(agreement.top1, 4) if measured else None,
+    }
+
+
+def model_files(
+    files: Mapping[ExportFormat, WrittenFile], compared: Mapping[ExportFormat, ComparedFile]
+) -> dict[str, Any]:
+    """The INT8 files by format, beside the float ones; those for elsewhere beside the QDQ graph."""
+    return {
+        form.value: {
+            "name": file.name,
+            "float_bytes": file.float_bytes,
+            "int8_bytes": file.bytes,
+            "ratio": round(file.ratio, 4),
+        }
+        | ({} if form not in compared else {"agreement": agreement(compared[form])})
+        for form, file in files.items()
+    }
+
+
+def agreement(file: ComparedFile) -> dict[str, Any]:
+    """A file beside the QDQ graph of the same placement, on the same images."""
+    return {
+        "images": file.images,
+        "argmax_differences": file.argmax_differences,
+        "percent": round(file.percent, 4),
+        **({} if file.ranks is None else ranks(file.ranks)),
+    }
+
+
+def checks(made: Iterable[Check]) -> list[dict[str, Any]]:
+    """What was made sure of."""
+    return [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in made]
+
+
+def speed(file: str, measured: Speed) -> dict[str, Any]:
+    """Images per second of float and INT8."""
+    return {
+        "file": file,
+        "float": round(measured.float32, 1),
+        "int8": round(measured.int8, 1),
+        "ratio": round(measured.ratio, 3),
+        "batch_size": measured.batch_size,
+        "rounds": measured.rounds,
+    }
+
+
+def accuracy(measured: Accuracy) -> dict[str, Any]:
+    """Float and INT8 on the same images."""
+    difference = measured.difference
+    return {
+        "images": difference.images,
+        "float": ranks(measured.float_label_ranks),
+        "int8": ranks(measured.int8_label_ranks),
+        "top1_drop": round(difference.drop, 4),
+        "top1_drop_95": [round(end, 4) for end in difference.interval],
+        "lost": difference.lost,
+        "gained": difference.gained,
+        "mcnemar_p": float(f"{difference.p_value:.4g}"),
+    }
