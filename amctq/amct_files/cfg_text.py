@@ -1,5 +1,6 @@
-"""AMCT's simplified configurations, ``.cfg``: protobuf text, read with the line that each value stands in (§2.4).
+"""AMCT's simplified configurations, ``.cfg``: protobuf text, read with the line that each value stands in.
 
+The format is AMCT's (docs/en/reference.md, "Simplified .cfg").
 In protobuf's text a field has a name and no number, so the schema is names and types, and it is built when the first
 such file is read: no file of descriptors to build and to ship, and nothing that could go stale. Numbers are read as
 float64 where AMCT reads float32, so that 0.7 is 0.7 and not 0.699999988.

@@ -1,4 +1,4 @@
-"""The difference of two classifiers on the same images."""
+"""The difference of two classifiers on the same images (docs/en/reference.md, "Paired comparison")."""
 
 from __future__ import annotations
 

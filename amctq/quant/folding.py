@@ -23,7 +23,11 @@ class FusedParameters:
 
 
 def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedParameters:
-    """The same for one layer, from the values of the parameters that it names.
+    """A layer's weight and bias with its BatchNorm folded in (docs/en/reference.md, "BatchNorm fusion").
+
+    Args:
+        layer: which one.
+        arrays: values of the parameters that ``layer`` names.
 
     Raises:
         InputError: a result is not finite.

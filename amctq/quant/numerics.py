@@ -52,7 +52,7 @@ def signed_range(bits: int) -> tuple[int, int]:
 
 
 def asymmetric_qparams(low: float, high: float) -> QParams:
-    """Scale and offset for activations in [low, high], AMCT's rule (AMCT utils.py, reference §4.1).
+    """Scale and offset for activations in [low, high] (docs/en/reference.md, "Range to scale and offset").
 
     The range is widened to hold zero, which thereby becomes exactly representable. A range narrower than
     EPSILON × 255 gets scale 1 and offset -128.
@@ -80,8 +80,8 @@ def symmetric_scales(
 ) -> Float32Array:
     """Symmetric scales for ranges [low, high], element by element.
 
-    ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)`` (AMCT arq_impl.py, reference §4.1 and
-    §4.3), or the larger of both (Ascend's WtsARQ); below EPSILON the scale is 1.
+    ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``, or the larger of both (Ascend's
+    WtsARQ); below EPSILON the scale is 1 (docs/en/reference.md, "Range to scale and offset", "ARQ").
 
     Args:
         low: lowest values, any shape.
@@ -123,7 +123,7 @@ def dequantize(q: NDArray[np.int8], scale: Float32Array | float, offset: int = 0
 
 
 def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
-    """``rint(bias / scale)`` as int32, where ``scale`` is activation scale × weight scale (reference §4.9).
+    """``rint(bias / scale)`` as int32, ``scale`` = activation scale × weight scale (docs/en/reference.md, "Bias").
 
     Args:
         bias: float32 of shape (C_out,).

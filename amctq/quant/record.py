@@ -12,7 +12,7 @@ from amctq.quant.numerics import EPSILON, Float32Array, QParams
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerRecord:
-    """How one layer is quantized, as AMCT's SingleLayerRecord holds it (reference §3).
+    """How one layer is quantized, as AMCT's SingleLayerRecord holds it (docs/en/reference.md, "Calibration record").
 
     Attributes:
         name: the cell's name, AMCT's record key.

@@ -12,7 +12,7 @@ from amctq.quant.layers import LayerKind, Topology
 
 @dataclass(frozen=True, kw_only=True)
 class UlqConfig:
-    """How a layer's input is quantized while training (ULQ, reference §4.7); the defaults are AMCT's.
+    """How a layer's input is quantized while training (docs/en/reference.md, "ULQ"); the defaults are AMCT's.
 
     Attributes:
         clip_max: where the upper clip starts, more than 0; None leaves it to the record.
@@ -32,7 +32,7 @@ class UlqConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ArqRetrainConfig:
-    """How a layer's weight is quantized while training (ARQ, reference §4.3); the defaults are AMCT's.
+    """How a weight is quantized while training (docs/en/reference.md, "ARQ while retraining"); the defaults are AMCT's.
 
     Attributes:
         bits: width of the integers, one of WEIGHT_BITS.

@@ -36,7 +36,7 @@ class TrainedLayer:
 
 
 def trained_layer(layer: QuantizableLayer, config: ArqRetrainConfig, arrays: Arrays) -> TrainedLayer:
-    """Fold a layer; its scale is ARQ's × |γ| / √(σ² + ε) (reference §4.8).
+    """Fold a layer; its scale is ARQ's × |γ| / √(σ² + ε) (docs/en/reference.md, "ARQ while retraining").
 
     A record holds no scale below EPSILON. A channel with next to no gamma gets that one, on which its bias keeps its
     digits; AMCT's 1 would round the bias to whole steps of the layer's input.

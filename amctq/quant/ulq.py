@@ -1,7 +1,7 @@
 """ULQ: fake quantization of activations whose range is learned, and ARQ as it runs while training. NumPy only.
 
 Forward and gradients are those of the Ascend operators ActsULQ, ActULQClampMaxGrad, ActULQClampMinGrad and WtsARQ,
-which AMCT's MindSpore front end trains with (reference §4.7 and §4.3):
+which AMCT's MindSpore front end trains with (docs/en/reference.md, "ULQ", "ARQ while retraining"):
 
     cmin = min(clip_min, 0), or 0 where it is fixed     cmax = max(clip_max, 255 × EPSILON)
     s = (cmax - cmin) / 255     o = rint(cmin / s)      low = o × s, high = (o + 255) × s
@@ -78,7 +78,7 @@ class Clips:
 
 
 def clips_of(qparams: QParams, *, fixed_min: bool) -> Clips:
-    """The range that a record's scale and offset stand for: where training starts (reference §3)."""
+    """The range that a record's scale and offset stand for: where training starts (docs/en/reference.md, "ULQ")."""
     scale = np.float32(qparams.scale)
     high, low = scale * np.float32(127 - qparams.offset), scale * np.float32(-128 - qparams.offset)
     return Clips(high=float(high), low=0.0 if fixed_min else float(low), fixed_min=fixed_min)

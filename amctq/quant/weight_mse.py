@@ -1,6 +1,6 @@
 """MSE: the weight scales of least squared rounding error.
 
-    scale = argmin Σ (w - s × clip(rint(w / s)))²        Nagel et al. 2021, arXiv:2106.08295, §3.1, "MSE"
+    scale = argmin Σ (w - s × clip(rint(w / s)))²        (docs/en/reference.md, "Weight MSE")
 
 One scale moves both ends of the range, because the grid is symmetric. The error is a parabola in s wherever no weight
 changes its integer, so the search looks at scales all over the range where the best one can lie, and then steps down

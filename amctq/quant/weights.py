@@ -1,4 +1,4 @@
-"""ARQ: weight scales from each channel's largest weight (AMCT arq_impl.py, reference §4.3)."""
+"""ARQ: weight scales from each channel's largest weight (docs/en/reference.md, "ARQ")."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _LR_DECAY = {RecipeName.SAMPLE: LrDecay.POLY, RecipeName.FINETUNE: LrDecay.COSIN
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """The float network teaches (Hinton, Vinyals and Dean 2015, section 2).
+    """The float network teaches (docs/en/reference.md, "Distillation").
 
     A few epochs are too few to learn from labels again what few bits have lost: ``benchmarks/qat.py`` measures it.
 
@@ -34,7 +34,7 @@ class Distillation:
     """
 
     temperature: float = 4.0
-    weight: float = 0.9  # the paper: best with a "considerably lower" weight on the labels
+    weight: float = 0.9  # Hinton et al.: best with a "considerably lower" weight on the labels
 
 
 @dataclass(frozen=True, kw_only=True)

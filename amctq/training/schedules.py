@@ -1,4 +1,4 @@
-"""Learning rates by step: the sample's get_lr, from the formulas of reference/sample_workflow.md."""
+"""Learning rates by step: the sample's get_lr (docs/en/reference.md, "Learning-rate schedules")."""
 
 from __future__ import annotations
 

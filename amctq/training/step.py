@@ -54,7 +54,8 @@ class TrainingStep(nn.Cell):
         logits = ops.cast(self.network(images), mindspore.float32)
         loss = self.cross_entropy(logits, labels)
         if self.distils:
-            # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size (section 2).
+            # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size
+            # (docs/en/reference.md, "Distillation").
             wanted = ops.log_softmax(taught / self.temperature, 1)
             own = ops.log_softmax(logits / self.temperature, 1)
             divergence = (ops.exp(wanted) * (wanted - own)).sum(1).mean() * self.temperature**2

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from amctq.quant import numerics
 from amctq.quant.weights import arq_scale, quantize_weight, scale_that_fits_bias
 
-# reference/amct.md §4.3: AMCT's own vector (test_arq.py), tolerance 1e-4.
+# AMCT's own vector (test_arq.py), tolerance 1e-4.
 VECTOR = np.asarray([[-1] * 12, [0] * 12, [1] * 12, [-1, 0, 1] * 4], np.float32)
 TOLERANCE = 1e-4
 

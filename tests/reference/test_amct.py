@@ -1,4 +1,4 @@
-"""amctq against the formulas of reference/amct.md, written a second time: scales within 1e-6, integers equal."""
+"""amctq against AMCT's formulas, written a second time: scales within 1e-6, integers equal."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from amctq.training.hyper_parameters import read_hyper_parameters
 from tests.command import amctq, write_records
 
 FILE = Path("retrain_config.py")
-# The keys and values that the sample documents (reference/sample_workflow.md), in its form.
+# The keys and values that the sample documents (docs/en/reference.md, "Training step"), in its form.
 SAMPLE = '''"""network config setting"""
 from easydict import EasyDict as ed
 

@@ -1,10 +1,9 @@
-"""Entropy: the range of least Kullback-Leibler divergence (Migacz 2017, "8-bit inference with TensorRT", GTC).
+"""Entropy: the range of least Kullback-Leibler divergence (docs/en/reference.md, "Entropy").
 
 The histogram inside a range, what lies outside added to its outermost bins, is compared with itself after all bins of
-one quantization level have been made equal. Against the original:
+one quantization level have been made equal. Against the original (Migacz 2017):
 
-- 256 levels as rule 4.1 places them, zero among them, instead of 128 of an absolute value; the threshold limits both
-  ends of the range.
+- 256 levels, zero among them, instead of 128 of an absolute value; the threshold limits both ends of the range.
 - Exact zeros are left out. Every candidate represents them without loss, and as more than half of the values behind a
   ReLU they would hide what happens to the others.
 - A value that many activations share, the constant of a dead channel, is left out inside the range: spread over

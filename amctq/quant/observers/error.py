@@ -36,7 +36,10 @@ class Candidates:
 
     @classmethod
     def of_ranges(cls, low: Float64Array, high: Float64Array, *, symmetric: bool) -> Candidates:
-        """The quantizers of ranges [low, high], low ≤ 0 ≤ high, by rule 4.1 of the reference; they clip integers."""
+        """The quantizers of ranges [low, high], low ≤ 0 ≤ high; they clip integers.
+
+        Scale and offset are AMCT's (docs/en/reference.md, "Range to scale and offset").
+        """
         if symmetric:
             scale = symmetric_scales(low, high, bits=8).astype(np.float64)
             lowest, highest = -128 * scale, 127 * scale

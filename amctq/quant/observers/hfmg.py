@@ -1,10 +1,10 @@
-"""HFMG, AMCT's search over a histogram that is cut from both ends (AMCT hfmg_impl.py, reference §4.4).
+"""HFMG, AMCT's search over a histogram that is cut from both ends (docs/en/reference.md, "HFMG").
 
 Small portions of the values are taken off the side where that shortens the range most, down to a quarter of it. Each
 range on the way is divided into 256 bins, and the squared distances of all values to the centre of their bin are
 compared. AMCT fits a new histogram to every batch and shares the counts of the old one out; here one histogram grows,
-so batches do not matter. Three departures: the whole range is compared too, all ranges hold zero, as rule 4.1 widens
-them in the end anyway, and exact zeros cost nothing, which every such range represents without loss.
+so batches do not matter. Three departures: the whole range is compared too, all ranges hold zero, as they are widened
+to it in the end anyway, and exact zeros cost nothing, which every such range represents without loss.
 """
 
 from __future__ import annotations

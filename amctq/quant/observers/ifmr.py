@@ -1,4 +1,4 @@
-"""IFMR, AMCT's search for the range of least squared error (AMCT ifmr_impl.py, reference §4.2).
+"""IFMR, AMCT's search for the range of least squared error (docs/en/reference.md, "IFMR").
 
 The largest value, outliers beyond a percentile left out, is scaled by candidates from 0.7 to 1.3; the one whose
 quantization error is least wins. AMCT computes the error over every value, 61 times; here it is integrated over a
@@ -17,7 +17,7 @@ from amctq.quant.numerics import EPSILON, QParams
 from amctq.quant.observers.error import Candidates, Float64Array
 from amctq.quant.observers.statistics import StatisticsObserver
 
-# What AMCT's MindSpore front end feeds the Ascend operator (reference §4.2 b).
+# What AMCT's MindSpore front end feeds the Ascend operator (docs/en/reference.md, "IFMR").
 _ASCEND_BINS = 128
 
 

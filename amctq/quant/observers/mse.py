@@ -1,4 +1,4 @@
-"""MSE: the range of least squared quantization error (Nagel et al. 2021, arXiv:2106.08295, §3.1 "Mean squared error").
+"""MSE: the range of least squared quantization error (docs/en/reference.md, "MSE").
 
 Both ends are searched over a geometric grid that goes down to a thousandth of the extreme: first together, then in
 turns. While one stands still, the error is smooth in the other, and they compete for nothing but the step between

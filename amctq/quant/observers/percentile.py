@@ -1,4 +1,4 @@
-"""Percentile: the range that holds a given share of the values (Wu et al. 2020, arXiv:2004.09602, §4 "Calibration").
+"""Percentile: the range that holds a given share of the values (docs/en/reference.md, "Percentile").
 
 What is left out is shared between both ends, as onnxruntime does it; an end that no value crosses, below zero after a
 ReLU, leaves its half inside.
