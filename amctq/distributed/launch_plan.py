@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from amctq.distributed.rank_table import RankTable
+
 SCHEDULER = "scheduler"
 STATUS, LOG, ENVIRONMENT_LOG = "status.jsonl", "log", "env.log"
 LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, whoever its parent is by then
@@ -54,6 +56,7 @@ class LaunchPlan:
         command: what a worker runs, with the launch file for its last argument; its rank is RANK_ID.
         launcher: what takes msrun's options, and starts the processes as msrun does.
         scheduler: what brings the workers together, run beside them on server 0.
+        table: the rank table; None without one.
     """
 
     ranks: tuple[RankPlan, ...]
@@ -66,6 +69,7 @@ class LaunchPlan:
     command: tuple[str, ...]
     launcher: tuple[str, ...] = (sys.executable, "-m", "mindspore.parallel.cluster.run")
     scheduler: tuple[str, ...] = (sys.executable, "-c", "from mindspore.communication import init; init()")
+    table: RankTable | None = None
 
     @property
     def local_ranks(self) -> tuple[RankPlan, ...]:

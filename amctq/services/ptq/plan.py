@@ -1,4 +1,4 @@
-"""The plan of ``amctq ptq``, and what shall be done to each layer."""
+"""The plan of ``amctq ptq``, and the configuration of each layer."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _asked(request: PtqRequest) -> Asked:
 
 
 def quant_config(plan: PtqPlan, topology: Topology, reporter: Reporter) -> QuantConfig:
-    """What shall be done to each layer: by ``--config``, else by options.
+    """The configuration of each layer: by ``--config``, else by options.
 
     Args:
         plan: what was asked for.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 # What an image costs, in float images.
 _COMPARED = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
-_SIMULATED = 256  # images that MindSpore runs, unless all shall be
-_SIMULATED_IN_A_HURRY = 4  # the same where nothing is evaluated
+_SIMULATED = 256  # images that MindSpore runs without --simulate
+_SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
 
 
 def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
@@ -107,7 +107,7 @@ class _Prepared:
         calibration: the former, in batches.
         evaluation: the latter; None for none.
         verified: the float network.
-        quant: what shall be done to each layer; None where a record says it all.
+        quant: the configuration of each layer; None where a record has it all.
         quantized: the network on the record; None where it is calibrated.
     """
 
@@ -211,7 +211,7 @@ def _simulated_images(plan: PtqPlan, prepared: _Prepared) -> int:
     images = (prepared.evaluation or prepared.calibration).images
     if plan.request.simulate:
         return images
-    return min(images, _SIMULATED_IN_A_HURRY if prepared.evaluation is None else _SIMULATED)
+    return min(images, _SIMULATED_WITHOUT_EVALUATION if prepared.evaluation is None else _SIMULATED)
 
 
 def _estimate(plan: PtqPlan, prepared: _Prepared) -> float:

@@ -1,4 +1,4 @@
-"""What ``amctq ptq`` has found and left behind."""
+"""The result of ``amctq ptq``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PtqResult(RunResult):
-    """What a run has found and left behind; the attributes that are not here are those of ``RunResult``.
+    """The result of a run; see ``RunResult`` for the other attributes.
 
     Attributes:
         split: which images calibrated and which evaluated.
-        quant: what was done to each layer; None where a record said it all.
+        quant: the configuration of each layer; None where a record had it all.
     """
 
     command: ClassVar[str] = "ptq"

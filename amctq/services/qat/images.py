@@ -45,7 +45,7 @@ def open_images(plan: QatPlan) -> Dataset:
     dataset = request.open_dataset(plan.data, preprocessing)
     if request.train_dataset is None:
         if dataset.train is None:
-            kind = "its images have no roles" if dataset.whole else "it holds test images alone"
+            kind = "its images have no roles" if dataset.whole else "it holds only test images"
             message = f"{dataset.name} has no training images: {kind}"
             raise InputError(message, hint="add them, or give --train-dataset and --eval-dataset")
         return dataset

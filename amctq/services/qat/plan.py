@@ -1,4 +1,4 @@
-"""The plan of ``amctq qat``, and what shall be done to each layer."""
+"""The plan of ``amctq qat``, and the configuration of each layer."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
 def retrain_config(
     plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, reporter: Reporter
 ) -> RetrainConfig:
-    """What shall be done to each layer: by ``--config``, else by options and, where they are silent, by the record.
+    """The configuration of each layer: by ``--config``, else by options, else by the record.
 
     Args:
         plan: what was asked for.

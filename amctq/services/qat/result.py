@@ -1,4 +1,4 @@
-"""What ``amctq qat`` has found and left behind."""
+"""The result of ``amctq qat``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QatResult(RunResult):
-    """What a run has found and left behind; the attributes that are not here are those of ``RunResult``.
+    """The result of a run; see ``RunResult`` for the other attributes.
 
     Attributes:
         images: which trained, calibrated and evaluated.

@@ -128,7 +128,7 @@ def teacher_on(device: Device, verified: VerifiedNetwork) -> Session:
 
 @contextlib.contextmanager
 def training_is_saved(plan: QatPlan) -> Iterator[None]:
-    """Let whoever stops what follows the training know that nothing of it is lost."""
+    """Say, when a signal stops what follows the training, that the training is not lost."""
     try:
         yield
     except Stopped as stopped:
@@ -155,7 +155,7 @@ class _Evaluator:
 
 
 def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Trained:
-    """Train beside the first device, which alone reads and writes checkpoints."""
+    """Train beside the first device; only that one reads and writes checkpoints."""
     step, evaluated = json.loads(group.share(None))
     begins = TrainingState(step=step, evaluated=evaluated, best=None, last=None, identity={}, made_on={})
     run.share()
@@ -187,7 +187,7 @@ def _start(
 
 
 def _select(plan: QatPlan, run: TrainingRun, state: TrainingState) -> int:
-    """Put the parameters of the epoch that shall be exported in place; gives its number."""
+    """Restore the parameters of the epoch to export, and return its number."""
     best = state.best
     if plan.request.select is SelectEpoch.LAST or best is None or best.epoch == run.recipe.epochs:
         return run.recipe.epochs

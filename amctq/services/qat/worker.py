@@ -1,4 +1,4 @@
-"""One rank of a distributed ``amctq qat``: the service itself, and what the supervisor is told of it."""
+"""One rank of a distributed ``amctq qat``: it runs the service, and reports to the supervisor."""
 
 from __future__ import annotations
 

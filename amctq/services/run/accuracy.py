@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks, Outcome
     from amctq.inference.session import Session
 
-# Made to run elsewhere. MindIR, which is compared too, is MindSpore's own forward (exports.compare_simulation).
+# Made to run elsewhere. MindIR, which is compared too, is MindSpore's own forward (simulation.simulate).
 _COMPARED = (ExportFormat.ASCEND, ExportFormat.FAKEQUANT)
 
 
@@ -29,7 +29,7 @@ class Accuracy:
         float_ranks: of the exported float graph.
         int8_ranks: of the exported INT8 file.
         difference: their paired top-1 difference.
-        speed: of both, taking turns; None where what was measured runs here for proof alone.
+        speed: of both, taking turns; None where the measured file is made to run elsewhere.
     """
 
     float_ranks: LabelRanks
@@ -96,7 +96,7 @@ def compare_files(
     Args:
         exports: what was written.
         batches: the evaluation images, or calibration images where there are none.
-        measured: what the measured file said of them; None where it has not been asked.
+        measured: what the measured file said of them; None where it was not run.
         reporter: is told of the phases.
     """
     from amctq.inference.accuracy import classify

@@ -1,7 +1,7 @@
 """The files of a quantized network: written, opened again, and compared with each other.
 
-What MindSpore runs is compared with the QDQ graph of the same placement in onnxruntime, the reference. Where nobody
-asked for ONNX, that graph is written into scratch.
+What MindSpore runs is compared with the QDQ graph of the same placement in onnxruntime, the reference. Where ONNX
+was not asked for, that graph is written into scratch.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Exports:
 
     Attributes:
         files: by format, in the order asked for.
-        reference: the ONNX file, or where nobody asked for one the ONNX graph of the same placement.
+        reference: the ONNX file, or the ONNX graph of the same placement where ONNX was not asked for.
     """
 
     files: Mapping[ExportFormat, WrittenFile]
@@ -102,7 +102,7 @@ def export_all(
         quantized: the network.
         verified: the float network.
         names: file names by format.
-        metadata: stands in the files.
+        metadata: is written into the files.
         output: where they are staged.
         reporter: is told of the phase.
 
@@ -150,7 +150,7 @@ def _written(
     staged = output.staged(name)
     with writing(output.path / name):
         finished.export(form, staged, metadata)
-        if form is ExportFormat.AIR:  # runs on an NPU, behind ATC
+        if form is ExportFormat.AIR:  # runs on an NPU, after ATC
             float_bytes = verified.network.graph.file_bytes
             return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
         return _opened(form, staged, verified, output.scratch())

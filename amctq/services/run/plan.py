@@ -84,7 +84,7 @@ class RunPlan:
         return None if samples is None else self.batches(samples)
 
     def metadata(self, images: Samples) -> dict[str, str]:
-        """What whoever runs the exported file must know of it, as its metadata."""
+        """What a user of the exported file must know, as its metadata."""
         channels, height, width = images.input_shape
         known = {
             "amctq.model": self.spec.name,

@@ -1,4 +1,4 @@
-"""report.json: everything that a run measured. What differs between two equal runs stands under ``timing`` alone."""
+"""Parts of report.json. What differs between two equal runs is under ``timing`` only."""
 
 from __future__ import annotations
 

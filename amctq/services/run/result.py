@@ -1,4 +1,4 @@
-"""What a run has found and left behind, and its report: one object, whose keys differ where the commands do."""
+"""The result of a run, and its report."""
 
 from __future__ import annotations
 
