@@ -141,12 +141,12 @@ def _offering(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str
     return offer
 
 
-def _refusing(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """``read``, whose ValueError becomes an error of the command line."""
+def _refusing(read: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """``read``, whose ValueError becomes an error of the command line; a default that is no text stays as it is."""
 
-    def parse(text: str) -> Any:
+    def parse(value: Any) -> Any:
         try:
-            return read(text)
+            return read(value) if isinstance(value, str) else value
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
 
