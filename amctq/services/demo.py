@@ -13,56 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amctq.choices import BackendName, Device, ExportFormat, TargetIsa
+from amctq.choices import ExportFormat, TargetIsa
 from amctq.data.manifest import MANIFEST, Manifest
 from amctq.data.staging import NAMES
 from amctq.files import Artifact, OutputDirectory, writing
 from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.demo_request import DemoRequest
 from amctq.services.prepare_cifar import stage_generated
-from amctq.services.prepare_cifar_request import PrepareCifarRequest
 from amctq.services.ptq.plan import plan_ptq, ptq_files
 from amctq.services.ptq.ptq import run_ptq
-from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
-from amctq.services.request import refuse_below
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoRequest:
-    """What ``amctq demo`` shall do; fields carry the names of the options.
-
-    Attributes:
-        output_dir: where everything goes: pictures, checkpoint, the quantized network and its report.
-        seed: of the pictures, and of the choice of those that calibrate.
-        force: replace the files of a former run.
-    """
-
-    output_dir: Path = Path("demo")
-    seed: int = 1
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        refuse_below("--seed", self.seed, 0)
-
-    @property
-    def pictures(self) -> PrepareCifarRequest:
-        """What ``prepare-cifar`` would be asked for."""
-        return PrepareCifarRequest(synthetic=True, seed=self.seed, output_dir=self.output_dir)
-
-    @property
-    def quantization(self) -> PtqRequest:
-        """What ``ptq`` would be asked for: its defaults, on the CPU."""
-        return PtqRequest(
-            dataset=self.output_dir,
-            ckpt=CHECKPOINT,
-            model=MODEL,
-            seed=self.seed,
-            device=Device.CPU,
-            backend=BackendName.NATIVE,
-            export=(ExportFormat.ONNX,),
-            output_dir=self.output_dir,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

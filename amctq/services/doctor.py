@@ -15,6 +15,7 @@ from amctq.backends.choice import amct_obstacles
 from amctq.choices import Device, Requirement
 from amctq.errors import UnavailableError
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.doctor_request import DoctorRequest
 
 # Runs apart, because a broken installation may end the interpreter instead of raising.
 _PROBE = """
@@ -33,17 +34,6 @@ value = float(mindspore.ops.conv2d(image, weight).asnumpy().ravel()[0])
 print(json.dumps({"import_s": round(seconds, 1), "convolution": value == 27.0}))
 """
 _PROBE_SECONDS = 120
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorRequest:
-    """What ``amctq doctor`` shall do.
-
-    Attributes:
-        require: fail when one of these is missing.
-    """
-
-    require: tuple[Requirement, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

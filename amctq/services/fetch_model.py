@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from amctq.choices import FetchWhat, ModelData
+from amctq.choices import FetchWhat
 from amctq.download.local import check_given, copy_in
 from amctq.download.partial import forget_partial
-from amctq.download.source import Downloaded, Source, TransferOptions, checked_sum, checked_url
+from amctq.download.source import Downloaded, Source, TransferOptions
 from amctq.download.sums import Sums, sums_of
 from amctq.download.transfer import download
 from amctq.errors import UsageError
@@ -21,58 +21,8 @@ from amctq.files import Artifact, OutputDirectory, reading, writing
 from amctq.networks.published import CHECKPOINTS, DEFINITIONS
 from amctq.networks.registry import REGISTRY
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.fetch_model_request import FetchModelRequest
 from amctq.services.pinned_sums import PINS, read_pins, write_pins
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchModelRequest:
-    """What ``amctq fetch-model`` shall do.
-
-    Attributes:
-        model: a network that amctq knows.
-        data: what its checkpoint was trained on.
-        what: the checkpoint, the sample's four definition files, or both.
-        output_dir: where the files go.
-        url: addresses of the checkpoint, instead of the published ones, the best first.
-        sha256: of the checkpoint, instead of the published one.
-        from_file: the checkpoint, brought by hand.
-        mirror: base addresses that are tried first, for every file under its published name.
-        insecure: do not check the certificates of servers in this call.
-        allow_unverified: even where nothing else says what the file should be.
-        retries: further tries at one address.
-        timeout: seconds without a byte until a try is given up.
-        retry_delay: seconds before the first further try; each later one waits twice as long.
-        force: replace files that are not what they should be.
-    """
-
-    model: str = "resnet50"
-    data: ModelData = ModelData.CIFAR10
-    what: FetchWhat = FetchWhat.CHECKPOINT
-    output_dir: Path = Path("model")
-    url: tuple[str, ...] = ()
-    sha256: str | None = None
-    from_file: Path | None = None
-    mirror: tuple[str, ...] = ()
-    insecure: bool = False
-    allow_unverified: bool = False
-    retries: int = 3
-    timeout: float = 30
-    retry_delay: float = 1
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        for option, values in (("--url", self.url), ("--mirror", self.mirror)):
-            for value in values:
-                checked_url(value, option=option)
-        if self.sha256 is not None:
-            object.__setattr__(self, "sha256", checked_sum(self.sha256, option="--sha256", digits=64))
-        if self.url and self.from_file is not None:
-            message = "--url and --from-file contradict each other"
-            raise UsageError(message, hint="give the one that the checkpoint shall come from")
-        given = {"--url": self.url, "--sha256": self.sha256, "--from-file": self.from_file}
-        if self.what is FetchWhat.DEFINITION and (named := [name for name, value in given.items() if value]):
-            message = f"{named[0]} says where a checkpoint comes from, and --what definition gets none"
-            raise UsageError(message, hint="leave one of them out; mirrors of the definition files go in --mirror")
 
 
 @dataclass(frozen=True, kw_only=True)

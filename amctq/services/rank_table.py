@@ -10,82 +10,17 @@ from typing import Any
 
 from amctq.distributed.device_list import (
     GROUPED_DEVICES,
-    check_devices,
     crosses_groups,
     format_devices,
     joined_devices,
 )
 from amctq.distributed.hccn import AddressSource, find_source
-from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, merged, parse_address
-from amctq.distributed.rank_table_json import check_name, dump_rank_table, read_rank_table, write_rank_table
+from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, merged
+from amctq.distributed.rank_table_json import dump_rank_table, read_rank_table, write_rank_table
 from amctq.errors import UsageError
 from amctq.files import Artifact, OutputDirectory
 from amctq.progress import OnEvent, Reporter, silent
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankTableRequest:
-    """What ``amctq rank-table`` shall do; fields carry the names of the options.
-
-    Attributes:
-        devices: which NPUs, in the order of their ranks: physical numbers, or places in ``visible_devices``, from 0.
-            None for all.
-        visible_devices: physical numbers of the NPUs that may be used; None where ``devices`` says it itself.
-        server_ip: address of this server; None for the one that its host name stands for.
-        hccn_conf: file with the addresses of the NPUs; None for hccn_tool where it is on PATH, else /etc/hccn.conf.
-        group_check: refuse devices that reach over both groups of four of an 8-device server.
-        merge: join these rank tables instead, in this order.
-        check: only look at this one.
-        output: the file, in ``output_dir`` unless it has a folder of its own; None for
-            ``hccl_<n>p_<devices>_<server_ip>.json``, of a merged one ``hccl_<servers>s_<n>p.json``.
-        output_dir: where the file goes.
-        force: replace it.
-    """
-
-    devices: Sequence[int] | None = None
-    visible_devices: Sequence[int] | None = None
-    server_ip: str | None = None
-    hccn_conf: Path | None = None
-    group_check: bool = True
-    merge: Sequence[Path] | None = None
-    check: Path | None = None
-    output: Path | None = None
-    output_dir: Path = Path()
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        other = "--check" if self.check is not None else "--merge" if self.merge is not None else None
-        given = {
-            "--merge": self.check is not None and self.merge is not None,
-            "--devices": self.devices is not None,
-            "--visible-devices": self.visible_devices is not None,
-            "--server-ip": self.server_ip is not None,
-            "--hccn-conf": self.hccn_conf is not None,
-            "--output": self.check is not None and self.output is not None,
-        }
-        if other is not None and any(given.values()):
-            message = f"{other} and {', '.join(option for option, here in given.items() if here)} contradict each other"
-            raise UsageError(message, hint="a run creates a table, joins some with --merge, or checks one with --check")
-        if self.merge is not None and not self.merge:
-            message = "--merge: found no file, expected the rank tables of the servers, in order"
-            raise UsageError(message, hint="as in: amctq rank-table --merge server0.json server1.json")
-        for option, numbers in (("--devices", self.devices), ("--visible-devices", self.visible_devices)):
-            if numbers is not None:
-                check_devices(numbers, option=option)
-        if self.devices is not None and self.visible_devices is not None:
-            count = len(self.visible_devices)
-            if (most := max(self.devices)) >= count:
-                message = f"--devices: found {most}, expected 0 to {count - 1}, since --visible-devices has {count}"
-                raise UsageError(message, hint="with --visible-devices, --devices counts its entries from 0")
-        if self.server_ip is not None and parse_address(self.server_ip) is None:
-            message = f"--server-ip {self.server_ip!r}: expected an IPv4 or IPv6 address"
-            raise UsageError(message, hint="the address under which the other servers reach this one")
-        if self.output is not None:
-            check_name(self.output)
-
-    def path(self, default: str) -> Path:
-        """Where the file goes."""
-        return self.output_dir / (self.output or default)
+from amctq.services.rank_table_request import RankTableRequest
 
 
 @dataclass(frozen=True, kw_only=True)
