@@ -48,7 +48,9 @@ def qat(
         message = f"--run-distribute {run_distribute} and more than one device contradict each other"
         raise UsageError(message, hint="leave one of the two out")
     if original:
-        measured = amctq.evaluate(request.of_float, output.event).data() | {"command": "qat"}
+        from amctq.services.evaluate_request import original_request
+
+        measured = amctq.evaluate(original_request(request), output.event).data() | {"command": "qat"}
         return CommandResult(data=measured, tables=lambda: float_accuracy.tables(measured))
     if several:
         launch = amctq.LaunchRequest(qat=request, workers=distributed, rank_table=rank_table)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
 from amctq.errors import UsageError
 from amctq.services.option import INPUT, Option
+from amctq.services.qat.request import QatRequest
 from amctq.services.request import CKPT, DATASET, NetworkRequest
 
 
@@ -37,3 +38,11 @@ class EvaluateRequest(NetworkRequest):
         if self.eval_images == 0:
             message = "--eval-images 0: there would be nothing to evaluate"
             raise UsageError(message, hint="give a number from 1 up, or all")
+
+
+def original_request(request: QatRequest) -> EvaluateRequest:
+    """The request that measures the float checkpoint of ``qat`` on the same images: ``--original``."""
+    dataset = request.dataset if request.eval_dataset is None else request.eval_dataset
+    assert dataset is not None
+    same = {item.name: getattr(request, item.name) for item in fields(NetworkRequest)}
+    return EvaluateRequest(dataset=dataset, ckpt=request.ckpt, **same)

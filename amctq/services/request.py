@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from amctq.choices import WEIGHT_BITS, Device, ExportFormat
+from amctq.choices import WEIGHT_BITS, BackendName, Device, ExportFormat
 from amctq.errors import InputError, UsageError
 from amctq.services.option import INPUT, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
 from amctq.services.spelling import formats, images_or_all, three_numbers
@@ -167,13 +169,47 @@ class NetworkRequest(Request):
         return dataset
 
 
-def refuse_idle_chip(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class QuantizationRequest(NetworkRequest):
+    """What ``ptq`` and ``qat`` are both asked for. Where they say it in other words, they declare the field again.
+
+    Attributes:
+        calib_images: None for the configuration's batch_num, else 32.
+        config: None for every layer by AMCT's defaults.
+        record: None to calibrate.
+        export: empty for what suits the back end, onnx or air.
+        soc_version: None to leave ATC to others.
+        max_drop: None for no gate.
+    """
+
+    ckpt: Annotated[Path, CKPT]
+    calib_images: Annotated[int | None, CALIB_IMAGES] = None
+    config: Path | None = None
+    record: Path | None = None
+    max_drop: Annotated[float | None, MAX_DROP] = None
+    allow_poor_float: Annotated[bool, ALLOW_POOR_FLOAT] = False
+    backend: Annotated[BackendName, BACKEND] = BackendName.AUTO
+    export: Annotated[tuple[ExportFormat, ...], EXPORT] = ()
+    soc_version: Annotated[str | None, SOC_VERSION] = None
+    output_dir: Annotated[Path, OUTPUT_DIR] = Path()
+    force: Annotated[bool, FORCE] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_idle_chip(self.soc_version, self.export)
+
+
+def _refuse_idle_chip(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
     """Refuse ``--soc-version`` where there is nothing to compile, or no chip in it.
 
     Raises:
         UsageError: so it is.
     """
-    if soc_version is not None:
-        from amctq.services.run.atc import refuse_idle_soc_version  # brings NumPy and ONNX along
-
-        refuse_idle_soc_version(soc_version, export)
+    if soc_version is None:
+        return
+    if ExportFormat.ASCEND not in export:
+        message = f"--soc-version {soc_version}: there is no deploy file to compile"
+        raise UsageError(message, hint="add ascend to --export, or leave --soc-version out")
+    if not re.fullmatch(r"\w+", soc_version, re.ASCII):
+        message = f"--soc-version {soc_version!r}: expected the name of a chip, such as Ascend310P3"
+        raise UsageError(message, hint="npu-smi info shows it; put Ascend in front of the name there")

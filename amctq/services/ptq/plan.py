@@ -60,7 +60,14 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
         AmctqError: as ``plan_run``.
     """
     target = resolve_target(request.isa, cpu_instructions(), request.weight_storage, request.act_type)
-    plan = plan_run(request, _asked(request), target, dataset=str(dataset or request.dataset), evaluation_dataset=None)
+    plan = plan_run(
+        request,
+        _asked(request),
+        target,
+        dataset=str(dataset or request.dataset),
+        evaluation_dataset=None,
+        retrain=False,
+    )
     return PtqPlan(**vars(plan))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,6 @@ from amctq.choices import (
     ActAlgo,
     ActType,
     ArqRule,
-    BackendName,
     ExportFormat,
     IfmrVariant,
     Placement,
@@ -21,22 +20,16 @@ from amctq.choices import (
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import QUANTIZATION, RUN, Option
-from amctq.services.request import NetworkRequest, refuse_idle_chip
+from amctq.services.request import QuantizationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class PtqRequest(NetworkRequest):
+class PtqRequest(QuantizationRequest):
     """What ``amctq ptq`` shall do. Each field is the option of its name, which tells its meaning.
 
     Attributes:
-        calib_images: None for the configuration's batch_num, else 32.
-        config: None for every layer by AMCT's defaults.
-        record: None to calibrate.
         placement: None for what suits the formats: ``ort`` for ONNX made by calibration, else ``ascend``.
         isa: None for the instructions of this CPU.
-        export: empty for what suits the back end, onnx or air.
-        soc_version: None to leave ATC to others.
-        max_drop: None for no gate.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -92,21 +85,17 @@ class PtqRequest(NetworkRequest):
             default_help="those of this CPU",
         ),
     ] = None
-    max_drop: Annotated[float | None, shared.MAX_DROP] = None
-    allow_poor_float: Annotated[bool, shared.ALLOW_POOR_FLOAT] = False
     simulate: Annotated[
-        bool, Option(RUN, "Compare with MindSpore's own fake-quant forward on all images, not 256.")
+        bool,
+        Option(
+            RUN, "Compare with MindSpore's own fake-quant forward on all images, not 256.", after="allow_poor_float"
+        ),
     ] = False
     seed: Annotated[int, Option(RUN, "Chooses the calibration images.", min=0, after="batch_size")] = 1
-    backend: Annotated[BackendName, shared.BACKEND] = BackendName.AUTO
-    export: Annotated[tuple[ExportFormat, ...], shared.EXPORT] = ()
-    soc_version: Annotated[str | None, shared.SOC_VERSION] = None
-    output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("results")
-    force: Annotated[bool, shared.FORCE] = False
+    output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_idle_chip(self.soc_version, self.export)
         if self.max_drop is not None and self.eval_images == 0:
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")

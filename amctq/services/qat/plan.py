@@ -102,6 +102,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         target,
         dataset=str(request.train_dataset or request.dataset),
         evaluation_dataset=None if request.eval_dataset is None else str(request.eval_dataset),
+        retrain=True,
     )
     plan = QatPlan(**vars(shared), worker=worker or Worker())
     if request.resume and plan.worker.is_first and not plan.store.files():

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from amctq.choices import BackendName, ExportFormat, LrDecay, RecipeName, SelectEpoch
+from amctq.choices import LrDecay, RecipeName, SelectEpoch
 from amctq.errors import UsageError
 from amctq.services import request as shared
-from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.option import ABOVE_0, FROM_0, FROM_0_TO_1, INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, Option
-from amctq.services.request import NetworkRequest, refuse_idle_chip
+from amctq.services.request import QuantizationRequest
 
 if TYPE_CHECKING:
     from amctq.training.recipe import RecipeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class QatRequest(NetworkRequest):
+class QatRequest(QuantizationRequest):
     """What ``amctq qat`` shall do. Each field is the option of its name, which tells its meaning.
 
     Attributes:
@@ -26,17 +25,12 @@ class QatRequest(NetworkRequest):
         train_dataset: its training images train, or all where they have no roles.
         eval_dataset: its test images evaluate, or all where they have no roles.
         train_images: None for all.
-        calib_images: None for the configuration's batch_num, else 32.
-        config: None for every layer by AMCT's defaults.
         hyper_parameters: the file that values here have come from, for the report; it changes nothing.
         unused_hyper_parameters: what stands in it and has no field here, to be warned of.
         freeze_bn_after: None for never.
         distill: None leaves it to the recipe unless one of the next two is given.
         save_every_steps: None for ``save_checkpoint_epochs``.
         save_checkpoint_epochs: None for 5.
-        export: empty for what suits the back end, onnx or air.
-        soc_version: None to leave ATC to others.
-        max_drop: None for no gate.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -137,24 +131,22 @@ class QatRequest(NetworkRequest):
         Option(TRAINING, "Export the last epoch, or the best on the test images (whose accuracy then flatters)."),
     ] = SelectEpoch.LAST
     resume: Annotated[bool, Option(RUN, "Go on with the run in --output-dir, to the same bytes.")] = False
-    max_drop: Annotated[float | None, shared.MAX_DROP] = None
-    allow_poor_float: Annotated[bool, shared.ALLOW_POOR_FLOAT] = False
     seed: Annotated[
         int, Option(RUN, "Chooses images, their order and their augmentation.", min=0, after="batch_size")
     ] = 1
-    backend: Annotated[BackendName, shared.BACKEND] = BackendName.AUTO
-    export: Annotated[tuple[ExportFormat, ...], shared.EXPORT] = ()
-    soc_version: Annotated[str | None, shared.SOC_VERSION] = None
     air: Annotated[
         str | None,
-        Option(OUTPUT, "Name of the exported files, without suffix.  [default: MODEL_quant_retrain]", metavar="NAME"),
+        Option(
+            OUTPUT,
+            "Name of the exported files, without suffix.  [default: MODEL_quant_retrain]",
+            metavar="NAME",
+            after="soc_version",
+        ),
     ] = None
-    output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("retrain_result")
-    force: Annotated[bool, shared.FORCE] = False
+    output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="air")] = Path("retrain_result")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_idle_chip(self.soc_version, self.export)
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
@@ -201,39 +193,5 @@ class QatRequest(NetworkRequest):
 
         teaching = {"temperature": self.distill_temperature, "weight": self.distill_weight}
         given = {name: value for name, value in teaching.items() if value is not None}
-        return RecipeOptions(
-            recipe=self.recipe,
-            epochs=self.epochs,
-            max_steps=self.max_steps,
-            lr_init=self.lr_init,
-            lr_max=self.lr_max,
-            lr_end=self.lr_end,
-            lr_decay=self.lr_decay,
-            warmup_epochs=self.warmup_epochs,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            loss_scale=self.loss_scale,
-            freeze_bn_after=self.freeze_bn_after,
-            distill=True if given else self.distill,
-            distillation=Distillation(**given),
-            augment=self.augment,
-        )
-
-    @property
-    def of_float(self) -> EvaluateRequest:
-        """The request that measures the float checkpoint on the same images: ``--original``."""
-        dataset = self.dataset if self.eval_dataset is None else self.eval_dataset
-        assert dataset is not None
-        return EvaluateRequest(
-            dataset=dataset,
-            ckpt=self.ckpt,
-            model=self.model,
-            image_size=self.image_size,
-            mean=self.mean,
-            std=self.std,
-            num_classes=self.num_classes,
-            batch_size=self.batch_size,
-            eval_images=self.eval_images,
-            device=self.device,
-            device_id=self.device_id,
-        )
+        same = {item.name: getattr(self, item.name) for item in fields(RecipeOptions) if item.name != "distillation"}
+        return RecipeOptions(**same | {"distill": True if given else self.distill}, distillation=Distillation(**given))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from amctq.choices import ExportFormat
-from amctq.errors import UnavailableError, UsageError
+from amctq.errors import UnavailableError
 from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
 from amctq.services.run.check import Check
@@ -89,22 +89,6 @@ class AtcRun:
 def om_name(model: str) -> str:
     """Name of what ATC makes of a deploy file."""
     return f"{Path(model).stem}.om"
-
-
-def refuse_idle_soc_version(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
-    """Refuse ``--soc-version`` where there is nothing to compile, or no chip in it.
-
-    Raises:
-        UsageError: so it is.
-    """
-    if soc_version is None:
-        return
-    if ExportFormat.ASCEND not in export:
-        message = f"--soc-version {soc_version}: there is no deploy file to compile"
-        raise UsageError(message, hint="add ascend to --export, or leave --soc-version out")
-    if not re.fullmatch(r"\w+", soc_version, re.ASCII):
-        message = f"--soc-version {soc_version!r}: expected the name of a chip, such as Ascend310P3"
-        raise UsageError(message, hint="npu-smi info shows it; put Ascend in front of the name there")
 
 
 def require_atc(soc_version: str | None) -> None:

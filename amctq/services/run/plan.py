@@ -18,8 +18,7 @@ from amctq.files import reading
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import ModelSpec, find_model
 from amctq.runtime import ResolvedDevice, resolve_device
-from amctq.services.ptq.request import PtqRequest
-from amctq.services.qat.request import QatRequest
+from amctq.services.request import QuantizationRequest
 from amctq.services.run.atc import om_name, require_atc
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class RunPlan:
         recorded: what ``--record`` holds, its layers named as in the file; None without it.
     """
 
-    request: PtqRequest | QatRequest
+    request: QuantizationRequest
     spec: ModelSpec
     data: DataSource
     evaluation_data: DataSource
@@ -96,7 +95,7 @@ class RunPlan:
         return known
 
 
-def compiled_files(request: PtqRequest | QatRequest, stem: str) -> tuple[str, ...]:
+def compiled_files(request: QuantizationRequest, stem: str) -> tuple[str, ...]:
     """Names of the exported files and of what ATC compiles; the stem is that of the files."""
     models = tuple(f"{stem}{form.suffix}" for form in request.export)
     deploy = f"{stem}{ExportFormat.ASCEND.suffix}"
@@ -104,7 +103,13 @@ def compiled_files(request: PtqRequest | QatRequest, stem: str) -> tuple[str, ..
 
 
 def plan_run(
-    request: PtqRequest | QatRequest, asked: Asked, target: Target, *, dataset: str, evaluation_dataset: str | None
+    request: QuantizationRequest,
+    asked: Asked,
+    target: Target,
+    *,
+    dataset: str,
+    evaluation_dataset: str | None,
+    retrain: bool,
 ) -> RunPlan:
     """Check what ``ptq`` and ``qat`` have in common; every file is read once, here, but for data and checkpoint.
 
@@ -114,6 +119,7 @@ def plan_run(
         target: what the ONNX file is written for.
         dataset: where the dataset is.
         evaluation_dataset: where that of the test images is; None for the same.
+        retrain: the configuration is one of retraining.
 
     Raises:
         UsageError: options contradict each other or name what there is not.
@@ -142,17 +148,17 @@ def plan_run(
         backend=backend,
         backend_reason=reason,
         target=target,
-        config=_read_config(request),
+        config=_read_config(request, retrain=retrain),
         recorded=_read_record(request.record),
     )
 
 
-def _read_config(request: PtqRequest | QatRequest) -> ConfigFile | None:
+def _read_config(request: QuantizationRequest, *, retrain: bool) -> ConfigFile | None:
     if request.config is None:
         return None
     from amctq.amct_files.config_file import open_config
 
-    config = open_config(request.config, retrain=isinstance(request, QatRequest))
+    config = open_config(request.config, retrain=retrain)
     if config.batch_num is not None and request.calib_images is not None:
         message = f"--calib-images and batch_num in {request.config} both say how many images calibrate"
         raise UsageError(message, hint="leave one of the two out")
