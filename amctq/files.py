@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, in a directory that one run owns at a time."""
+"""Files that appear completely or not at all, in a directory that only one run holds at a time."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def put_in_place(written: Path, final: Path) -> None:
 
 
 def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
-    """Write a file that appears whole or not at all, and replaces a former one. Only this run may use the folder.
+    """Write a file that appears completely or not at all, and replaces a former one. Only this run may use the folder.
 
     Raises:
         WriteError: the file system refuses; a former file stays as it was.

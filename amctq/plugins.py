@@ -136,7 +136,7 @@ def _line(error: BaseException, place: str) -> str:
 
 def _load_file(path: Path) -> Any:
     path = path.resolve()
-    # A name of its own: a user's types.py must not replace Python's.
+    # A unique name: a user's types.py must not replace Python's.
     name = f"amctq_user_{path.stem}_{zlib.crc32(str(path).encode(errors='surrogateescape')):08x}"
     if name in sys.modules:
         return sys.modules[name]

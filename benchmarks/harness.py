@@ -87,7 +87,7 @@ def run_json(command: Sequence[str | Path], *, what: str) -> tuple[Finished, dic
 
 @dataclass(frozen=True, kw_only=True)
 class PtqRun:
-    """One whole ``amctq ptq``.
+    """One run of ``amctq ptq``.
 
     Attributes:
         process: how it ran.

@@ -1,4 +1,4 @@
-"""One whole peer: checkpoint into MindSpore, out as ONNX, quantized. ``process_time.py`` starts and times it.
+"""One run of a peer: load a checkpoint into MindSpore, export ONNX, quantize. ``process_time.py`` starts and times it.
 
 python benchmarks/peer_process.py --data ../shared/data --checkpoints ../shared/checkpoints --peer percentile
 """

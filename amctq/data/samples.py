@@ -110,10 +110,10 @@ class Dataset:
     """What a ``--dataset`` holds, by role.
 
     Attributes:
-        train: images that calibrate and train; None where there are none.
-        test: images that evaluate; None where there are none.
+        train: images that calibrate and train; None if there are none.
+        test: images that evaluate; None if there are none.
         name: for messages.
-        whole: the images have no role of their own; ``test`` holds them all.
+        whole: the images have no roles; ``test`` holds all of them.
     """
 
     train: Samples | None
@@ -176,7 +176,7 @@ def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int |
 
 
 def first_images(samples: Samples, count: int | None) -> Samples:
-    """The first ``count`` images, or all where it is None.
+    """The first ``count`` images, or all if it is None.
 
     Raises:
         UsageError: there are fewer.

@@ -42,7 +42,7 @@ def unused_port(address: str) -> int:
             return port
     except OSError as error:
         message = f"--master-addr {address}: {error.strerror or error}, expected an address of this server"
-        raise UsageError(message, hint="on one server leave it out") from error
+        raise UsageError(message, hint="leave it out if there is only one server") from error
 
 
 def _bound(address: str, port: int) -> OSError | None:

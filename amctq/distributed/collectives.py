@@ -15,7 +15,7 @@ from amctq.training.process_group import Worker, words
 
 
 class CollectiveGroup:
-    """The ranks of a cluster that MindSpore's scheduler has brought together.
+    """The ranks of a cluster that MindSpore's scheduler has formed.
 
     Args:
         worker: which of them this process is.

@@ -33,11 +33,11 @@ def parse_devices(text: str, *, option: str) -> tuple[int, ...]:
         found = [part.groups() for part in parts if part]
         if len(found) < len(parts):
             message = f"{option} {text!r}: expected a list of devices, such as [0,8), 0,1,2,3 or 0-7"
-            raise UsageError(message, hint="[0,8) is without 8, 0-7 with 7")
+            raise UsageError(message, hint="[0,8) does not include 8, 0-7 includes 7")
         spans = [range(int(first), int(last or first) + 1) for first, last in found]
     if not all(spans):
         message = f"{option} {text!r}: a range holds no device, expected the lower number first"
-        raise UsageError(message, hint="[0,8) is without 8, 0-7 with 7")
+        raise UsageError(message, hint="[0,8) does not include 8, 0-7 includes 7")
     devices = tuple(device for span in spans for device in span)
     check_devices(devices, option=option)
     return devices

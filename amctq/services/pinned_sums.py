@@ -13,7 +13,7 @@ PINS = "fetched.sha256"
 
 
 def read_pins(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name; empty where there is no such file.
+    """SHA-256 by file name; empty if there is no list.
 
     Raises:
         InputError: the list is damaged.

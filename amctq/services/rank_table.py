@@ -221,7 +221,7 @@ def _own_address(reporter: Reporter) -> str:
     try:
         address = socket.gethostbyname(host)
     except (OSError, UnicodeError) as error:
-        message = f"the host name {host} stands for no address, expected one to name the server by"
+        message = f"the host name {host} has no address; the rank table needs one for this server"
         raise UsageError(message, hint="pass --server-ip") from error
     if address.startswith("127."):
         reporter.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,36 +12,24 @@ from amctq.errors import InputError
 
 _SAMPLES_NAME = "CONFIG_QUANT"
 _HINT = "expected what the sample has: CONFIG_QUANT = ed({'epoch_size': 30, …}), all values written out"
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
+# Types of each kind, compared exactly: a bool is not a whole number.
+_KINDS: Mapping[str, tuple[type, ...]] = {"a whole number": (int,), "a number": (int, float), "a text": (str,)}
 # For a key of the sample: the field of QatRequest (and so the option) with the same meaning, and its kind.
-_FIELDS: Mapping[str, tuple[str, str, Callable[[Any], bool]]] = {
-    "class_num": ("num_classes", "a whole number", _whole),
-    "batch_size": ("batch_size", "a whole number", _whole),
-    "loss_scale": ("loss_scale", "a number", _number),
-    "momentum": ("momentum", "a number", _number),
-    "weight_decay": ("weight_decay", "a number", _number),
-    "epoch_size": ("epochs", "a whole number", _whole),
-    "save_checkpoint_epochs": ("save_checkpoint_epochs", "a whole number", _whole),
-    "keep_checkpoint_max": ("keep_checkpoint_max", "a whole number", _whole),
-    "save_checkpoint_path": ("output_dir", "a text", _text),
-    "warmup_epochs": ("warmup_epochs", "a number", _number),
-    "lr_decay_mode": ("lr_decay", "a text", _text),
-    "lr_init": ("lr_init", "a number", _number),
-    "lr_end": ("lr_end", "a number", _number),
-    "lr_max": ("lr_max", "a number", _number),
+_FIELDS: Mapping[str, tuple[str, str]] = {
+    "class_num": ("num_classes", "a whole number"),
+    "batch_size": ("batch_size", "a whole number"),
+    "loss_scale": ("loss_scale", "a number"),
+    "momentum": ("momentum", "a number"),
+    "weight_decay": ("weight_decay", "a number"),
+    "epoch_size": ("epochs", "a whole number"),
+    "save_checkpoint_epochs": ("save_checkpoint_epochs", "a whole number"),
+    "keep_checkpoint_max": ("keep_checkpoint_max", "a whole number"),
+    "save_checkpoint_path": ("output_dir", "a text"),
+    "warmup_epochs": ("warmup_epochs", "a number"),
+    "lr_decay_mode": ("lr_decay", "a text"),
+    "lr_init": ("lr_init", "a number"),
+    "lr_end": ("lr_end", "a number"),
+    "lr_max": ("lr_max", "a number"),
 }
 # Keys without an option, and the value that amctq always uses.
 _ALWAYS = {"pretrain_epoch_size": 0, "save_checkpoint": True}
@@ -54,7 +42,7 @@ class HyperParameters:
     Attributes:
         path: the file.
         values: by field of QatRequest; an option overrides them.
-        unused: what the file has and no option takes, as text for people.
+        unused: what the file has and no option takes, as text.
     """
 
     path: Path
@@ -87,8 +75,8 @@ def read_hyper_parameters(path: Path) -> HyperParameters:
     for key, node in entries:
         value = _value(path, key, node)
         if key in _FIELDS:
-            field, expected, fits = _FIELDS[key]
-            if not fits(value):
+            field, expected = _FIELDS[key]
+            if type(value) not in _KINDS[expected]:
                 message = f"{path}, line {node.lineno}: {key}: found {value!r}"
                 raise InputError(message, hint=f"expected {expected}")
             values[field] = value

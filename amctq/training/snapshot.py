@@ -149,15 +149,6 @@ def _read(path: Path) -> Iterator[tuple[str, Array]]:
         yield value.tag, array.reshape(() if shape == (0,) else shape)
 
 
-# NumPy's names of types, and MindSpore's in checkpoints.
-_TYPES = {
-    "float16": "Float16",
-    "float32": "Float32",
-    "float64": "Float64",
-    "int8": "Int8",
-    "uint8": "UInt8",
-    "int16": "Int16",
-    "int32": "Int32",
-    "int64": "Int64",
-    "bool": "Bool",
-}
+# MindSpore's names of types in checkpoints, by NumPy's: Float32, UInt8, Bool …
+_NUMPY_TYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
+_TYPES = {name: name.capitalize().replace("Uint", "UInt") for name in _NUMPY_TYPES}
