@@ -1,7 +1,7 @@
-"""``amctq demo``: the whole way on what the package carries, without network, dataset or NPU.
+"""``amctq demo``: a whole run on the data and weights of the package, without network access, dataset or NPU.
 
-What it does is what ``prepare-cifar --synthetic`` and ``ptq`` do, with their defaults and into one directory, so that
-a user can type the same again and change it.
+It does the same as ``prepare-cifar --synthetic`` and ``ptq`` with their defaults, in one directory, so a user can
+repeat these commands and change them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from amctq.services.ptq.result import PtqResult
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DemoResult:
-    """What a demonstration found and left behind.
+    """The result of a demonstration.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         manifest: of the pictures.
-        quantized: what ``ptq`` measured.
-        seconds: wall time of drawing the pictures; ``quantized`` has that of the rest.
+        quantized: the result of ``ptq``.
+        seconds: wall time of drawing the pictures; the rest is in ``quantized``.
     """
 
     request: DemoRequest
@@ -49,7 +49,7 @@ class DemoResult:
 
     @property
     def next_commands(self) -> dict[str, str]:
-        """What to type next, by what comes of it; the last one takes files of the user's own."""
+        """Further commands, by purpose; the last one needs the user's own files."""
         folder = self.request.output_dir
         quantized = self.quantized.plan
         bits = "7" if quantized.target.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
@@ -68,7 +68,7 @@ class DemoResult:
         }
 
     def data(self) -> dict[str, Any]:
-        """The result, ready for JSON; ``ptq`` is what stands in report.json."""
+        """The result, ready for JSON; ``ptq`` is the content of report.json."""
         return {
             "schema": 1,
             "command": "demo",
@@ -82,14 +82,14 @@ class DemoResult:
 
 
 def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
-    """Draw pictures, quantize the network that the package carries, and prove what came of it.
+    """Draw pictures, quantize the network of the package, and measure the result.
 
     Args:
         request: what to do.
-        on_event: is told of progress, notices and warnings.
+        on_event: receives progress, notices and warnings.
 
     Returns:
-        The measured result; everything lies in ``request.output_dir``, all at once or nothing.
+        The measured result. All files are in ``request.output_dir``; after an error, none is.
 
     Raises:
         UsageError: files would be overwritten.
@@ -111,5 +111,5 @@ def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
 
 
 def _line(*words: str | Path) -> str:
-    """A command as it is typed."""
+    """A command line, quoted for a shell."""
     return shlex.join(["amctq", *map(str, words)])

@@ -28,10 +28,10 @@ class RankTableResult:
     """A rank table that has been created, joined or checked.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         table: the table.
-        addresses_from: where the addresses of its NPUs come from, "hccn_tool" or a file; None of an existing table.
-        artifacts: the file that was written, none by a check.
+        addresses_from: source of its addresses, "hccn_tool" or a file; None for an existing table.
+        artifacts: the file that was written; none for a check.
         warnings: what may be wrong with the table.
         seconds: wall time by phase.
     """
@@ -63,8 +63,8 @@ def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTab
     """Create the table of this server and write it, join several and write them, or check one.
 
     Raises:
-        UsageError: devices reach over two groups, the host name stands for no address, or the file is there.
-        InputError: a table is not what it must be, or an NPU has no address.
+        UsageError: devices are of two groups, the host name has no address, or the file exists.
+        InputError: a table is not valid, or an NPU has no address.
         WriteError: the disk is full, or writing is not allowed.
     """
     reporter = Reporter(on_event)
@@ -85,7 +85,7 @@ def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTab
             if crosses_groups(devices) and max(devices) < GROUPED_DEVICES:
                 reporter.warn(f"server {server.server_id}: {_reach(devices)}")
     if table.unread_keys:
-        reporter.info(f"kept as found, though amctq does not read them: {', '.join(table.unread_keys)}")
+        reporter.info(f"these keys are kept, but amctq does not read them: {', '.join(table.unread_keys)}")
     if request.check is None:
         with reporter.phase("writing"):
             artifacts = (write_rank_table(table, path, force=request.force),)
@@ -109,7 +109,7 @@ def _merge(paths: Sequence[Path], reporter: Reporter) -> RankTable:
 
 
 def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter) -> tuple[RankTable, Path]:
-    """The table of this server, and where it goes."""
+    """The table of this server, and its path."""
     visible = request.visible_devices
     if request.devices is not None:
         chosen = tuple(request.devices)
@@ -132,7 +132,7 @@ def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter
 
 
 def _check_groups(devices: Sequence[int], source: AddressSource, reporter: Reporter) -> None:
-    """Refuse devices of two groups where the server is known to have the eight that make up both."""
+    """Refuse devices of two groups if the server has exactly the eight devices of both."""
     if not crosses_groups(devices):
         return
     present = source.devices()
@@ -151,12 +151,12 @@ def _reach(devices: Sequence[int]) -> str:
 
 
 def _own_address(reporter: Reporter) -> str:
-    """The address that the host name stands for, which hccl_tools takes too."""
+    """The address of the host name, which hccl_tools uses too."""
     host = socket.gethostname()
     try:
         address = socket.gethostbyname(host)
     except (OSError, UnicodeError) as error:
-        message = f"the host name {host} stands for no address, expected one to name the server by"
+        message = f"the host name {host} has no address; the rank table needs one for this server"
         raise UsageError(message, hint="pass --server-ip") from error
     if address.startswith("127."):
         reporter.warn(

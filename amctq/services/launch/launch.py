@@ -22,7 +22,8 @@ from amctq.errors import (
     WorkerError,
     WriteError,
 )
-from amctq.files import Artifact, FolderLock, reading, writing
+from amctq.files import Artifact, reading, writing
+from amctq.folder_lock import FolderLock
 from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
 from amctq.services.launch.plan import plan_launch, refuse_used_port
 from amctq.services.launch.request import LaunchRequest

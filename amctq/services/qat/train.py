@@ -20,8 +20,9 @@ from amctq.services.qat.plan import QatPlan
 from amctq.services.qat.prepare import Prepared
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
-from amctq.training.loop import TrainingRun, train
+from amctq.training.loop import train
 from amctq.training.process_group import ProcessGroup
+from amctq.training.run import TrainingRun
 from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
 from amctq.training.store import BEST, Found
 
