@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from amctq.amct_files import config_cfg, config_json, retrain_cfg, retrain_json
+from amctq.amct_files import config_json, retrain_json
 from amctq.amct_files.cfg_text import CfgReader, parse_cfg
-from amctq.amct_files.json_reader import JsonReader, batch_num, parse_object
+from amctq.amct_files.config_cfg import quant_layers, retrain_layers
+from amctq.amct_files.config_layers import batch_num, checked_top, json_layers
 from amctq.errors import InputError
 from amctq.input_file import read_input, text_of
+from amctq.json_file import JsonReader, parse_json_object
 from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import RetrainConfig
@@ -45,8 +47,10 @@ class ConfigFile:
             InputError: the file is not what it must be; the message names the key, or line and field.
         """
         if isinstance(self.document, CfgReader):
-            return config_cfg.load_cfg(self.document, topology, warn)
-        return config_json.load_config(self.document, topology)
+            layers = quant_layers(self.document, topology, warn)
+            return config_json.load_config(self.document, layers, topology)
+        document = checked_top(self.document, config_json.LAYOUT, topology)
+        return config_json.load_config(document, json_layers(document, config_json.LAYOUT, topology), topology)
 
     def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
         """What retraining does to a network; the file was opened with ``retrain=True``.
@@ -59,8 +63,12 @@ class ConfigFile:
             InputError: as ``quant_config``.
         """
         if isinstance(self.document, CfgReader):
-            return retrain_cfg.load_retrain_cfg(self.document, topology, warn)
-        return retrain_json.load_retrain_config(self.document, topology)
+            layers = retrain_layers(self.document, topology, warn)
+            return retrain_json.load_retrain_config(self.document, layers, topology)
+        document = checked_top(self.document, retrain_json.LAYOUT, topology)
+        return retrain_json.load_retrain_config(
+            document, json_layers(document, retrain_json.LAYOUT, topology), topology
+        )
 
 
 def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
@@ -78,9 +86,10 @@ def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
     content = read_input(path, what="configuration", option="--config")
     text = None if path.suffix.lower() == ".json" else _text(content, path)
     if text is None or text.lstrip().startswith("{"):
-        document = parse_object(content, path, expected=(retrain_json if retrain else config_json).EXPECTED)
+        takes = f"AMCT's {(retrain_json if retrain else config_json).LAYOUT.file}"
+        document = JsonReader(parse_json_object(content, str(path), option="--config", takes=takes), f"{path}: ")
     else:
-        document = parse_cfg(text, path, (retrain_cfg if retrain else config_cfg).SCHEMA)
+        document = parse_cfg(text, path, "QatConfig" if retrain else "PtqConfig")
     return ConfigFile(path=path, content=content, document=document, batch_num=batch_num(document))
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amctq.amct_files.json_reader import dump_json
+from amctq.amct_files.config_layers import dump_json
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError
 from amctq.json_file import read_json_object
 from amctq.progress import Reporter
-from amctq.quant.config import LayerConfig, QuantConfig
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig
 from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
 
 _GLOBAL = ("version", "batch_num", "activation_offset", "do_fusion", "skip_fusion_layers", "fakequant_precision_mode")
@@ -82,7 +82,7 @@ def _settle(document: dict[str, Any], wanted: Mapping[str, bool], switch: str, r
     return enabled
 
 
-def _lay_layer(entry: dict[str, Any], layer: LayerConfig, *, activation_offset: bool) -> None:
+def _lay_layer(entry: dict[str, Any], layer: LayerConfig[ActivationConfig], *, activation_offset: bool) -> None:
     activation, weight = layer.activation, layer.weight
     if activation.algo is not ActAlgo.IFMR or weight.algo is not WeightAlgo.ARQ or weight.bits != 8:
         asked = f"{activation.algo.value}, {weight.algo.value}, {weight.bits} bits"
