@@ -1,4 +1,4 @@
-"""What AMCT's simplified configurations, ``.cfg``, say of each layer, under the keys of the JSON files.
+"""What AMCT's simplified configurations, ``.cfg``, say of each layer.
 
 A layer takes its configuration from ``override_layer_configs``, else ``override_layer_types``, else the common one;
 the first of these that names it replaces the others whole.
@@ -9,60 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from amctq.amct_files.cfg_text import CfgReader
-from amctq.amct_files.config_layers import LayerReaders
+from amctq.amct_files.config_layers import LayerReaders, Layout
 from amctq.errors import nearest
 from amctq.quant.layers import LayerKind, Topology
 
 _KINDS = tuple(kind.value for kind in LayerKind)
 
 
-def quant_layers(document: CfgReader, topology: Topology, warn: Callable[[str], None]) -> Iterator[LayerReaders]:
-    """The layers of a configuration of post-training quantization.
+def cfg_layers(
+    document: CfgReader, layout: Layout, topology: Topology, warn: Callable[[str], None]
+) -> Iterator[LayerReaders]:
+    """The layers of a file.
 
     Args:
         document: the file.
+        layout: of its kind.
         topology: of the network.
-        warn: is told of what is corrected.
+        warn: called with each correction, in words.
 
     Raises:
         InputError: the file names a layer that the network lacks, or one twice. The message names line and field.
     """
-
-    def parts(override: CfgReader | None) -> tuple[CfgReader, CfgReader]:
-        reader = document.message("common_config") if override is None else override.message("calibration_config")
-        if "ifmr_quantize" in reader.value and "hfmg_quantize" in reader.value:
-            found = "and ifmr_quantize both say how activations are observed"
-            reader.fail("hfmg_quantize", found, "leave one of them out")
-        return _observer(reader), reader.message("arq_quantize")
-
-    return _layers(document, topology, warn, parts)
-
-
-def retrain_layers(document: CfgReader, topology: Topology, warn: Callable[[str], None]) -> Iterator[LayerReaders]:
-    """The layers of a configuration of retraining.
-
-    Raises:
-        InputError: as ``quant_layers``.
-    """
-
-    def parts(override: CfgReader | None) -> tuple[CfgReader, CfgReader]:
-        reader = document if override is None else override
-        ulq = reader.message("retrain_data_quant_config").message("ulq_quantize")
-        clips = ulq.message("clip_max_min")
-        fixed = {key: value for key, value in ulq.value.items() if key == "fixed_min"}
-        weight = reader.message("retrain_weight_quant_config").message("arq_retrain")
-        return clips.rewritten(clips.value | fixed), weight
-
-    return _layers(document, topology, warn, parts)
-
-
-def _layers(
-    document: CfgReader,
-    topology: Topology,
-    warn: Callable[[str], None],
-    parts: Callable[[CfgReader | None], tuple[CfgReader, CfgReader]],
-) -> Iterator[LayerReaders]:
-    """The layers, with what ``parts`` finds of input and weight in an override, or in the common configuration."""
     skipped = _skipped(document, topology)
     names = [layer.name for layer in topology.layers]
     by_name = _overrides(document, "override_layer_configs", "layer_name")
@@ -76,7 +43,7 @@ def _layers(
     corrected, line = [], 0
     for layer in topology.layers:
         override = by_name.get(layer.name) or by_type.get(layer.kind.value)
-        activation, weight = parts(override)
+        activation, weight = layout.parts(document, override)
         enabled = layer.name not in skipped
         # AMCT copies the common configuration to every layer, skipped ones included, and then refuses the file.
         if override is None and layer.kind is LayerKind.DENSE and weight.value.get("channel_wise", False):
@@ -120,15 +87,3 @@ def _skipped(document: CfgReader, topology: Topology) -> set[str]:
                 document.fail(field, f"found {kind!r}", f"expected one of {', '.join(_KINDS)}", index)
             found |= {layer.name for layer in topology.layers if layer.kind.value == kind.removeprefix("nn.")}
     return found
-
-
-def _observer(reader: CfgReader) -> CfgReader:
-    """The observer's message under the names of ``config.json``."""
-    if "hfmg_quantize" in reader.value:
-        message = reader.message("hfmg_quantize")
-        return message.rewritten(message.value | {"act_algo": "hfmg"})
-    message = reader.message("ifmr_quantize")
-    value = dict(message.value)
-    search = [value.pop("search_range_start", 0.7), value.pop("search_range_end", 1.3)]
-    said = "search_range_start" if "search_range_start" in message.value else "search_range_end"
-    return message.rewritten(value | {"search_range": search}, search_range=said)

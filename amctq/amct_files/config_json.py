@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from amctq.amct_files.cfg_parts import quant_parts
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
 from amctq.amct_files.layer_names import match_names
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
@@ -19,7 +20,7 @@ _NUMBERS_OF_BINS = (1024, 2048, 4096, 8192)
 # Of older versions and other front ends: they say that nothing more is quantized, and weights without offset.
 _ONLY: dict[str, Any] = {"joint_quant": False, "weight_offset": False, "tensor_quantize": []}
 # Parameters that mean something to one observer only.
-_KEYS_OF = {
+KEYS_OF = {
     ActAlgo.IFMR: ("max_percentile", "min_percentile", "search_range", "search_step"),
     ActAlgo.HFMG: ("num_of_bins",),
 }
@@ -27,13 +28,15 @@ _KEYS_OF = {
 _ADA_KEYS = ("num_iteration", "reg_param", "beta_range", "warm_start")
 # AMCT's own name, and one of amctq's that follows its pattern.
 _WEIGHT_ALGOS = {f"{algo.value}_quantize": algo for algo in WeightAlgo}
-_FUSION_KEYS = ("activation_offset", "do_fusion", "skip_fusion_layers")
+FUSION_KEYS = ("activation_offset", "do_fusion", "skip_fusion_layers")
 LAYOUT = Layout(
     file="config.json",
-    keys=("version", "batch_num", *_FUSION_KEYS, "fakequant_precision_mode", *_ONLY),
+    schema="PtqConfig",
+    parts=quant_parts,
+    keys=("version", "batch_num", *FUSION_KEYS, "fakequant_precision_mode", *_ONLY),
     switch="quant_enable",
     activation="activation_quant_params",
-    activation_keys=("num_bits", "act_algo", "asymmetric", *_KEYS_OF[ActAlgo.IFMR], *_KEYS_OF[ActAlgo.HFMG]),
+    activation_keys=("num_bits", "act_algo", "asymmetric", *KEYS_OF[ActAlgo.IFMR], *KEYS_OF[ActAlgo.HFMG]),
     weight="weight_quant_params",
     weight_keys=("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS),
     lacking={"dmq_balancer_param": "amctq has no DMQ balancer"},
@@ -46,7 +49,7 @@ def dump_config(config: QuantConfig) -> bytes:
     ``act_algo`` and ``asymmetric``, ``num_bits`` and ``wts_algo`` of weights are written where they say something that
     the classic keys do not.
     """
-    head = {key: getattr(config, key) for key in _FUSION_KEYS}
+    head = {key: getattr(config, key) for key in FUSION_KEYS}
     return dump_layers(config, LAYOUT, head, partial(_dump_activation, config.activation_offset), _dump_weight)
 
 
@@ -82,7 +85,7 @@ def _dump_activation(offset: bool, activation: ActivationConfig) -> dict[str, An
         written["act_algo"] = activation.algo.value
     if activation.asymmetric != offset:
         written["asymmetric"] = activation.asymmetric
-    return written | {key: getattr(activation, key) for key in _KEYS_OF.get(activation.algo, ())}
+    return written | {key: getattr(activation, key) for key in KEYS_OF.get(activation.algo, ())}
 
 
 def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def _load_activation(offset: bool, reader: JsonReader) -> ActivationConfig:
     reader.only("num_bits", 8)
     names = [algo.value for algo in ActAlgo]
     algo = reader.choice("act_algo", names, ActAlgo.IFMR.value, nearest(str(reader.value.get("act_algo")), names))
-    for owner, keys in _KEYS_OF.items():
+    for owner, keys in KEYS_OF.items():
         for key in keys:
             if key in reader.value and algo != owner.value:
                 reader.fail(key, f"belongs to {owner.value}, and act_algo is {algo}", "take one of the two out")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.layer_names import match_names
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
@@ -27,6 +28,8 @@ class Layout:
 
     Attributes:
         file: AMCT's name of the JSON file.
+        schema: of the ``.cfg``.
+        parts: what an override of the ``.cfg``, or the common configuration for None, says of input and weight.
         keys: of the network.
         switch: a layer's key that says whether it is quantized.
         activation: the one for its input.
@@ -37,6 +40,8 @@ class Layout:
     """
 
     file: str
+    schema: str
+    parts: Callable[[CfgReader, CfgReader | None], tuple[CfgReader, CfgReader]]
     keys: tuple[str, ...]
     switch: str
     activation: str

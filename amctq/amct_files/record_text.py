@@ -50,7 +50,7 @@ def dump_record(record: QuantRecord) -> bytes:
     """
     lines: list[str] = []
     for layer in record.layers:
-        name = text_encoding.CEscape(layer.name, True)  # type: ignore[arg-type]  # the stubs know bytes alone
+        name = text_encoding.CEscape(layer.name, True)  # type: ignore[arg-type]  # the stubs know only bytes
         lines += ["record {", f'  key: "{name}"', "  value {"]
         lines += [f"    scale_d: {_decimal(layer.activation.scale)}", f"    offset_d: {layer.activation.offset}"]
         lines += [f"    scale_w: {_decimal(scale)}" for scale in layer.weight_scale]

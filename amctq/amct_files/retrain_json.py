@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from amctq.amct_files.cfg_parts import retrain_parts
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
 from amctq.choices import WEIGHT_BITS
 from amctq.json_file import JsonReader
@@ -18,6 +19,8 @@ _LARGEST = 1e30  # far from the end of float32, where clip_max - clip_min would 
 _WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
 LAYOUT = Layout(
     file="retrain_quant_config.json",
+    schema="QatConfig",
+    parts=retrain_parts,
     keys=("version", "batch_num", "fakequant_precision_mode"),
     switch="retrain_enable",
     activation="retrain_data_config",

@@ -9,20 +9,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
 from amctq.errors import InputError, UsageError, nearest
+from amctq.quant import observers
 from amctq.quant.layers import LayerKind, Topology
 from amctq.quant.numerics import Float32Array
-from amctq.quant.observers import (
-    EntropyObserver,
-    HfmgObserver,
-    HfmgSettings,
-    IfmrObserver,
-    IfmrSettings,
-    MinMaxObserver,
-    MseObserver,
-    Observer,
-    PercentileObserver,
-    PercentileSettings,
-)
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
 
@@ -51,26 +40,29 @@ class ActivationConfig:
     search_step: float = 0.01
     num_of_bins: int = 4096
 
-    def observer(self, variant: IfmrVariant) -> Observer:
+    def observer(self, variant: IfmrVariant) -> observers.Observer:
         """A new observer as configured."""
         symmetric = not self.asymmetric
-        ifmr = IfmrSettings(
-            max_percentile=self.max_percentile,
-            min_percentile=self.min_percentile,
-            search_range=self.search_range,
-            search_step=self.search_step,
-            symmetric=symmetric,
-            variant=variant,
-        )
-        makers: dict[ActAlgo, Callable[[], Observer]] = {
-            ActAlgo.IFMR: lambda: IfmrObserver(ifmr),
-            ActAlgo.HFMG: lambda: HfmgObserver(HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric)),
-            ActAlgo.MINMAX: lambda: MinMaxObserver(symmetric=symmetric),
-            ActAlgo.PERCENTILE: lambda: PercentileObserver(PercentileSettings(symmetric=symmetric)),
-            ActAlgo.MSE: lambda: MseObserver(symmetric=symmetric),
-            ActAlgo.ENTROPY: lambda: EntropyObserver(symmetric=symmetric),
+        if self.algo is ActAlgo.IFMR:
+            settings = observers.IfmrSettings(
+                max_percentile=self.max_percentile,
+                min_percentile=self.min_percentile,
+                search_range=self.search_range,
+                search_step=self.search_step,
+                symmetric=symmetric,
+                variant=variant,
+            )
+            return observers.IfmrObserver(settings)
+        if self.algo is ActAlgo.HFMG:
+            return observers.HfmgObserver(observers.HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric))
+        if self.algo is ActAlgo.PERCENTILE:
+            return observers.PercentileObserver(observers.PercentileSettings(symmetric=symmetric))
+        simple: dict[ActAlgo, Callable[..., observers.Observer]] = {
+            ActAlgo.MINMAX: observers.MinMaxObserver,
+            ActAlgo.MSE: observers.MseObserver,
+            ActAlgo.ENTROPY: observers.EntropyObserver,
         }
-        return makers[self.algo]()
+        return simple[self.algo](symmetric=symmetric)
 
 
 @dataclass(frozen=True, kw_only=True)
