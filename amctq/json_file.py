@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from amctq.errors import InputError
+from amctq.errors import InputError, nearest
 from amctq.input_file import read_input, text_of
 
 
@@ -35,8 +36,8 @@ def parse_json_object(content: bytes, source: str, *, option: str, takes: str) -
         takes: what that option takes, for messages.
 
     Raises:
-        InputError: it is no JSON, is no object, has a key twice, or holds what no file could take
-            again: a number beyond float64, half a surrogate pair.
+        InputError: it is no JSON, is no object, has a duplicate key, or holds what no file could take again: a number
+            beyond float64, half a surrogate pair.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -61,6 +62,74 @@ def parse_json_object(content: bytes, source: str, *, option: str, takes: str) -
     return value
 
 
+class JsonReader:
+    """One object of a file; a refusal names the key.
+
+    Args:
+        value: the object.
+        place: what comes before a key in messages: the file, and the keys that lead to the object.
+        keys: those that it may have; None where the caller checks them.
+    """
+
+    def __init__(self, value: dict[str, Any], place: str, *, keys: Sequence[str] | None = None) -> None:
+        self.value, self.place = value, place
+        if keys is not None:
+            for key in self.others(keys):
+                self.fail(key, "unknown key", nearest(key, keys))
+
+    def inside(self, key: str, keys: Sequence[str]) -> JsonReader:
+        """The object under ``key``, empty where it is not there."""
+        return JsonReader(self.take(key, dict, {}), f"{self.place}{key}.", keys=keys)
+
+    def others(self, known: Sequence[str]) -> dict[str, Any]:
+        """What the object has under keys that are not ``known``."""
+        return {key: value for key, value in self.value.items() if key not in known}
+
+    def take(self, key: str, kind: type, default: Any) -> Any:
+        """The value under ``key``, which must be of ``kind``; a float may be written as a whole number."""
+        value = self.value.get(key, default)
+        if value is default:
+            return default
+        accepted = (int, float) if kind is float else (kind,)
+        if isinstance(value, int) and abs(value) > 1 << 53:
+            self.fail(key, "found a number of that size", f"expected {_KINDS[kind]}")
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            self.fail(key, f"found {json.dumps(value)}", f"expected {_KINDS[kind]}")
+        return value
+
+    def choice(self, key: str, options: Sequence[Any], default: Any, hint: str | None = None) -> Any:
+        """The value under ``key``, which must be one of ``options``."""
+        value = self.take(key, type(default), default)
+        if value not in options:
+            self.fail(key, f"found {value!r}", hint or f"expected one of {', '.join(map(str, options))}")
+        return value
+
+    def only(self, key: str, value: int | str | list[Any]) -> None:
+        """Refuse any value but the one that amctq has."""
+        found = self.take(key, type(value), value)
+        if found != value:
+            self.fail(key, f"found {_format(found)}", f"amctq has {_format(value)} only")
+
+    def fail(self, key: str, found: str, hint: str) -> NoReturn:
+        """Refuse the file."""
+        message = f"{self.place}{key}: {found}"
+        raise InputError(message, hint=hint)
+
+
+def _format(value: object) -> str:
+    return repr(value) if isinstance(value, str) else json.dumps(value)
+
+
 def _no_constant(name: str) -> float:
     message = f"{name} is no JSON number"
     raise ValueError(message)
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}

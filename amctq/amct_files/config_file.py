@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amctq.amct_files import config_cfg, config_json, retrain_cfg, retrain_json
+from amctq.amct_files import config_json, retrain_json
 from amctq.amct_files.cfg_text import CfgReader, parse_cfg
-from amctq.amct_files.json_reader import JsonReader, batch_num, parse_object
+from amctq.amct_files.config_cfg import cfg_layers
+from amctq.amct_files.config_json import load_config
+from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, checked_top, json_layers
+from amctq.amct_files.retrain_json import load_retrain_config
 from amctq.errors import InputError
 from amctq.input_file import read_input, text_of
+from amctq.json_file import JsonReader, parse_json_object
 from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import RetrainConfig
@@ -39,28 +43,26 @@ class ConfigFile:
 
         Args:
             topology: of the network.
-            warn: is told of what is corrected.
+            warn: called with each correction, in words.
 
         Raises:
             InputError: the file is not what it must be; the message names the key, or line and field.
         """
-        if isinstance(self.document, CfgReader):
-            return config_cfg.load_cfg(self.document, topology, warn)
-        return config_json.load_config(self.document, topology)
+        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology)
 
     def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
-        """What retraining does to a network; the file was opened with ``retrain=True``.
-
-        Args:
-            topology: of the network.
-            warn: is told of what is corrected.
+        """What retraining does to a network, as ``quant_config``; the file was opened with ``retrain=True``.
 
         Raises:
-            InputError: as ``quant_config``.
+            InputError: as there.
         """
+        return load_retrain_config(*self._layers(retrain_json.LAYOUT, topology, warn), topology)
+
+    def _layers(self, layout: Layout, topology: Topology, warn: Warn) -> tuple[JsonReader, Iterator[LayerReaders]]:
         if isinstance(self.document, CfgReader):
-            return retrain_cfg.load_retrain_cfg(self.document, topology, warn)
-        return retrain_json.load_retrain_config(self.document, topology)
+            return self.document, cfg_layers(self.document, layout, topology, warn)
+        document = checked_top(self.document, layout, topology)
+        return document, json_layers(document, layout, topology)
 
 
 def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
@@ -75,12 +77,14 @@ def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
     Raises:
         InputError: it cannot be read, is neither of the two, or its batch_num is no number from 1 up.
     """
+    layout = retrain_json.LAYOUT if retrain else config_json.LAYOUT
     content = read_input(path, what="configuration", option="--config")
-    text = None if path.suffix.lower() == ".json" else _text(content, path)
-    if text is None or text.lstrip().startswith("{"):
-        document = parse_object(content, path, expected=(retrain_json if retrain else config_json).EXPECTED)
+    text = "{" if path.suffix.lower() == ".json" else _text(content, path)
+    if text.lstrip().startswith("{"):
+        value = parse_json_object(content, str(path), option="--config", takes=f"AMCT's {layout.file}")
+        document = JsonReader(value, f"{path}: ")
     else:
-        document = parse_cfg(text, path, (retrain_cfg if retrain else config_cfg).SCHEMA)
+        document = parse_cfg(text, path, layout.schema)
     return ConfigFile(path=path, content=content, document=document, batch_num=batch_num(document))
 
 

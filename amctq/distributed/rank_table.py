@@ -85,7 +85,7 @@ class RankTable:
             name: of the table, for messages.
 
         Raises:
-            InputError: it is empty, an address is none, something is there twice, or ranks are not 0 to n - 1. The
+            InputError: it is empty, an address is none, a value has a duplicate, or ranks are not 0 to n - 1. The
                 message names the server and the device.
         """
         check, size = _Check(name), self.rank_size
@@ -105,12 +105,12 @@ class RankTable:
 
 
 def server_place(index: int, server_id: str) -> str:
-    """Where a server stands, for messages."""
+    """The place of a server, for messages."""
     return f"server_list[{index}] (server_id {_one_line(server_id)})"
 
 
 def device_place(index: int, device_id: str) -> str:
-    """Where a device of a server stands, for messages."""
+    """The place of a device of a server, for messages."""
     return f"device[{index}] (device_id {_one_line(device_id)})"
 
 

@@ -1,21 +1,21 @@
 """The file of a rank table, version 1.0: read strictly, written as hccl_tools writes it.
 
 All values are strings, numbers too, and HCCL refuses others. Keys that amctq does not read (MindCluster and others add
-``container_ip``, ``pod_ip`` and more) are kept, and written back behind the ones that it knows.
+``container_ip``, ``pod_ip`` and more) are kept, and written back after the ones that it knows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, device_place, server_place
-from amctq.errors import InputError, UsageError
+from amctq.errors import UsageError
 from amctq.files import Artifact, OutputDirectory
-from amctq.json_file import read_json_object
+from amctq.json_file import JsonReader, read_json_object
 
 VERSION = "1.0"
 STATUS = "completed"
@@ -39,7 +39,7 @@ def read_rank_table(path: Path, *, option: str = "--rank-table") -> RankTable:
     """
     takes = "a rank table, as amctq rank-table writes it"
     content = read_json_object(path, what="rank table", option=option, takes=takes)
-    document = _Object(str(path), content)
+    document = _Object(content, f"{path}: ", f"{path}: ")
     version = document.text("version")
     if version != VERSION:
         hint = "1.2 is for super nodes (Atlas A3); Ascend 910 takes 1.0: create one with amctq rank-table"
@@ -69,13 +69,8 @@ def dump_rank_table(table: RankTable) -> dict[str, Any]:
             devices.append({"device_id": numbers[0], **address, "rank_id": numbers[1], **device.extra})
         nic = {} if server.host_nic_ip is None else {"host_nic_ip": server.host_nic_ip}
         servers.append({"server_id": server.server_id, "device": devices, **nic, **server.extra})
-    return {
-        "version": VERSION,
-        "server_count": str(len(servers)),
-        "server_list": servers,
-        "status": STATUS,
-        **table.extra,
-    }
+    count = str(len(servers))
+    return {"version": VERSION, "server_count": count, "server_list": servers, "status": STATUS, **table.extra}
 
 
 def write_rank_table(table: RankTable, path: Path, *, force: bool = False) -> Artifact:
@@ -124,12 +119,18 @@ def _read_device(device: _Object) -> RankedDevice:
     )
 
 
-class _Object:
-    """One object of the file, and the place where it stands."""
+class _Object(JsonReader):
+    """One object of the file, whose values are strings, numbers too.
 
-    def __init__(self, place: str, value: Mapping[str, Any], *, separator: str = ": ") -> None:
-        self._value = value
-        self._at, self._place = place, place + separator
+    Args:
+        value: the object.
+        place: what comes before a key in messages.
+        inner: what comes before the place of an object in it.
+    """
+
+    def __init__(self, value: dict[str, Any], place: str, inner: str) -> None:
+        super().__init__(value, place)
+        self._inner = inner
 
     def text(self, key: str) -> str:
         """The string under ``key``."""
@@ -140,7 +141,7 @@ class _Object:
 
     def optional_text(self, key: str) -> str | None:
         """The string under ``key``, None where there is no such key."""
-        return self.text(key) if key in self._value else None
+        return self.text(key) if key in self.value else None
 
     def number(self, key: str) -> int:
         """The number that the string under ``key`` spells."""
@@ -149,7 +150,7 @@ class _Object:
             self.fail(key, f"found {text!r}, expected a whole number", f'write it as in "{key}": "15"')
         return int(text)
 
-    def objects(self, key: str, called: Callable[[int, str], str], named_by: str) -> list[_Object]:
+    def objects(self, key: str, called: Callable[[int, str], str], named_by: str) -> Iterator[_Object]:
         """The objects in the list under ``key``, each ``called`` by its number and by what it has as ``named_by``."""
         values = self._get(key)
         if not isinstance(values, list):
@@ -157,24 +158,13 @@ class _Object:
         for index, value in enumerate(values):
             if not isinstance(value, dict):
                 self.fail(f"{key}[{index}]", f"found {_shown(value)}, expected an object", _FORMAT)
-        return [
-            _Object(f"{self._place}{called(index, str(value.get(named_by)))}", value, separator=", ")
-            for index, value in enumerate(values)
-        ]
-
-    def others(self, known: tuple[str, ...]) -> dict[str, Any]:
-        """What stands under keys that are not ``known``."""
-        return {key: value for key, value in self._value.items() if key not in known}
-
-    def fail(self, key: str, found: str, hint: str) -> NoReturn:
-        """Refuse the file."""
-        message = f"{self._at}: {key}: {found}"
-        raise InputError(message, hint=hint)
+            place = f"{self._inner}{called(index, str(value.get(named_by)))}"
+            yield _Object(value, f"{place}: ", f"{place}, ")
 
     def _get(self, key: str) -> Any:
-        if key not in self._value:
-            self.fail(key, f"is missing; found {', '.join(self._value) or 'no key'}", _FORMAT)
-        return self._value[key]
+        if key not in self.value:
+            self.fail(key, f"is missing; found {', '.join(self.value) or 'no key'}", _FORMAT)
+        return self.value[key]
 
 
 def _shown(value: Any) -> str:

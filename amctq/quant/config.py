@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
 from amctq.errors import InputError, UsageError, nearest
+from amctq.quant import observers
 from amctq.quant.layers import LayerKind, Topology
 from amctq.quant.numerics import Float32Array
-from amctq.quant.observers import (
-    EntropyObserver,
-    HfmgObserver,
-    HfmgSettings,
-    IfmrObserver,
-    IfmrSettings,
-    MinMaxObserver,
-    MseObserver,
-    Observer,
-    PercentileObserver,
-    PercentileSettings,
-)
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
+
+Activation = TypeVar("Activation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +40,29 @@ class ActivationConfig:
     search_step: float = 0.01
     num_of_bins: int = 4096
 
-    def observer(self, variant: IfmrVariant) -> Observer:
+    def observer(self, variant: IfmrVariant) -> observers.Observer:
         """A new observer as configured."""
         symmetric = not self.asymmetric
-        ifmr = IfmrSettings(
-            max_percentile=self.max_percentile,
-            min_percentile=self.min_percentile,
-            search_range=self.search_range,
-            search_step=self.search_step,
-            symmetric=symmetric,
-            variant=variant,
-        )
-        makers: dict[ActAlgo, Callable[[], Observer]] = {
-            ActAlgo.IFMR: lambda: IfmrObserver(ifmr),
-            ActAlgo.HFMG: lambda: HfmgObserver(HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric)),
-            ActAlgo.MINMAX: lambda: MinMaxObserver(symmetric=symmetric),
-            ActAlgo.PERCENTILE: lambda: PercentileObserver(PercentileSettings(symmetric=symmetric)),
-            ActAlgo.MSE: lambda: MseObserver(symmetric=symmetric),
-            ActAlgo.ENTROPY: lambda: EntropyObserver(symmetric=symmetric),
+        if self.algo is ActAlgo.IFMR:
+            settings = observers.IfmrSettings(
+                max_percentile=self.max_percentile,
+                min_percentile=self.min_percentile,
+                search_range=self.search_range,
+                search_step=self.search_step,
+                symmetric=symmetric,
+                variant=variant,
+            )
+            return observers.IfmrObserver(settings)
+        if self.algo is ActAlgo.HFMG:
+            return observers.HfmgObserver(observers.HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric))
+        if self.algo is ActAlgo.PERCENTILE:
+            return observers.PercentileObserver(observers.PercentileSettings(symmetric=symmetric))
+        simple: dict[ActAlgo, Callable[..., observers.Observer]] = {
+            ActAlgo.MINMAX: observers.MinMaxObserver,
+            ActAlgo.MSE: observers.MseObserver,
+            ActAlgo.ENTROPY: observers.EntropyObserver,
         }
-        return makers[self.algo]()
+        return simple[self.algo](symmetric=symmetric)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +88,7 @@ class WeightConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerConfig:
+class LayerConfig(Generic[Activation]):
     """What shall be done to one layer.
 
     Attributes:
@@ -105,55 +100,67 @@ class LayerConfig:
 
     name: str
     enabled: bool = True
-    activation: ActivationConfig = field(default_factory=ActivationConfig)
+    activation: Activation = field(default_factory=ActivationConfig)  # type: ignore[assignment]  # goes
     weight: WeightConfig = field(default_factory=WeightConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantConfig:
+class NetworkConfig(Generic[Activation]):
     """What shall be done to a network.
 
     Attributes:
         layers: of every quantizable layer, in the order of execution.
-        activation_offset: default of ``asymmetric``.
-        do_fusion: BatchNorm is folded into the convolution before it.
-        skip_fusion_layers: convolutions that keep their BatchNorm all the same.
         batch_num: how many batches calibrate, where the file says so.
     """
 
-    layers: tuple[LayerConfig, ...]
-    activation_offset: bool = True
-    do_fusion: bool = True
-    skip_fusion_layers: tuple[str, ...] = ()
+    purpose: ClassVar[str]
+    layers: tuple[LayerConfig[Activation], ...]
     batch_num: int | None = None
 
     @property
-    def enabled(self) -> dict[str, LayerConfig]:
+    def enabled(self) -> dict[str, LayerConfig[Activation]]:
         """The layers that are quantized, by name."""
         return {layer.name: layer for layer in self.layers if layer.enabled}
 
     def selected(self, topology: Topology) -> Topology:
-        """``topology`` with these layers alone, BatchNorm fused where it shall be.
+        """``topology`` with these layers only.
 
         Raises:
-            InputError: no layer is left to quantize.
+            InputError: no layer is left.
         """
         if not self.enabled:
-            message = "no layer is left to quantize: the configuration skips them all"
+            message = f"no layer is left to {self.purpose}: the configuration skips them all"
             raise InputError(message, hint="enable at least one layer")
+        return topology.only(self.enabled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantConfig(NetworkConfig[ActivationConfig]):
+    """What post-training quantization does to a network.
+
+    Attributes:
+        activation_offset: default of ``asymmetric``.
+        do_fusion: BatchNorm is folded into the convolution before it.
+        skip_fusion_layers: convolutions that keep their BatchNorm all the same.
+    """
+
+    purpose = "quantize"
+    activation_offset: bool = True
+    do_fusion: bool = True
+    skip_fusion_layers: tuple[str, ...] = ()
+
+    def selected(self, topology: Topology) -> Topology:
+        """``topology`` with these layers only, BatchNorm fused where it shall be.
+
+        Raises:
+            InputError: no layer is left.
+        """
         unfused = self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
-        return topology.only(self.enabled).without_fusion(unfused)
+        return super().selected(topology).without_fusion(unfused)
 
 
 def default_config(
-    topology: Topology,
-    *,
-    algo: ActAlgo = ActAlgo.IFMR,
-    symmetric: bool = False,
-    per_tensor: bool = False,
-    weight_bits: int = 8,
-    weight_algo: WeightAlgo = WeightAlgo.ARQ,
-    skip: Sequence[str] = (),
+    topology: Topology, *, algo: ActAlgo = ActAlgo.IFMR, symmetric: bool = False, **options: Any
 ) -> QuantConfig:
     """Every layer that can be, as AMCT does it, but for what options say.
 
@@ -161,6 +168,32 @@ def default_config(
         topology: of the network.
         algo: the observer.
         symmetric: offsets fixed at 0.
+        options: of ``default_layers``.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+        InputError: no layer is left.
+    """
+    layers = default_layers(topology, ActivationConfig(algo=algo, asymmetric=not symmetric), **options)
+    config = QuantConfig(activation_offset=not symmetric, layers=layers)
+    config.selected(topology)
+    return config
+
+
+def default_layers(
+    topology: Topology,
+    activation: Activation,
+    *,
+    per_tensor: bool = False,
+    weight_bits: int = 8,
+    weight_algo: WeightAlgo = WeightAlgo.ARQ,
+    skip: Sequence[str] = (),
+) -> tuple[LayerConfig[Activation], ...]:
+    """Every layer that can be, as AMCT does it, but for what options say.
+
+    Args:
+        topology: of the network.
+        activation: of every layer.
         per_tensor: one weight scale for the tensor, in convolutions too.
         weight_bits: width of the weights.
         weight_algo: what chooses the scales of weights.
@@ -168,28 +201,18 @@ def default_config(
 
     Raises:
         UsageError: a pattern matches nothing.
-        InputError: no layer is left.
     """
     skipped = matching_layers(skip, topology)
-    activation = ActivationConfig(algo=algo, asymmetric=not symmetric)
-    config = QuantConfig(
-        activation_offset=not symmetric,
-        layers=tuple(
-            LayerConfig(
-                name=layer.name,
-                enabled=layer.name not in skipped,
-                activation=activation,
-                weight=WeightConfig(
-                    bits=weight_bits,
-                    algo=weight_algo,
-                    channel_wise=layer.kind is LayerKind.CONV and not per_tensor,
-                ),
-            )
-            for layer in topology.layers
-        ),
+    weight = WeightConfig(bits=weight_bits, algo=weight_algo, channel_wise=not per_tensor)
+    return tuple(
+        LayerConfig(
+            name=layer.name,
+            enabled=layer.name not in skipped,
+            activation=activation,
+            weight=weight if layer.kind is LayerKind.CONV else replace(weight, channel_wise=False),
+        )
+        for layer in topology.layers
     )
-    config.selected(topology)
-    return config
 
 
 def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from amctq.errors import InputError
-from amctq.quant.config import matching_layers
-from amctq.quant.layers import LayerKind, Topology
+from amctq.quant.config import LayerConfig, NetworkConfig, WeightConfig, default_layers
+from amctq.quant.layers import Topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +16,7 @@ class UlqConfig:
     Attributes:
         clip_max: where the upper clip starts, more than 0; None leaves it to the record.
         clip_min: where the lower clip starts, less than 0; given together with ``clip_max``.
-        fixed_min: the lower clip is 0 and not learned; None makes it so behind a ReLU.
+        fixed_min: the lower clip is 0 and not learned; None makes it so after a ReLU.
     """
 
     clip_max: float | None = None
@@ -31,62 +30,10 @@ class UlqConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArqRetrainConfig:
-    """How a weight is quantized while training (docs/en/reference.md, "ARQ while retraining"); the defaults are AMCT's.
+class RetrainConfig(NetworkConfig[UlqConfig]):
+    """What retraining does to a network; scales of weights: docs/en/reference.md, "ARQ while retraining"."""
 
-    Attributes:
-        bits: width of the integers, one of WEIGHT_BITS.
-        channel_wise: one scale per output channel; never for Dense.
-    """
-
-    bits: int = 8
-    channel_wise: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrainLayerConfig:
-    """What shall be done to one layer.
-
-    Attributes:
-        name: the cell's name.
-        enabled: quantized at all.
-        activation: of its input.
-        weight: of its weight.
-    """
-
-    name: str
-    enabled: bool = True
-    activation: UlqConfig = field(default_factory=UlqConfig)
-    weight: ArqRetrainConfig = field(default_factory=ArqRetrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrainConfig:
-    """What shall be done to a network.
-
-    Attributes:
-        layers: of every quantizable layer, in the order of execution.
-        batch_num: how many batches calibrate before, where the file says so.
-    """
-
-    layers: tuple[RetrainLayerConfig, ...]
-    batch_num: int | None = None
-
-    @property
-    def enabled(self) -> dict[str, RetrainLayerConfig]:
-        """The layers that are quantized, by name."""
-        return {layer.name: layer for layer in self.layers if layer.enabled}
-
-    def selected(self, topology: Topology) -> Topology:
-        """``topology`` with these layers alone.
-
-        Raises:
-            InputError: no layer is left to quantize.
-        """
-        if not self.enabled:
-            message = "no layer is left to retrain: the configuration skips them all"
-            raise InputError(message, hint="enable at least one layer")
-        return topology.only(self.enabled)
+    purpose = "retrain"
 
 
 def default_retrain_config(
@@ -104,16 +51,12 @@ def default_retrain_config(
         UsageError: a pattern matches nothing.
         InputError: no layer is left.
     """
-    skipped = matching_layers(skip, topology)
-    config = RetrainConfig(
-        layers=tuple(
-            RetrainLayerConfig(
-                name=layer.name,
-                enabled=layer.name not in skipped,
-                weight=ArqRetrainConfig(bits=weight_bits, channel_wise=layer.kind is LayerKind.CONV and not per_tensor),
-            )
-            for layer in topology.layers
-        )
-    )
+    layers = default_layers(topology, UlqConfig(), per_tensor=per_tensor, weight_bits=weight_bits, skip=skip)
+    config = RetrainConfig(layers=layers)
     config.selected(topology)
     return config
+
+
+# These two names go as soon as nobody asks for them.
+ArqRetrainConfig = WeightConfig
+RetrainLayerConfig = LayerConfig[UlqConfig]

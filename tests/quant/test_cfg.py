@@ -156,7 +156,7 @@ def test_json_is_told_from_cfg_by_its_content(topology: Topology) -> None:
         ("override_layer_types { }", "line 1: .*layer_type: is missing", "an override says"),
         (
             "override_layer_configs { layer_name: 'conv1' }\noverride_layer_configs { layer_name: 'conv1' }",
-            "line 2: .*stands there twice",
+            "line 2: .*duplicate override of .conv1.",
             "remove one",
         ),
         (

@@ -1,0 +1,45 @@
+"""Classes of protobuf messages, made at run time from the names and types of their fields.
+
+Protobuf's text has the names of fields, not their numbers. So a schema is names and types: no generated code to build
+and to ship, and none that goes stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_Field = descriptor_pb2.FieldDescriptorProto
+# Messages by name, each with its fields in the order of printing, as in "key:string value:Layer scale:float*". A star
+# means repeated; a type with a capital is another message.
+Schema = Mapping[str, str]
+
+
+def message_class(package: str, schema: Schema) -> Any:
+    """The class of the first message of a schema.
+
+    Args:
+        package: of the messages; protobuf's own error messages show it.
+        schema: the messages.
+    """
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto2")
+    for message, fields in schema.items():
+        added = file.message_type.add(name=message)
+        for number, (name, kind) in enumerate(fields_of(fields), start=1):
+            field = added.field.add(name=name, number=number)
+            field.label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
+            kind = kind.removesuffix("*")
+            if kind[0].isupper():
+                field.type_name = f".{package}.{kind}"
+            else:
+                field.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{next(iter(schema))}"))
+
+
+def fields_of(fields: str) -> list[tuple[str, str]]:
+    """The fields of one message of a schema, each its name and its type."""
+    return [(name, kind) for name, _, kind in (field.partition(":") for field in fields.split())]
