@@ -31,7 +31,10 @@ class UlqConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainConfig(NetworkConfig[UlqConfig]):
-    """What retraining does to a network; scales of weights: docs/en/reference.md, "ARQ while retraining"."""
+    """What retraining does to a network.
+
+    The scales of its weights are ARQ's (docs/en/reference.md, "ARQ while retraining").
+    """
 
     purpose = "retrain"
 
