@@ -27,7 +27,7 @@ def test_amct_vector_per_tensor() -> None:
 
 
 def test_amct_vector_with_offset() -> None:
-    qparams = [numerics.asymmetric_qparams(row.min(), row.max()) for row in VECTOR]
+    qparams = [numerics.range_qparams(row.min(), row.max()) for row in VECTOR]
     assert [item.scale for item in qparams] == pytest.approx([0.003923, 1, 0.003923, 0.007844], abs=TOLERANCE)
     assert [item.offset for item in qparams] == [127, -128, -128, -1]
     rows = [numerics.quantize(row, item.scale, item.offset) for row, item in zip(VECTOR, qparams, strict=True)]

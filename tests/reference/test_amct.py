@@ -151,6 +151,6 @@ def test_folding_and_the_bias() -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-2.5, 1.0), (-3.0, 0.0), (1.0, 4.0), (0.0, 0.0)])
 def test_the_rule_of_a_range(low: float, high: float) -> None:
     scale, offset = amct.asymmetric(low, high)
-    found = numerics.asymmetric_qparams(low, high)
+    found = numerics.range_qparams(low, high)
     assert found.scale == pytest.approx(scale, rel=CLOSE)
     assert found.offset == offset
