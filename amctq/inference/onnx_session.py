@@ -12,7 +12,7 @@ import onnxruntime
 
 from amctq.errors import InputError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
-from amctq.inference.session import FileSession, Port, model_bytes
+from amctq.inference.session import FileSession, Port
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import cpu_instructions, has_vnni
 
@@ -101,13 +101,12 @@ def onnx_session(content: bytes) -> OnnxSession:
     return OnnxSession(lower(model) if is_deploy(model) else content)
 
 
-def open_onnx(path: Path) -> OnnxSession:
+def open_onnx(content: bytes, path: Path) -> OnnxSession:
     """A session for a file, a deploy model included.
 
     Raises:
-        InputError: there is no file, or onnxruntime does not take it.
+        InputError: onnxruntime does not take it.
     """
-    content = model_bytes(path, option="--onnx")
     try:
         return onnx_session(content)
     except InputError as error:

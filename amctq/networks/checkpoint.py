@@ -45,12 +45,11 @@ def check_readable(path: Path) -> None:
         message = f"the checkpoint {path} is a folder, expected a .ckpt file"
         raise InputError(message, hint="give --ckpt the file itself")
     try:
-        with path.open("rb") as stream:
-            empty = not stream.read(1)
+        path.open("rb").close()
     except OSError as error:
         message = f"cannot read the checkpoint {path}: {error.strerror}"
         raise InputError(message, hint="check the file's permissions") from error
-    if empty:
+    if path.stat().st_size == 0:
         message = f"the checkpoint {path} is empty"
         raise InputError(message, hint="copy or download it again")
 

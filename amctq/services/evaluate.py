@@ -127,9 +127,11 @@ def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, repor
         from amctq.export.weights_onnx import may_saturate
         from amctq.inference.ascend_lowering import is_deploy
         from amctq.inference.onnx_session import open_onnx
+        from amctq.inference.session import model_bytes
 
-        session = open_onnx(request.onnx)
-        model = onnx.load(request.onnx)
+        content = model_bytes(request.onnx, option="--onnx")
+        session = open_onnx(content, request.onnx)
+        model = onnx.load_model_from_string(content)
         if saturates(cpu_instructions()) and may_saturate(model) and not is_deploy(model):
             reporter.warn(PLAIN_SESSION_WARNING)
         return session
