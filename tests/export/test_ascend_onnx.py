@@ -24,7 +24,7 @@ from amctq.quant.record import LayerRecord, QuantRecord
 from tests.export.ascend_reference import reference
 from tests.export.deploy_file import read_back
 from tests.export.quantized import Quantized, quantize
-from tests.quant.graphs import float_graph, quoted, residual_graph
+from tests.graph.graphs import float_graph, quoted, residual_graph
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.weights import arq_scale
 from tests.export.quantized import quantize
-from tests.quant.graphs import float_graph, quoted, residual_graph
+from tests.graph.graphs import float_graph, quoted, residual_graph
 
 
 @pytest.fixture

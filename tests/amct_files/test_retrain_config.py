@@ -19,9 +19,9 @@ from amctq.quant.retrain_config import (
     UlqConfig,
     default_retrain_config,
 )
-from tests.quant.graphs import residual_graph
+from tests.graph.graphs import residual_graph
 
-# reference/amct.md §2.3, the layers of tests/quant/graphs.py in the place of a ResNet's.
+# reference/amct.md §2.3, the layers of tests/graph/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
     "conv1":{

@@ -13,9 +13,9 @@ from amctq.quant.folding import fold
 from amctq.quant.observers import HfmgObserver, HfmgSettings, IfmrObserver, IfmrSettings
 from amctq.quant.ulq import Clips, arq_retrain, ulq, ulq_gradients
 from amctq.quant.weights import arq_scale, quantize_weight
+from tests.graph.graphs import residual_graph
+from tests.quant import reference_amct as amct
 from tests.quant import reference_ifmr
-from tests.quant.graphs import residual_graph
-from tests.reference import amct
 
 CLOSE = 1e-6
 

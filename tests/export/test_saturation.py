@@ -1,6 +1,6 @@
 """CPUs without VNNI: 8-bit products of uint8 and int8 saturate there; 7-bit weights and uint8 weights do not.
 
-The CPUs that run this have VNNI, so the proof is a model of the other instructions (tests/quant/vpmaddubsw.py).
+The CPUs that run this have VNNI, so the proof is a model of the other instructions (tests/export/vpmaddubsw.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from amctq.quant.numerics import Float32Array, signed_range
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
 from tests.command import RECORD_BYTES, Own, Shared
-from tests.quant.vpmaddubsw import INT16, exact, forward, in_pairs, operands, saturating
+from tests.export.vpmaddubsw import INT16, exact, forward, in_pairs, operands, saturating
 
 
 @dataclass(frozen=True)
