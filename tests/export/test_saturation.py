@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from amctq.amct_files.record_text import load_record
 from amctq.choices import Device
@@ -63,7 +65,7 @@ def resnet20(shared: Shared, own: Own, tmp_path_factory: pytest.TempPathFactory)
     return Calibrated(export_float(cell, (3, 32, 32), scratch / "float.onnx"), own.record)
 
 
-def _test_images(shared: Shared, count: int) -> tuple[Float32Array, np.ndarray]:
+def _test_images(shared: Shared, count: int) -> tuple[Float32Array, NDArray[Any]]:
     records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:count]
     pixels = records[:, 1:].reshape(-1, 3, 32, 32) / 255
     images = (pixels - np.reshape(IMAGENET_MEAN, (3, 1, 1))) / np.reshape(IMAGENET_STD, (3, 1, 1))
