@@ -17,7 +17,7 @@ import peers
 from amctq.data.samples import Batches
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.accuracy import LabelRanks, measure
-from amctq.inference.onnx_session import OnnxSession, open_onnx
+from amctq.inference.onnx_session import OnnxSession, onnx_session
 from amctq.inference.paired import paired_difference
 
 
@@ -31,7 +31,7 @@ def quantized(options: argparse.Namespace, graph: FloatGraph, model: str, peer: 
             peers.quantize_nncf(graph.model, batches, target=target)
         else:
             peers.quantize_static(graph.model, peers.Reader(graph.input_name, batches), method=peer, target=target)
-        return open_onnx(target)
+        return onnx_session(target.read_bytes())
 
 
 def ranks(session: OnnxSession, evaluation: Batches) -> LabelRanks:

@@ -23,7 +23,7 @@ import harness
 import peers
 
 from amctq.data.samples import Batches
-from amctq.inference.onnx_session import OnnxSession, open_onnx
+from amctq.inference.onnx_session import OnnxSession, onnx_session
 from amctq.quant.numerics import Float32Array
 
 BATCH = {"resnet20": 200, "resnet56": 200, "resnet50": 8}
@@ -46,14 +46,14 @@ def sessions(options: argparse.Namespace, model: str) -> dict[str, OnnxSession]:
             name = f"{'QDQ' if qdq else 'QOperator'}, {'pre-processed' if pre_process else 'as exported'}"
             reader = peers.Reader(graph.input_name, Batches(samples=samples, size=1))
             peers.quantize_static(graph.model, reader, method="minmax", target=target, qdq=qdq, pre_process=pre_process)
-            found[name] = open_onnx(target)
+            found[name] = onnx_session(target.read_bytes())
     if options.amctq_file:
-        found["amctq"] = open_onnx(options.amctq_file)
+        found["amctq"] = onnx_session(options.amctq_file.read_bytes())
     else:
         with harness.amctq_ptq(
             options, model, "--calib-images", str(CALIBRATION), "--eval-images", "0", *options.more
         ) as run:
-            found["amctq"] = open_onnx(run.file)
+            found["amctq"] = onnx_session(run.file.read_bytes())
     return found
 
 

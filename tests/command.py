@@ -8,10 +8,13 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -38,6 +41,10 @@ class Shared:
     def checkpoint(self, model: str) -> Path:
         return self.root / "checkpoints" / f"{model}_cifar10.ckpt"
 
+    def network(self, model: str, dataset: object = None) -> tuple[object, ...]:
+        """The options that name a trained network and its images."""
+        return "--dataset", dataset or self.data, "--ckpt", self.checkpoint(model), "--model", model
+
 
 @dataclass(frozen=True)
 class Own:
@@ -55,6 +62,10 @@ class Own:
     config: Path
     record: Path
 
+    def network(self, factory: str, dataset: object = None) -> tuple[object, ...]:
+        """The options that name a network of tests/backends/networks.py and its images."""
+        return "--model", f"{NETWORKS}:{factory}", "--ckpt", self.checkpoint, "--dataset", dataset or self.npz
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -63,6 +74,13 @@ class Finished:
     code: int
     stdout: str
     stderr: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the command has found, of the same."""
+        data = self.envelope["data"]
+        assert isinstance(data, dict)
+        return data
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -76,8 +94,8 @@ class Finished:
 _PREPARED = ("ONEDNN_MAX_CPU_ISA", "GLOG_v")
 
 
-def amctq(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 300) -> Finished:
-    """Run ``amctq`` in the current directory."""
+def amctq(*arguments: object, env: Mapping[str, str] | None = None, timeout: float = 300) -> Finished:
+    """Run ``amctq`` in the current directory, in a process of its own."""
     done = subprocess.run(
         [AMCTQ, *map(str, arguments)],
         capture_output=True,
@@ -87,6 +105,64 @@ def amctq(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout:
         stdin=subprocess.DEVNULL,
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def amctq_here(*arguments: object, env: Mapping[str, str] | None = None) -> Finished:
+    """The same command line in this process: no start of Python and of MindSpore, which take most of a refusal.
+
+    What it writes is taken at the file descriptors, so that a library written in C hides nothing.
+    """
+    from amctq.cli.app import app
+    from amctq.cli.output import never_fail_to_encode
+
+    with _as_before(), _streams() as (stdout, stderr):
+        os.environ.update(env or {})
+        never_fail_to_encode()
+        with pytest.raises(SystemExit) as end:
+            app(args=list(map(str, arguments)), prog_name="amctq")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        texts = [file.read_bytes().decode() for file in (stdout, stderr)]
+    code = end.value.code
+    assert isinstance(code, int)
+    return Finished(code, *texts)
+
+
+@contextlib.contextmanager
+def _as_before() -> Iterator[None]:
+    """Give back what a command changes of its process; warnings are those of a plain Python."""
+    path, modules, hook = list(sys.path), set(sys.modules), sys.unraisablehook
+    with mock.patch.dict(os.environ), warnings.catch_warnings():
+        for name in _PREPARED:
+            os.environ.pop(name, None)
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        try:
+            yield
+        finally:
+            sys.path[:] = path
+            for name in [name for name in sys.modules if name.startswith("amctq_user_") and name not in modules]:
+                del sys.modules[name]
+            if "_hush_cell_finalizers" in getattr(hook, "__qualname__", ""):  # once is enough
+                sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[tuple[Path, Path]]:
+    """Files that hold what is written to file descriptors 1 and 2 in the block."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        files = Path(folder, "stdout"), Path(folder, "stderr")
+        for number, (name, file) in enumerate(zip(("stdout", "stderr"), files, strict=True), 1):
+            getattr(sys, name).flush()
+            kept = os.dup(number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+            stack.callback(setattr, sys, name, getattr(sys, name))
+            with file.open("wb") as target:
+                os.dup2(target.fileno(), number)
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        yield files
 
 
 def on_a_terminal(*arguments: str | Path) -> str:

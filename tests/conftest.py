@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 
 from amctq.data import synthetic
-from tests.command import Own, Shared, amctq
+from tests.command import Finished, Own, Shared
+from tests.runs import Runs
 from tests.server import Server, running, self_signed
 
 # A shell that runs the tests in the background has had Ctrl-C ignored, which the commands would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# MindSpore reads it once, when it is imported, which many tests do before a command could say so.
+os.environ.setdefault("GLOG_v", "4")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -68,33 +72,59 @@ def tls_server(certificate: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def own(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Own:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """What is run once for many tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder of its own in that of the session
+        folder = folder.parent
+    (folder / "runs").mkdir(exist_ok=True)
+    return Runs(folder / "runs")
+
+
+@pytest.fixture(scope="session")
+def resnet20(shared: Shared, runs: Runs) -> tuple[Finished, Path]:
+    """A run with the usual options, which writes ONNX and MindIR."""
+    options = ("--eval-images", 300, "--batch-size", 100, "--export", "onnx,mindir", "--json")
+    return runs.finished("ptq", *shared.network("resnet20"), *options)
+
+
+@pytest.fixture(scope="session")
+def own(resnet20: tuple[Finished, Path], runs: Runs) -> Own:
     """A network, images, a configuration and a record of one's own."""
-    folder = tmp_path_factory.mktemp("own")
+    folder = runs.made("own", _save_own)
+    results = resnet20[1]
+    return Own(
+        checkpoint=folder / "small.ckpt",
+        npz=folder / "images.npz",
+        config=results / "config.json",
+        record=results / "calibration_record.txt",
+    )
+
+
+def _save_own(folder: Path) -> None:
     import mindspore
 
     from tests.backends.networks import Small
 
     mindspore.set_seed(1)
-    checkpoint = folder / "small.ckpt"
-    mindspore.save_checkpoint(Small(10), str(checkpoint))
+    mindspore.save_checkpoint(Small(10), str(folder / "small.ckpt"))
     random = np.random.default_rng(8)
-    npz = folder / "images.npz"
     images = random.normal(size=(64, 3, 32, 32)).astype(np.float32)
-    np.savez(npz, images=images, labels=random.integers(0, 10, 64))
-    results = folder / "results"
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
-    done = amctq("ptq", *arguments, "--eval-images", "0", "--output-dir", results)
-    assert done.code == 0, done.stderr
-    return Own(
-        checkpoint=checkpoint, npz=npz, config=results / "config.json", record=results / "calibration_record.txt"
-    )
+    np.savez(folder / "images.npz", images=images, labels=random.integers(0, 10, 64))
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(runs: Runs) -> Path:
     """A folder of CIFAR-10 files with generated pictures, which resnet8 has learned."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for name, images, role in (("data_batch_1", 96, 7), ("test_batch", 64, 8)):
+    return runs.made("pictures", lambda folder: _save_pictures(folder, train=96, test=64))
+
+
+@pytest.fixture(scope="session")
+def pictures_in_chinese(runs: Runs) -> Path:
+    """The same with more test images, in a folder whose name CANN would not take."""
+    return runs.made("图 片", lambda folder: _save_pictures(folder, train=96, test=200))
+
+
+def _save_pictures(folder: Path, *, train: int, test: int) -> None:
+    for name, images, role in (("data_batch_1", train, 7), ("test_batch", test, 8)):
         np.concatenate(list(synthetic.records(images, seed=1, role=role))).tofile(folder / f"{name}.bin")
-    return folder

@@ -69,9 +69,9 @@ def check(model: onnx.ModelProto, shape: str) -> None:
             if not sums or types[node.input[1]] != TensorProto.UINT64 or set(attributes) != {"dtype"}:
                 refuse("E11007", f"{node.name} reads no sums, or has no uint64")
         elif node.op_type in {"Conv", "Gemm"} and quantized:
-            kinds = [types[operand] for operand in node.input[1:]]
-            if kinds != [TensorProto.INT8, TensorProto.INT32][: len(kinds)]:
-                refuse("E11007", f"{node.name} multiplies {kinds}")
+            operands = [types[operand] for operand in node.input[1:]]
+            if operands != [int(TensorProto.INT8), int(TensorProto.INT32)][: len(operands)]:
+                refuse("E11007", f"{node.name} multiplies {operands}")
             values = {item.name: helper.get_attribute_value(item) for item in node.attribute}
             if values.get("transB"):
                 refuse("E11007", f"{node.name} is transposed")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,7 +150,7 @@ def test_a_run_that_is_stopped_while_it_claims_its_directory_leaves_nothing(
 ) -> None:
     mkdir = Path.mkdir
 
-    def stopping(path: Path, *arguments: int, **named: bool) -> None:
+    def stopping(path: Path, *arguments: Any, **named: Any) -> None:
         mkdir(path, *arguments, **named)
         if path.name == at:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from amctq.backends.compiled import Library, compile_library, kernels
 from amctq.choices import Device
@@ -44,7 +45,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     return found
 
 
-def _activations(clips: Clips, shape: tuple[int, ...], *, nonnegative: bool) -> tuple[np.ndarray, np.ndarray]:
+def _activations(clips: Clips, shape: tuple[int, ...], *, nonnegative: bool) -> tuple[NDArray[Any], NDArray[Any]]:
     """Values in, on, beside and far outside the range, ties among them, and a gradient."""
     random = np.random.default_rng(6)
     x, gradient = (random.normal(0, 1.5, shape).astype(np.float32) for _ in range(2))
@@ -57,7 +58,7 @@ def _activations(clips: Clips, shape: tuple[int, ...], *, nonnegative: bool) -> 
     return (np.abs(x) if nonnegative else x), gradient
 
 
-def _backward(mindspore: Any, cell: Any) -> Callable[..., tuple[np.ndarray, ...]]:
+def _backward(mindspore: Any, cell: Any) -> Callable[..., tuple[NDArray[Any], ...]]:
     from mindspore import nn, ops
 
     class Both(nn.Cell):
@@ -73,7 +74,7 @@ def _backward(mindspore: Any, cell: Any) -> Callable[..., tuple[np.ndarray, ...]
 
     both = Both()
 
-    def run(*arguments: np.ndarray) -> tuple[np.ndarray, ...]:
+    def run(*arguments: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         y, gradients = both(*(mindspore.Tensor(np.asarray(argument)) for argument in arguments))
         return y.asnumpy(), *(gradient.asnumpy() for gradient in gradients)
 
@@ -98,7 +99,7 @@ def test_activations_are_quantized_as_numpy_does(mindspore: Any, shape: tuple[in
         assert to_min == pytest.approx(expected.clip_min, rel=1e-4, abs=1e-3), name
 
 
-def _weights() -> dict[str, np.ndarray]:
+def _weights() -> dict[str, NDArray[Any]]:
     random = np.random.default_rng(7)
     zeros = random.normal(0, 0.1, (6, 4, 3, 3)).astype(np.float32)
     zeros[2] = 0
@@ -112,7 +113,7 @@ def _weights() -> dict[str, np.ndarray]:
     }
 
 
-def _gamma(weight: np.ndarray) -> np.ndarray:
+def _gamma(weight: NDArray[Any]) -> NDArray[Any]:
     """Channels of both signs, and one of none."""
     return (np.arange(len(weight)) % 3 - 1).astype(np.float32)
 

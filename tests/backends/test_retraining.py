@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
@@ -72,11 +73,17 @@ def _retrain(network: FloatNetwork, config: RetrainConfig | None = None, **scale
     )
 
 
-def _images(count: int = 16) -> np.ndarray:
+def _finished(retraining: RetrainingNetwork) -> NativeQuantizedNetwork:
+    quantized = retraining.finish()
+    assert isinstance(quantized, NativeQuantizedNetwork)
+    return quantized
+
+
+def _images(count: int = 16) -> NDArray[Any]:
     return np.random.default_rng(4).normal(size=(count, 3, 32, 32)).astype(np.float32)
 
 
-def _logits(cell: Any, images: np.ndarray) -> np.ndarray:
+def _logits(cell: Any, images: NDArray[Any]) -> NDArray[Any]:
     import mindspore
 
     result = cell(mindspore.Tensor(images)).asnumpy()
@@ -84,7 +91,7 @@ def _logits(cell: Any, images: np.ndarray) -> np.ndarray:
     return result
 
 
-def _train(cell: Any, images: np.ndarray, labels: np.ndarray, *, steps: int, rate: float = 1e-3) -> list[float]:
+def _train(cell: Any, images: NDArray[Any], labels: NDArray[Any], *, steps: int, rate: float = 1e-3) -> list[float]:
     import mindspore
     from mindspore import nn
 
@@ -99,7 +106,7 @@ def _train(cell: Any, images: np.ndarray, labels: np.ndarray, *, steps: int, rat
     return losses
 
 
-def _parameters(cell: Any) -> dict[str, np.ndarray]:
+def _parameters(cell: Any) -> dict[str, NDArray[Any]]:
     return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
 
 
@@ -146,8 +153,7 @@ def test_it_computes_the_network_that_it_becomes(network: FloatNetwork) -> None:
     retraining = _retrain(network)
     retraining.cell.set_train(False)
     evaluated = _logits(retraining.cell, _images())
-    quantized = retraining.finish()
-    assert isinstance(quantized, NativeQuantizedNetwork)
+    quantized = _finished(retraining)
     exported = _file(quantized).logits(_images())
     assert evaluated == pytest.approx(exported, abs=5e-3 * float(np.abs(exported).max()))
     assert np.abs(evaluated - plain).max() > 5 * np.abs(evaluated - exported).max()
@@ -170,8 +176,7 @@ def test_training_moves_weights_and_clips_and_the_file_follows(network: FloatNet
     assert trained["conv2.clip_min"] == 0
     retraining.cell.set_train(False)
     evaluated = _logits(retraining.cell, _images())
-    quantized = retraining.finish()
-    assert isinstance(quantized, NativeQuantizedNetwork)
+    quantized = _finished(retraining)
     assert {entry.weight_bits for entry in quantized.record.layers} == {bits}
     assert sorted(_parameters(network.cell)) == sorted(start)
     for name in start:
@@ -229,7 +234,7 @@ def test_a_checkpoint_of_the_state_is_the_whole_network(tmp_path: Path) -> None:
     for retraining in (one, two):
         retraining.cell.set_train(False)
         logits.append(_logits(retraining.cell, _images()))
-    assert np.array_equal(*logits)
+    assert np.array_equal(logits[0], logits[1])
 
 
 def test_explicit_clips_win_over_the_record(network: FloatNetwork) -> None:
@@ -268,7 +273,7 @@ def test_layers_left_out_stay_float(network: FloatNetwork) -> None:
     retraining = _retrain(network, config)
     assert [layer.name for layer in retraining.topology.layers] == ["conv1", "depthwise"]
     assert "depthwise.clip_max" in retraining.state()
-    assert [entry.name for entry in retraining.finish().record.layers] == ["conv1", "depthwise"]
+    assert [entry.name for entry in _finished(retraining).record.layers] == ["conv1", "depthwise"]
 
 
 def test_layers_in_sequential_cells_and_a_dense_with_its_activation(tmp_path: Path) -> None:
@@ -277,21 +282,21 @@ def test_layers_in_sequential_cells_and_a_dense_with_its_activation(tmp_path: Pa
     _train(retraining.cell, _images(), np.arange(16) % 5, steps=2)
     retraining.cell.set_train(False)
     evaluated = _logits(retraining.cell, _images())
-    quantized = retraining.finish()
-    assert isinstance(quantized, NativeQuantizedNetwork)
+    quantized = _finished(retraining)
     exported = _file(quantized).logits(_images())
     assert evaluated == pytest.approx(exported, abs=1e-2 * float(np.abs(exported).max()))
 
 
 def test_a_gamma_of_zero_and_one_below_zero_are_folded(network: FloatNetwork) -> None:
-    gamma = network.graph.arrays["bn1.gamma"]
+    gamma: NDArray[Any] = network.graph.arrays["bn1.gamma"]
     assert (gamma == 0).any()
     assert (gamma < 0).any()
-    record = _retrain(network).finish().record
+    record = _finished(_retrain(network)).record
     scale = record["conv1"].weight_scale
     assert scale.shape == (8,)
     assert scale[gamma == 0] < 1e-5  # its bias keeps its digits
-    weight, variance = network.graph.arrays["conv1.weight"], network.graph.arrays["bn1.moving_variance"]
+    weight: NDArray[Any] = network.graph.arrays["conv1.weight"]
+    variance: NDArray[Any] = network.graph.arrays["bn1.moving_variance"]
     folded = weight.reshape(8, -1) * (gamma / np.sqrt(variance + 1e-3))[:, None]
     expected = np.maximum(folded.max(axis=1) / 127, folded.min(axis=1) / -128)
     assert scale[gamma != 0] == pytest.approx(expected[gamma != 0], rel=1e-5)
@@ -374,8 +379,7 @@ def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, sha
     retraining.cell.set_train(False)
     evaluation = Batches(samples=images.evaluation, size=250)
     evaluated = np.concatenate([_logits(retraining.cell, batch).argmax(axis=1) for batch, _ in evaluation])
-    quantized = retraining.finish()
-    assert isinstance(quantized, NativeQuantizedNetwork)
+    quantized = _finished(retraining)
     file = _file(quantized)
     exported = np.concatenate([file.logits(batch).argmax(axis=1) for batch, _ in evaluation])
     assert (evaluated == exported).mean() >= 0.998

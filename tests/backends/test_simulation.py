@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from amctq.amct_files.config_file import open_config
 from amctq.backends.base import PtqConfig
@@ -87,7 +88,7 @@ def _quantize(network: FloatNetwork, batches: Batches, config: object = None, **
     )
 
 
-def _logits(cell: object, images: np.ndarray) -> np.ndarray:
+def _logits(cell: object, images: NDArray[Any]) -> NDArray[Any]:
     import mindspore
 
     result = cell(mindspore.Tensor(images)).asnumpy()  # type: ignore[operator]

@@ -7,30 +7,25 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 
 from amctq.amct_files.record_text import load_record
 from amctq.cli.exported import file_sentences
-from amctq.data import synthetic
 from amctq.pretrained import CHECKPOINT
 from tests import strict_atc
-from tests.command import Finished, Shared, amctq
+from tests.command import Finished, Shared, amctq, amctq_here
 from tests.export.deploy_file import read_back
+from tests.runs import Runs, ptq
 
 IMAGES = 200
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Generated pictures, which resnet8 has learned, in a folder whose name CANN would not take."""
-    folder = tmp_path_factory.mktemp("图 片")
-    for name, images, role in (("data_batch_1", 96, 7), ("test_batch", IMAGES, 8)):
-        np.concatenate(list(synthetic.records(images, seed=1, role=role))).tofile(folder / f"{name}.bin")
-    return folder
+@pytest.fixture
+def pictures(pictures_in_chinese: Path) -> Path:
+    """A folder whose name CANN would not take."""
+    return pictures_in_chinese
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +38,15 @@ def atc(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
-def _run(command: str, pictures: Path, *more: object, env: dict[str, str] | None = None) -> Finished:
-    arguments = ["--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--calib-images", "16", "--json"]
-    return amctq(command, *map(str, arguments), *map(str, more), env=env)
+def _network(pictures: Path) -> tuple[object, ...]:
+    return "--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--calib-images", 16
 
 
 @pytest.fixture(scope="module")
-def exported(pictures: Path, atc: dict[str, str]) -> tuple[Finished, Path]:
+def exported(pictures_in_chinese: Path, atc: dict[str, str], runs: Runs) -> tuple[Finished, Path]:
     """All formats that a CPU writes, in one run, and what atc makes of one."""
-    output = pictures / "结 果"
-    forms = ["--export", "ascend,fakequant,onnx,mindir", "--soc-version", "Ascend310P3"]
-    done = _run("ptq", pictures, *forms, "--output-dir", output, env=atc)
-    assert done.code == 0, done.stderr
-    return done, output
+    forms = ("--export", "ascend,fakequant,onnx,mindir", "--soc-version", "Ascend310P3", "--json")
+    return runs.finished("ptq", *_network(pictures_in_chinese), *forms, output="结 果", env=atc)
 
 
 def test_all_formats_come_from_one_run(exported: tuple[Finished, Path]) -> None:
@@ -71,12 +62,12 @@ def test_all_formats_come_from_one_run(exported: tuple[Finished, Path]) -> None:
         "resnet8_quant_deploy.onnx",
         "resnet8_quant_fakequant.onnx",
     ]
-    assert list(done.envelope["data"]["files"]) == ["ascend", "fakequant", "onnx", "mindir"]
-    assert done.envelope["data"]["quantization"]["placement"] == "ascend"
+    assert list(done.data["files"]) == ["ascend", "fakequant", "onnx", "mindir"]
+    assert done.data["quantization"]["placement"] == "ascend"
 
 
 def test_every_file_is_run_and_names_the_qdq_graphs_classes(exported: tuple[Finished, Path]) -> None:
-    data = exported[0].envelope["data"]
+    data = exported[0].data
     assert data["accuracy"]["file"] == "resnet8_quant.onnx"
     for form in ("ascend", "fakequant"):
         agreement = data["files"][form]["agreement"]
@@ -94,7 +85,7 @@ def test_the_command_in_the_report_is_one_that_atc_takes(
 ) -> None:
     """Typed by hand beside a copy of the file, it makes the file that amctq has made."""
     done, output = exported
-    told = done.envelope["data"]["atc"]
+    told = done.data["atc"]
     assert told["soc_version"] == "Ascend310P3"
     assert told["om"]["bytes"] == (output / "resnet8_quant_deploy.om").stat().st_size
     (tmp_path / "resnet8_quant_deploy.onnx").write_bytes((output / "resnet8_quant_deploy.onnx").read_bytes())
@@ -118,8 +109,8 @@ def test_evaluate_recognises_a_deploy_file(exported: tuple[Finished, Path], pict
     path = exported[1] / "resnet8_quant_deploy.onnx"
     done = amctq("evaluate", "--dataset", pictures, "--onnx", path, "--json")
     assert done.code == 0, done.stderr
-    expected = exported[0].envelope["data"]["files"]["ascend"]["agreement"]
-    assert {key: done.envelope["data"]["accuracy"][key] for key in ("images", "top1", "top5")} == {
+    expected = exported[0].data["files"]["ascend"]["agreement"]
+    assert {key: done.data["accuracy"][key] for key in ("images", "top1", "top5")} == {
         key: expected[key] for key in ("images", "top1", "top5")
     }
     assert "warning" not in done.stderr  # of products that saturate: these do not
@@ -137,14 +128,14 @@ def test_evaluate_says_what_it_cannot_run(exported: tuple[Finished, Path], pictu
 
 
 def test_a_model_that_atc_refuses_is_not_published(pictures: Path, atc: dict[str, str]) -> None:
-    done = _run("ptq", pictures, "--export", "ascend", "--soc-version", "Ascend999", "--eval-images", 8, env=atc)
-    assert done.code == 5, done.stderr
+    options = ("--export", "ascend", "--soc-version", "Ascend999", "--eval-images", 8)
+    done = ptq(_network(pictures), *options, code=5, env=atc)
     (error,) = done.envelope["errors"]
     assert "E10001: Value [Ascend999]" in error["message"]
     assert "--soc-version" in error["hint"]
-    assert any("E10001" in line for line in done.envelope["data"]["atc"]["log"])
-    assert done.envelope["data"]["accuracy"]["file"] == "resnet8_quant_deploy.onnx"
-    assert "images_per_second" not in done.envelope["data"]["timing"]  # of an NPU, which is not here
+    assert any("E10001" in line for line in done.data["atc"]["log"])
+    assert done.data["accuracy"]["file"] == "resnet8_quant_deploy.onnx"
+    assert "images_per_second" not in done.data["timing"]  # of an NPU, which is not here
     assert not list(Path().iterdir())
 
 
@@ -158,7 +149,7 @@ def test_a_model_that_atc_refuses_is_not_published(pictures: Path, atc: dict[str
     ],
 )
 def test_a_chip_needs_atc_and_a_file(command: str, options: list[str], code: int, says: str, pictures: Path) -> None:
-    done = _run(command, pictures, *options, env={"PATH": "/usr/bin:/bin"})
+    done = amctq_here(command, *_network(pictures), *options, "--json", env={"PATH": "/usr/bin:/bin"})
     assert done.code == code, done.stderr
     assert says in done.envelope["errors"][0]["message"]
     assert not list(Path().iterdir())
@@ -166,9 +157,9 @@ def test_a_chip_needs_atc_and_a_file(command: str, options: list[str], code: int
 
 def test_retrained_networks_are_exported_for_npus_too(pictures: Path, atc: dict[str, str]) -> None:
     options = ["--export", "ascend,fakequant", "--soc-version", "Ascend310P3", "--max-steps", 1, "--batch-size", 16]
-    done = _run("qat", pictures, *options, "--air", "small", "--eval-images", 0, env=atc)
+    done = amctq("qat", *_network(pictures), *options, "--air", "small", "--eval-images", 0, "--json", env=atc)
     assert done.code == 0, done.stderr
-    data = done.envelope["data"]
+    data = done.data
     names = {path.name for path in Path("retrain_result").iterdir()}
     assert names >= {"small_deploy.onnx", "small_deploy.om", "small_fakequant.onnx"}
     assert data["files"]["ascend"]["agreement"]["argmax_differences"] <= 1
@@ -177,7 +168,7 @@ def test_retrained_networks_are_exported_for_npus_too(pictures: Path, atc: dict[
 
 
 def test_people_are_told_the_command(exported: tuple[Finished, Path]) -> None:
-    report = exported[0].envelope["data"]
+    report = exported[0].data
     not_run = report["atc"] | {"exit_code": None, "om": None}
     one, two, command = file_sentences(report | {"atc": not_run})
     assert one.startswith("resnet8_quant_deploy.onnx: top-1 ")
@@ -193,9 +184,8 @@ def test_a_record_of_pytorch_gives_the_same_files(exported: tuple[Finished, Path
     text = (exported[1] / "calibration_record.txt").read_text()
     text = text.replace('"end_point"', '"fc"').replace('key: "layer', 'key: "module.layer')
     Path("record.txt").write_text(text.replace("  value {\n", '  value {\n    dst_type: "INT8"\n'))
-    done = _run("ptq", pictures, "--record", "record.txt", "--export", "onnx,ascend", "--eval-images", 0)
-    assert done.code == 0, done.stderr
-    assert done.envelope["data"]["quantization"]["from"] == "record"
+    done = ptq(_network(pictures), "--record", "record.txt", "--export", "onnx,ascend", "--eval-images", 0)
+    assert done.data["quantization"]["from"] == "record"
     for name in ("resnet8_quant.onnx", "resnet8_quant_deploy.onnx", "calibration_record.txt"):
         assert (Path("results") / name).read_bytes() == (exported[1] / name).read_bytes(), name
 
@@ -204,11 +194,8 @@ def test_a_record_of_pytorch_gives_the_same_files(exported: tuple[Finished, Path
 @pytest.mark.parametrize("model", ["resnet20", "resnet56"])
 def test_on_all_images_the_class_is_the_qdq_files(model: str, shared: Shared) -> None:
     """At least 99.8 % of 10,000 images, of both kinds of files."""
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint(model), "--model", model, "--json"]
     options = ["--calib-images", "320", "--batch-size", "200", "--export", "onnx,ascend,fakequant"]
-    done = amctq("ptq", *map(str, arguments), *options, timeout=3600)
-    assert done.code == 0, done.stderr
-    data: dict[str, Any] = done.envelope["data"]
+    data = ptq(shared.network(model), *options, timeout=3600).data
     for form in ("ascend", "fakequant"):
         agreement = data["files"][form]["agreement"]
         assert agreement["images"] == 10_000

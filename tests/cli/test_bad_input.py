@@ -1,4 +1,7 @@
-"""Bad input, one row each: exit code, what the message says, and nothing left behind."""
+"""Bad input, one row each: exit code, what the message says, and nothing left.
+
+Of each exit code one row is a command in a process of its own; the others run in this one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.command import NETWORKS, Own, Shared, amctq, write_records
+from tests.command import NETWORKS, Own, Shared, amctq, amctq_here, write_records
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,22 @@ class Worker:
 class Case:
     """One bad input.
 
-    ``options`` gives the options that differ from a good command line; ``says`` must all stand in the message.
+    ``options`` gives the options that differ from a good command line; ``says`` must all stand in the message;
+    ``process`` says that the command gets a process of its own.
     """
 
     id: str
     code: int
     says: tuple[str, ...]
     options: Callable[[Worker], dict[str, object]]
+    process: bool = False
 
 
 def _folder(place: Worker, **files: dict[str, int]) -> Path:
     folder = place.cwd / "data"
     folder.mkdir()
     for name, settings in files.items():
-        write_records(folder / f"{name}.bin", **settings)  # type: ignore[arg-type]
+        write_records(folder / f"{name}.bin", **settings)
     return folder
 
 
@@ -134,7 +139,7 @@ def _data(text: str, name: str = "images") -> Callable[[Worker], dict[str, objec
     return options
 
 
-def _npz(**arrays: np.ndarray) -> Callable[[Worker], dict[str, object]]:
+def _npz(**arrays: np.ndarray[Any, Any]) -> Callable[[Worker], dict[str, object]]:
     def options(place: Worker) -> dict[str, object]:
         path = place.cwd / "images.npz"
         np.savez(path, **arrays)
@@ -160,6 +165,10 @@ def _damaged_image(place: Worker) -> Path:
     for index in range(40):
         (folder / f"{index}.jpg").write_bytes(b"no image")
     return place.cwd / "folder"
+
+
+def _of_amct(option: str, value: object) -> Callable[[Worker], dict[str, object]]:
+    return lambda _: {"backend": "amct", "export": "air", option: value}
 
 
 ACTIVATION = "activation_quant_params"
@@ -220,6 +229,7 @@ CASES = [
     Case(
         id="ckpt-truncated",
         code=3,
+        process=True,
         says=("damaged", "100,000 bytes"),
         options=lambda place: {"ckpt": place.truncated(place.shared.checkpoint("resnet20"), 100_000)},
     ),
@@ -389,6 +399,7 @@ CASES = [
     Case(
         id="record-with-other-channels",
         code=3,
+        process=True,
         says=("the record's layer conv1 has 15 weight scales, expected 1 or 16",),
         options=lambda place: {
             "record": place.written("r.txt", re.sub(r"    scale_w: .*\n", "", place.own.record.read_text(), count=1))
@@ -416,7 +427,13 @@ CASES = [
     ),
     Case(id="model-no-such-function", code=3, says=("has no function smal",), options=_own("smal")),
     Case(id="model-not-callable", code=3, says=("has no function not_a_function",), options=_own("not_a_function")),
-    Case(id="model-raises", code=3, says=("RuntimeError: no weights for 10 classes",), options=_own("raises")),
+    Case(
+        id="model-raises",
+        code=3,
+        process=True,
+        says=("RuntimeError: no weights for 10 classes",),
+        options=_own("raises"),
+    ),
     Case(
         id="model-gives-no-cell", code=3, says=("it gave a str, expected a mindspore.nn.Cell",), options=_own("no_cell")
     ),
@@ -716,6 +733,7 @@ CASES = [
     Case(
         id="int4-of-7-bits",
         code=2,
+        process=True,
         says=("--weight-storage int4 and --weight-bits 7",),
         options=lambda _: {"weight-storage": "int4", "weight-bits": 7},
     ),
@@ -759,12 +777,17 @@ CASES = [
     Case(
         id="output-cannot-be-written",
         code=8,
+        process=True,
         says=("cannot write /proc/amctq",),
         options=lambda _: {"output-dir": "/proc/amctq/x"},
     ),
     # what is not here
     Case(
-        id="air-on-a-cpu", code=4, says=("--export air", "no NPU", "--export onnx"), options=lambda _: {"export": "air"}
+        id="air-on-a-cpu",
+        code=4,
+        process=True,
+        says=("--export air", "no NPU", "--export onnx"),
+        options=lambda _: {"export": "air"},
     ),
     Case(
         id="amct-missing",
@@ -777,7 +800,7 @@ CASES = [
             id=f"amct-cannot-{option}",
             code=2,
             says=(f"--{option} {value}: --backend amct has {has}", "the other --backend"),
-            options=lambda _, option=option, value=value: {"backend": "amct", "export": "air", option: value},
+            options=_of_amct(option, value),
         )
         for option, value, has in (
             ("weight-bits", 4, "8"),
@@ -805,7 +828,13 @@ CASES = [
             "eval-images": "all",
         },
     ),
-    Case(id="gate-missed", code=5, says=("--max-drop", "allowed -100 points"), options=lambda _: {"max-drop": -100}),
+    Case(
+        id="gate-missed",
+        code=5,
+        process=True,
+        says=("--max-drop", "allowed -100 points"),
+        options=lambda _: {"max-drop": -100},
+    ),
 ]
 
 
@@ -826,15 +855,16 @@ def test_bad_input(case: Case, shared: Shared, own: Own) -> None:
         for name, value in options.items()
         for word in ([f"--{name}"] if value is True else [f"--{name}", str(value)])
     ]
-    done = amctq("ptq", "--json", *words)
+    run = amctq if case.process else amctq_here
+    done = run("ptq", "--json", *words)
     assert done.code == case.code, done.stderr
     envelope = done.envelope
     assert (envelope["exit_code"], envelope["status"]) == (case.code, "failed")
     (error,) = envelope["errors"]
     told = f"{error['message']} {error['hint']}"
-    for words in case.says:
-        assert words in told
-        assert words in done.stderr
+    for said in case.says:
+        assert said in told
+        assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if not line.startswith("warning: ")]) <= 2

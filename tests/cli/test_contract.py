@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amctq import __version__
-from tests.command import AMCTQ, Finished, Shared, amctq
+from tests.command import AMCTQ, Finished, Shared, amctq, amctq_here
 
 ENVELOPE = {"schema", "command", "status", "exit_code", "data", "errors", "artifacts", "duration_s"}
 
@@ -35,7 +35,7 @@ def _check_envelope(done: Finished, *, command: str, code: int) -> None:
     ids=lambda names: names[0] if names else "amctq",
 )
 def test_help(flag: str, command: list[str]) -> None:
-    done = amctq(*command, flag)
+    done = amctq_here(*command, flag)
     assert done.code == 0
     assert "Usage: amctq" in done.stdout
     assert done.stderr == ""
@@ -75,7 +75,7 @@ def test_python_m_is_the_same_command() -> None:
     ],
 )
 def test_usage_errors_come_in_the_envelope_too(arguments: list[str]) -> None:
-    done = amctq(*arguments)
+    done = amctq_here(*arguments)
     _check_envelope(done, command="ptq", code=2)
     assert "error: " in done.stderr
     assert "hint: see: amctq ptq --help" in done.stderr
@@ -117,7 +117,7 @@ def test_doctor_finds_a_broken_mindspore(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(Path("/dev/davinci0").exists(), reason="there is an NPU here")
 def test_doctor_can_insist() -> None:
-    done = amctq("doctor", "--json", "--require", "ASCEND")
+    done = amctq_here("doctor", "--json", "--require", "ASCEND")
     _check_envelope(done, command="doctor", code=4)
     assert done.envelope["data"]["findings"]["mindspore"]["ok"], "what was found is not lost"
 
@@ -125,8 +125,8 @@ def test_doctor_can_insist() -> None:
 def test_command_line_wins_over_environment(shared: Shared, tmp_path: Path) -> None:
     env = {"AMCTQ_MODEL": "vgg", "AMCTQ_OUTPUT_DIR": str(tmp_path / "env")}
     arguments = ["ptq", "--dataset", shared.data, "--ckpt", tmp_path / "none.ckpt"]
-    assert "--model vgg" in amctq(*arguments, env=env).stderr
-    done = amctq(*arguments, "--model", "resnet20", env=env)
+    assert "--model vgg" in amctq_here(*arguments, env=env).stderr
+    done = amctq_here(*arguments, "--model", "resnet20", env=env)
     assert "no checkpoint at" in done.stderr
     assert done.code == 3
 
@@ -135,14 +135,14 @@ def test_command_line_wins_over_environment(shared: Shared, tmp_path: Path) -> N
     "spelling", [["--dataset_path", "nowhere"], ["--dataset_path=nowhere"]], ids=["two-words", "equals"]
 )
 def test_the_samples_spellings_are_understood(spelling: list[str]) -> None:
-    done = amctq("ptq", *spelling, "--checkpoint_path", "none.ckpt", "--model", "resnet20", "--calib_images", "4")
+    done = amctq_here("ptq", *spelling, "--checkpoint_path", "none.ckpt", "--model", "resnet20", "--calib_images", "4")
     assert done.code == 3
     assert "no dataset at nowhere" in done.stderr
-    assert "dataset_path" not in amctq("ptq", "--help").stdout
+    assert "dataset_path" not in amctq_here("ptq", "--help").stdout
 
 
 def test_choices_ignore_case() -> None:
-    done = amctq("ptq", "--dataset", "nowhere", "--ckpt", "none", "--model", "ResNet20", "--device", "CPU")
+    done = amctq_here("ptq", "--dataset", "nowhere", "--ckpt", "none", "--model", "ResNet20", "--device", "CPU")
     assert "no dataset at nowhere" in done.stderr
 
 
@@ -158,8 +158,8 @@ def test_on_a_terminal_colour_unless_no_color() -> None:
 
 
 def test_verbose_adds_the_traceback() -> None:
-    quiet = amctq("ptq", "--dataset", "nowhere", "--ckpt", "none", "--model", "resnet20")
-    verbose = amctq("ptq", "--dataset", "nowhere", "--ckpt", "none", "--model", "resnet20", "-v")
+    quiet = amctq_here("ptq", "--dataset", "nowhere", "--ckpt", "none", "--model", "resnet20")
+    verbose = amctq_here("ptq", "--dataset", "nowhere", "--ckpt", "none", "--model", "resnet20", "-v")
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in verbose.stderr
     assert quiet.code == verbose.code == 3

@@ -17,7 +17,7 @@ from amctq import DemoRequest
 from amctq.errors import UsageError
 from amctq.files import sha256_of
 from amctq.pretrained import CHECKPOINT, train
-from tests.command import AMCTQ, Finished, amctq
+from tests.command import AMCTQ, Finished, amctq, amctq_here
 
 FILES = {
     "cifar-10-batches-bin": ["batches.meta.txt", *(f"data_batch_{index}.bin" for index in range(1, 6)), "readme.html"],
@@ -91,7 +91,7 @@ def test_the_pictures_are_neither_trivial_nor_noise(demonstrated: dict[str, Any]
 
 
 def test_it_does_what_the_other_commands_do(demonstrated: dict[str, Any]) -> None:
-    again = amctq("prepare-cifar", "--synthetic", "--output-dir", "demo", "--json")
+    again = amctq_here("prepare-cifar", "--synthetic", "--output-dir", "demo", "--json")
     assert again.envelope["data"]["already_prepared"]
     own = ["--dataset", "demo", "--ckpt", f"demo/{CHECKPOINT.name}", "--model", "resnet8"]
     done = amctq("ptq", *own, "--eval-images", "0")
@@ -109,7 +109,7 @@ def test_the_next_commands_can_be_typed(demonstrated: dict[str, Any]) -> None:
     quantized = amctq(*narrower[1:], "--eval-images", "0")
     assert quantized.code == 0, quantized.stderr
     assert official == ["amctq", "prepare-cifar", "&&", "amctq", "fetch-model", "resnet50"]
-    assert amctq(*own[1:]).stderr.startswith("error: no dataset at DATA")
+    assert amctq_here(*own[1:]).stderr.startswith("error: no dataset at DATA")
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_for_people(tmp_path: Path) -> None:
 def test_files_of_a_former_run_are_refused_before_any_work(demonstrated: dict[str, Any]) -> None:
     Path("demo/report.json").unlink()
     before = _state(Path("demo"))
-    done = amctq("demo", "--json")
+    done = amctq_here("demo", "--json")
     assert done.code == 2
     (error,) = done.envelope["errors"]
     assert "cifar-10-verify-bin/test_batch.bin" in error["message"]
@@ -143,7 +143,7 @@ def test_files_of_a_former_run_are_refused_before_any_work(demonstrated: dict[st
 
 def test_a_file_in_the_way_is_refused() -> None:
     Path("demo").write_text("mine")
-    done = amctq("demo")
+    done = amctq_here("demo")
     assert done.code == 2
     assert "is a file" in done.stderr
     assert Path("demo").read_text() == "mine"
@@ -180,7 +180,7 @@ def _stop(*arguments: str, number: signal.Signals, code: int, at: str) -> None:
 def test_a_seed_below_zero() -> None:
     with pytest.raises(UsageError, match="--seed -1"):
         DemoRequest(seed=-1)
-    assert amctq("demo", "--seed", "-1").code == 2
+    assert amctq_here("demo", "--seed", "-1").code == 2
 
 
 def test_the_carried_network_is_small() -> None:

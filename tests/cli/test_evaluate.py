@@ -7,24 +7,21 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.command import Own, Shared, amctq
+from tests.command import Finished, Own, Shared, amctq, amctq_here
 
 
-@pytest.fixture(scope="module")
-def quantized(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """An INT8 file, and the top-1 on 500 images that its report names."""
-    output = tmp_path_factory.mktemp("evaluate") / "results"
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
-    done = amctq("ptq", *arguments, "--eval-images", "500", "--output-dir", output)
-    assert done.code == 0, done.stderr
-    return output / "resnet20_quant.onnx", done.envelope["data"]["accuracy"]["int8"]["top1"]
+@pytest.fixture
+def quantized(resnet20: tuple[Finished, Path]) -> tuple[Path, float]:
+    """An INT8 file, and the top-1 on 300 images that its report names."""
+    done, output = resnet20
+    return output / "resnet20_quant.onnx", done.data["accuracy"]["int8"]["top1"]
 
 
 def test_a_file_says_itself_how_its_images_are_prepared(shared: Shared, quantized: tuple[Path, float]) -> None:
     path, top1 = quantized
-    done = amctq("evaluate", "--dataset", shared.data, "--onnx", path, "--eval-images", "500", "--json")
+    done = amctq("evaluate", "--dataset", shared.data, "--onnx", path, "--eval-images", "300", "--json")
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["accuracy"]["top1"] == top1
+    assert done.data["accuracy"]["top1"] == top1
     assert done.envelope["artifacts"] == []
     assert list(Path.cwd().iterdir()) == []
 
@@ -34,16 +31,15 @@ def test_a_foreign_file_takes_options(shared: Shared, quantized: tuple[Path, flo
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, "foreign.onnx")
-    arguments = ["--dataset", shared.data, "--onnx", "foreign.onnx", "--eval-images", "500", "--json"]
-    stated = amctq("evaluate", *arguments, "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
-    assert stated.envelope["data"]["accuracy"]["top1"] == top1
-    by_model = amctq("evaluate", *arguments, "--model", "resnet20")
-    assert by_model.envelope["data"]["accuracy"]["top1"] == top1
+    arguments = ["--dataset", shared.data, "--onnx", "foreign.onnx", "--eval-images", "300", "--json"]
+    stated = amctq_here("evaluate", *arguments, "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+    assert stated.data["accuracy"]["top1"] == top1
+    by_model = amctq_here("evaluate", *arguments, "--model", "resnet20")
+    assert by_model.data["accuracy"]["top1"] == top1
 
 
 def test_a_checkpoint(shared: Shared) -> None:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
-    done = amctq("evaluate", *arguments, "--eval-images", "200")
+    done = amctq("evaluate", *shared.network("resnet20"), "--eval-images", "200")
     assert done.code == 0, done.stderr
     assert "top-1" in done.stdout
     assert "of 200 images (test_batch.bin)" in done.stdout
@@ -66,16 +62,13 @@ def test_a_checkpoint(shared: Shared) -> None:
 def test_bad_input(options: list[str], code: int, says: str, shared: Shared, quantized: tuple[Path, float]) -> None:
     Path("empty.onnx").touch()
     words = [word.format(file=quantized[0]) for word in options]
-    done = amctq("evaluate", "--dataset", shared.data, "--json", *words)
+    done = amctq_here("evaluate", "--dataset", shared.data, "--json", *words)
     assert done.code == code
     assert says in done.envelope["errors"][0]["message"]
     assert "Traceback" not in done.stderr
 
 
 def test_a_network_of_ones_own(own: Own) -> None:
-    from tests.command import NETWORKS
-
-    arguments = ["--dataset", own.npz, "--ckpt", own.checkpoint, "--model", f"{NETWORKS}:small", "--json"]
-    done = amctq("evaluate", *arguments)
+    done = amctq_here("evaluate", *own.network("small"), "--json")
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["accuracy"]["images"] == 64
+    assert done.data["accuracy"]["images"] == 64

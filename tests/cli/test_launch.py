@@ -16,7 +16,8 @@ import pytest
 
 from amctq.distributed.processes import is_alive
 from amctq.pretrained import CHECKPOINT
-from tests.command import AMCTQ, Finished, amctq
+from tests.command import AMCTQ, Finished, amctq, amctq_here
+from tests.runs import Runs
 
 MISSED = 25  # seconds, in less than which MindSpore's scheduler misses no worker
 STEPS, EVERY = 12, 4  # two epochs of six steps of 2 x 8 images; a checkpoint every four
@@ -75,12 +76,9 @@ def _pids(logs: Path) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def outcome(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
+def outcome(pictures: Path, runs: Runs) -> tuple[Finished, Path]:
     """One whole run of two workers that nothing has disturbed."""
-    output = tmp_path_factory.mktemp("launch") / "retrain_result"
-    done = amctq(*_launch(pictures, "--output-dir", output))
-    assert done.code == 0, done.stderr
-    return done, output
+    return runs.finished(*_launch(pictures), output="retrain_result")
 
 
 def test_ranks_hold_the_same_bits_after_every_step(outcome: tuple[Finished, Path]) -> None:
@@ -98,7 +96,7 @@ def test_ranks_hold_the_same_bits_after_every_step(outcome: tuple[Finished, Path
 
 def test_the_report_is_that_of_qat_and_tells_of_the_launch(outcome: tuple[Finished, Path]) -> None:
     done, output = outcome
-    data = done.envelope["data"]
+    data = done.data
     report = json.loads((output / "report.json").read_text())
     assert {**report, "command": "launch-distributed"} == {name: data[name] for name in data if name != "launch"}
     assert (report["training"]["recipe"]["batch_size"], report["training"]["steps"]) == (16, STEPS)
@@ -111,7 +109,7 @@ def test_the_report_is_that_of_qat_and_tells_of_the_launch(outcome: tuple[Finish
 
 
 def test_a_worker_has_the_environment_that_a_dry_run_shows(outcome: tuple[Finished, Path], pictures: Path) -> None:
-    preview = amctq(*_launch(pictures, "--", "--dry-run")).envelope["data"]
+    preview = amctq_here(*_launch(pictures, "--", "--dry-run")).data
     for rank in preview["ranks"]:
         shown = rank["environment"]
         log = (outcome[1] / "logs" / f"train_parallel{rank['rank']}" / "env.log").read_text()
@@ -137,11 +135,11 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_from_its_checkpoint(
     assert done.code == 7, done.stderr
     (error,) = done.envelope["errors"]
     assert error["message"].startswith(f"rank 1 was killed by SIGSEGV; the last of {logs}/train_parallel1/log:")
-    assert (done.envelope["data"]["failed"], done.envelope["data"]["exit_code"]) == ("rank 1", -11)
+    assert (done.data["failed"], done.data["exit_code"]) == ("rank 1", -11)
     assert not any(map(is_alive, left))
     done = amctq(*_launch(pictures, "--output-dir", "died", "--resume"))
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["timing"]["resumed_at_step"] == 4
+    assert done.data["timing"]["resumed_at_step"] == 4
     _assert_equal(outcome[1], Path("died"))
 
 
@@ -192,7 +190,7 @@ def test_a_stopped_run_saves_on_the_same_step_and_goes_on_to_the_same_bytes(
     assert Path(saved).exists()
     done = amctq(*_launch(pictures, "--output-dir", "stopped", "--resume"))
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["timing"]["resumed_at_step"] == last
+    assert done.data["timing"]["resumed_at_step"] == last
     _assert_equal(outcome[1], Path("stopped"))
 
 
@@ -205,7 +203,7 @@ def test_four_workers_hold_the_same_bits_and_another_number_cannot_go_on(picture
     digests = [[line["digest"] for line in _steps(logs, rank)] for rank in range(4)]
     assert len(digests[0]) == 2
     assert digests[1:] == digests[:1] * 3
-    refused = amctq("qat", "--distributed", "2", *_arguments(pictures, "--resume"))
+    refused = amctq_here("qat", "--distributed", "2", *_arguments(pictures, "--resume"))
     assert refused.code == 3
     assert "devices is 4 in it, 2 here" in refused.envelope["errors"][0]["message"]
 
@@ -214,7 +212,7 @@ def test_four_workers_hold_the_same_bits_and_another_number_cannot_go_on(picture
 def test_a_gate_fails_as_on_one_device(pictures: Path) -> None:
     done = amctq("qat", "--distributed", "2", *_arguments(pictures, "--max-drop", "-50"))
     assert done.code == 5, done.stderr
-    assert "accuracy" in done.envelope["data"]
+    assert "accuracy" in done.data
     assert not Path("retrain_result/report.json").exists()
 
 
@@ -236,7 +234,7 @@ BAD: list[tuple[str, int, str, list[object]]] = [
 
 @pytest.mark.parametrize(("code", "says", "more"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_bad_input_is_refused_before_anything_starts(code: int, says: str, more: list[object], pictures: Path) -> None:
-    done = amctq("launch-distributed", *_arguments(pictures, *more))
+    done = amctq_here("launch-distributed", *_arguments(pictures, *more))
     assert done.code == code, done.stderr
     (error,) = done.envelope["errors"]
     assert says in error["message"]
@@ -248,7 +246,7 @@ def test_a_port_in_use_is_told_before_anything_starts(pictures: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = amctq(*_launch(pictures, "--master-port", port))
+        done = amctq_here(*_launch(pictures, "--master-port", port))
     assert done.code == 2
     assert f"--master-port {port} of 127.0.0.1: in use" in done.envelope["errors"][0]["message"]
     assert not Path("retrain_result").exists()
@@ -256,17 +254,17 @@ def test_a_port_in_use_is_told_before_anything_starts(pictures: Path) -> None:
 
 def test_the_logs_of_a_finished_run_are_not_lost(outcome: tuple[Finished, Path], pictures: Path) -> None:
     logs = outcome[1] / "logs"
-    done = amctq(*_launch(pictures, "--output-dir", "other", "--log-dir", logs))
+    done = amctq_here(*_launch(pictures, "--output-dir", "other", "--log-dir", logs))
     assert done.code == 2
     assert f"{logs} already holds train_parallel0, train_parallel1" in done.envelope["errors"][0]["message"]
     assert not Path("other").exists()
 
 
 def test_more_workers_than_cores_are_warned_of(pictures: Path) -> None:
-    done = amctq("qat", "--distributed", 64, *_arguments(pictures, "--dry-run"))
+    done = amctq_here("qat", "--distributed", 64, *_arguments(pictures, "--dry-run"))
     assert done.code == 0, done.stderr
     cores = len(os.sched_getaffinity(0))
-    assert f"64 workers on {cores} core(s)" in done.envelope["data"]["warnings"][0]
+    assert f"64 workers on {cores} core(s)" in done.data["warnings"][0]
     assert f"{64 / cores:.3g} times as long" in done.stderr
 
 
@@ -295,9 +293,9 @@ def test_a_cluster_is_checked_without_one(pictures: Path) -> None:
     }
     Path("t.json").write_text(json.dumps(table))
     command = ["launch-distributed", *_arguments(pictures, "--dry-run", "--rank-table", "t.json", "--device", "ascend")]
-    done = amctq(*command)
+    done = amctq_here(*command)
     assert done.code == 0, done.stderr
-    data = done.envelope["data"]
+    data = done.data
     assert data["rank_table"] == table
     assert (data["workers"], data["nodes"], data["master_addr"]) == (1024, 128, "10.0.0.1")
     last = data["ranks"][-1]
@@ -305,7 +303,7 @@ def test_a_cluster_is_checked_without_one(pictures: Path) -> None:
     assert last["environment"]["RANK_ID"] == last["environment"]["MS_NODE_ID"] == "1023"
     assert last["environment"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1,2,3,4,5,6,7"
     assert last["environment"]["DEVICE_ID"] == "7"
-    shown = amctq(*[word for word in command if word != "--json"], "--node-rank", 5)
+    shown = amctq_here(*[word for word in command if word != "--json"], "--node-rank", 5)
     assert shown.code == 0
     lines = shown.stdout.splitlines()
     assert len([line for line in lines if "RANK_ID=" in line]) == 1024

@@ -9,34 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.command import RECORD_BYTES, Finished, Shared, amctq
+from tests.command import RECORD_BYTES, Finished, Shared, amctq, amctq_here
+from tests.runs import Runs, ptq
 
 IMAGES = 300
 
 
-def _ptq(shared: Shared, *more: object, model: str = "resnet20", timeout: float = 600) -> Finished:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint(model), "--model", model, "--json"]
-    return amctq("ptq", *arguments, *map(str, more), timeout=timeout)
-
-
 @pytest.fixture(scope="module")
-def both(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def both(resnet20: tuple[Finished, Path]) -> Path:
     """ONNX and MindIR of one run."""
-    output = tmp_path_factory.mktemp("both") / "results"
-    options = ["--eval-images", IMAGES, "--batch-size", "100", "--export", "onnx,mindir", "--output-dir", output]
-    done = _ptq(shared, *options)
-    assert done.code == 0, done.stderr
-    return output
+    return resnet20[1]
 
 
 @pytest.fixture(scope="module")
-def alone(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(shared: Shared, runs: Runs) -> Path:
     """MindIR and no ONNX."""
-    output = tmp_path_factory.mktemp("alone") / "results"
-    options = ["--eval-images", IMAGES, "--batch-size", "70", "--export", "mindir", "--output-dir", output]
-    done = _ptq(shared, *options)
-    assert done.code == 0, done.stderr
-    return output
+    options = ("--eval-images", IMAGES, "--batch-size", 70, "--export", "mindir", "--json")
+    return runs.finished("ptq", *shared.network("resnet20"), *options)[1]
 
 
 def _report(folder: Path) -> dict[str, Any]:
@@ -82,10 +71,10 @@ def test_accuracy_is_that_of_the_file_named(both: Path, alone: Path, shared: Sha
     arguments = ["--dataset", shared.data, "--mindir", path, "--batch-size", "70", "--json"]
     done = amctq("evaluate", *arguments, "--eval-images", str(IMAGES))
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["accuracy"]["top1"] == accuracy["int8"]["top1"]
-    assert done.envelope["data"]["model"]["name"] == "mindir"
+    assert done.data["accuracy"]["top1"] == accuracy["int8"]["top1"]
+    assert done.data["model"]["name"] == "mindir"
     done = amctq("evaluate", *arguments, "--eval-images", "256")
-    assert done.envelope["data"]["accuracy"]["top1"] == _report(both)["simulation"]["top1"]
+    assert done.data["accuracy"]["top1"] == _report(both)["simulation"]["top1"]
 
 
 @pytest.mark.slow
@@ -94,19 +83,18 @@ def test_paths_with_spaces_and_chinese_characters(shared: Shared) -> None:
     folder.mkdir()
     (folder / "test_batch.bin").write_bytes((shared.records / "test_batch.bin").read_bytes()[: RECORD_BYTES * 100])
     c_locale = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    arguments = ["--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--calib-images", "16"]
-    arguments += ["--output-dir", folder / "结 果", "--export", "mindir", "--json"]
-    done = amctq("ptq", "--dataset", folder, *arguments, env=c_locale)
-    assert done.code == 0, done.stderr
+    options = ("--calib-images", 16, "--output-dir", folder / "结 果", "--export", "mindir")
+    ptq(shared.network("resnet20", folder), *options, env=c_locale)
     path = folder / "结 果" / "resnet20_quant.mindir"
     done = amctq("evaluate", "--dataset", folder, "--mindir", path, "--json", env=c_locale)
     assert done.code == 0, done.stderr
 
 
 def test_repeated_options_are_a_list(shared: Shared) -> None:
-    done = _ptq(shared, "--export", "mindir", "--export", "ONNX", "--dry-run", "--calib-images", "8")
+    options = ("--export", "mindir", "--export", "ONNX", "--dry-run", "--calib-images", 8)
+    done = amctq_here("ptq", *shared.network("resnet20"), *options, "--json")
     assert done.code == 0, done.stderr
-    names = [Path(name).name for name in done.envelope["data"]["files"]]
+    names = [Path(name).name for name in done.data["files"]]
     assert names[:2] == ["resnet20_quant.mindir", "resnet20_quant.onnx"]
 
 
@@ -129,7 +117,7 @@ def test_bad_input(options: list[str], code: int, says: str, shared: Shared, bot
     Path("cut.mindir").write_bytes((both / "resnet20_quant.mindir").read_bytes()[:100_000])
     Path("other.mindir").write_bytes((both / "resnet20_quant.onnx").read_bytes())
     words = [word.format(file=both / "resnet20_quant.mindir") for word in options]
-    done = amctq("evaluate", "--dataset", shared.data, "--json", *words)
+    done = amctq_here("evaluate", "--dataset", shared.data, "--json", *words)
     assert done.code == code, done.stderr
     assert says in done.envelope["errors"][0]["message"]
     assert "Traceback" not in done.stderr
@@ -140,19 +128,18 @@ def test_bad_input(options: list[str], code: int, says: str, shared: Shared, bot
 def test_on_all_images_the_class_is_the_onnx_files(model: str, shared: Shared) -> None:
     """At least 99.8 % of 10,000 images, and a file of at most 0.28."""
     options = ["--calib-images", "320", "--batch-size", "200", "--simulate", "--export", "onnx,mindir"]
-    done = _ptq(shared, *options, model=model, timeout=3600)
-    assert done.code == 0, done.stderr
-    compared, files = done.envelope["data"]["simulation"], done.envelope["data"]["files"]
+    done = ptq(shared.network(model), *options, timeout=3600)
+    compared, files = done.data["simulation"], done.data["files"]
     assert compared["images"] == 10_000
     assert compared["argmax_differences"] <= 20
-    assert compared["top1"] == pytest.approx(done.envelope["data"]["accuracy"]["int8"]["top1"], abs=0.2)
+    assert compared["top1"] == pytest.approx(done.data["accuracy"]["int8"]["top1"], abs=0.2)
     assert files["mindir"]["ratio"] <= 0.28
 
 
 @pytest.mark.slow
 def test_a_large_file_is_a_quarter(shared: Shared) -> None:
     options = ["--image-size", "32", "--mean", "0.4914,0.4822,0.4465", "--std", "0.2023,0.1994,0.2010"]
-    done = _ptq(shared, *options, "--eval-images", "256", "--export", "mindir", model="resnet50", timeout=3600)
-    assert done.code == 0, done.stderr
-    assert done.envelope["data"]["files"]["mindir"]["ratio"] <= 0.28
-    assert np.isfinite(done.envelope["data"]["accuracy"]["int8"]["top1"])
+    options += ["--eval-images", "256", "--export", "mindir"]
+    done = ptq(shared.network("resnet50"), *options, timeout=3600)
+    assert done.data["files"]["mindir"]["ratio"] <= 0.28
+    assert np.isfinite(done.data["accuracy"]["int8"]["top1"])

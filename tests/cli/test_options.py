@@ -188,5 +188,6 @@ def test_text_that_cannot_be_read_names_its_option() -> None:
 
 
 def test_help_shows_an_option_after_the_one_it_names() -> None:
-    names = [item.name for item in command(lambda: Outer)(lambda make, output: None).parameters()]
+    work: Callable[..., CommandResult] = lambda make, output: CommandResult(data={}, tables=list)  # noqa: E731
+    names = [item.name for item in command(lambda: Outer)(work).parameters()]
     assert names[:3] == ["speed", "first", "last"]

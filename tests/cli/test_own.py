@@ -10,21 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.command import NETWORKS, RECORD_BYTES, Own, Shared, amctq
+from tests.command import RECORD_BYTES, Own, Shared, amctq_here
+from tests.runs import ptq
 
 
-def _quantize(own: Own, factory: str, dataset: object, *more: object) -> dict[str, Any]:
-    arguments = ["--model", f"{NETWORKS}:{factory}", "--ckpt", own.checkpoint, "--dataset", dataset, "--json"]
-    arguments += ["--calib-images", 16, "--allow-poor-float", *more]
-    done = amctq("ptq", *map(str, arguments))
-    assert done.code == 0, done.stderr
-    data = done.envelope["data"]
-    assert isinstance(data, dict)
-    return data
+def _quantize(own: Own, factory: str, dataset: object = None, *more: object) -> dict[str, Any]:
+    return ptq(own.network(factory, dataset), "--calib-images", 16, "--allow-poor-float", *more).data
 
 
 def test_a_network_of_ones_own_on_npz_images(own: Own) -> None:
-    data = _quantize(own, "small", own.npz)
+    data = _quantize(own, "small")
     assert [layer["name"] for layer in data["quantization"]["layers"]] == ["conv1", "conv2", "depthwise", "end_point"]
     assert data["data"]["split"].startswith("the images have no roles")
     assert data["data"]["calibration"]["images"] + data["data"]["evaluation"]["images"] == 64
@@ -34,7 +29,7 @@ def test_a_network_of_ones_own_on_npz_images(own: Own) -> None:
 
 
 def test_the_samples_class_num_is_understood(own: Own) -> None:
-    assert _quantize(own, "sample_style", own.npz)["model"]["name"] == "sample_style"
+    assert _quantize(own, "sample_style")["model"]["name"] == "sample_style"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +46,7 @@ def test_what_cannot_be_quantized_stays_in_float_and_is_said(
     checkpoint = tmp_path / "own.ckpt"
     mindspore.save_checkpoint(getattr(networks, factory)(10), str(checkpoint))
     changed = Own(checkpoint=checkpoint, npz=own.npz, config=own.config, record=own.record)
-    data = _quantize(changed, factory, own.npz)
+    data = _quantize(changed, factory)
     left = data["quantization"]["left_in_float"]
     assert [layer["name"] for layer in left] == layers
     assert reason in left[0]["reason"]
@@ -107,32 +102,34 @@ def _pictures(shared: Shared, root: Path, count: int) -> None:
 def test_an_image_folder_gives_what_the_record_files_give(shared: Shared) -> None:
     _pictures(shared, Path("pictures") / "val", 300)
     _pictures(shared, Path("pictures") / "train", 100)
-    arguments = ["--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json", "--eval-images", "300"]
-    by_folder = amctq("evaluate", "--dataset", "pictures", *arguments).envelope["data"]["accuracy"]
-    by_records = amctq("evaluate", "--dataset", shared.data, *arguments).envelope["data"]["accuracy"]
+    in_folder = shared.network("resnet20", "pictures")
+    by_folder = _accuracy(in_folder, 300)
+    by_records = _accuracy(shared.network("resnet20"), 300)
     assert by_folder == by_records
-    done = amctq("ptq", "--dataset", "pictures", *arguments, "--calib-images", "50")
+    data = ptq(in_folder, "--eval-images", 300, "--calib-images", 50).data
+    assert data["data"]["kind"] == "image-folder"
+    assert data["accuracy"]["float"]["top1"] == by_records["top1"]
+
+
+def _accuracy(network: tuple[object, ...], images: int) -> dict[str, Any]:
+    """Of the float network."""
+    done = amctq_here("evaluate", *network, "--eval-images", images, "--json")
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["data"]["kind"] == "image-folder"
-    assert done.envelope["data"]["accuracy"]["float"]["top1"] == by_records["top1"]
+    accuracy = done.data["accuracy"]
+    assert isinstance(accuracy, dict)
+    return accuracy
 
 
 def test_keras_style_npz(shared: Shared) -> None:
     records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:200]
     pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     np.savez("cifar.npz", x_train=pixels[:50], y_train=records[:50, :1], x_test=pixels, y_test=records[:, :1])
-    arguments = ["--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json", "--eval-images", "200"]
-    by_npz = amctq("evaluate", "--dataset", "cifar.npz", *arguments).envelope["data"]["accuracy"]
-    assert by_npz == amctq("evaluate", "--dataset", shared.data, *arguments).envelope["data"]["accuracy"]
+    by_npz = _accuracy(shared.network("resnet20", "cifar.npz"), 200)
+    assert by_npz == _accuracy(shared.network("resnet20"), 200)
 
 
 def _resnet20(shared: Shared, *more: object) -> dict[str, Any]:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
-    done = amctq("ptq", *map(str, [*arguments, "--eval-images", 100, "--force", *more]))
-    assert done.code == 0, done.stderr
-    data = done.envelope["data"]
-    assert isinstance(data, dict)
-    return data
+    return ptq(shared.network("resnet20"), "--eval-images", 100, "--force", *more).data
 
 
 def test_the_written_configuration_gives_the_same_file(shared: Shared, own: Own) -> None:
@@ -180,19 +177,15 @@ def test_batch_num_of_the_configuration_counts_batches(shared: Shared, own: Own)
 
 @pytest.mark.slow
 def test_resnet50_at_its_trained_size(shared: Shared) -> None:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet50"), "--image-size", "32", "--json"]
-    done = amctq("ptq", *arguments, "--calib-images", "320", "--batch-size", "100", timeout=600)
-    assert done.code == 0, done.stderr
-    accuracy = done.envelope["data"]["accuracy"]
+    options = ("--image-size", 32, "--calib-images", 320, "--batch-size", 100)
+    accuracy = ptq(shared.network("resnet50"), *options).data["accuracy"]
     assert accuracy["float"]["top1"] == 75.02
     assert accuracy["top1_drop"] <= 0.5
 
 
 def test_the_official_resnet50_runs_at_224(shared: Shared) -> None:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet50"), "--json", "--allow-poor-float"]
-    done = amctq("ptq", *arguments, "--calib-images", "4", "--batch-size", "4", "--eval-images", "8", timeout=600)
-    assert done.code == 0, done.stderr
-    data = done.envelope["data"]
+    few = ("--calib-images", 4, "--batch-size", 4, "--eval-images", 8)
+    data = ptq(shared.network("resnet50"), "--allow-poor-float", *few).data
     assert data["model"]["input_shape"] == [3, 224, 224]
     assert len(data["quantization"]["layers"]) == 54
     assert data["files"]["onnx"]["ratio"] < 0.26

@@ -10,25 +10,20 @@ import onnx
 import pytest
 
 from amctq.amct_files.record_text import load_record
-from tests.command import Finished, Shared, amctq
+from tests.command import Shared
 from tests.kernels import optimised
+from tests.runs import ptq
 
 # What onnxruntime's operators in integers are called, those that move integers included.
 INTEGER = {"QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool", "QGemm", "NhwcMaxPool"}
 MOVES = {"Pad", "Slice", "Flatten", "Transpose", "Reshape", "MaxPool"}
 
 
-def _ptq(shared: Shared, model: str, *more: object) -> Finished:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint(model), "--model", model, "--json"]
-    return amctq("ptq", *arguments, *map(str, more))
-
-
 @pytest.mark.parametrize("model", ["resnet20", "resnet50"])
 def test_no_float_lies_between_integer_layers(model: str, shared: Shared) -> None:
     size = ["--image-size", 64] if model == "resnet50" else []
-    done = _ptq(shared, model, *size, "--calib-images", 4, "--eval-images", 0, "--batch-size", 4)
-    assert done.code == 0, done.stderr
-    assert done.envelope["data"]["quantization"]["placement"] == "ort"  # the default
+    done = ptq(shared.network(model), *size, "--calib-images", 4, "--eval-images", 0, "--batch-size", 4)
+    assert done.data["quantization"]["placement"] == "ort"  # the default
     graph = optimised(onnx.load(Path("results") / f"{model}_quant.onnx"), Path()).graph
     operators = Counter(node.op_type for node in graph.node)
     assert set(operators) <= INTEGER | MOVES | {"QuantizeLinear"}
@@ -49,9 +44,8 @@ def test_no_float_lies_between_integer_layers(model: str, shared: Shared) -> Non
 
 def test_the_further_scales_stand_apart_from_the_record(shared: Shared) -> None:
     few = ["--calib-images", 8, "--eval-images", 0]
-    fast = _ptq(shared, "resnet20", *few, "--output-dir", "ort")
-    plain = _ptq(shared, "resnet20", *few, "--placement", "ascend", "--output-dir", "ascend")
-    assert (fast.code, plain.code) == (0, 0)
+    for placement in ("ort", "ascend"):
+        ptq(shared.network("resnet20"), *few, "--placement", placement, "--output-dir", placement)
     one, two = (load_record(Path(name) / "calibration_record.txt").layers for name in ("ort", "ascend"))
     # onnxruntime fuses fewer operators where more tensors are watched, and rounds otherwise.
     assert [entry.activation.scale for entry in one] == pytest.approx([e.activation.scale for e in two], rel=1e-5)
@@ -68,21 +62,18 @@ def test_the_further_scales_stand_apart_from_the_record(shared: Shared) -> None:
 
 @pytest.mark.slow
 def test_a_record_has_placement_ascend(shared: Shared) -> None:
-    first = _ptq(shared, "resnet20", "--calib-images", 8, "--eval-images", 0, "--placement", "ascend")
-    assert first.code == 0
-    again = _ptq(
-        shared, "resnet20", "--record", "results/calibration_record.txt", "--eval-images", 0, "--output-dir", "again"
-    )
-    assert again.envelope["data"]["quantization"]["placement"] == "ascend"
+    network = shared.network("resnet20")
+    ptq(network, "--calib-images", 8, "--eval-images", 0, "--placement", "ascend")
+    again = ("--record", "results/calibration_record.txt", "--eval-images", 0, "--output-dir", "again")
+    assert ptq(network, *again).data["quantization"]["placement"] == "ascend"
     assert Path("again/resnet20_quant.onnx").read_bytes() == Path("results/resnet20_quant.onnx").read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", ["ort", "ascend"])
 def test_both_agree_with_mindspore_s_own_operators(placement: str, shared: Shared) -> None:
-    done = _ptq(shared, "resnet20", "--calib-images", 32, "--eval-images", 500, "--placement", placement)
-    assert done.code == 0, done.stderr
-    data = done.envelope["data"]
+    options = ("--calib-images", 32, "--eval-images", 500, "--placement", placement)
+    data = ptq(shared.network("resnet20"), *options).data
     assert data["simulation"]["images"] == 256
     assert data["simulation"]["argmax_differences"] <= 3
     assert data["accuracy"]["int8"]["top1"] >= data["accuracy"]["float"]["top1"] - 1

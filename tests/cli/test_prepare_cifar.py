@@ -21,7 +21,7 @@ import pytest
 
 from amctq import PrepareCifarRequest, prepare_cifar
 from amctq.errors import InputError, UsageError
-from tests.command import AMCTQ, RECORD_BYTES, Finished, Shared, amctq, on_a_terminal, small_file_system
+from tests.command import AMCTQ, RECORD_BYTES, Finished, Shared, amctq, amctq_here, on_a_terminal, small_file_system
 from tests.server import Server, hold, login_page, reset, status, truncate
 
 TRAIN = [f"data_batch_{index}.bin" for index in range(1, 6)]
@@ -32,6 +32,7 @@ LAYOUT = {
 MANIFEST = "cifar-10-manifest.json"
 INSIDE = "cifar-10-batches-bin"
 Content = dict[str, bytes]
+Run = Callable[..., Finished]
 
 
 def _content(shared: Shared, images: int | None = None) -> Content:
@@ -66,7 +67,7 @@ def _prepare(archive: bytes | Path, *more: str | Path, output: str | Path = "dat
         Path("own.tar.gz").write_bytes(archive)
         archive = Path("own.tar.gz")
     own = [] if "--md5" in more or "--sha256" in more else ["--md5", hashlib.md5(archive.read_bytes()).hexdigest()]
-    return amctq("prepare-cifar", "--archive", archive, *own, "--output-dir", output, "--json", *more)
+    return amctq_here("prepare-cifar", "--archive", archive, *own, "--output-dir", output, "--json", *more)
 
 
 def _refused_here(archive: bytes, *words: str) -> None:
@@ -301,7 +302,7 @@ def test_another_checksum(small: Content) -> None:
 
 def test_without_a_checksum_it_must_be_the_official_archive(small: Content) -> None:
     Path("own.tar.gz").write_bytes(_tar(small))
-    done = amctq("prepare-cifar", "--archive", "own.tar.gz", "--json")
+    done = amctq_here("prepare-cifar", "--archive", "own.tar.gz", "--json")
     _refused(done, 5, "expected 170,052,171")
 
 
@@ -335,7 +336,7 @@ def test_a_usage_error_through_the_command() -> None:
 
 
 def test_no_archive_there() -> None:
-    done = amctq("prepare-cifar", "--archive", "nowhere.tar.gz", "--json")
+    done = amctq_here("prepare-cifar", "--archive", "nowhere.tar.gz", "--json")
     _refused(done, 3, "nowhere.tar.gz", "No such file")
     assert list(Path.cwd().iterdir()) == []
 
@@ -364,16 +365,16 @@ def test_a_full_disk(small_disk: Path, small: Content) -> None:
 # From an address
 
 
-def _get(url: str, archive: bytes, *more: str, env: dict[str, str] | None = None) -> Finished:
+def _get(url: str, archive: bytes, *more: str, env: dict[str, str] | None = None, run: Run = amctq_here) -> Finished:
     right = hashlib.sha256(archive).hexdigest()
     quick = ["--retry-delay", "0", "--timeout", "1", "--json"]
-    return amctq("prepare-cifar", "--url", url, "--sha256", right, *quick, *more, env=env)
+    return run("prepare-cifar", "--url", url, "--sha256", right, *quick, *more, env=env)
 
 
 def test_from_an_address(server: Server, small: Content) -> None:
     archive = _tar(small)
     url = server.page("/c.tar.gz", archive)
-    _refused(amctq("prepare-cifar", "--url", url, "--md5", "0" * 32, "--json"), 5, "0" * 32)
+    _refused(amctq_here("prepare-cifar", "--url", url, "--md5", "0" * 32, "--json"), 5, "0" * 32)
     assert not Path("data").exists()
     done = _get(url, archive)
     assert done.code == 0, done.stderr
@@ -421,16 +422,16 @@ def test_a_mirror_is_tried_first(server: Server, small: Content) -> None:
     archive = _tar(small)
     url = server.page("/m/cifar-10-binary.tar.gz", archive)
     env = {"AMCTQ_MIRROR": f"{server.url}/m", "AMCTQ_RETRIES": "0", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    official = amctq("prepare-cifar", "--json", env=env)
+    official = amctq_here("prepare-cifar", "--json", env=env)
     _refused(official, 5, url, "170,052,171")
     md5 = hashlib.md5(archive).hexdigest()
-    assert amctq("prepare-cifar", "--md5", md5, env=env).code == 0
+    assert amctq_here("prepare-cifar", "--md5", md5, env=env).code == 0
     _check(Path("data"), small)
 
 
 def test_the_python_version_is_not_even_asked_for(server: Server) -> None:
     url = server.page("/cifar-10-python.tar.gz", b"x")
-    _refused(amctq("prepare-cifar", "--url", url, "--json"), 3, "Python version", "pickles")
+    _refused(amctq_here("prepare-cifar", "--url", url, "--json"), 3, "Python version", "pickles")
     assert server.seen == []
     assert list(Path.cwd().iterdir()) == []
 
@@ -461,7 +462,7 @@ def test_killed_anywhere_the_same_command_finishes(
     archive = _tar(small)
     url = server.page("/c.tar.gz", archive)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    assert _get(url, archive, env={"PYTHONPATH": path}).code == -signal.SIGKILL
+    assert _get(url, archive, env={"PYTHONPATH": path}, run=amctq).code == -signal.SIGKILL
     for folder, names in LAYOUT.items():  # none, or a finished one
         if Path("data", folder).exists():
             assert sorted(item.name for item in Path("data", folder).iterdir()) == names
@@ -502,7 +503,7 @@ def test_memory_does_not_grow_with_the_archive(whole: tuple[Path, Content], smal
 
 
 def test_a_generated_set_is_read_by_the_other_commands(shared: Shared) -> None:
-    done = amctq("prepare-cifar", "--synthetic", "--train-images", "50", "--test-images", "20", "--json")
+    done = amctq_here("prepare-cifar", "--synthetic", "--train-images", "50", "--test-images", "20", "--json")
     assert done.code == 0, done.stderr
     data = done.envelope["data"]
     assert data["synthetic"]

@@ -12,17 +12,14 @@ import onnxruntime
 import pytest
 
 from amctq.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from tests.command import RECORD_BYTES, Finished, Shared, amctq, write_records
+from tests.command import RECORD_BYTES, Finished, Shared, amctq, amctq_here, write_records
+from tests.runs import Runs, ptq
 
 
 @pytest.fixture(scope="session")
-def outcome(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
+def outcome(shared: Shared, runs: Runs) -> tuple[Finished, Path]:
     """One whole run, resnet20 on all 10,000 test images."""
-    output = tmp_path_factory.mktemp("ptq") / "results"
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
-    done = amctq("ptq", *arguments, "--calib-images", "320", "--batch-size", "200", "--json", "--output-dir", output)
-    assert done.code == 0, done.stderr
-    return done, output
+    return runs.finished("ptq", *shared.network("resnet20"), "--calib-images", 320, "--batch-size", 200, "--json")
 
 
 def _report(outcome: tuple[Finished, Path]) -> dict[str, Any]:
@@ -43,7 +40,7 @@ def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
 
 
 def test_stdout_and_report_say_the_same(outcome: tuple[Finished, Path]) -> None:
-    assert outcome[0].envelope["data"] == _report(outcome)
+    assert outcome[0].data == _report(outcome)
 
 
 def test_accuracy_is_the_published_one_and_int8_keeps_it(outcome: tuple[Finished, Path]) -> None:
@@ -102,14 +99,12 @@ def test_nothing_but_json_on_stdout_and_no_bars(outcome: tuple[Finished, Path]) 
     assert done.stderr == ""
 
 
-def _small(shared: Shared, *more: object, dataset: Path | None = None) -> Finished:
-    arguments = ["--dataset", dataset or shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
-    return amctq("ptq", *arguments, "--calib-images", "16", "--eval-images", "200", *map(str, more))
+FEW = ("--calib-images", 16, "--eval-images", 200)
 
 
 def test_the_same_command_writes_the_same_bytes(shared: Shared) -> None:
     for name in ("one", "two"):
-        assert _small(shared, "--output-dir", name).code == 0
+        ptq(shared.network("resnet20"), *FEW, "--output-dir", name)
     one, two = Path("one"), Path("two")
     for name in ("resnet20_quant.onnx", "config.json", "calibration_record.txt", "placement.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
@@ -120,31 +115,30 @@ def test_the_same_command_writes_the_same_bytes(shared: Shared) -> None:
 
 
 def test_for_people_a_table_on_stdout_and_talk_on_stderr(shared: Shared) -> None:
-    done = _small(shared)
+    command = ("ptq", *shared.network("resnet20"), *FEW)
+    done = amctq(*command)
     assert done.code == 0
     for words in ("top-1, %", "top-5, %", "images/s", "McNemar p", "resnet20_quant.onnx"):
         assert words in done.stdout
     assert "back end native" in done.stderr
     assert "s to go: 16 calibration images, 200 evaluation images" in done.stderr
-    refused = _small(shared)
+    refused = amctq_here(*command)
     assert refused.code == 2
     assert "--force" in refused.stderr
-    assert _small(shared, "--force", "--quiet").stderr == ""
+    assert amctq(*command, "--force", "--quiet").stderr == ""
 
 
 def test_no_accuracy_when_none_is_asked_for(shared: Shared) -> None:
-    done = _small(shared, "--eval-images", "0", "--json")
-    assert done.code == 0
-    assert done.envelope["data"]["accuracy"] is None
-    assert "images_per_second" not in done.envelope["data"]["timing"]
-    assert all(check["passed"] for check in done.envelope["data"]["checks"])
+    done = ptq(shared.network("resnet20"), "--calib-images", 16, "--eval-images", 0)
+    assert done.data["accuracy"] is None
+    assert "images_per_second" not in done.data["timing"]
+    assert all(check["passed"] for check in done.data["checks"])
 
 
 @pytest.mark.slow
 def test_a_failed_gate_still_tells_what_was_measured(shared: Shared) -> None:
-    done = _small(shared, "--max-drop", "-100", "--json")
-    assert done.code == 5
-    assert done.envelope["data"]["accuracy"]["float"]["top1"] > 80
+    done = ptq(shared.network("resnet20"), *FEW, "--max-drop", "-100", code=5)
+    assert done.data["accuracy"]["float"]["top1"] > 80
     assert not Path("results").exists()
 
 
@@ -161,11 +155,9 @@ def test_calibration_never_sees_a_test_image(shared: Shared) -> None:
     np.concatenate([records[30:], white]).tofile(dark / "test_batch.bin")
 
     def highest_input(*options: object) -> float:
-        arguments = ["--dataset", dark, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
-        arguments += ["--allow-poor-float", "--act-algo", "minmax", "--output-dir", "out", "--force"]
-        done = amctq("ptq", *arguments, *map(str, options))
-        assert done.code == 0, done.stderr
-        layer = done.envelope["data"]["quantization"]["layers"][0]
+        usual = ("--allow-poor-float", "--act-algo", "minmax", "--output-dir", "out", "--force")
+        done = ptq(shared.network("resnet20", dark), *usual, *options)
+        layer = done.data["quantization"]["layers"][0]
         return float((127 - layer["offset_d"]) * layer["scale_d"])
 
     limit = (85 / 255 - IMAGENET_MEAN[2]) / IMAGENET_STD[2]
@@ -190,4 +182,4 @@ def test_paths_with_spaces_and_chinese_characters(shared: Shared) -> None:
     assert (folder / "结果" / "resnet20_quant.onnx").exists()
     report = json.loads((folder / "结果" / "report.json").read_text())
     assert report["model"]["checkpoint"] == str(folder / "权重 20.ckpt")
-    assert report == done.envelope["data"]
+    assert report == done.data

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from amctq.pretrained import CHECKPOINT
-from tests.command import AMCTQ, Finished, amctq, small_file_system
+from tests.command import AMCTQ, Finished, amctq, amctq_here, small_file_system
+from tests.runs import Runs, ptq
 
 STEPS, EVERY = 18, 4  # three epochs of six steps; a checkpoint every four
 SHORT = ("--max-steps", "2", "--eval-images", "0")
@@ -30,12 +31,9 @@ def _command(pictures: Path, *more: object) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def outcome(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
+def outcome(pictures: Path, runs: Runs) -> tuple[Finished, Path]:
     """One whole run that nothing has disturbed."""
-    output = tmp_path_factory.mktemp("qat") / "retrain_result"
-    done = amctq(*_command(pictures, "--output-dir", output))
-    assert done.code == 0, done.stderr
-    return done, output
+    return runs.finished(*_command(pictures), output="retrain_result")
 
 
 def _history(output: Path) -> list[dict[str, Any]]:
@@ -76,7 +74,7 @@ def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
 
 def test_report_tells_all_four_stages_of_the_network(outcome: tuple[Finished, Path]) -> None:
     report = _report(outcome[1])
-    assert report == outcome[0].envelope["data"]
+    assert report == outcome[0].data
     accuracy = report["accuracy"]
     for stage in ("float", "ptq", "training_network", "int8"):
         assert accuracy[stage]["top1"] > 80
@@ -113,12 +111,10 @@ def test_weights_have_moved_and_a_checkpoint_is_one_of_mindspores(outcome: tuple
 def test_the_retrained_checkpoint_is_a_float_checkpoint_too(outcome: tuple[Finished, Path], pictures: Path) -> None:
     """What was trained, quantized once more by the record of the run, is the file of the run."""
     output = outcome[1]
-    done = amctq(
-        *("ptq", "--dataset", pictures, "--model", "resnet8", "--record", output / "calibration_record.txt", "--json"),
-        *("--ckpt", output / "checkpoints" / f"step-{STEPS:08d}.ckpt", "--eval-images", "64", "--calib-images", "8"),
-    )
-    assert done.code == 0, done.stderr
-    again = done.envelope["data"]["accuracy"]["int8"]
+    trained = output / "checkpoints" / f"step-{STEPS:08d}.ckpt"
+    network = ("--dataset", pictures, "--model", "resnet8", "--ckpt", trained)
+    done = ptq(network, "--record", output / "calibration_record.txt", "--eval-images", 64, "--calib-images", 8)
+    again = done.data["accuracy"]["int8"]
     assert again == _report(output)["accuracy"]["int8"]
 
 
@@ -167,7 +163,7 @@ def test_sigterm_finishes_the_step_saves_and_goes_on(outcome: tuple[Finished, Pa
     assert not (output / "report.json").exists()
     done = amctq(*_command(pictures, "--output-dir", output, "--resume"))
     assert done.code == 0, done.stderr
-    assert done.envelope["data"]["timing"]["resumed_at_step"] == last
+    assert done.data["timing"]["resumed_at_step"] == last
     _assert_equal_outcome(outcome[1], output)
 
 
@@ -181,7 +177,7 @@ def test_every_kind_of_run_is_gone_on_with_to_the_same_bytes(pictures: Path) -> 
     command = [word for word in _command(pictures, *kind) if word not in {"--calib-images", "8"}]
     done = amctq(*command, "--output-dir", "one")
     assert done.code == 0, done.stderr
-    report = done.envelope["data"]
+    report = done.data
     assert {layer["weight_bits"] for layer in report["quantization"]["layers"]} == {4}
     assert report["training"]["exported_epoch"] == report["training"]["best"]["epoch"]
     assert report["training"]["recipe"]["distillation"] == {"temperature": 4.0, "weight": 0.9}
@@ -213,7 +209,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(
     done = amctq(*_command(pictures, "--output-dir", copy, "--resume"))
     assert done.code == 0, done.stderr
     assert f"warning: {newest} is damaged; going on from the one before it" in done.stderr
-    assert done.envelope["data"]["timing"]["resumed_at_step"] == 16
+    assert done.data["timing"]["resumed_at_step"] == 16
     assert newest.read_bytes() == (outcome[1] / "checkpoints" / newest.name).read_bytes()
 
 
@@ -292,7 +288,7 @@ def test_original_measures_the_float_checkpoint_alone(pictures: Path) -> None:
     done = amctq(*_command(pictures, "--original"))
     assert done.code == 0, done.stderr
     assert done.envelope["command"] == "qat"
-    assert done.envelope["data"]["accuracy"]["top1"] == 93.75
+    assert done.data["accuracy"]["top1"] == 93.75
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -307,7 +303,7 @@ def test_the_samples_command_line_is_understood(pictures: Path) -> None:
         *("--device_target", "CPU", "--pre_trained", CHECKPOINT, "--dry-run", "--json"),
     )
     assert done.code == 0, done.stderr
-    plan = done.envelope["data"]
+    plan = done.data
     assert plan["recipe"]["name"] == "sample"
     assert (plan["recipe"]["epochs"], plan["recipe"]["warmup_steps"], plan["recipe"]["steps"]) == (30, 15, 90)
     assert plan["files"][0] == "retrain_result/mine.onnx"
@@ -369,7 +365,7 @@ def _only(pictures: Path, name: str) -> Path:
 
 @pytest.mark.parametrize(("code", "says", "arguments"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_bad_input(code: int, says: str, arguments: Arguments, pictures: Path) -> None:
-    done = amctq("qat", "--ckpt", CHECKPOINT, "--model", "resnet8", "--json", *map(str, arguments(pictures)))
+    done = amctq_here("qat", "--ckpt", CHECKPOINT, "--model", "resnet8", "--json", *arguments(pictures))
     assert done.code == code, done.stderr
     (error,) = done.envelope["errors"]
     assert says in error["message"]

@@ -18,7 +18,7 @@ import pytest
 from amctq import RankTableRequest, rank_table
 from amctq.distributed import hccn
 from amctq.errors import InputError, UsageError
-from tests.command import AMCTQ, Finished, amctq
+from tests.command import AMCTQ, Finished, amctq, amctq_here
 from tests.distributed.tables import document
 
 NO_TOOL = pytest.mark.skipif(hccn.HCCN_CONF.exists(), reason="this machine has addresses of NPUs")
@@ -60,7 +60,7 @@ def _answers(count: int) -> dict[int, str]:
 
 
 def _create(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Finished:
-    return amctq("rank-table", "--server-ip", "10.0.0.1", *arguments, "--json", env=env)
+    return amctq_here("rank-table", "--server-ip", "10.0.0.1", *arguments, "--json", env=env)
 
 
 def _table(done: Finished) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_the_spellings_of_devices(spelling: list[str]) -> None:
 
 def test_options_from_the_environment() -> None:
     env = {"AMCTQ_DEVICES": "[0,4)", "AMCTQ_HCCN_CONF": str(_conf(8)), "AMCTQ_SERVER_IP": "10.0.0.9"}
-    assert _table(amctq("rank-table", "--json", env=env)) == document(("10.0.0.9", 4))
+    assert _table(amctq_here("rank-table", "--json", env=env)) == document(("10.0.0.9", 4))
 
 
 def test_devices_index_into_the_visible_ones() -> None:
@@ -162,12 +162,12 @@ def test_the_order_of_devices_is_that_of_ranks() -> None:
 def test_the_groups_of_an_8_device_server() -> None:
     conf = _conf(8)
     _refused(_create("--hccn-conf", conf, "--devices", "2-5"), 2, "devices 2-5 reach over the groups 0-3 and 4-7")
-    for devices in ((3, 4), range(7), (0, 1, 2, 4)):
+    for chosen in ([3, 4], range(7), [0, 1, 2, 4]):
         with pytest.raises(UsageError, match="reach over the groups"):
-            rank_table(RankTableRequest(server_ip="10.0.0.1", hccn_conf=conf, devices=devices))
+            rank_table(RankTableRequest(server_ip="10.0.0.1", hccn_conf=conf, devices=tuple(chosen)))
     assert list(Path().glob("*.json")) == []
-    for devices in (range(4), range(4, 8), (5,), range(8), (1, 2)):
-        rank_table(RankTableRequest(server_ip="10.0.0.1", hccn_conf=conf, devices=devices))
+    for chosen in (range(4), range(4, 8), [5], range(8), [1, 2]):
+        rank_table(RankTableRequest(server_ip="10.0.0.1", hccn_conf=conf, devices=tuple(chosen)))
     devices = _table(_create("--hccn-conf", conf, "--devices", "2-5", "--no-group-check"))["server_list"][0]["device"]
     assert [device["device_id"] for device in devices] == ["2", "3", "4", "5"]
 
@@ -201,7 +201,7 @@ def test_the_server_is_named_by_the_address_of_its_host_name() -> None:
         own = socket.gethostbyname(socket.gethostname())
     except OSError:
         pytest.skip("the host name of this machine stands for no address")
-    done = amctq("rank-table", "--hccn-conf", _conf(1), "--json")
+    done = amctq_here("rank-table", "--hccn-conf", _conf(1), "--json")
     assert _table(done) == document((own, 1))
     assert Path(f"hccl_1p_0_{own}.json").exists()
     assert ("other servers cannot reach" in done.stderr) == own.startswith("127.")
@@ -305,7 +305,7 @@ def test_without_hccn_tool_the_drivers_file_is_read(monkeypatch: pytest.MonkeyPa
 )
 def test_usage(arguments: list[str]) -> None:
     conf = [] if "--check" in arguments or "--merge" in arguments else ["--hccn-conf", _conf(8)]
-    _refused(amctq("rank-table", *conf, *arguments, "--json"), 2)
+    _refused(amctq_here("rank-table", *conf, *arguments, "--json"), 2)
     assert list(Path().glob("*.json")) == []
 
 
@@ -338,7 +338,7 @@ def test_what_a_request_refuses(request_: dict[str, Any], says: str) -> None:
 def test_stopping_ends_hccn_tool_too(number: int, code: int) -> None:
     env = {**os.environ, **_tool({})}
     Path("tools/hccn_tool").write_text(f"#!/bin/sh\necho $$ > {Path('pid').absolute()}\nexec sleep 60\n")
-    command = [AMCTQ, "rank-table", "--server-ip", "10.0.0.1", "--devices", "0"]
+    command: list[str | Path] = [AMCTQ, "rank-table", "--server-ip", "10.0.0.1", "--devices", "0"]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
         for _ in range(600):
             if Path("pid").exists() and Path("pid").read_text():
@@ -371,7 +371,7 @@ def test_merging_servers_in_the_order_given() -> None:
     assert ranks == [str(rank) for rank in range(28)]
     other = rank_table(RankTableRequest(merge=names[::-1], output=Path("other.json"))).table
     assert [server.server_id for server in other.servers] == ["10.0.0.3", "10.0.0.1", "10.0.0.2"]
-    _refused(amctq("rank-table", "--merge", *names, "--json"), 2, "already holds hccl_3s_28p.json")
+    _refused(amctq_here("rank-table", "--merge", *names, "--json"), 2, "already holds hccl_3s_28p.json")
     with pytest.raises(InputError, match=r"10\.0\.0\.2.*too"):
         rank_table(RankTableRequest(merge=(names[0], names[0]), output=Path("x.json")))
     assert not Path("x.json").exists()
@@ -382,7 +382,7 @@ def test_merging_names_the_file_that_is_bad() -> None:
     bad = document(("10.0.0.2", 1))
     bad["server_list"][0]["device"][0]["rank_id"] = 0  # as merge_hccl.py writes it
     Path("bad.json").write_text(json.dumps(bad))
-    done = amctq("rank-table", "--merge", "good.json", "bad.json", "--json")
+    done = amctq_here("rank-table", "--merge", "good.json", "bad.json", "--json")
     _refused(done, 3, "bad.json: server_list[0] (server_id 10.0.0.2), device[0] (device_id 0)", "expected a string")
     with pytest.raises(InputError, match=r"cannot read the rank table none\.json"):
         rank_table(RankTableRequest(merge=(Path("good.json"), Path("none.json"))))
@@ -392,7 +392,7 @@ def test_checking_shows_the_table_and_writes_nothing() -> None:
     content = document(("10.0.0.1", 2), ("node_1", 2))
     content["server_list"][0]["container_ip"] = "10.9.9.9"
     Path("table.json").write_text(json.dumps(content))
-    done = amctq("rank-table", "--check", "table.json")
+    done = amctq_here("rank-table", "--check", "table.json")
     assert done.code == 0
     rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
     assert [[cell.strip() for cell in row] for row in rows] == [
@@ -403,7 +403,7 @@ def test_checking_shows_the_table_and_writes_nothing() -> None:
     ]
     assert done.stdout.splitlines()[-1] == "table.json: valid, 2 server(s), 4 rank(s)"
     assert "server_list.container_ip" in done.stderr
-    as_json = amctq("rank-table", "--check", "table.json", "--json")
+    as_json = amctq_here("rank-table", "--check", "table.json", "--json")
     assert as_json.envelope["data"]["rank_table"] == content
     assert as_json.envelope["data"]["unread_keys"] == ["server_list.container_ip"]
     assert (as_json.envelope["artifacts"], as_json.stderr) == ([], "")
@@ -412,7 +412,7 @@ def test_checking_shows_the_table_and_writes_nothing() -> None:
 
 def test_a_large_cluster_is_shown_server_by_server() -> None:
     Path("big.json").write_text(json.dumps(document(*((f"node{number}", 16) for number in range(20)))))
-    done = amctq("rank-table", "--check", "big.json")
+    done = amctq_here("rank-table", "--check", "big.json")
     assert done.code == 0, done.stderr
     assert "│ node19 │ 0-15    │ 304-319 │" in done.stdout
 
@@ -423,7 +423,10 @@ def test_checking_a_bad_table() -> None:
     Path("table.json").write_text(json.dumps(content))
     place = "table.json: server_list[0] (server_id 10.0.0.1), device[1] (device_id 1): device_ip"
     _refused(
-        amctq("rank-table", "--check", "table.json", "--json"), 3, place, "found '-.-.-.-', expected an IPv4 or IPv6"
+        amctq_here("rank-table", "--check", "table.json", "--json"),
+        3,
+        place,
+        "found '-.-.-.-', expected an IPv4 or IPv6",
     )
     for text in ("", "{", "[]", '{"version": "1.0", "version": "1.0"}'):
         Path("table.json").write_text(text)
@@ -436,7 +439,7 @@ def test_checking_a_bad_table() -> None:
 def test_checking_warns_of_groups() -> None:
     content = document(("10.0.0.1", 6))
     Path("table.json").write_text(json.dumps(content))
-    warned = amctq("rank-table", "--check", "table.json")
+    warned = amctq_here("rank-table", "--check", "table.json")
     assert warned.code == 0
     assert "server 10.0.0.1: devices 0-5 reach over the groups" in warned.stderr
     assert rank_table(RankTableRequest(check=Path("table.json"), group_check=False)).warnings == ()

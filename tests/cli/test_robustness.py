@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import AMCTQ, Shared, amctq, small_file_system
+from tests.command import AMCTQ, Shared, amctq, amctq_here, small_file_system
 
 
 def _command(shared: Shared, *more: object) -> list[str]:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
-    return [*map(str, arguments), "--calib-images", "8", *map(str, more)]
+    return ["ptq", *map(str, (*shared.network("resnet20"), "--json", "--calib-images", 8, *more))]
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def test_a_full_disk_leaves_the_former_files(free: int, small_disk: Path, shared
     stat = os.statvfs(small_disk)
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * (stat.f_bavail * stat.f_frsize - free * 1024))
-    done = amctq("ptq", *_command(shared, "--eval-images", 50, "--output-dir", results, "--force"))
+    done = amctq(*_command(shared, "--eval-images", 50, "--output-dir", results, "--force"))
     assert done.code == 8, done.stderr
     assert "No space left" in done.envelope["errors"][0]["message"]
     assert "Traceback" not in done.stderr
@@ -44,11 +43,11 @@ def test_a_full_disk_leaves_the_former_files(free: int, small_disk: Path, shared
 
 
 def test_two_runs_in_one_directory(shared: Shared) -> None:
-    with subprocess.Popen([AMCTQ, "ptq", *_command(shared, "--eval-images", 3000)], stdout=subprocess.DEVNULL) as first:
+    with subprocess.Popen([AMCTQ, *_command(shared, "--eval-images", 3000)], stdout=subprocess.DEVNULL) as first:
         while not Path("results").exists():
             time.sleep(0.05)
         time.sleep(0.2)
-        second = amctq("ptq", *_command(shared, "--eval-images", 50))
+        second = amctq(*_command(shared, "--eval-images", 50))
         assert second.code == 2
         assert "another amctq run" in second.envelope["errors"][0]["message"]
         assert first.wait(timeout=120) == 0
@@ -57,19 +56,17 @@ def test_two_runs_in_one_directory(shared: Shared) -> None:
 
 @pytest.mark.parametrize("seconds", [0.7, 2.0, 4.5])
 def test_after_sigkill_the_same_command_finishes(seconds: float, shared: Shared) -> None:
-    with subprocess.Popen(
-        [AMCTQ, "ptq", *_command(shared, "--eval-images", 10000)], stdout=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen([AMCTQ, *_command(shared, "--eval-images", 10000)], stdout=subprocess.DEVNULL) as process:
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
     assert not [path for path in Path().rglob("*") if path.is_file() and not path.parts[1].startswith(".amctq")]
-    done = amctq("ptq", *_command(shared, "--eval-images", 50))
+    done = amctq(*_command(shared, "--eval-images", 50))
     assert done.code == 0, done.stderr
     assert not [path for path in Path("results").iterdir() if path.name.startswith(".amctq")]
 
 
 def test_a_dry_run_checks_and_writes_nothing(shared: Shared) -> None:
-    done = amctq("ptq", *_command(shared, "--dry-run", "--skip-layer", "layer3.*"))
+    done = amctq_here(*_command(shared, "--dry-run", "--skip-layer", "layer3.*"))
     assert done.code == 0, done.stderr
     plan = done.envelope["data"]
     assert plan["dry_run"]
@@ -87,14 +84,14 @@ def test_a_dry_run_checks_and_writes_nothing(shared: Shared) -> None:
 def test_a_dry_run_finds_what_would_be_overwritten(shared: Shared) -> None:
     Path("results").mkdir()
     Path("results/report.json").touch()
-    done = amctq("ptq", *_command(shared, "--dry-run"))
+    done = amctq_here(*_command(shared, "--dry-run"))
     assert done.code == 2
     assert "report.json" in done.envelope["errors"][0]["message"]
 
 
 def test_a_dry_run_for_people(shared: Shared) -> None:
     command = [word for word in _command(shared, "--dry-run") if word != "--json"]
-    done = amctq("ptq", *command)
+    done = amctq_here(*command)
     assert done.code == 0
     assert "layer1.0.conv1" in done.stdout
     assert "would write results/resnet20_quant.onnx" in done.stdout

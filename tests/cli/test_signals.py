@@ -22,7 +22,7 @@ def test_a_stopped_run_leaves_nothing(number: signal.Signals, code: int, seconds
     former = Path("results") / "report.json"
     former.parent.mkdir()
     former.write_text("former")
-    command = [AMCTQ, "ptq", "--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20"]
+    command = [str(AMCTQ), "ptq", *map(str, shared.network("resnet20"))]
     with subprocess.Popen(
         [*command, "--force", "--json"],
         stdout=subprocess.PIPE,

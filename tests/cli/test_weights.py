@@ -12,27 +12,23 @@ import onnxruntime
 import pytest
 
 from amctq.runtime import cpu_instructions, saturates
-from tests.command import RECORD_BYTES, Own, Shared, amctq
+from tests.command import RECORD_BYTES, Own, Shared
 from tests.kernels import kernels
+from tests.runs import ptq
 
 INT4, INT8, UINT8 = onnx.TensorProto.INT4, onnx.TensorProto.INT8, onnx.TensorProto.UINT8
 
 
 def _quantize(shared: Shared, output: str, *more: object) -> dict[str, Any]:
-    arguments = ["--dataset", shared.data, "--ckpt", shared.checkpoint("resnet20"), "--model", "resnet20", "--json"]
-    arguments += ["--eval-images", 200, "--batch-size", 100, "--output-dir", output, *more]
-    done = amctq("ptq", *map(str, arguments))
-    assert done.code == 0, done.stderr
-    data = done.envelope["data"]
-    assert isinstance(data, dict)
-    return data
+    few = ("--eval-images", 200, "--batch-size", 100, "--output-dir", output)
+    return ptq(shared.network("resnet20"), *few, *more).data
 
 
 def _file(output: str) -> Path:
     return Path(output) / "resnet20_quant.onnx"
 
 
-def _logits(shared: Shared, output: str, *, precise: bool = False) -> np.ndarray:
+def _logits(shared: Shared, output: str, *, precise: bool = False) -> np.ndarray[Any, Any]:
     """In a plain session, as users open one, or with exact sums on every CPU."""
     records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:300]
     images = (records[:, 1:].reshape(-1, 3, 32, 32) / 64 - 2).astype(np.float32)

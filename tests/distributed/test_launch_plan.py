@@ -18,7 +18,7 @@ from amctq.progress import Reporter
 from amctq.services.launch.plan import plan_launch
 from amctq.services.launch.request import LaunchRequest
 from amctq.services.qat.request import QatRequest
-from amctq.services.qat.worker import read_request, worker_spec
+from amctq.services.qat.worker_spec import read_request, worker_spec
 
 QAT = QatRequest(dataset="data", ckpt=Path("a.ckpt"), device=Device.CPU)
 

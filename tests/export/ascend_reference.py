@@ -38,7 +38,7 @@ class IntegerConv(OpRun):
         top, left, bottom, right = attributes.get("pads") or [0, 0, 0, 0]
         groups = attributes.get("group") or 1
         real = np.pad(x.astype(np.int64) - attributes["offset"], ((0, 0), (0, 0), (top, bottom), (left, right)))
-        windows = np.lib.stride_tricks.sliding_window_view(real, kernel, axis=(2, 3))
+        windows = np.lib.stride_tricks.sliding_window_view(real, kernel, axis=(2, 3))  # type: ignore[call-overload]  # the stubs know one axis
         windows = windows[:, :, :: strides[0], :: strides[1]]
         pairs = zip(np.split(windows, groups, axis=1), np.split(w.astype(np.int64), groups), strict=True)
         sums = np.concatenate([np.einsum("nchwij,ocij->nohw", one, two) for one, two in pairs], axis=1)

@@ -24,7 +24,7 @@ from amctq.quant.record import LayerRecord, QuantRecord
 from tests.export.ascend_reference import reference
 from tests.export.deploy_file import read_back
 from tests.export.quantized import Quantized, quantize
-from tests.quant.graphs import float_graph, quoted, residual_graph
+from tests.graph.graphs import float_graph, quoted, residual_graph
 
 
 @pytest.fixture
@@ -101,6 +101,7 @@ def test_the_record_is_read_back_from_the_file(deploy: onnx.ModelProto, quantize
         assert found.scale_w == pytest.approx(item.weight.scale, rel=1e-6)
         assert np.array_equal(found.weight, item.weight.values)
         assert found.bias is not None
+        assert item.bias is not None
         assert np.array_equal(found.bias, item.bias)
 
 
@@ -142,7 +143,7 @@ def test_padding_is_real_zero_and_depthwise_layers_work(offset: int) -> None:
     deploy = build_ascend(graph, layers)
     assert all(len(_named(deploy, name).input) == 2 for name in ("conv1", "conv2", "fc"))  # no bias, none made up
     actual = OnnxSession(lower(deploy)).logits(images)
-    assert np.array_equal(actual, reference(deploy).run(None, {"image": images})[0])
+    assert np.array_equal(actual, next(iter(reference(deploy).run(None, {"image": images}))))
     assert actual == pytest.approx(OnnxSession(build_qdq(graph, layers, placed)).logits(images), abs=1e-4)
     assert actual == pytest.approx(OnnxSession(build_fakequant(graph, layers)).logits(images), abs=1e-4)
 

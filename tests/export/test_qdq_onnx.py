@@ -18,7 +18,7 @@ from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.weights import arq_scale
 from tests.export.quantized import quantize
-from tests.quant.graphs import float_graph, quoted, residual_graph
+from tests.graph.graphs import float_graph, quoted, residual_graph
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_first_layer_is_integer_arithmetic(graph: FloatGraph, images: Float32Arr
     q = numerics.quantize(images, item.activation.scale, item.activation.offset).astype(np.int64)
     # Padding is real zero: the offset is taken off before zeros are put around.
     padded = np.pad(q - item.activation.offset, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))  # type: ignore[call-overload]  # the stubs know one axis
     sums = np.einsum("nchwij,ocij->nohw", windows, item.weight.values.astype(np.int64))
     assert item.bias is not None
     expected = (sums + item.bias.reshape(1, -1, 1, 1)) * item.bias_scale.astype(np.float64).reshape(1, -1, 1, 1)

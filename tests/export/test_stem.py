@@ -16,7 +16,7 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.numerics import QParams
 from amctq.quant.weights import arq_scale
-from tests.quant.graphs import float_graph, quoted
+from tests.graph.graphs import float_graph, quoted
 
 
 def _stem_graph(kernel: int, attributes: str, image: tuple[int, int, int]) -> FloatGraph:

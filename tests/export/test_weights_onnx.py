@@ -14,8 +14,8 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.numerics import Float32Array
 from tests.export.quantized import quantize
+from tests.graph.graphs import residual_graph
 from tests.kernels import kernels
-from tests.quant.graphs import residual_graph
 
 
 @pytest.fixture

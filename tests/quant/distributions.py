@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
-def _distributions() -> dict[str, np.ndarray]:
+def _distributions() -> dict[str, NDArray[Any]]:
     random = np.random.default_rng(11)
     normal = random.normal(size=(20, 50_000))
     return {

@@ -35,7 +35,7 @@ def test_the_offset_puts_the_lowest_value_at_the_bottom(name: str) -> None:
     observer = IfmrObserver()
     observer.update(values)
     qparams = observer.qparams()
-    low, _ = reference.starting_range(values.ravel(), 0.999999)
+    low, _ = reference.starting_range(values.ravel().astype(float), 0.999999)
     assert qparams.offset == int(np.clip(-np.rint(low / qparams.scale) - 128, -128, 127))
 
 
@@ -61,7 +61,7 @@ def test_the_search_starts_from_exact_order_statistics(percentile: float) -> Non
     observer = IfmrObserver(IfmrSettings(max_percentile=percentile, min_percentile=percentile))
     for batch in values:
         observer.update(batch)
-    low, high = reference.starting_range(values.ravel(), percentile)
+    low, high = reference.starting_range(values.ravel().astype(float), percentile)
     candidates = observer.candidates()
     # Of a million values the 10,000th is not kept: it comes from the histogram, half a bin at most away.
     tolerance = 1e-6 if percentile > 0.99 else 0.01

@@ -99,7 +99,7 @@ def test_symmetric_is_offset_0(algo: ActAlgo, sign: int, activations: Float32Arr
         ActivationConfig(algo=algo, asymmetric=asymmetric).observer(IfmrVariant.EXACT) for asymmetric in (False, True)
     ]
     for observer in observers:
-        observer.update(sign * np.abs(activations))
+        observer.update(np.float32(sign) * np.abs(activations))
     symmetric, asymmetric = (observer.qparams() for observer in observers)
     assert symmetric.offset == 0
     assert symmetric.scale > asymmetric.scale

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from amctq.choices import ArqRule
 from amctq.quant import numerics
@@ -25,9 +28,8 @@ def test_it_computes_what_the_record_says(high: float, low: float, fixed_min: bo
     clips = _clips(high, low, fixed_min=fixed_min)
     x = np.random.default_rng(1).normal(0, 8, 500).astype(np.float32)
     qparams = clips.qparams
-    expected = numerics.dequantize(
-        numerics.quantize(x, qparams.scale, qparams.offset), np.float32(qparams.scale), qparams.offset
-    )
+    scale = np.asarray(qparams.scale, np.float32)
+    expected = numerics.dequantize(numerics.quantize(x, qparams.scale, qparams.offset), scale, qparams.offset)
     assert np.array_equal(ulq(x, clips), expected)
     assert qparams.scale >= EPSILON
     assert -128 <= qparams.offset <= 127
@@ -44,7 +46,7 @@ def test_training_starts_where_the_record_ends(scale: float, offset: int, fixed_
         assert back.scale == pytest.approx(scale, rel=1e-6)
 
 
-def _reference(x: np.ndarray, high: float, low: float, g: np.ndarray) -> tuple[np.ndarray, float, float]:
+def _reference(x: NDArray[Any], high: float, low: float, g: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
     """AMCT's PyTorch code (ulq_retrain_impl.py) in float64."""
     x, g = x.astype(np.float64), g.astype(np.float64)
     scale = (high - low) / 255

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.weights import arq_scale, quantize_weight, scale_that_fits_bias
@@ -38,7 +41,7 @@ def test_amct_vector_with_offset() -> None:
 
 
 @given(weights)
-def test_error_is_at_most_half_a_step(weight: np.ndarray) -> None:
+def test_error_is_at_most_half_a_step(weight: NDArray[Any]) -> None:
     scale = arq_scale(weight, channel_wise=True)
     error = np.abs(quantize_weight(weight, scale).dequantized() - weight).reshape(4, -1).max(axis=1)
     # AMCT's rule lets the largest weight saturate by up to one step where |min| is just the larger end.
@@ -46,7 +49,7 @@ def test_error_is_at_most_half_a_step(weight: np.ndarray) -> None:
 
 
 @given(weights)
-def test_finer_granularity_has_no_larger_range(weight: np.ndarray) -> None:
+def test_finer_granularity_has_no_larger_range(weight: NDArray[Any]) -> None:
     channels, tensor = arq_scale(weight, channel_wise=True), arq_scale(weight, channel_wise=False)
     used = channels != 1.0  # a channel of zeros
     assert (channels[used] <= tensor[0] * 1.01).all() or tensor[0] == 1.0

@@ -34,7 +34,7 @@ class Halved(nn.Cell):
     """The mean over two devices of which one has nothing but zeros."""
 
     def construct(self, arrays: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        halved = ()
+        halved: tuple[Tensor, ...] = ()
         for array in arrays:
             halved = (*halved, array * 0.5)
         return halved

@@ -93,7 +93,7 @@ def test_images_are_cropped_and_flipped_as_the_sample_does_it() -> None:
         crops[crop[:, :, ::-1].tobytes()] = (top, left, True)
     assert len(crops) == 162
     many = np.broadcast_to(image, (5000, 3, 32, 32))
-    changed = crop_and_flip(many, seed=1, epoch=0, indices=np.arange(5000))  # type: ignore[arg-type]
+    changed = crop_and_flip(many, seed=1, epoch=0, indices=np.arange(5000))
     found = [crops[item.tobytes()] for item in changed]
     assert len(set(found)) == 162
     assert np.mean([flip for _, _, flip in found]) == pytest.approx(0.5, abs=0.03)

@@ -9,7 +9,7 @@ import pytest
 from amctq.errors import InputError
 from amctq.pretrained import CHECKPOINT
 from amctq.training.hyper_parameters import read_hyper_parameters
-from tests.command import amctq, write_records
+from tests.command import amctq_here, write_records
 
 FILE = Path("retrain_config.py")
 # The keys and values that the sample documents (docs/en/reference.md, "Training step"), in its form.
@@ -97,7 +97,7 @@ def test_options_win_over_the_environment_and_that_over_the_file() -> None:
     )
     arguments = ("qat", "--dataset", "data", "--ckpt", CHECKPOINT, "--model", "resnet8", "--hyper-parameters", FILE)
     env = {"AMCTQ_LR_MAX": "0.25", "AMCTQ_BATCH_SIZE": "32"}
-    done = amctq(*arguments, "--batch-size", "8", "--max-steps", "20", "--dry-run", "--json", env=env)
+    done = amctq_here(*arguments, "--batch-size", "8", "--max-steps", "20", "--dry-run", "--json", env=env)
     assert done.code == 0, done.stderr
     recipe = done.envelope["data"]["recipe"]
     assert (recipe["steps"], recipe["batch_size"]) == (20, 8), "--max-steps is given instead of the file's epochs"
@@ -106,7 +106,7 @@ def test_options_win_over_the_environment_and_that_over_the_file() -> None:
 
 
 def test_a_file_that_is_not_there_is_bad_input_in_the_envelope_too() -> None:
-    done = amctq("qat", "--hyper-parameters", "nowhere.py", "--dataset", "data", "--ckpt", "x.ckpt", "--json")
+    done = amctq_here("qat", "--hyper-parameters", "nowhere.py", "--dataset", "data", "--ckpt", "x.ckpt", "--json")
     assert (done.code, done.envelope["exit_code"]) == (3, 3)
     assert done.envelope["command"] == "qat"
     assert "cannot read the hyper-parameters nowhere.py" in done.envelope["errors"][0]["message"]

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amct_mindspore import log
 
 MAGIC = "stand-in for an AIR file; ATC does not take it"
 
 
-def write_air(file_name: str, arrays: dict[str, np.ndarray], **told: Any) -> None:
+def write_air(file_name: str, arrays: dict[str, NDArray[Any]], **told: Any) -> None:
     """Write the model."""
     if not isinstance(file_name, str) or file_name.endswith(".air"):
         raise ValueError(f"file_name must be a path without suffix, not {file_name!r}")
@@ -26,7 +27,7 @@ def write_air(file_name: str, arrays: dict[str, np.ndarray], **told: Any) -> Non
     log.info(f"Generate AIR file : {path} success!")
 
 
-def read_air(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_air(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """What tests look at."""
     with np.load(io.BytesIO(content)) as archive:
         arrays = {name: archive[name] for name in archive.files}

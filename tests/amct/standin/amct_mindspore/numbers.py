@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _BINS = 128
 _EPSILON = np.float32(1.192092896e-07)
 
 
-def ifmr(data: np.ndarray, params: dict[str, Any], asymmetric: bool) -> tuple[float, int]:
+def ifmr(data: NDArray[Any], params: dict[str, Any], asymmetric: bool) -> tuple[float, int]:
     """scale_d and offset_d of a layer's input."""
     x = data.astype(np.float64).ravel()
     if not np.isfinite(x).all():
@@ -36,7 +37,7 @@ def ifmr(data: np.ndarray, params: dict[str, Any], asymmetric: bool) -> tuple[fl
     return best[1], best[2]
 
 
-def arq(weight: np.ndarray, channel_wise: bool) -> np.ndarray:
+def arq(weight: NDArray[Any], channel_wise: bool) -> NDArray[Any]:
     """scale_w, float32 (C_out,) or (1,): the operator WtsARQ."""
     rows = weight.reshape(len(weight) if channel_wise else 1, -1).astype(np.float32)
     low, high = np.minimum(rows.min(1), 0), np.maximum(rows.max(1), 0)
@@ -44,7 +45,7 @@ def arq(weight: np.ndarray, channel_wise: bool) -> np.ndarray:
     return np.where(scale < _EPSILON, np.float32(1), scale).astype(np.float32)
 
 
-def integers(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def integers(weight: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
     """int8 weights on these scales."""
     wide = scale.reshape(-1, *[1] * (weight.ndim - 1))
     return np.clip(np.rint(weight / wide), -128, 127).astype(np.int8)

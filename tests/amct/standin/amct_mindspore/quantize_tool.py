@@ -10,6 +10,7 @@ from typing import Any
 import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from numpy.typing import NDArray
 
 from amct_mindspore import log
 from amct_mindspore.air import write_air
@@ -22,7 +23,7 @@ from amct_mindspore.record import write_record
 class Calibrated(nn.Cell):
     """A layer with fake-quantized weights that keeps the one batch that it sees."""
 
-    def __init__(self, name: str, op: nn.Cell, shape: tuple[int, ...], bias: np.ndarray | None) -> None:
+    def __init__(self, name: str, op: nn.Cell, shape: tuple[int, ...], bias: NDArray[Any] | None) -> None:
         super().__init__(auto_prefix=False)
         self.op = op
         self.batch = Parameter(Tensor(np.zeros(shape, np.float32)), name=f"{name}.batch", requires_grad=False)
@@ -46,7 +47,7 @@ class State:
     """What ``save_model`` must find on the network."""
 
     shapes: list[tuple[int, ...]]
-    layers: dict[str, tuple[Calibrated, dict[str, Any], np.ndarray, bool]]
+    layers: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any], bool]]
 
 
 def create_quant_config(
@@ -80,7 +81,7 @@ def quantize_model(config_file: str, network: nn.Cell, *input_data: Any) -> nn.C
     config = read_config(config_file, layers)
     enabled = {name: layer for name, layer in layers.items() if config.get(name, {}).get("quant_enable", False)}
     shapes = _input_shapes(network, enabled, tensors)
-    found: dict[str, tuple[Calibrated, dict[str, Any], np.ndarray, bool]] = {}
+    found: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any], bool]] = {}
     for name, layer in enabled.items():
         entry = config[name]
         keeps_norm = not config.get("do_fusion", True) or name in config.get("skip_fusion_layers", [])
@@ -111,7 +112,7 @@ def save_model(file_name: str, network: nn.Cell, *input_data: Any) -> None:
         raise RuntimeError("this network does not come from quantize_model")
     if [tuple(tensor.shape) for tensor in tensors] != state.shapes:
         raise ValueError(f"input_data is {[tensor.shape for tensor in tensors]}, quantize_model had {state.shapes}")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     record = {}
     for name, (cell, params, scale_w, skips) in state.layers.items():
         seen = int(cell.seen.asnumpy())
@@ -149,7 +150,7 @@ def _input_shapes(network: nn.Cell, layers: dict[str, Layer], tensors: list[Tens
     return seen
 
 
-def _fold(layer: Layer) -> np.ndarray | None:
+def _fold(layer: Layer) -> NDArray[Any] | None:
     """Take the BatchNorm into the convolution; gives the bias that comes behind it, where it has none of its own."""
     assert layer.norm is not None
     key, norm = layer.norm

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _ENTRY = re.compile(r'record \{\s*key: "([^"]+)"\s*value \{(.*?)\}\s*\}', re.DOTALL)
 
 
-def write_record(path: Path, layers: dict[str, tuple[float, int, np.ndarray, bool]]) -> None:
+def write_record(path: Path, layers: dict[str, tuple[float, int, NDArray[Any], bool]]) -> None:
     """``layers``: scale_d, offset_d, scale_w, skip_fusion by name."""
     lines = []
     for name, (scale, offset, weights, skip_fusion) in layers.items():

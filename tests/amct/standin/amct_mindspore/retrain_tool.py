@@ -10,6 +10,7 @@ from typing import Any
 import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
+from numpy.typing import NDArray
 
 from amct_mindspore import log
 from amct_mindspore.air import write_air
@@ -144,7 +145,7 @@ def save_quant_retrain_model(config_file: str, file_name: str, network: nn.Cell,
     for name, cell in network.cells_and_names():
         if getattr(cell, "fp16", False):
             raise RuntimeError(f"{name or 'the network'} computes in float16: call to_float(mindspore.float32) first")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, cell in state.layers.items():
         weight = cell.op.weight.asnumpy()
         scale = arq(weight, cell.channel_wise)

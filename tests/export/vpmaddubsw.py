@@ -58,7 +58,8 @@ def forward(
             values[item.layer.output] = _layer(node, item, values[item.layer.input], dot)
         elif node.name not in folded:
             read = {name: values[name] for name in node.input}
-            values[node.output[0]] = ReferenceEvaluator(_alone(node)).run(None, read)[0]
+            outputs: Any = ReferenceEvaluator(_alone(node)).run(None, read)
+            values[node.output[0]] = outputs[0]
     return values
 
 
@@ -78,7 +79,8 @@ def operands(
     edges = (padding, padding)
     padded = np.pad(q, ((0, 0), (0, 0), edges, edges), constant_values=qparams.zero_point_uint8)
     kernel = weight.shape[2:]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::stride, ::stride]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))  # type: ignore[call-overload]  # the stubs know one axis
+    windows = windows[:, :, ::stride, ::stride]
     columns = windows.transpose(0, 2, 3, 4, 5, 1).reshape(-1, weight[0].size)
     return columns, weight.transpose(0, 2, 3, 1).reshape(len(weight), -1), windows.shape[2:4]
 

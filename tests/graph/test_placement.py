@@ -11,7 +11,7 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations, PlacementPlan, place_ascend, place_ort
 from amctq.graph.topology import read_topology
 from amctq.quant.numerics import QParams
-from tests.quant.graphs import float_graph, quoted, residual_graph
+from tests.graph.graphs import float_graph, quoted, residual_graph
 
 
 def _graph(body: str, **shapes: tuple[int, ...]) -> FloatGraph:

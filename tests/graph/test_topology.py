@@ -8,7 +8,7 @@ import pytest
 from amctq.errors import InputError
 from amctq.graph.topology import fuse, read_topology
 from amctq.quant.layers import LayerKind
-from tests.quant.graphs import float_graph, residual_graph
+from tests.graph.graphs import float_graph, residual_graph
 
 W3 = np.ones((4, 3, 3, 3), np.float32)
 

@@ -8,7 +8,7 @@ import pytest
 
 from amctq.graph.pooling import name_global_pooling
 from amctq.inference.onnx_session import OnnxSession
-from tests.quant.graphs import float_graph
+from tests.graph.graphs import float_graph
 
 
 def _model(mean: str) -> onnx.ModelProto:

@@ -1,6 +1,6 @@
 """CPUs without VNNI: 8-bit products of uint8 and int8 saturate there; 7-bit weights and uint8 weights do not.
 
-The CPUs that run this have VNNI, so the proof is a model of the other instructions (tests/quant/vpmaddubsw.py).
+The CPUs that run this have VNNI, so the proof is a model of the other instructions (tests/export/vpmaddubsw.py).
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from amctq.amct_files.record_text import load_record
 from amctq.choices import Device
@@ -30,7 +32,7 @@ from amctq.quant.numerics import Float32Array, signed_range
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
 from tests.command import RECORD_BYTES, Own, Shared
-from tests.quant.vpmaddubsw import INT16, exact, forward, in_pairs, operands, saturating
+from tests.export.vpmaddubsw import INT16, exact, forward, in_pairs, operands, saturating
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def resnet20(shared: Shared, own: Own, tmp_path_factory: pytest.TempPathFactory)
     return Calibrated(export_float(cell, (3, 32, 32), scratch / "float.onnx"), own.record)
 
 
-def _test_images(shared: Shared, count: int) -> tuple[Float32Array, np.ndarray]:
+def _test_images(shared: Shared, count: int) -> tuple[Float32Array, NDArray[Any]]:
     records = np.fromfile(shared.records / "test_batch.bin", np.uint8).reshape(-1, RECORD_BYTES)[:count]
     pixels = records[:, 1:].reshape(-1, 3, 32, 32) / 255
     images = (pixels - np.reshape(IMAGENET_MEAN, (3, 1, 1))) / np.reshape(IMAGENET_STD, (3, 1, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from amctq.choices import ExportFormat
 from amctq.errors import UnavailableError
 from amctq.files import OutputDirectory
 from amctq.progress import Reporter
-from amctq.services.run.accuracy import ComparedFile
 from amctq.services.run.atc import AtcRun, atc_for, run_atc
-from amctq.services.run.checks import file_checks
 
 FILES = {ExportFormat.ASCEND: "my net_deploy.onnx"}
 
@@ -117,13 +114,3 @@ def test_whoever_stops_the_run_stops_atc_and_its_children(monkeypatch: pytest.Mo
     time.sleep(0.3)
     assert not Path("alive").exists()
     assert not Path("out").exists()
-
-
-@pytest.mark.parametrize(
-    ("images", "differences", "passed"), [(10_000, 20, True), (10_000, 21, False), (100, 2, True), (100, 3, False)]
-)
-def test_files_must_name_the_same_classes(images: int, differences: int, passed: bool) -> None:
-    file = ComparedFile(name="a_deploy.onnx", images=images, argmax_differences=differences, ranks=None)
-    (check,) = file_checks([file])
-    assert check.passed == passed
-    assert replace(file, argmax_differences=0).percent == 100

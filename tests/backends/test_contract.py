@@ -107,7 +107,7 @@ def test_every_layer_is_recorded_in_the_order_of_execution(quantized: QuantizedN
 
 def test_scales_are_those_of_a_second_implementation(quantized: QuantizedNetwork, network: FloatNetwork) -> None:
     """WtsARQ of folded weights, written down a second time (docs/en/reference.md, "ARQ")."""
-    arrays = network.graph.arrays
+    arrays: Mapping[str, NDArray[Any]] = network.graph.arrays
     factor = arrays["bn1.gamma"] / np.sqrt(arrays["bn1.moving_variance"] + np.float32(1e-3))
     folded = {
         "conv1": arrays["conv1.weight"] * factor[:, None, None, None],

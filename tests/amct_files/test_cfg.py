@@ -15,7 +15,7 @@ from amctq.graph.topology import read_topology
 from amctq.quant.config import ActivationConfig, QuantConfig, default_config
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import ArqRetrainConfig, RetrainConfig, UlqConfig, default_retrain_config
-from tests.quant.graphs import residual_graph
+from tests.graph.graphs import residual_graph
 
 FILE = Path("simple.cfg")
 # The three levels (docs/en/reference.md, "Simplified .cfg"), each with a search of its own.

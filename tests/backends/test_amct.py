@@ -25,7 +25,7 @@ from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig, default_config
 from amctq.quant.retrain_config import UlqConfig, default_retrain_config
 from tests.amct.standin_path import standin_importable
-from tests.amct.test_contract import IMAGES, batches
+from tests.backends.test_contract import IMAGES, batches
 from tests.backends.test_simulation import network_of
 
 

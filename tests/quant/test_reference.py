@@ -13,9 +13,9 @@ from amctq.quant.folding import fold
 from amctq.quant.observers import HfmgObserver, HfmgSettings, IfmrObserver, IfmrSettings
 from amctq.quant.ulq import Clips, arq_retrain, ulq, ulq_gradients
 from amctq.quant.weights import arq_scale, quantize_weight
+from tests.graph.graphs import residual_graph
+from tests.quant import reference_amct as amct
 from tests.quant import reference_ifmr
-from tests.quant.graphs import residual_graph
-from tests.reference import amct
 
 CLOSE = 1e-6
 
@@ -132,8 +132,8 @@ def test_folding_and_the_bias() -> None:
         bias = None if layer.bias is None else graph.arrays[layer.bias].astype(np.float64)
         if norm is not None:
             names = (norm.gamma, norm.beta, norm.mean, norm.variance)
-            numbers = [graph.arrays[name].astype(np.float64) for name in names]
-            weight, bias = amct.fold(weight, bias, *numbers, norm.epsilon)
+            gamma, beta, mean, variance = (graph.arrays[name].astype(np.float64) for name in names)
+            weight, bias = amct.fold(weight, bias, gamma, beta, mean, variance, norm.epsilon)
         assert bias is not None
         folded = fold(layer, graph.arrays)
         assert folded.weight == pytest.approx(weight, rel=CLOSE, abs=1e-9)

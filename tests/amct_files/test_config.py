@@ -15,9 +15,9 @@ from amctq.errors import InputError, UsageError
 from amctq.graph.topology import read_topology
 from amctq.quant.config import WeightConfig, default_config
 from amctq.quant.layers import Topology
-from tests.quant.graphs import residual_graph
+from tests.graph.graphs import residual_graph
 
-# (docs/en/reference.md, "config.json"), the layers of tests/quant/graphs.py in the place of a ResNet's.
+# (docs/en/reference.md, "config.json"), the layers of tests/graph/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
     "activation_offset":true,

@@ -20,9 +20,9 @@ from amctq.quant.retrain_config import (
     UlqConfig,
     default_retrain_config,
 )
-from tests.quant.graphs import residual_graph
+from tests.graph.graphs import residual_graph
 
-# (docs/en/reference.md, "retrain_quant_config.json"), the layers of tests/quant/graphs.py in the place of a ResNet's.
+# (docs/en/reference.md, "retrain_quant_config.json"), the layers of tests/graph/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
     "conv1":{

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from amctq.errors import InputError
 from amctq.inference.accuracy import LabelRanks, rank_labels
-from amctq.services.run.checks import refuse_chance
 
 
 def test_rank_is_the_number_of_better_classes() -> None:
@@ -37,15 +35,3 @@ def test_nan_is_never_a_hit() -> None:
 def test_top5_of_fewer_classes_is_everything() -> None:
     logits = np.asarray([[1, 2, 3]], np.float32)
     assert LabelRanks(rank_labels(logits, np.asarray([0])), 3).top5 == 100.0
-
-
-def test_a_perfect_network_is_not_chance() -> None:
-    for images, classes in ((8, 2), (1, 10), (10_000, 1000)):
-        refuse_chance(LabelRanks(np.zeros(images, np.int64), classes), allow=False)
-
-
-def test_a_network_that_guesses_is_refused() -> None:
-    ranks = LabelRanks(np.arange(10_000) % 10, 10)
-    with pytest.raises(InputError, match=r"right on 10\.00 %"):
-        refuse_chance(ranks, allow=False)
-    refuse_chance(ranks, allow=True)
