@@ -80,7 +80,7 @@ class CheckError(AmctqError):
     code = "check-failed"
 
 
-class NotSimulatedError(AmctqError):
+class NoSimulationError(AmctqError):
     """A network whose layers are not cells of their own has no fake-quant forward; its exported file has one.
 
     Never reaches the user: the run goes on, and says so.

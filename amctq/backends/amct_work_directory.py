@@ -1,4 +1,4 @@
-"""Where amct_mindspore is called: a folder of its own, because it writes into the current directory."""
+"""The work directory of amct_mindspore. It needs one of its own, because it writes into the current directory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from amctq.errors import InputError, UnavailableError, first_line
+from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode
 from amctq.signals import signal_handlers_kept
@@ -24,21 +25,21 @@ _MODEL = "model"
 
 
 class WorkDirectory:
-    """One flow of calls to amct_mindspore, in MindSpore's graph mode.
+    """One sequence of calls to amct_mindspore, in MindSpore's graph mode.
 
-    Used as a context manager. Inside, the current directory is a folder of its own, gone afterwards, and what the
-    tool says on stdout goes to the log: stdout is data.
+    It is a context manager. Inside the block, the current directory is a temporary folder, and the tool's stdout goes
+    to the log, because amctq's stdout is data.
 
     Args:
-        scratch: where that folder is made; None for the system's place.
-        reporter: hears what the tool said, for ``--verbose``.
+        scratch: where the folder is made; None for the system's temporary folder.
+        reporter: gets the tool's stdout at the end, for ``--verbose``.
 
     Raises:
         UnavailableError: the tool cannot be imported.
     """
 
     def __init__(self, scratch: Path | None, reporter: Reporter) -> None:
-        self._scratch, self._narrator = scratch, reporter
+        self._scratch, self._reporter = scratch, reporter
         self._stack = contextlib.ExitStack()
         self._said = io.StringIO()
 
@@ -56,7 +57,9 @@ class WorkDirectory:
             except Exception as error:
                 message = f"amct_mindspore does not work here: {first_line(error)}"
                 raise UnavailableError(message, hint="use --backend native; see also: amctq doctor") from error
-            self.call("set_logging_level", print_level="info", save_level="info")  # the log file is this flow's own
+            self.call(
+                "set_logging_level", print_level="info", save_level="info"
+            )  # the log file belongs to this sequence of calls
             self._stack = stack.pop_all()
         return self
 
@@ -65,18 +68,18 @@ class WorkDirectory:
     ) -> None:
         self._stack.close()
         for line in self._said.getvalue().splitlines():
-            self._narrator.debug(f"amct_mindspore: {line}")
+            self._reporter.debug(f"amct_mindspore: {line}")
 
     @property
     def config(self) -> Path:
-        """The configuration of this flow."""
+        """The configuration file."""
         return self.folder / CONFIG
 
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call one function of the tool, ``name`` or ``module.name``.
 
         Raises:
-            InputError: it raises; the message names the function and what it said.
+            InputError: the function raises; the message names it and the tool's message.
         """
         try:
             place, _, own = f"amct_mindspore.{name}".rpartition(".")
@@ -88,46 +91,52 @@ class WorkDirectory:
 
     @property
     def record_path(self) -> Path:
-        """Where the tool leaves its record, and looks for one."""
+        """Where the tool writes its record, and where it reads one."""
         return self.folder / "amct_dump" / RECORD
 
     def record(self) -> bytes:
-        """The calibration record that ``save_model`` has left.
+        """The calibration record that ``save_model`` has written.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no record.
         """
-        return self._left(self.record_path, f"no record, though {DUMP_RECORD}=1 was set")
+        return self._written(self.record_path, f"no record, though {DUMP_RECORD}=1 was set")
 
     def put_record(self, content: bytes) -> str:
-        """Lay a record where the tool's initializer looks for it; gives its path."""
+        """Write a record where the tool's initializer reads it, and return its path."""
         self.record_path.parent.mkdir(exist_ok=True)
         self.record_path.write_bytes(content)
         return str(self.record_path)
 
     def model_name(self) -> str:
-        """What to call the model: a path without suffix."""
+        """The path of the model, without suffix."""
         return str(self.folder / _MODEL)
 
     def model(self) -> bytes:
-        """The AIR file that a save has left.
+        """The AIR file that the tool has saved.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no AIR file.
         """
-        return self._left(self.folder / f"{_MODEL}.air", "no .air file")
+        return self._written(self.folder / f"{_MODEL}.air", "no .air file")
 
     def log(self) -> bytes:
-        """What the tool has logged; empty where it keeps its log elsewhere."""
+        """The tool's log; empty if the tool writes it elsewhere."""
         path = self.folder / "amct_log" / LOG
         return path.read_bytes() if path.is_file() else b""
 
-    def _left(self, path: Path, missing: str) -> bytes:
+    def _written(self, path: Path, missing: str) -> bytes:
         if not path.is_file():
             found = ", ".join(sorted(str(item.relative_to(self.folder)) for item in self.folder.rglob("*")))
             message = f"amct_mindspore has left {missing}; it has left {found or 'nothing'}"
             raise InputError(message, hint="this release differs from the manual: use --backend native, and report it")
         return path.read_bytes()
+
+
+def rebuilt(network: FloatNetwork) -> Any:
+    """A new cell with the same parameters, because AMCT changes the cell that it gets."""
+    assert network.rebuild is not None
+    return network.rebuild()
 
 
 @contextlib.contextmanager
