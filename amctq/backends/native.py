@@ -66,37 +66,27 @@ class NativeBackend(RecordBackend):
         layers = config.quant.enabled
         with reporter.phase("weights", len(topology.layers), "layers") as advance:
             fused = fuse(network.graph, topology)
-            scales = {
-                name: layers[name].weight.scale(parameters.weight, config.arq_rule)
-                for name, parameters in fused.items()
-            }
             bits = {name: layers[name].weight.bits for name in fused}
-            fake = {
-                name: replace(
-                    parameters,
-                    weight=quantize_weight(parameters.weight, scales[name], bits=bits[name]).dequantized(),
-                )
-                for name, parameters in fused.items()
-            }
+            scales, fake = {}, {}
+            for name, parameters in fused.items():
+                scales[name] = layers[name].weight.scale(parameters.weight, config.arq_rule)
+                integers = quantize_weight(parameters.weight, scales[name], bits=bits[name])
+                fake[name] = replace(parameters, weight=integers.dequantized())
             advance(len(topology.layers))
         if config.placement is Placement.ORT:
             plan = place_ort(network.graph, topology)
         else:
             plan = place_ascend(topology, {name: layer.activation for name, layer in layers.items()})
+        watches = tuple(
+            Watch(
+                tensor=site.watched,
+                observer=layers[site.like].activation.observer(config.ifmr_variant),
+                what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
+            )
+            for site in plan.sites
+        )
         qparams = observe_activations(
-            network.graph,
-            topology,
-            fake,
-            watches=tuple(
-                Watch(
-                    tensor=site.watched,
-                    observer=layers[site.like].activation.observer(config.ifmr_variant),
-                    what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
-                )
-                for site in plan.sites
-            ),
-            batches=calibration,
-            reporter=reporter,
+            network.graph, topology, fake, watches=watches, batches=calibration, reporter=reporter
         )
         activations = PlacedActivations(plan=plan, qparams=qparams)
         record = make_record(topology, fused, scales, activations.by_layer, bits)

@@ -139,7 +139,7 @@ class RetrainingLayer(nn.Cell):
         self.quantized_weight = weight
         self.product = layer.conv2d if is_conv else layer.matmul
         self.bias_add = ops.BiasAdd()
-        self.activation = None if is_conv else layer.activation
+        self.activation: Any = None if is_conv else layer.activation
         self.activates = self.activation is not None
         self.has_bias = layer.has_bias
         if layer.has_bias:
