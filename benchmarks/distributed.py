@@ -1,13 +1,16 @@
-"""What several workers cost and give under msrun on one machine: speed, start-up, supervision, failures, accuracy.
+"""Several workers under msrun on one machine: speed, start-up, supervision, failures, accuracy.
 
     python benchmarks/distributed.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --parts speed startup supervisor failure accuracy
 
-Needs a quiet machine with two cores. ``speed``: training images a second of two workers with one core each against one
-worker with one core, batch 64 each. ``startup``: from the command line to the end of the first step, one worker with
-all cores against two that share them. ``supervisor``: CPU time of the launching process in a minute of training.
-``failure``: from a worker's death to the launcher's end. ``accuracy``: INT8 top-1 of two workers with batch 16 against
-one with batch 32, over seeds; the difference of the means stands beside the standard error that the seeds give it.
+It needs a quiet machine with two cores. The parts measure:
+
+- ``speed``: training images per second, two workers with one core each against one worker with one core; batch 64.
+- ``startup``: time until the first step is done, one worker with all cores against two workers that share them.
+- ``supervisor``: CPU time of the launching process in a minute of training.
+- ``failure``: time from the death of a worker to the end of the launcher.
+- ``accuracy``: INT8 top-1 of two workers with batch 16 against one with batch 32, for several seeds: the difference of
+  the means, and its standard error.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ import harness
 
 MODEL = "resnet20"
 PARTS = ("speed", "startup", "supervisor", "failure", "accuracy")
-STEPS = 45  # the rate that a worker tells is that of its last 20 steps
+STEPS = 45  # a worker reports the rate of its last 20 steps
 SECONDS = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -51,11 +54,11 @@ def main() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A launch that is under way.
+    """A launch that is running.
 
     Attributes:
         process: the launcher.
-        started: when, by ``time.perf_counter``.
+        started: the time of its start, from ``time.perf_counter``.
         output: its output directory.
     """
 
@@ -64,17 +67,17 @@ class Launch:
     output: Path
 
     def lines(self, rank: int) -> list[dict[str, Any]]:
-        """What a rank has told by now."""
+        """All lines that a worker has reported so far."""
         file = self.output / "logs" / f"train_parallel{rank}" / "status.jsonl"
         text = file.read_text() if file.exists() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def steps(self, rank: int) -> list[dict[str, float]]:
-        """What a rank has told after each step."""
+        """The figures that a worker has reported after each step."""
         return [line["figures"] for line in self.lines(rank) if "loss" in line.get("figures", {})]
 
     def wait_for_step(self, step: int, ranks: int) -> None:
-        """Until all ranks have done so many steps."""
+        """Wait until all workers have done so many steps."""
         while any(len(self.steps(rank)) < step for rank in range(ranks)):
             if self.process.poll() is not None:
                 sys.exit(f"the launch ended with {self.process.returncode} before step {step}")
@@ -83,7 +86,7 @@ class Launch:
 
 @contextlib.contextmanager
 def _launch(options: argparse.Namespace, workers: int, *more: str, cores: int | None = None) -> Iterator[Launch]:
-    """A launch that is stopped at the end of the block."""
+    """Start a launch, and stop it at the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         own = sorted(os.sched_getaffinity(0))[:cores]
         command = [
@@ -130,12 +133,12 @@ def _supervisor(options: argparse.Namespace) -> None:
         time.sleep(options.seconds)
         spent, passed = _cpu_seconds(launch.process.pid) - before, time.perf_counter() - begin
         steps = len(launch.steps(0))
-    told = f"{spent:.2f} s of CPU in {passed:.0f} s and {steps} steps"
-    print(f"supervisor: {told}: {100 * spent / passed:.2f} % of a core", flush=True)
+    figures = f"{spent:.2f} s of CPU in {passed:.0f} s and {steps} steps"
+    print(f"supervisor: {figures}: {100 * spent / passed:.2f} % of a core", flush=True)
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Of the process alone, user and system; taskset has become amctq."""
+    """CPU time of this process only, user and system. taskset has become amctq, so the pid is amctq's."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 

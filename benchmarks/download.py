@@ -1,6 +1,6 @@
-"""Downloading and unpacking CIFAR-10's archive against ``curl``, ``sha256sum`` and ``tar xzf``, from loopback.
+"""Download and unpack CIFAR-10's archive: amctq against ``curl``, ``sha256sum`` and ``tar xzf``, over loopback.
 
-The archive is made of the real records in --data, which come again until there are as many as the official one has.
+The archive consists of the real records in --data, repeated until it is as large as the official archive.
 
 python benchmarks/download.py --data ../shared/data [--rounds 5]
 """
@@ -27,7 +27,7 @@ RECORD_FILES = [*(f"data_batch_{index}.bin" for index in range(1, 6)), "test_bat
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends the files of one folder from the kernel, so that the server costs next to nothing."""
+    """Sends the files of one folder with sendfile, so that the server needs almost no CPU time."""
 
     folder: Path
 
@@ -40,12 +40,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.sendfile(stream)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that is served, with its sum."""
+    """An archive on the server, with its checksum."""
 
     path: Path
     url: str
@@ -55,7 +55,7 @@ class Archive:
 def make_archive(path: Path, data: Path, images: int) -> None:
     """The eight files of the official archive, with ``images`` records in each record file.
 
-    None is read whole: a process that is started inherits, as its peak, the memory of the one that starts it.
+    No file is read as a whole: the peak memory of this process counts in the processes that it starts.
     """
     source = data / "cifar-10-batches-bin"
     with tarfile.open(path, "w:gz", compresslevel=6) as tar:
@@ -74,12 +74,12 @@ def prepare(archive: Archive, output: Path) -> Finished:
 
 
 def fetch(archive: Archive, output: Path) -> Finished:
-    """``amctq fetch-model`` of the same file, which is not unpacked."""
+    """``amctq fetch-model`` of the same file, without unpacking."""
     return run_process([AMCTQ, "fetch-model", "--url", archive.url, "--output-dir", output, "--quiet"])
 
 
 def by_hand(archive: Archive, output: Path, *, unpack: bool) -> list[Finished]:
-    """What a careful user types instead."""
+    """The commands that a careful user types instead."""
     output.mkdir()
     fetched = output / "archive.tar.gz"
     commands: list[Sequence[str | Path]] = [["curl", "-sS", "-o", fetched, archive.url], ["sha256sum", fetched]]
@@ -93,12 +93,12 @@ def wall_seconds(processes: Sequence[Finished]) -> float:
 
 
 def cpu_seconds(processes: Sequence[Finished]) -> float:
-    """What else the machine does disturbs it less."""
+    """CPU time, because other processes disturb it less than wall time."""
     return sum(process.cpu_seconds for process in processes)
 
 
 def main() -> None:
-    """Print medians, ratios, and memory of a small and a large archive."""
+    """Print medians, ratios, and the memory for a small and a large archive."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)

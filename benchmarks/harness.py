@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, ``amctq ptq`` as a process, turns, networks and their images."""
+"""Shared by the benchmarks: arguments, ``amctq ptq`` as a process, measuring in turns, networks and images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AMCTQ = Path(sys.executable).with_name("amctq")
 
 
 def parser_for(documentation: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that every benchmark on real networks takes."""
+    """A parser with the arguments of every benchmark on real networks."""
     parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, required=True)
@@ -45,8 +45,8 @@ class Finished:
         code: its exit code.
         stdout: what it printed.
         seconds: wall time.
-        cpu_seconds: of all its threads, user and system; what else the machine does disturbs it less.
-        peak_bytes: the most memory that it held at a time.
+        cpu_seconds: CPU time of all its threads, user and system; other processes disturb it less than wall time.
+        peak_bytes: its peak memory.
     """
 
     code: int
@@ -57,11 +57,11 @@ class Finished:
 
 
 def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finished:
-    """Run a process to its end; its stderr stays on the screen. With ``check`` its failure ends the benchmark."""
+    """Run a process to its end, with its stderr on the screen. With ``check``, its failure ends the benchmark."""
     with tempfile.TemporaryFile("w+") as stdout:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=stdout)
-        _, status, usage = os.wait4(process.pid, 0)  # of this child alone; RUSAGE_CHILDREN mixes them all
+        _, status, usage = os.wait4(process.pid, 0)  # of this child only; RUSAGE_CHILDREN adds up all children
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if check and process.returncode:
@@ -78,12 +78,12 @@ def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finishe
 
 @dataclass(frozen=True, kw_only=True)
 class PtqRun:
-    """One whole ``amctq ptq``.
+    """One run of ``amctq ptq``.
 
     Attributes:
-        process: how it ran.
-        report: what stands under ``data`` in its envelope.
-        file: the INT8 ONNX; gone when the block of ``amctq_ptq`` ends.
+        process: the process that has ended.
+        report: ``data`` of its JSON object.
+        file: the INT8 ONNX file; it is deleted at the end of the block of ``amctq_ptq``.
     """
 
     process: Finished
@@ -107,14 +107,17 @@ def amctq_ptq(options: argparse.Namespace, model: str, *arguments: str) -> Itera
 
 
 def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool) -> dict[str, list[T]]:
-    """What each of ``turns`` returns, ``rounds`` times, all in turns: the machine's moods meet them alike.
+    """Run all ``turns`` one after another, ``rounds`` times, so that a slow moment of the machine affects all alike.
 
-    Every round has an order of its own, the same in every run: a turn leaves caches and clock to the next one.
+    Every round has another order, which is the same in every run, because a turn affects caches and clock of the next.
 
     Args:
-        turns: by name.
-        rounds: how often each.
-        warm_up: run each once more before, unrecorded: it fills the caches of the file system, or a session's memory.
+        turns: what to run, by name.
+        rounds: how often each turn runs.
+        warm_up: run each turn once before, unrecorded, to fill the file cache or the memory of a session.
+
+    Returns:
+        The results of each turn, by name.
     """
     found: dict[str, list[T]] = {name: [] for name in turns}
     for turn in turns.values() if warm_up else ():
@@ -127,19 +130,19 @@ def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool
 
 
 def accuracy_cells(before: float, after: Sequence[float], p_values: Sequence[float]) -> str:
-    """Cells of a Markdown row: float top-1, INT8 top-1 by seed, mean drop, smallest p among the seeds that lost."""
+    """Cells of a Markdown row: float top-1, INT8 top-1 of each seed, mean drop, smallest p of the seeds with a loss."""
     losses = [p for value, p in zip(after, p_values, strict=True) if value < before]
     by_seed = ", ".join(format(value, ".2f") for value in after)
     return f"{before:.2f} | {by_seed} | {before - statistics.mean(after):+.3f} | {min(losses, default=1.0):.2g}"
 
 
 def calibration_images(options: argparse.Namespace, model: str, images: int, seed: int, size: int | None) -> Samples:
-    """The images that ``amctq ptq --seed`` calibrates with, prepared as it prepares them."""
+    """The calibration images of ``amctq ptq --seed``, with the same preprocessing."""
     return _split(options, model, images, 0, seed, size).calibration
 
 
 def evaluation_images(options: argparse.Namespace, model: str) -> Samples:
-    """All test images, prepared as ``amctq ptq`` prepares them."""
+    """All test images, with the preprocessing of ``amctq ptq``."""
     samples = _split(options, model, 1, None, 1, None).evaluation
     assert samples is not None
     return samples
@@ -158,7 +161,7 @@ def _split(
 
 
 def float_network(options: argparse.Namespace, model: str, examples: Batches) -> FloatNetwork:
-    """A network with its shared checkpoint, and the ONNX graph that MindSpore exports of it."""
+    """A network with its shared checkpoint, and the ONNX graph that MindSpore exports from it."""
     from amctq.choices import Device
     from amctq.networks.registry import find_model
     from amctq.networks.verified import load_network

@@ -1,11 +1,11 @@
-"""IFMR over a histogram: its error against the exact search, layer by layer, and its cost beside the forward pass.
+"""IFMR with a histogram: its error against the exact search for each layer, and its cost beside the forward pass.
 
     python benchmarks/ifmr.py error --data ../shared/data --checkpoints ../shared/checkpoints --models resnet20 resnet50
     python benchmarks/ifmr.py cost --data ../shared/data --checkpoints ../shared/checkpoints
 
-``error`` keeps every activation of 320 calibration images at 32 x 32, searches all of them for all 61 candidates, and
-prints the exact error at the scale that the histogram chose over the least exact error. ``cost`` takes the seconds
-that ``amctq ptq`` reports for ResNet-50 at 224 with 32 calibration images.
+``error`` keeps all activations of 320 calibration images at 32 x 32, and computes the exact error of all 61
+candidates. It prints the exact error of the scale that the histogram chose, divided by the least exact error. ``cost``
+prints the seconds that ``amctq ptq`` reports for ResNet-50 at 224 x 224 with 32 calibration images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from amctq.quant.observers.error import Candidates
 
 @dataclass
 class Keeping(Observer):
-    """An IFMR observer beside all that it was shown."""
+    """An IFMR observer that keeps all values that it has seen."""
 
     observer: IfmrObserver = field(default_factory=IfmrObserver)
     seen: list[Float32Array] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Keeping(Observer):
 
 
 def exact_errors(values: Float32Array, candidates: Candidates) -> NDArray[np.float64]:
-    """Sum of squared errors of every value, in double precision, for each candidate."""
+    """For each candidate, the sum of the squared errors of all values, in double precision."""
     errors = np.zeros(len(candidates.scale))
     for part in np.array_split(values, max(1, len(values) // (1 << 18))):
         x = part.astype(np.float64)

@@ -1,8 +1,8 @@
-"""Accuracy of every observer at both placements, by seed: what ``accuracy.py`` measures, without a process for each.
+"""Accuracy of every observer with both placements, for each seed: as ``accuracy.py``, but in one process.
 
     python benchmarks/observers.py --data ../shared/data --checkpoints ../shared/checkpoints
 
-The network is loaded, exported and measured in float once; each seed then calibrates, exports and runs the INT8 file
+The network is loaded, exported and measured in float once. Then each seed calibrates, exports and runs the INT8 file
 twelve times.
 """
 

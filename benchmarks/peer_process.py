@@ -1,4 +1,4 @@
-"""One whole peer: checkpoint into MindSpore, out as ONNX, quantized. ``process_time.py`` starts and times it.
+"""One run of a peer: load the checkpoint in MindSpore, export ONNX, quantize. ``process_time.py`` runs and times it.
 
 python benchmarks/peer_process.py --data ../shared/data --checkpoints ../shared/checkpoints --peer percentile
 """
@@ -18,7 +18,7 @@ from amctq.data.samples import Batches
 
 
 def export_float(checkpoint: Path, model: str, size: int) -> Any:
-    """MindSpore's own export, raised to the opset that per-channel weights need."""
+    """MindSpore's own export, converted to the opset that per-channel weights need."""
     os.environ.setdefault("GLOG_v", "4")
     import mindspore
     import onnx.version_converter
@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         if options.peer == peers.NNCF:
-            # One at a time, as its guide has it: it averages over what it is given at once.
+            # One image at a time, as in its guide: it averages over the images of a batch.
             peers.quantize_nncf(model, Batches(samples=samples, size=1), target=target)
             return
         batches = Batches(samples=samples, size=options.batch_size)

@@ -24,12 +24,12 @@ NNCF = "nncf"
 
 
 class Reader(ort.CalibrationDataReader):
-    """Calibration images the way that onnxruntime asks for them.
+    """Calibration images for onnxruntime.
 
     Args:
-        name: of the graph's input.
+        name: name of the graph's input.
         batches: the images.
-        tell: say on stderr how many were given out, for a process that may end without a word.
+        tell: print to stderr how many images were read, because the process may end without a message.
     """
 
     def __init__(self, name: str, batches: Batches, *, tell: bool = False) -> None:
@@ -57,18 +57,18 @@ def quantize_static(
     qdq: bool = True,
     pre_process: bool = True,
 ) -> None:
-    """onnxruntime's quantizer, as its own guide uses it.
+    """onnxruntime's quantizer, used as in its own guide.
 
-    MinMax needs no streaming: its graph reduces every tensor to two numbers. (CalibMaxIntermediateOutputs, which would
-    stream them, forgets in onnxruntime 1.32 what it has seen, and fails where the images are a multiple of it.)
+    MinMax needs no streaming, because its graph reduces every tensor to two numbers. (CalibMaxIntermediateOutputs would
+    stream. But in onnxruntime 1.32 it loses earlier batches, and fails if the number of images is a multiple of it.)
 
     Args:
         model: the float graph, opset 13 or newer.
         reader: the calibration images.
         method: key of ORT_METHODS.
         target: the file to write.
-        qdq: in the format of QuantizeLinear and DequantizeLinear, else of QLinear operators.
-        pre_process: optimise the graph and infer its shapes first, as the guide recommends.
+        qdq: write QuantizeLinear and DequantizeLinear, else QLinear operators.
+        pre_process: first optimise the graph and infer shapes, as the guide recommends.
     """
     logging.getLogger().setLevel(logging.ERROR)  # it recommends quant_pre_process on every run
     with tempfile.TemporaryDirectory() as folder:

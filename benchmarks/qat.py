@@ -1,11 +1,15 @@
-"""What ``amctq qat`` gives back: accuracy over seeds, agreement of file and training network, runs that are killed.
+"""Results of ``amctq qat``: accuracy for several seeds, agreement of file and training network, killed runs.
 
     python benchmarks/qat.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --parts int8 int4 labels killed --seeds 1 2 3
 
-A row for each run. ``regained`` is what of the points that PTQ lost retraining has given back; ``loss`` the mean
-training loss of the first and of the last hundred steps; ``agreement`` the share of test images for which the exported
-file names the class that the training network names. ``labels`` is ``int4`` without the float network as its teacher.
+It prints a row for each run:
+
+- ``regained``: the share of PTQ's accuracy loss that retraining recovers.
+- ``loss``: the mean training loss of the first and of the last hundred steps.
+- ``agreement``: the share of test images for which the exported file and the training network give the same class.
+
+The part ``labels`` is ``int4`` without the float network as teacher.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "int4": ("--epochs", "3", "--weight-bits", "4"),
     "labels": ("--epochs", "3", "--weight-bits", "4", "--no-distill"),
 }
-EDGE = 100  # steps at either end whose loss is told
+EDGE = 100  # steps at the start and at the end, whose mean loss is printed
 
 
 def main() -> None:
@@ -90,7 +94,7 @@ def _losses(history: Path) -> str:
 
 
 def _killed(options: argparse.Namespace) -> None:
-    """A run that is killed at random steps and gone on with each time, against one that is left alone."""
+    """A run that is killed at random steps and resumed each time, against an undisturbed run."""
     short = ("--train-images", "640", "--eval-images", "500", "--epochs", "3", "--save-every-steps", "7")
     steps = sorted(random.Random(options.seeds[0]).sample(range(1, 60), options.kills))
     with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,8 @@
 
     python benchmarks/qat_step.py --data ../shared/data --checkpoints ../shared/checkpoints
 
-A step is forward, backward and Momentum on one batch. The float network, the quantized one on MindSpore's operators and
-the one on compiled operators take their turns in one process; the figures are medians.
+A step is forward, backward and Momentum on one batch. Three networks run in turns in one process: float, quantized with
+MindSpore's operators, and quantized with compiled operators. The figures are medians.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
 
 BATCH = {"resnet20": 128, "resnet50": 32}
-IMAGE_SIZE = 32  # at 224, ResNet-50's own, a step takes as long as fifty
+IMAGE_SIZE = 32  # at 224, the usual size of ResNet-50, a step takes fifty times as long
 CALIBRATION = 32
 
 
 def another(options: argparse.Namespace, model: str, first: FloatNetwork) -> FloatNetwork:
-    """The same network once more, with parameters of its own."""
+    """A copy of the network with its own parameters."""
     cell = find_model(model).build(10)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = read_checkpoint(harness.checkpoint(options, model), Path(scratch))
@@ -61,7 +61,7 @@ def calibrated(network: FloatNetwork, batches: Batches) -> QuantRecord:
 def retraining(
     network: FloatNetwork, record: QuantRecord, bits: int, compiler: str | None
 ) -> tuple[RetrainingNetwork, str]:
-    """Quantizers in a network; ``compiler`` is what CC says, empty for none."""
+    """A network with quantizers. ``compiler`` is the value of CC; empty for no compiler."""
     before = os.environ.get("CC")
     if compiler is not None:
         os.environ["CC"] = compiler

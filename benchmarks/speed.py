@@ -1,11 +1,11 @@
-"""Images per second in onnxruntime: amctq's INT8 file against the fastest that ``quantize_static`` makes.
+"""Images per second in onnxruntime: amctq's INT8 file against the fastest file of ``quantize_static``.
 
     python benchmarks/speed.py --data ../shared/data --checkpoints ../shared/checkpoints
     python benchmarks/speed.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --models resnet50 --amctq-file results/resnet50_quant.onnx
 
-Both start from the same float graph and the same 32 calibration images. The peer's variants all take their turns, with
-and without its own optimisation beforehand, in both of its formats; the row compares with the fastest of them.
+Both use the same float graph and the same 32 calibration images. All variants of the peer run in turns: in both of its
+formats, with and without its own optimisation before. The row compares with the fastest variant.
 """
 
 from __future__ import annotations

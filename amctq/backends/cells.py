@@ -34,16 +34,15 @@ class FakeQuantize(nn.Cell):
 
 
 class _QuantizedLayer(nn.Cell):
-    """What both kinds of layer share.
+    """What both kinds of layer share. A subclass has the product of input and weight.
 
     Args:
         item: the integers of the layer.
-        product: MindSpore's operator, (x, weight) to y.
         bias_add: the operator that adds the bias.
         activation: the activation inside the layer, or None.
     """
 
-    def __init__(self, item: IntegerLayer, *, product: Any, bias_add: Any, activation: Any = None) -> None:
+    def __init__(self, item: IntegerLayer, *, bias_add: Any, activation: Any = None) -> None:
         super().__init__(auto_prefix=False)
         name, values = item.layer.name, item.weight.values
         columns = (-1, *(1,) * (values.ndim - 1))
@@ -54,7 +53,6 @@ class _QuantizedLayer(nn.Cell):
         if item.bias is not None:
             bias = (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)
             self.bias = Parameter(Tensor(bias), name=f"{name}.bias", requires_grad=False)
-        self.product = product
         self.bias_add = bias_add
         self.activates = activation is not None
         self.activation = activation
@@ -73,11 +71,21 @@ class QuantizedConv2d(_QuantizedLayer):
     """Replaces an nn.Conv2d, with its stride, padding and groups; (N, C, H, W) to (N, C_out, H', W')."""
 
     def __init__(self, layer: Any, item: IntegerLayer) -> None:
-        super().__init__(item, product=layer.conv2d, bias_add=layer.bias_add)
+        super().__init__(item, bias_add=layer.bias_add)
+        self.conv2d = layer.conv2d  # MindIR contains the name of this attribute
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution."""
+        return self.conv2d(x, weight)
 
 
 class QuantizedDense(_QuantizedLayer):
     """Replaces an nn.Dense, with its activation; (N, C) to (N, C_out)."""
 
     def __init__(self, layer: Any, item: IntegerLayer) -> None:
-        super().__init__(item, product=layer.matmul, bias_add=ops.BiasAdd(), activation=layer.activation)
+        super().__init__(item, bias_add=ops.BiasAdd(), activation=layer.activation)
+        self.matmul = layer.matmul  # MindIR contains the name of this attribute
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The matrix product."""
+        return self.matmul(x, weight)
