@@ -18,7 +18,7 @@ import numpy as np
 
 from amctq.amct_files.record_text import load_record
 from amctq.backends.amct_config import lay_config
-from amctq.backends.amct_work_directory import CONFIG, LOG, RECORD, WorkDirectory, rebuilt
+from amctq.backends.amct_work_directory import CONFIG, LOG, RECORD, rebuilt, work_directory
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, on_record
 from amctq.choices import (
@@ -106,7 +106,7 @@ class AmctBackend(RecordBackend):
             )
         cell = rebuilt(network)  # before the current directory changes: paths may be relative
         example = np.zeros_like(batch)  # only traces the network; AMCT must not calibrate on it
-        with reporter.phase("amct_mindspore"), WorkDirectory(network.scratch, reporter) as work:
+        with reporter.phase("amct_mindspore"), work_directory(network.scratch, reporter) as work:
             path = str(work.config)
             work.call("create_quant_config", path, cell, example)
             lay_config(work.config, config.quant, reporter)

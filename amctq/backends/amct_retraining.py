@@ -11,7 +11,7 @@ import numpy as np
 
 from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct_config import enabled_layers, lay_retrain_config
-from amctq.backends.amct_work_directory import LOG, WorkDirectory, rebuilt
+from amctq.backends.amct_work_directory import LOG, rebuilt, work_directory
 from amctq.backends.base import OpaqueNetwork, RetrainingNetwork
 from amctq.choices import ActType, ExportFormat, WeightType
 from amctq.networks.float_network import FloatNetwork
@@ -71,7 +71,7 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         self._reporter = reporter
         cell = rebuilt(network)  # before the current directory changes: paths may be relative
         cell.set_train(True)
-        with WorkDirectory(network.scratch, self._reporter) as work:
+        with work_directory(network.scratch, self._reporter) as work:
             path = str(work.config)
             work.call("create_quant_retrain_config", path, cell, self._example)
             lay_retrain_config(work.config, config, self._reporter)
@@ -96,7 +96,7 @@ class AmctRetrainingNetwork(RetrainingNetwork):
 
         del act_type, weight_type  # only for ONNX
         cell = rebuilt(self._network)
-        with WorkDirectory(self._network.scratch, self._reporter) as work:
+        with work_directory(self._network.scratch, self._reporter) as work:
             path, checkpoint = str(work.config), str(work.folder / "trained.ckpt")
             work.config.write_bytes(self._config)
             mindspore.save_checkpoint(self.cell, checkpoint)

@@ -7,9 +7,9 @@ import importlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from amctq.errors import InputError, UnavailableError, first_line
@@ -24,11 +24,11 @@ CONFIG, RECORD = "config.json", "calibration_record.txt"
 _MODEL = "model"
 
 
-class WorkDirectory:
-    """One sequence of calls to amct_mindspore, in MindSpore's graph mode.
+@contextlib.contextmanager
+def work_directory(scratch: Path | None, reporter: Reporter) -> Iterator[WorkDirectory]:
+    """A work directory for one sequence of calls to amct_mindspore, in MindSpore's graph mode.
 
-    It is a context manager. Inside the block, the current directory is a temporary folder, and the tool's stdout goes
-    to the log, because amctq's stdout is data.
+    Inside the block it is the current directory, and the tool's stdout goes to the log, because amctq's stdout is data.
 
     Args:
         scratch: where the folder is made; None for the system's temporary folder.
@@ -37,38 +37,38 @@ class WorkDirectory:
     Raises:
         UnavailableError: the tool cannot be imported.
     """
-
-    def __init__(self, scratch: Path | None, reporter: Reporter) -> None:
-        self._scratch, self._reporter = scratch, reporter
-        self._stack = contextlib.ExitStack()
-        self._said = io.StringIO()
-
-    def __enter__(self) -> WorkDirectory:
-        with contextlib.ExitStack() as stack:
-            where = None if self._scratch is None else self._scratch.resolve()
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amct-", dir=where)))
-            stack.enter_context(_current_directory(self.folder))
-            stack.enter_context(_environment({DUMP_RECORD: "1"}))
-            stack.enter_context(contextlib.redirect_stdout(self._said))
-            stack.enter_context(graph_mode())
-            stack.enter_context(signal_handlers_kept())
+    stdout = io.StringIO()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="amct-", dir=scratch and scratch.resolve()) as folder,
+            _current_directory(folder),
+            _environment(DUMP_RECORD, "1"),
+            contextlib.redirect_stdout(stdout),
+            graph_mode(),
+            signal_handlers_kept(),
+        ):
             try:
                 importlib.import_module("amct_mindspore")
             except Exception as error:
                 message = f"amct_mindspore does not work here: {first_line(error)}"
                 raise UnavailableError(message, hint="use --backend native; see also: amctq doctor") from error
-            self.call(
-                "set_logging_level", print_level="info", save_level="info"
-            )  # the log file belongs to this sequence of calls
-            self._stack = stack.pop_all()
-        return self
+            work = WorkDirectory(Path(folder))
+            work.call("set_logging_level", print_level="info", save_level="info")  # a new log file for these calls
+            yield work
+    finally:
+        for line in stdout.getvalue().splitlines():
+            reporter.debug(f"amct_mindspore: {line}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-        for line in self._said.getvalue().splitlines():
-            self._reporter.debug(f"amct_mindspore: {line}")
+
+@dataclass(frozen=True)
+class WorkDirectory:
+    """The calls to amct_mindspore and the files that it reads and writes.
+
+    Attributes:
+        folder: the work directory.
+    """
+
+    folder: Path
 
     @property
     def config(self) -> Path:
@@ -140,7 +140,7 @@ def rebuilt(network: FloatNetwork) -> Any:
 
 
 @contextlib.contextmanager
-def _current_directory(folder: Path) -> Iterator[None]:
+def _current_directory(folder: str) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -150,14 +150,12 @@ def _current_directory(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before

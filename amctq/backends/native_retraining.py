@@ -56,17 +56,13 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
             for layer in self.topology.layers
         }
-        plan = place_ascend(self.topology, clips)
-        self._quantizers = {
-            site.like: ActivationQuantizer(
-                site.like,
-                clips[site.like],
-                nonnegative=_after_relu(site.tensor, network.graph),
-                operators=self._operators,
+        self._quantizer_of: dict[str, ActivationQuantizer] = {}
+        for site in place_ascend(self.topology, clips).sites:
+            nonnegative = _after_relu(site.tensor, network.graph)
+            quantizer = ActivationQuantizer(
+                site.like, clips[site.like], nonnegative=nonnegative, operators=self._operators
             )
-            for site in plan.sites
-        }
-        self._quantizer_of = {name: self._quantizers[site.like] for site in plan.sites for name in site.layers}
+            self._quantizer_of |= dict.fromkeys(site.layers, quantizer)
         self._replacement = Replacement(self.cell, self._substitutes())
 
     def state(self) -> Mapping[str, Any]:
