@@ -13,7 +13,7 @@ from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct_config import enabled_layers, lay_retrain_config
 from amctq.backends.amct_work_directory import LOG, rebuilt, work_directory
 from amctq.backends.base import OpaqueNetwork, RetrainingNetwork
-from amctq.choices import ActType, ExportFormat, WeightType
+from amctq.choices import ExportFormat, WeightType
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.layers import Topology
@@ -85,16 +85,14 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         """All parameters, under AMCT's names, because ``restore_quant_retrain_model`` needs them all."""
         return {parameter.name: parameter for parameter in self.cell.get_parameters()}
 
-    def finish(
-        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> AmctRetrainedNetwork:
+    def finish(self, *, weight_type: WeightType = WeightType.INT8) -> AmctRetrainedNetwork:
         """Restore the trained parameters into a new network, and let AMCT save it.
 
         So the network has no half precision any more, and it is certain that AMCT can restore from such a checkpoint.
         """
         import mindspore
 
-        del act_type, weight_type  # only for ONNX
+        del weight_type  # only for ONNX
         cell = rebuilt(self._network)
         with work_directory(self._network.scratch, self._reporter) as work:
             path, checkpoint = str(work.config), str(work.folder / "trained.ckpt")

@@ -114,17 +114,14 @@ class RetrainingNetwork(ABC):
         """The parameters of ``cell`` that a checkpoint must hold, by name; not those that follow from others."""
 
     @abstractmethod
-    def finish(
-        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> QuantizedNetwork | OpaqueNetwork:
+    def finish(self, *, weight_type: WeightType = WeightType.INT8) -> QuantizedNetwork | OpaqueNetwork:
         """End the training.
 
         Unless the result is opaque, ``cell`` is the float network again: with the trained parameters, BatchNorm
         unfused, in inference mode. The result's ``network`` holds this cell, its graph and its topology.
 
         Args:
-            act_type: integer type of activations in ONNX.
-            weight_type: integer type of weights in ONNX.
+            weight_type: integer type of weights in ONNX; activations are uint8.
 
         Returns:
             The trained network, quantized with the scales of the training.

@@ -87,7 +87,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
 
 
 class RecordBackend(Backend):
-    """An engine whose record amctq's own network can use."""
+    """What both engines share: amctq's own network computes with the scales of a record."""
 
     def check_record(self, network: FloatNetwork, record: QuantRecord) -> None:
         """Check the names of layers and the numbers of scales."""
@@ -101,7 +101,7 @@ class RecordBackend(Backend):
         act_type: ActType,
         weight_type: WeightType = WeightType.INT8,
     ) -> NativeQuantizedNetwork:
-        """Compute the integers with the scales of the record."""
+        """The network with integers on the scales of the record."""
         return on_record(network, record, act_type=act_type, weight_type=weight_type)
 
 
@@ -119,7 +119,7 @@ def on_record(
         layers = integer_layers(topology, fused, record)
     except OverflowError as error:
         message = f"the record does not fit this network: {error}"
-        raise InputError(message, hint="its scales are far too small; calibrate anew, without --record") from error
+        raise InputError(message, hint="its scales are far too small; calibrate again, without --record") from error
     return NativeQuantizedNetwork(
         record=record,
         topology=topology,
@@ -166,5 +166,5 @@ def check_cells(network: FloatNetwork, topology: Topology) -> None:
         replaceable_cells(network.cell, topology.layers)
     except NoSimulationError as error:
         message = f"the network cannot be written as MindIR: {error.message}"
-        hint = "build that layer with the class named, leave it in float (--skip-layer), or use --export onnx"
+        hint = "build that layer with the expected class, leave it in float (--skip-layer), or use --export onnx"
         raise InputError(message, hint=hint) from error

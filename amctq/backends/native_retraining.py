@@ -73,9 +73,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             if not parameter.name.endswith(EVALUATED)
         }
 
-    def finish(
-        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> NativeQuantizedNetwork:
+    def finish(self, *, weight_type: WeightType = WeightType.INT8) -> NativeQuantizedNetwork:
         """Remove the quantizers, and quantize the trained network with the scales of the training."""
         arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
         activations = {layer.name: self._activation(layer) for layer in self.topology.layers}
@@ -97,14 +95,14 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             activations,
             {name: weight.bits for name, weight in weights.items()},
         )
-        return on_record(network, record, act_type=act_type, weight_type=weight_type)
+        return on_record(network, record, act_type=ActType.UINT8, weight_type=weight_type)
 
     def _substitutes(self) -> dict[int, Any]:
         try:
             found = replaceable_cells(self.cell, self.topology.layers)
         except NoSimulationError as error:
             message = f"the network cannot be retrained: {error.message}"
-            hint = "build that layer with the class named, or set its retrain_enable to false"
+            hint = "build that layer with the expected class, or set its retrain_enable to false"
             raise InputError(message, hint=hint) from error
         parameters = self.cell.parameters_dict()
         substitutes: dict[int, Any] = {}
