@@ -11,115 +11,81 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from amctq.version import __version__
+from amctq.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from amctq.services.demo import DemoResult, demo
-    from amctq.services.demo_request import DemoRequest
-    from amctq.services.doctor import DoctorReport, doctor
-    from amctq.services.doctor_request import DoctorRequest
-    from amctq.services.evaluate import EvaluateResult, evaluate
-    from amctq.services.evaluate_request import EvaluateRequest
-    from amctq.services.fetch_model import FetchModelResult, fetch_model
-    from amctq.services.fetch_model_request import FetchModelRequest
-    from amctq.services.launch.launch import launch_distributed, preview_launch
-    from amctq.services.launch.request import LaunchRequest
-    from amctq.services.launch.result import LaunchPreview, LaunchResult
-    from amctq.services.prepare_cifar import PrepareCifarResult, prepare_cifar
-    from amctq.services.prepare_cifar_request import PrepareCifarRequest
-    from amctq.services.ptq.preview import PtqPreview
-    from amctq.services.ptq.ptq import preview_ptq, ptq
-    from amctq.services.ptq.request import PtqRequest
-    from amctq.services.ptq.result import PtqResult
-    from amctq.services.qat.preview import QatPreview
-    from amctq.services.qat.qat import preview_qat, qat
-    from amctq.services.qat.request import QatRequest
-    from amctq.services.qat.result import QatResult
-    from amctq.services.rank_table import RankTableResult, rank_table
-    from amctq.services.rank_table_request import RankTableRequest
+if TYPE_CHECKING:  # "as" makes a name public for type checkers
+    from amctq.services.demo import DemoResult as DemoResult
+    from amctq.services.demo import demo as demo
+    from amctq.services.demo_request import DemoRequest as DemoRequest
+    from amctq.services.doctor import DoctorReport as DoctorReport
+    from amctq.services.doctor import doctor as doctor
+    from amctq.services.doctor_request import DoctorRequest as DoctorRequest
+    from amctq.services.evaluate import EvaluateResult as EvaluateResult
+    from amctq.services.evaluate import evaluate as evaluate
+    from amctq.services.evaluate_request import EvaluateRequest as EvaluateRequest
+    from amctq.services.fetch_model import FetchModelResult as FetchModelResult
+    from amctq.services.fetch_model import fetch_model as fetch_model
+    from amctq.services.fetch_model_request import FetchModelRequest as FetchModelRequest
+    from amctq.services.launch.launch import launch_distributed as launch_distributed
+    from amctq.services.launch.launch import preview_launch as preview_launch
+    from amctq.services.launch.request import LaunchRequest as LaunchRequest
+    from amctq.services.launch.result import LaunchPreview as LaunchPreview
+    from amctq.services.launch.result import LaunchResult as LaunchResult
+    from amctq.services.prepare_cifar import PrepareCifarResult as PrepareCifarResult
+    from amctq.services.prepare_cifar import prepare_cifar as prepare_cifar
+    from amctq.services.prepare_cifar_request import PrepareCifarRequest as PrepareCifarRequest
+    from amctq.services.ptq.preview import PtqPreview as PtqPreview
+    from amctq.services.ptq.ptq import preview_ptq as preview_ptq
+    from amctq.services.ptq.ptq import ptq as ptq
+    from amctq.services.ptq.request import PtqRequest as PtqRequest
+    from amctq.services.ptq.result import PtqResult as PtqResult
+    from amctq.services.qat.preview import QatPreview as QatPreview
+    from amctq.services.qat.qat import preview_qat as preview_qat
+    from amctq.services.qat.qat import qat as qat
+    from amctq.services.qat.request import QatRequest as QatRequest
+    from amctq.services.qat.result import QatResult as QatResult
+    from amctq.services.rank_table import RankTableResult as RankTableResult
+    from amctq.services.rank_table import rank_table as rank_table
+    from amctq.services.rank_table_request import RankTableRequest as RankTableRequest
 
-_PUBLIC = {
-    "DemoRequest": "amctq.services.demo_request",
-    "DemoResult": "amctq.services.demo",
-    "DoctorReport": "amctq.services.doctor",
-    "DoctorRequest": "amctq.services.doctor_request",
-    "EvaluateRequest": "amctq.services.evaluate_request",
-    "EvaluateResult": "amctq.services.evaluate",
-    "FetchModelRequest": "amctq.services.fetch_model_request",
-    "FetchModelResult": "amctq.services.fetch_model",
-    "LaunchPreview": "amctq.services.launch.result",
-    "LaunchRequest": "amctq.services.launch.request",
-    "LaunchResult": "amctq.services.launch.result",
-    "PrepareCifarRequest": "amctq.services.prepare_cifar_request",
-    "PrepareCifarResult": "amctq.services.prepare_cifar",
-    "PtqPreview": "amctq.services.ptq.preview",
-    "PtqRequest": "amctq.services.ptq.request",
-    "PtqResult": "amctq.services.ptq.result",
-    "QatPreview": "amctq.services.qat.preview",
-    "QatRequest": "amctq.services.qat.request",
-    "QatResult": "amctq.services.qat.result",
-    "RankTableRequest": "amctq.services.rank_table_request",
-    "RankTableResult": "amctq.services.rank_table",
-    "demo": "amctq.services.demo",
-    "doctor": "amctq.services.doctor",
-    "evaluate": "amctq.services.evaluate",
-    "fetch_model": "amctq.services.fetch_model",
-    "launch_distributed": "amctq.services.launch.launch",
-    "prepare_cifar": "amctq.services.prepare_cifar",
-    "preview_launch": "amctq.services.launch.launch",
-    "preview_ptq": "amctq.services.ptq.ptq",
-    "preview_qat": "amctq.services.qat.qat",
-    "ptq": "amctq.services.ptq.ptq",
-    "qat": "amctq.services.qat.qat",
-    "rank_table": "amctq.services.rank_table",
+# The same names for the interpreter, by module of ``amctq.services``.
+_MODULES = {
+    "demo": "DemoResult demo",
+    "demo_request": "DemoRequest",
+    "doctor": "DoctorReport doctor",
+    "doctor_request": "DoctorRequest",
+    "evaluate": "EvaluateResult evaluate",
+    "evaluate_request": "EvaluateRequest",
+    "fetch_model": "FetchModelResult fetch_model",
+    "fetch_model_request": "FetchModelRequest",
+    "launch.launch": "launch_distributed preview_launch",
+    "launch.request": "LaunchRequest",
+    "launch.result": "LaunchPreview LaunchResult",
+    "prepare_cifar": "PrepareCifarResult prepare_cifar",
+    "prepare_cifar_request": "PrepareCifarRequest",
+    "ptq.preview": "PtqPreview",
+    "ptq.ptq": "preview_ptq ptq",
+    "ptq.request": "PtqRequest",
+    "ptq.result": "PtqResult",
+    "qat.preview": "QatPreview",
+    "qat.qat": "preview_qat qat",
+    "qat.request": "QatRequest",
+    "qat.result": "QatResult",
+    "rank_table": "RankTableResult rank_table",
+    "rank_table_request": "RankTableRequest",
 }
+_PUBLIC = {name: f"amctq.services.{module}" for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = [
-    "DemoRequest",
-    "DemoResult",
-    "DoctorReport",
-    "DoctorRequest",
-    "EvaluateRequest",
-    "EvaluateResult",
-    "FetchModelRequest",
-    "FetchModelResult",
-    "LaunchPreview",
-    "LaunchRequest",
-    "LaunchResult",
-    "PrepareCifarRequest",
-    "PrepareCifarResult",
-    "PtqPreview",
-    "PtqRequest",
-    "PtqResult",
-    "QatPreview",
-    "QatRequest",
-    "QatResult",
-    "RankTableRequest",
-    "RankTableResult",
-    "__version__",
-    "demo",
-    "doctor",
-    "evaluate",
-    "fetch_model",
-    "launch_distributed",
-    "prepare_cifar",
-    "preview_launch",
-    "preview_ptq",
-    "preview_qat",
-    "ptq",
-    "qat",
-    "rank_table",
-]
+if not TYPE_CHECKING:  # type checkers read no computed list
+    __all__ = ["__version__", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        module = _PUBLIC[name]
-    except KeyError:
+    if name not in _PUBLIC:
         message = f"module 'amctq' has no attribute {name!r}"
-        raise AttributeError(message) from None
-    return getattr(importlib.import_module(module), name)
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_PUBLIC])

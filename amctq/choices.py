@@ -1,4 +1,4 @@
-"""The values that options take. Loads nothing, so that the command line can offer them at once."""
+"""The values of options. This module imports nothing heavy, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ExportFormat(str, Enum):
 
     @property
     def suffix(self) -> str:
-        """What follows the stem in the name of such a file."""
+        """The end of a file name, after the stem."""
         return {"ascend": "_deploy.onnx", "fakequant": "_fakequant.onnx"}.get(self.value, f".{self.value}")
 
 
@@ -48,17 +48,17 @@ class ActAlgo(str, Enum):
 
 
 class IfmrVariant(str, Enum):
-    """IFMR as AMCT's PyTorch code has it, or as the Ascend operator that its MindSpore front end calls."""
+    """IFMR as in AMCT's PyTorch code, or as in the Ascend operator that AMCT's MindSpore front end calls."""
 
     EXACT = "exact"
     ASCEND = "ascend"
 
 
 class ArqRule(str, Enum):
-    """ARQ's scale where a channel's lowest weight reaches just farther than its highest.
+    """ARQ's scale of a channel whose |min| is slightly larger than its max.
 
-    AMCT takes |min| / 128 and lets the highest weight saturate; the Ascend operator WtsARQ takes the larger of
-    |min| / 128 and max / 127.
+    AMCT uses |min| / 128, and the largest weight saturates. The Ascend operator WtsARQ uses the larger of |min| / 128
+    and max / 127.
     """
 
     AMCT = "amct"
@@ -66,7 +66,7 @@ class ArqRule(str, Enum):
 
 
 class ActType(str, Enum):
-    """Integer type of activations in ONNX. x86 has fast kernels for uint8 alone."""
+    """Integer type of activations in ONNX. x86 has fast kernels only for uint8."""
 
     UINT8 = "uint8"
     INT8 = "int8"
@@ -75,8 +75,8 @@ class ActType(str, Enum):
 class Placement(str, Enum):
     """Which activations of a quantized network are integers.
 
-    ``ascend``: the inputs of Conv2d and Dense, as AMCT does it. ``ort``: every tensor between integer layers, which
-    onnxruntime needs for speed.
+    ``ascend``: the inputs of Conv2d and Dense, as in AMCT. ``ort``: every tensor between integer layers, which makes
+    onnxruntime fast.
     """
 
     ASCEND = "ascend"
@@ -87,23 +87,24 @@ WEIGHT_BITS = (8, 7, 6, 4)
 
 
 class WeightAlgo(str, Enum):
-    """What chooses the scales of weights: ARQ, by the largest weight, or the least squared rounding error."""
+    """How weight scales are chosen: by ARQ from the largest weight, or for the least squared rounding error."""
 
     ARQ = "arq"
     MSE = "mse"
 
 
 class WeightStorage(str, Enum):
-    """How an ONNX file stores weights: a byte each, or 4-bit weights two to a byte."""
+    """How an ONNX file stores weights: one in a byte, or two 4-bit weights in a byte."""
 
     INT8 = "int8"
     INT4 = "int4"
 
 
 class TargetIsa(str, Enum):
-    """The x86 instructions that a file is written for; it computes the same on all others that have them or more.
+    """The x86 instructions that a file is written for. Every CPU that has them computes the same result.
 
-    VNNI adds up products of uint8 and int8 exactly. AVX2, and AVX-512 without VNNI, saturate pairs of them at 16 bits.
+    VNNI adds products of uint8 and int8 exactly. AVX2, and AVX-512 without VNNI, add them in pairs, which saturate at
+    16 bits.
     """
 
     VNNI = "vnni"
@@ -111,7 +112,7 @@ class TargetIsa(str, Enum):
 
 
 class WeightType(str, Enum):
-    """Integer type of weights in ONNX; what WeightStorage and TargetIsa come down to."""
+    """Integer type of weights in ONNX; it follows from WeightStorage and TargetIsa."""
 
     INT8 = "int8"
     UINT8 = "uint8"
@@ -119,7 +120,7 @@ class WeightType(str, Enum):
 
 
 class Requirement(str, Enum):
-    """What ``doctor`` can insist on."""
+    """What ``doctor --require`` can check."""
 
     MINDSPORE = "mindspore"
     ASCEND = "ascend"
@@ -129,14 +130,14 @@ class Requirement(str, Enum):
 
 
 class ModelData(str, Enum):
-    """What a published checkpoint was trained on."""
+    """The dataset that a published checkpoint was trained on."""
 
     CIFAR10 = "cifar10"
     IMAGENET2012 = "imagenet2012"
 
 
 class FetchWhat(str, Enum):
-    """What ``fetch-model`` gets."""
+    """What ``fetch-model`` downloads."""
 
     CHECKPOINT = "checkpoint"
     DEFINITION = "definition"
@@ -153,7 +154,7 @@ class LrDecay(str, Enum):
 
 
 class RecipeName(str, Enum):
-    """Which defaults of training: the sample's, or those for a short run that starts from trained weights."""
+    """Defaults of training: those of AMCT's sample, or those for a short run that starts from trained weights."""
 
     AUTO = "auto"
     SAMPLE = "sample"
@@ -161,7 +162,7 @@ class RecipeName(str, Enum):
 
 
 class SelectEpoch(str, Enum):
-    """Which epoch of a training run is exported: the last, or the one of highest top-1 on the evaluation images."""
+    """Which epoch of a training is exported: the last, or the one with the highest top-1 on the evaluation images."""
 
     LAST = "last"
     BEST = "best"

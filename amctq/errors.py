@@ -1,4 +1,4 @@
-"""Every way in which amctq ends, one class for each exit code.
+"""One class of error for each exit code.
 
     AmctqError            1   a fault of amctq itself
     ├── UsageError        2   contradicting options, a file that would be overwritten
@@ -8,11 +8,11 @@
     ├── NetworkError      6   a download failed
     ├── WorkerError       7   a worker of a distributed run failed
     └── WriteError        8   disk full, no permission
-    Stopped               BaseException, because no error of the program
+    Stopped               BaseException, because it is no error of the program
     ├── Interrupted     130   Ctrl-C
     └── Terminated      143   SIGTERM
 
-A message says what was found and what was expected; ``hint`` says what to do next.
+A message says what was found and what was expected. ``hint`` says what to do next.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from typing import Any, ClassVar
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message that says something, else the kind of error."""
+    """The first line with text of a library's message, else the class of the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
     return lines[0][:300] if lines else type(error).__name__
 
 
 class AmctqError(Exception):
-    """Root of all errors that amctq raises on purpose.
+    """Base class of all errors that amctq raises on purpose.
 
     Attributes:
-        exit_code: what the process ends with.
+        exit_code: exit code of the process.
         code: stable name of the class of error, for programs.
-        message: what was found and what was expected, one line.
+        message: what was found and what was expected, in one line.
         hint: the next step, or None.
-        data: what had been measured before the error, ready for JSON; None where nothing had.
+        data: the results that were measured before the error, ready for JSON; None if there are none.
     """
 
     exit_code: ClassVar[int] = 1
@@ -60,7 +60,7 @@ class UsageError(AmctqError):
 
 
 class InputError(AmctqError):
-    """A dataset, checkpoint, config, record or rank table is not what it must be."""
+    """A dataset, checkpoint, config, record or rank table is not valid."""
 
     exit_code = 3
     code = "bad-input"
@@ -80,15 +80,15 @@ class CheckError(AmctqError):
     code = "check-failed"
 
 
-class NotSimulatedError(AmctqError):
-    """A network whose layers are not cells of their own has no fake-quant forward; its exported file has one.
+class NoSimulationError(AmctqError):
+    """There is no simulation of a network whose layers are not separate cells; it can still be exported to ONNX.
 
-    Never reaches the user: the run goes on, and says so.
+    The user never gets this error: the run warns and continues.
     """
 
 
 class NetworkError(AmctqError):
-    """A download failed in a way that another try may mend."""
+    """A download failed. Another try may succeed."""
 
     exit_code = 6
     code = "network"
@@ -109,10 +109,10 @@ class WriteError(AmctqError):
 
 
 class Stopped(BaseException):
-    """Somebody stopped the run. A BaseException, so that no ``except Exception`` on the way swallows it.
+    """The user or the system stopped the run. It is a BaseException, so that no ``except Exception`` catches it.
 
     Attributes:
-        left: what the run has left behind, for the message.
+        left: what the run has saved, for the message.
     """
 
     exit_code: ClassVar[int]
@@ -135,7 +135,7 @@ class Terminated(Stopped):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint: the nearest of ``names``, or the first few."""
+    """A hint: the name most like ``name``, else the first few names."""
     known = list(names)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known[:8])}{' …' * (len(known) > 8)}"

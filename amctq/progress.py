@@ -1,4 +1,4 @@
-"""How a service tells what it is doing, without knowing a console."""
+"""How a service reports its progress, without a console."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from typing import Literal, Protocol, TypeAlias
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """``done`` of ``total`` ``unit`` of ``phase`` are finished; ``total`` is None while it is not known.
+    """Progress of one phase.
 
-    ``note`` says what else is known at this moment, such as the loss, and ``figures`` the same by name.
-    ``lane`` tells apart what goes on at the same time: ``rank 1``.
+    Attributes:
+        phase: name of the phase.
+        done: number of units that are finished.
+        total: number of all units; None if it is not known.
+        unit: what is counted, such as ``images``.
+        note: current figures as text, such as the loss.
+        figures: the same figures by name.
+        lane: which of several parallel processes reports, such as ``rank 1``.
     """
 
     phase: str
@@ -28,7 +34,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """One line for the user. A warning stands in the report as well."""
+    """One line for the user. The report contains the warnings too."""
 
     level: Literal["debug", "info", "warning"]
     text: str
@@ -39,20 +45,20 @@ OnEvent: TypeAlias = Callable[[Event], None]
 
 
 class Advance(Protocol):
-    """Is told how many units of a phase are done by now, and what else is known at this moment."""
+    """A function that reports the progress of a phase."""
 
     def __call__(self, now: int, note: str = "", figures: Mapping[str, float] | None = None) -> None:
-        """``now`` units are done."""
+        """Report that ``now`` units are done, with current figures."""
 
 
 def silent(event: Event) -> None:
-    """Take no notice: what a service reports to when nobody listens."""
+    """Ignore the event."""
     del event
 
 
 @dataclass
 class Reporter:
-    """Sends events to ``on_event`` and keeps what a report needs: seconds of phases and of parts, and warnings."""
+    """Sends events to ``on_event``, and keeps warnings and the seconds of phases and their parts for the report."""
 
     on_event: OnEvent = silent
     seconds: dict[str, float] = field(default_factory=dict)
@@ -60,25 +66,25 @@ class Reporter:
     warnings: list[str] = field(default_factory=list)
 
     def debug(self, text: str) -> None:
-        """Say ``text`` to whoever wants every detail."""
+        """Send ``text`` as a detail, for ``--verbose``."""
         self.on_event(Notice(level="debug", text=text))
 
     def info(self, text: str) -> None:
-        """Say ``text``."""
+        """Send ``text``."""
         self.on_event(Notice(level="info", text=text))
 
     def warn(self, text: str) -> None:
-        """Say ``text`` and remember it for the report."""
+        """Send ``text`` as a warning, and keep it for the report."""
         self.warnings.append(text)
         self.on_event(Notice(level="warning", text=text))
 
     def add_part(self, name: str, seconds: float) -> None:
-        """Count ``seconds`` of a phase towards a part of it that is told apart."""
+        """Add ``seconds`` to a part of a phase that the report lists separately."""
         self.parts[name] = self.parts.get(name, 0.0) + seconds
 
     @contextlib.contextmanager
     def phase(self, name: str, total: int | None = None, unit: str = "images", done: int = 0) -> Iterator[Advance]:
-        """Time a phase; the value given is called with how many units are done by now, ``done`` at first."""
+        """Measure the time of a phase. The block gets a function that reports its progress; ``done`` is the start."""
 
         def advance(now: int, note: str = "", figures: Mapping[str, float] | None = None) -> None:
             self.on_event(Progress(phase=name, done=now, total=total, unit=unit, note=note, figures=figures or {}))

@@ -1,4 +1,4 @@
-"""Which device runs MindSpore, and the environment that must stand before ``import mindspore``."""
+"""Which device runs MindSpore, and the environment that must be set before ``import mindspore``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from amctq.version import __version__
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
 _VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
-# The last one is onnxruntime's own remedy for files that are there already (onnxruntime_session_options_config_keys.h).
+# The last remedy is onnxruntime's own, for files that exist already (onnxruntime_session_options_config_keys.h).
 SATURATION_ADVICE = (
     "without VNNI onnxruntime's 8-bit products saturate at 16 bits: quantize with --isa avx2, or with --weight-bits 7, "
     "or run the file with the session option session.x64quantprecision=1"
@@ -34,9 +34,9 @@ class ResolvedDevice:
     Attributes:
         kind: CPU or ASCEND, never AUTO.
         device_id: index of the NPU; 0 on a CPU.
-        reason: why this one, for the report.
-        onednn_isa: the instruction limit that oneDNN gets, or None.
-        onednn_reason: who set it.
+        reason: why this device was chosen, for the report.
+        onednn_isa: the limit of instructions for oneDNN, or None.
+        onednn_reason: who has set the limit.
     """
 
     kind: Device
@@ -47,34 +47,34 @@ class ResolvedDevice:
 
 
 def npu_nodes() -> tuple[Path, ...]:
-    """The NPUs that the Ascend driver shows, ``/dev/davinci0`` and so on."""
+    """The NPUs of this machine: the files ``/dev/davinci0`` and so on of the Ascend driver."""
     return tuple(sorted(path for path in Path("/dev").glob("davinci[0-9]*")))
 
 
 def npu_numbers() -> tuple[int, ...]:
-    """Their physical numbers, ascending."""
+    """The physical numbers of the NPUs, in ascending order."""
     return tuple(sorted(int(node.name.removeprefix("davinci")) for node in npu_nodes()))
 
 
 def cann_home() -> Path | None:
-    """Where CANN is installed, by its own variables or at its usual place; None where it is not."""
+    """The folder of CANN, from its own variables or in the usual place; None if CANN is not installed."""
     named = [os.environ.get(name) for name in ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")]
     usual = ["/usr/local/Ascend/ascend-toolkit/latest", "/usr/local/Ascend/cann"]
-    for place in [*named, *usual]:
-        if place and Path(place).is_dir():
-            return Path(place)
+    for folder in [*named, *usual]:
+        if folder and Path(folder).is_dir():
+            return Path(folder)
     return None
 
 
 def ascend_obstacle() -> str | None:
-    """What this machine lacks to run on an NPU; None where it has all."""
+    """What this machine lacks to run on an NPU; None if nothing is missing."""
     if not npu_nodes():
         return "no NPU (no /dev/davinci*)"
     return None if cann_home() else "no CANN (ASCEND_TOOLKIT_HOME is not set)"
 
 
 def cann_version() -> str | None:
-    """The version that CANN's own ``version.info`` or ``version.cfg`` names; None without CANN."""
+    """The version in CANN's own ``version.info`` or ``version.cfg``; None without CANN."""
     home = cann_home()
     if home is None:
         return None
@@ -89,7 +89,7 @@ def cann_version() -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of amctq and of what its figures depend on; None for what is not installed."""
+    """Versions of amctq and of the packages that affect its results; None for a package that is not installed."""
     found: dict[str, str | None] = {"amctq": __version__, "python": platform.python_version()}
     for package in ("mindspore", "onnxruntime", "onnx", "numpy"):
         try:
@@ -101,14 +101,14 @@ def versions() -> dict[str, str | None]:
 
 
 def resolve_device(requested: Device, device_id: int | None) -> ResolvedDevice:
-    """Choose the device: the one asked for, else an NPU where there is one with CANN, else the CPU.
+    """Choose the device: the requested one, else an NPU if there is one with CANN, else the CPU.
 
     Args:
-        requested: what ``--device`` says.
-        device_id: what ``--device-id`` says; None falls back to DEVICE_ID, then 0.
+        requested: as ``--device``.
+        device_id: as ``--device-id``; None means DEVICE_ID, else 0.
 
     Raises:
-        UnavailableError: an NPU was asked for and this machine has none, or no CANN.
+        UnavailableError: an NPU is requested, and this machine has no NPU or no CANN.
         InputError: DEVICE_ID is not a number.
     """
     if requested is Device.CPU:
@@ -139,10 +139,10 @@ def _device_id(option: int | None) -> int:
 
 
 def onednn_isa(device: Device) -> tuple[str | None, str]:
-    """The instruction limit that oneDNN will see, and who set it.
+    """The limit of instructions for oneDNN, and who has set it.
 
-    With AVX-512, MindSpore's oneDNN falls back to a reference kernel for 3x3 convolutions, 27 times slower than
-    the kernel that it picks under AVX2. A value of the user's own is respected, and an NPU needs none.
+    With AVX-512, MindSpore's oneDNN uses a reference kernel for 3x3 convolutions, which is 27 times slower than the
+    kernel for AVX2. A value that the user has set is kept. An NPU needs no limit.
     """
     own = os.environ.get(ONEDNN_ISA)
     if own:
@@ -155,18 +155,18 @@ def onednn_isa(device: Device) -> tuple[str | None, str]:
 
 
 def prepare_environment(device: ResolvedDevice) -> None:
-    """Set what MindSpore reads when it is imported, which code of the user's own may do before amctq does."""
-    os.environ.setdefault("GLOG_v", "4")  # critical only: an error comes back as an exception as well
+    """Set the variables that MindSpore reads when it is imported; the user's own code may import it before amctq."""
+    os.environ.setdefault("GLOG_v", "4")  # critical messages only; an error is an exception too
     if device.onednn_isa is not None:
         os.environ.setdefault(ONEDNN_ISA, device.onednn_isa)
 
 
 def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
-    """Import MindSpore on ``device``, quiet and with its fast convolutions.
+    """Import MindSpore for ``device``, without its log and with fast convolutions.
 
     Args:
-        device: where it shall run.
-        scratch: folder for what MindSpore writes when a compilation fails; it would be the current directory.
+        device: where it will run.
+        scratch: folder for what MindSpore writes when a compilation fails, instead of the current directory.
 
     Raises:
         UnavailableError: MindSpore cannot be imported, or refuses the device.
@@ -175,12 +175,12 @@ def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
     os.environ["MS_OM_PATH"] = str(scratch)
     _hush_cell_finalizers()
     try:
-        with signals_held():  # an exception inside the import leaves a library that crashes later
+        with signals_held():  # an exception in the middle of the import would cause a crash later
             mindspore = importlib.import_module("mindspore")
             target = "CPU" if device.kind is Device.CPU else "Ascend"
             if mindspore.get_context("device_target") != target or device.kind is Device.ASCEND:
                 mindspore.set_device(target, device.device_id)
-            mindspore.Tensor([0.0]).add(1.0).asnumpy()  # the first result fetched installs a handler of MindSpore's
+            mindspore.Tensor([0.0]).add(1.0).asnumpy()  # the first result installs a signal handler of MindSpore
     except Exception as error:
         message = f"MindSpore does not work here: {first_line(error)}"
         hint = "install it with: pip install mindspore 'numpy<2'; then see: amctq doctor"
@@ -190,7 +190,7 @@ def load_mindspore(device: ResolvedDevice, scratch: Path) -> Any:
 
 @contextlib.contextmanager
 def graph_mode() -> Iterator[None]:
-    """Let MindSpore compile what it runs inside the block; outside, hooks work."""
+    """Use MindSpore's graph mode inside the block. Outside is PyNative mode, in which hooks work."""
     import mindspore
 
     before = mindspore.get_context("mode")
@@ -202,7 +202,7 @@ def graph_mode() -> Iterator[None]:
 
 
 def _hush_cell_finalizers() -> None:
-    """Keep ``Cell.__del__`` quiet, which fails by the hundred at exit after some exceptions."""
+    """Hide errors of ``Cell.__del__``: after some exceptions there are hundreds of them at exit."""
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -213,49 +213,45 @@ def _hush_cell_finalizers() -> None:
     sys.unraisablehook = hook
 
 
-def cpu_flags() -> tuple[str, ...]:
-    """All that Linux says this CPU can do, by its own names; empty where it does not say."""
+def _cpuinfo(*keys: str) -> str:
+    """The first value with one of these keys in Linux's /proc/cpuinfo; empty if there is none."""
     try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return ()
-    for line in text.splitlines():
-        if line.lower().startswith(("flags", "features")):
-            return tuple(line.partition(":")[2].split())
-    return ()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.lower().startswith(keys)), "")
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """All features of this CPU, as Linux names them; empty if they are not known."""
+    return tuple(_cpuinfo("flags", "features").split())
 
 
 def cpu_instructions() -> tuple[str, ...]:
-    """Instruction sets of this CPU that matter for INT8, as Linux names them."""
+    """The instruction sets of this CPU that matter for INT8, as Linux names them."""
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
     found = set(cpu_flags())
     return tuple(name for name in wanted if name in found)
 
 
 def has_vnni(instructions: Collection[str]) -> bool:
-    """Whether these add up products of uint8 and int8 in 32 bits; False where they are not known."""
+    """Whether these instructions add products of uint8 and int8 in 32 bits; False if they are not known."""
     return not _VNNI.isdisjoint(instructions)
 
 
 def saturates(instructions: Collection[str]) -> bool:
-    """Whether onnxruntime's products of uint8 and int8 saturate at 16 bits where these are all there is.
+    """Whether onnxruntime's products of uint8 and int8 saturate at 16 bits on a CPU with these instructions.
 
-    So do its kernels for AVX2 and for AVX-512 without VNNI (``export.weights_onnx``); those for SSE2 and ARM widen.
+    Its kernels for AVX2 and for AVX-512 without VNNI saturate (``export.weights_onnx``). Those for SSE2 and ARM do not.
     """
     return "avx2" in instructions and not has_vnni(instructions)
 
 
 def cpu_model() -> str:
-    """The CPU's own name, or the machine type where it gives none."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    """The name of the CPU, else the type of the machine."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_count() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

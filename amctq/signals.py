@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: turned into exceptions, held back, and taken back from libraries that claim them."""
+"""SIGINT and SIGTERM: turn them into exceptions, delay them, and restore handlers that libraries replace."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from typing import NoReturn
 from amctq.errors import Interrupted, Stopped, Terminated
 
 _MEANING: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
-_WAKE = signal.SIGURG  # ignored by default, so that one too many does no harm
+_WAKE = signal.SIGURG  # ignored by default, so an extra one is harmless
 
 
 class StopRequest:
-    """Remembers that somebody wants the run to end.
+    """Remembers that the run must stop.
 
-    A handler may raise inside a library that swallows the exception or turns it into one of its own; ``check``
-    raises it again at the next chance.
+    A handler may raise inside a library that catches the exception or replaces it by another one. ``check`` raises it
+    again later.
     """
 
     def __init__(self) -> None:
         self.stopped: type[Stopped] | None = None
 
     def check(self) -> None:
-        """Raise what was asked for, if anything was."""
+        """Raise Interrupted or Terminated if a signal has arrived."""
         if self.stopped is not None:
             raise self.stopped
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into Interrupted and Terminated, unless the parent had them ignored.
+        """Turn SIGINT and SIGTERM into Interrupted and Terminated, unless the parent process ignores them.
 
-        A thread of its own takes the signals and hands them to the main thread. Were they left to the kernel's
-        choice of a thread, one that arrives while MindSpore compiles would run MindSpore's handler, which turns
-        SIGINT into SIGTERM, and the exit code would be the wrong one.
+        A separate thread receives the signals and sends them to the main thread. Without it, the kernel may deliver a
+        signal while MindSpore compiles. Then MindSpore's handler turns SIGINT into SIGTERM, and the exit code is wrong.
         """
 
         def stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -45,7 +44,7 @@ class StopRequest:
             self.stopped = _MEANING[number]
             raise self.stopped
 
-        numbers = _heard()
+        numbers = _not_ignored()
         with signal_handlers_kept(), signal_handlers_kept(_WAKE), _blocked(numbers):
             for number in numbers:
                 signal.signal(number, stop)
@@ -55,16 +54,16 @@ class StopRequest:
 
 
 def hold_signals() -> None:
-    """Keep SIGINT and SIGTERM pending until a command listens; called before any other thread exists.
+    """Keep SIGINT and SIGTERM pending until a command listens. Call it before any other thread exists.
 
-    Threads inherit the mask, those of NumPy and MindSpore too, so that no signal can run in one of them. An ignored
-    one is held back as well: while MindSpore has a handler of its own in place, nothing would ignore it.
+    All threads inherit the mask, also those of NumPy and MindSpore, so none of them can receive a signal. Ignored
+    signals are kept pending too, because MindSpore's own handler would not ignore them.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _MEANING)
 
 
-def _heard() -> list[int]:
-    """The signals that the parent has not had ignored."""
+def _not_ignored() -> list[int]:
+    """The signals that the parent process does not ignore."""
     return [number for number in _MEANING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
@@ -79,7 +78,7 @@ def _blocked(numbers: list[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _forwarding(numbers: list[int]) -> Iterator[None]:
-    """Take ``numbers``, which every thread blocks, and run their Python handlers in the main thread."""
+    """Receive the signals ``numbers``, which every thread blocks, and run their handlers in the main thread."""
     ended = threading.Event()
     main = threading.main_thread().ident
     assert main is not None
@@ -90,7 +89,7 @@ def _forwarding(numbers: list[int]) -> Iterator[None]:
             if ended.is_set():
                 return
             _thread.interrupt_main(signal.Signals(number))
-            signal.pthread_kill(main, _WAKE)  # out of a system call that waits
+            signal.pthread_kill(main, _WAKE)  # interrupts a system call that waits
 
     thread = threading.Thread(target=forward, name="amctq-signals", daemon=True)
     if numbers:
@@ -106,12 +105,12 @@ def _forwarding(numbers: list[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signal_handlers_kept(*numbers: int) -> Iterator[None]:
-    """Put the handlers of SIGINT and SIGTERM, or those named, back at the end of the block, whoever has set others.
+    """Restore the handlers of these signals at the end of the block; without arguments, of SIGINT and SIGTERM.
 
-    MindSpore, for one, replaces SIGINT's by one that kills the process with SIGTERM.
+    MindSpore replaces the handler of SIGINT by one that ends the process with SIGTERM.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python sets handlers in the main thread alone
+        yield  # Python can set handlers only in the main thread
         return
     before = {number: signal.getsignal(number) for number in numbers or _MEANING}
     try:
@@ -124,19 +123,19 @@ def signal_handlers_kept(*numbers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_held(*, deliver: bool = True) -> Iterator[list[int]]:
-    """Let a block finish: a signal that arrives in it is delivered at its end, or not at all.
+    """Delay signals that arrive inside the block until its end, or drop them if ``deliver`` is False.
 
-    The value given lists the signals that have arrived by now, for a block that can end early in good order.
+    The block gets the list of signals that have arrived, so that it can end early.
     """
     arrived: list[int] = []
     with signal_handlers_kept():
         if threading.current_thread() is threading.main_thread():
-            for number in _heard():
+            for number in _not_ignored():
                 signal.signal(number, lambda number, frame: arrived.append(number))
         yield arrived
     for number in arrived[:1] if deliver else ():
         handler = signal.getsignal(number)
         if callable(handler):
-            handler(number, None)  # raised as a signal it would stay pending while ``StopRequest`` listens
+            handler(number, None)  # a signal would stay pending while ``StopRequest`` listens
         else:
             signal.raise_signal(number)

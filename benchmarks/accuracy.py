@@ -1,9 +1,9 @@
-"""Accuracy of ``amctq ptq`` over seeds: a Markdown row for each network, number of images, placement and observer.
+"""Accuracy of ``amctq ptq`` for several seeds. A Markdown row for each network, image count, placement, observer.
 
     python benchmarks/accuracy.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --models resnet20 resnet56 --calib-images 320 --seeds 1 2 3 4 5 --act-algos ifmr minmax
 
-Without ``--act-algos`` or ``--placements`` amctq's default is measured.
+Without ``--act-algos`` or ``--placements``, amctq's default is measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What several workers cost and give under msrun on one machine: speed, start-up, supervision, failures, accuracy.
+"""Several workers under msrun on one machine: speed, start-up, supervision, failures, accuracy.
 
     python benchmarks/distributed.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --parts speed startup supervisor failure accuracy
@@ -55,7 +55,7 @@ class Launch:
 
     Attributes:
         process: the launcher.
-        started: when, by ``time.perf_counter``.
+        started: the time of its start, from ``time.perf_counter``.
         output: its output directory.
     """
 
@@ -83,7 +83,7 @@ class Launch:
 
 @contextlib.contextmanager
 def _launch(options: argparse.Namespace, workers: int, *more: str, cores: int | None = None) -> Iterator[Launch]:
-    """A launch that is stopped at the end of the block."""
+    """Start a launch, and stop it at the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         own = sorted(os.sched_getaffinity(0))[:cores]
         command = [

@@ -27,7 +27,7 @@ RECORD_FILES = [*(f"data_batch_{index}.bin" for index in range(1, 6)), "test_bat
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends the files of one folder from the kernel, so that the server costs next to nothing."""
+    """Sends the files of one folder with sendfile, so that the server needs almost no CPU time."""
 
     folder: Path
 
@@ -40,12 +40,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.sendfile(stream)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that is served, with its sum."""
+    """An archive on the server, with its checksum."""
 
     path: Path
     url: str
@@ -74,7 +74,7 @@ def prepare(archive: Archive, output: Path) -> Finished:
 
 
 def fetch(archive: Archive, output: Path) -> Finished:
-    """``amctq fetch-model`` of the same file, which is not unpacked."""
+    """``amctq fetch-model`` of the same file, without unpacking."""
     return run_process([AMCTQ, "fetch-model", "--url", archive.url, "--output-dir", output, "--quiet"])
 
 
@@ -98,7 +98,7 @@ def cpu_seconds(processes: Sequence[Finished]) -> float:
 
 
 def main() -> None:
-    """Print medians, ratios, and memory of a small and a large archive."""
+    """Print medians, ratios, and the memory for a small and a large archive."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)

@@ -26,7 +26,7 @@ AMCTQ = Path(sys.executable).with_name("amctq")
 
 
 def parser_for(documentation: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that every benchmark on real networks takes."""
+    """A parser with the arguments of every benchmark on real networks."""
     parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, required=True)
@@ -57,7 +57,7 @@ class Finished:
 
 
 def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finished:
-    """Run a process to its end; its stderr stays on the screen. With ``check`` its failure ends the benchmark."""
+    """Run a process to its end, with its stderr on the screen. With ``check``, its failure ends the benchmark."""
     with tempfile.TemporaryFile("w+") as stdout:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=stdout)
@@ -133,19 +133,19 @@ def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool
 
 
 def accuracy_cells(before: float, after: Sequence[float], p_values: Sequence[float]) -> str:
-    """Cells of a Markdown row: float top-1, INT8 top-1 by seed, mean drop, smallest p among the seeds that lost."""
+    """Cells of a Markdown row: float top-1, INT8 top-1 of each seed, mean drop, smallest p of the seeds with a loss."""
     losses = [p for value, p in zip(after, p_values, strict=True) if value < before]
     by_seed = ", ".join(format(value, ".2f") for value in after)
     return f"{before:.2f} | {by_seed} | {before - statistics.mean(after):+.3f} | {min(losses, default=1.0):.2g}"
 
 
 def calibration_images(options: argparse.Namespace, model: str, images: int, seed: int, size: int | None) -> Samples:
-    """The images that ``amctq ptq --seed`` calibrates with, prepared as it prepares them."""
+    """The calibration images of ``amctq ptq --seed``, with the same preprocessing."""
     return _split(options, model, images, 0, seed, size).calibration
 
 
 def evaluation_images(options: argparse.Namespace, model: str) -> Samples:
-    """All test images, prepared as ``amctq ptq`` prepares them."""
+    """All test images, with the preprocessing of ``amctq ptq``."""
     samples = _split(options, model, 1, None, 1, None).evaluation
     assert samples is not None
     return samples
@@ -164,7 +164,7 @@ def _split(
 
 
 def float_network(options: argparse.Namespace, model: str, examples: Batches) -> FloatNetwork:
-    """A network with its shared checkpoint, and the ONNX graph that MindSpore exports of it."""
+    """A network with its shared checkpoint, and the ONNX graph that MindSpore exports from it."""
     from amctq.choices import Device
     from amctq.networks.registry import find_model
     from amctq.networks.verified import load_network

@@ -1,4 +1,4 @@
-"""IFMR over a histogram: its error against the exact search, layer by layer, and its cost beside the forward pass.
+"""IFMR with a histogram: its error against the exact search for each layer, and its cost beside the forward pass.
 
     python benchmarks/ifmr.py error --data ../shared/data --checkpoints ../shared/checkpoints --models resnet20 resnet50
     python benchmarks/ifmr.py cost --data ../shared/data --checkpoints ../shared/checkpoints
@@ -43,7 +43,7 @@ class Keeping(Observer):
 
 
 def exact_errors(values: Float32Array, candidates: Candidates) -> NDArray[np.float64]:
-    """Sum of squared errors of every value, in double precision, for each candidate."""
+    """For each candidate, the sum of the squared errors of all values, in double precision."""
     errors = np.zeros(len(candidates.scale))
     for part in np.array_split(values, max(1, len(values) // (1 << 18))):
         x = part.astype(np.float64)

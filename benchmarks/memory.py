@@ -1,4 +1,4 @@
-"""Peak memory of ``amctq ptq --eval-images 0``, whole processes: many calibration images against few.
+"""Peak memory of the whole process ``amctq ptq --eval-images 0``: many calibration images against few.
 
 python benchmarks/memory.py --data ../shared/data --checkpoints ../shared/checkpoints
 """

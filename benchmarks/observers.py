@@ -2,7 +2,7 @@
 
     python benchmarks/observers.py --data ../shared/data --checkpoints ../shared/checkpoints
 
-The network is loaded, exported and measured in float once; each seed then calibrates, exports and runs the INT8 file
+The network is loaded, exported and measured in float once. Then each seed calibrates, exports and runs the INT8 file
 twelve times.
 """
 

@@ -18,7 +18,7 @@ from amctq.data.samples import Batches
 
 
 def export_float(checkpoint: Path, model: str, size: int) -> Any:
-    """MindSpore's own export, raised to the opset that per-channel weights need."""
+    """MindSpore's own export, converted to the opset that per-channel weights need."""
     os.environ.setdefault("GLOG_v", "4")
     import mindspore
     import onnx.version_converter

@@ -27,7 +27,7 @@ class Reader(ort.CalibrationDataReader):
     """Calibration images for onnxruntime.
 
     Args:
-        name: of the graph's input.
+        name: name of the graph's input.
         batches: the images.
         log: print on stderr how many images were read, for a process that may end without a message.
     """
@@ -57,7 +57,7 @@ def quantize_static(
     qdq: bool = True,
     pre_process: bool = True,
 ) -> None:
-    """onnxruntime's quantizer, as its own guide uses it.
+    """onnxruntime's quantizer, used as in its own guide.
 
     MinMax needs no streaming: its graph reduces every tensor to two numbers. (CalibMaxIntermediateOutputs, which would
     stream them, loses earlier images in onnxruntime 1.32, and fails if the images are a multiple of it.)
@@ -67,8 +67,8 @@ def quantize_static(
         reader: the calibration images.
         method: key of ORT_METHODS.
         target: the file to write.
-        qdq: in the format of QuantizeLinear and DequantizeLinear, else of QLinear operators.
-        pre_process: optimise the graph and infer its shapes first, as the guide recommends.
+        qdq: write QuantizeLinear and DequantizeLinear, else QLinear operators.
+        pre_process: first optimise the graph and infer shapes, as the guide recommends.
     """
     logging.getLogger().setLevel(logging.ERROR)  # it recommends quant_pre_process on every run
     with tempfile.TemporaryDirectory() as folder:

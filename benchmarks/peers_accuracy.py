@@ -1,4 +1,4 @@
-"""Accuracy of the peers on the calibration images that ``amctq ptq`` uses for the same seed: a Markdown row for each.
+"""Accuracy of the peers, with the calibration images of ``amctq ptq`` for the same seed. A Markdown row for each.
 
 python benchmarks/peers_accuracy.py --data ../shared/data --checkpoints ../shared/checkpoints
 """

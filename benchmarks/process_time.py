@@ -1,11 +1,11 @@
-"""``amctq ptq --eval-images 0`` against its peers, whole processes in turns: from a checkpoint to an INT8 file.
+"""``amctq ptq --eval-images 0`` against its peers, from a checkpoint to an INT8 file; whole processes, in turns.
 
     python benchmarks/process_time.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --images 32 --peers percentile --rounds 5
     python benchmarks/process_time.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --images 512 --peers minmax nncf --rounds 1
 
-A peer is a process of the same interpreter (``--peer-python`` for another one) that runs ``peer_process.py``.
+A peer is a process that runs ``peer_process.py`` with the same interpreter, or with that of ``--peer-python``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
 
 BATCH = {"resnet20": 128, "resnet50": 32}
-IMAGE_SIZE = 32  # at 224, ResNet-50's own, a step takes as long as fifty
+IMAGE_SIZE = 32  # at 224, the usual size of ResNet-50, a step takes fifty times as long
 CALIBRATION = 32
 
 

@@ -1,4 +1,4 @@
-"""Images per second in onnxruntime: amctq's INT8 file against the fastest that ``quantize_static`` makes.
+"""Images per second in onnxruntime: amctq's INT8 file against the fastest file of ``quantize_static``.
 
     python benchmarks/speed.py --data ../shared/data --checkpoints ../shared/checkpoints
     python benchmarks/speed.py --data ../shared/data --checkpoints ../shared/checkpoints \

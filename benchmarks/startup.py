@@ -1,4 +1,4 @@
-"""``amctq --help`` against a bare one-command Typer program, whole processes in turns.
+"""``amctq --help`` against a minimal Typer program with one command; whole processes, in turns.
 
 python benchmarks/startup.py
 """

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -150,3 +151,13 @@ def test_public_names_exist() -> None:
         assert getattr(amctq, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = amctq.nonsense
+
+
+def test_type_checkers_see_the_public_names() -> None:
+    imports = [node for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text())) if _is_public(node)]
+    typed = {alias.asname: node.module for node in imports for alias in node.names}
+    assert typed == amctq._PUBLIC
+
+
+def _is_public(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(node, ast.ImportFrom) and str(node.module).startswith("amctq.services")

@@ -1,9 +1,9 @@
-"""Retraining with AMCT's own quantizers, its clips begun at a record."""
+"""Retraining with AMCT's own quantizers. A record gives the initial clips."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct_config import enabled_layers, lay_retrain_config
-from amctq.backends.amct_work_directory import LOG, WorkDirectory
+from amctq.backends.amct_work_directory import LOG, rebuilt, work_directory
 from amctq.backends.base import OpaqueNetwork, RetrainingNetwork
-from amctq.choices import ActType, ExportFormat, WeightType
+from amctq.choices import ExportFormat, WeightType
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.layers import Topology
@@ -25,24 +25,19 @@ RETRAIN_CONFIG = "retrain_quant_config.json"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AmctRetrainedNetwork(OpaqueNetwork):
-    """AMCT's AIR file. AMCT documents no way to the scales that were trained.
+    """AMCT's AIR file. AMCT documents no way to read the trained scales.
 
     Attributes:
         topology: the layers that are quantized.
         network: the float network, with the weights of its checkpoint.
         air: the AIR file.
-        left: AMCT's own configuration and log, by name.
+        own_files: AMCT's own configuration and log, by name.
     """
 
     topology: Topology
     network: FloatNetwork
     air: bytes
-    left: Mapping[str, bytes]
-
-    @property
-    def own_files(self) -> Mapping[str, bytes]:
-        """AMCT's own configuration and log."""
-        return self.left
+    own_files: Mapping[str, bytes] = field(default_factory=dict)
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write the AIR file."""
@@ -57,9 +52,9 @@ class AmctRetrainingNetwork(RetrainingNetwork):
     Args:
         network: the float network.
         config: which layers are quantized, and how.
-        initial: where the clips start, unless ``config`` says it.
+        initial: initial clips of the layers for which ``config`` gives none.
         batch_size: images in one forward pass.
-        reporter: is told of layers that stay in float.
+        reporter: gets a warning about layers that stay in float.
 
     Raises:
         InputError: AMCT refuses the network or the configuration.
@@ -73,13 +68,13 @@ class AmctRetrainingNetwork(RetrainingNetwork):
     ) -> None:
         self._network = network
         self._example = np.zeros((batch_size, *network.graph.input_shape), np.float32)
-        self._narrator = reporter
-        cell = self._rebuilt()  # before the current directory is another one: paths may be relative
+        self._reporter = reporter
+        cell = rebuilt(network)  # before the current directory changes: paths may be relative
         cell.set_train(True)
-        with WorkDirectory(network.scratch, self._narrator) as work:
+        with work_directory(network.scratch, self._reporter) as work:
             path = str(work.config)
             work.call("create_quant_retrain_config", path, cell, self._example)
-            lay_retrain_config(work.config, config, self._narrator)
+            lay_retrain_config(work.config, config, self._reporter)
             self._config = work.config.read_bytes()
             initializer = work.call("initializer.UlqInitializer", work.put_record(dump_record(initial)))
             self.cell = work.call("create_quant_retrain_model", path, cell, initializer, self._example)
@@ -87,21 +82,19 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         self.topology = network.topology.only(enabled_layers(self._config, "retrain_enable"))
 
     def state(self) -> Mapping[str, Any]:
-        """What a checkpoint must hold: all of it, under AMCT's names, as ``restore_quant_retrain_model`` wants it."""
+        """All parameters, under AMCT's names, because ``restore_quant_retrain_model`` needs them all."""
         return {parameter.name: parameter for parameter in self.cell.get_parameters()}
 
-    def finish(
-        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> AmctRetrainedNetwork:
-        """Restore the trained parameters into a network that no training has touched, and have AMCT save that.
+    def finish(self, *, weight_type: WeightType = WeightType.INT8) -> AmctRetrainedNetwork:
+        """Restore the trained parameters into a new network, and let AMCT save it.
 
-        So nothing of half precision is left in it, and the checkpoints are verified to be such as AMCT restores from.
+        So the network has no half precision any more, and it is certain that AMCT can restore from such a checkpoint.
         """
         import mindspore
 
-        del act_type, weight_type  # of ONNX
-        cell = self._rebuilt()
-        with WorkDirectory(self._network.scratch, self._narrator) as work:
+        del weight_type  # only for ONNX
+        cell = rebuilt(self._network)
+        with work_directory(self._network.scratch, self._reporter) as work:
             path, checkpoint = str(work.config), str(work.folder / "trained.ckpt")
             work.config.write_bytes(self._config)
             mindspore.save_checkpoint(self.cell, checkpoint)
@@ -114,9 +107,5 @@ class AmctRetrainingNetwork(RetrainingNetwork):
             topology=self.topology,
             network=self._network,
             air=air,
-            left={RETRAIN_CONFIG: self._config, LOG: self._log + log},
+            own_files={RETRAIN_CONFIG: self._config, LOG: self._log + log},
         )
-
-    def _rebuilt(self) -> Any:
-        assert self._network.rebuild is not None
-        return self._network.rebuild()

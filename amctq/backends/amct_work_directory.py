@@ -1,4 +1,4 @@
-"""Where amct_mindspore is called: a folder of its own, because it writes into the current directory."""
+"""The work directory of amct_mindspore. It needs one of its own, because it writes into the current directory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import importlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from amctq.errors import InputError, UnavailableError, first_line
+from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode
 from amctq.signals import signal_handlers_kept
@@ -23,60 +24,62 @@ CONFIG, RECORD = "config.json", "calibration_record.txt"
 _MODEL = "model"
 
 
-class WorkDirectory:
-    """One flow of calls to amct_mindspore, in MindSpore's graph mode.
+@contextlib.contextmanager
+def work_directory(scratch: Path | None, reporter: Reporter) -> Iterator[WorkDirectory]:
+    """A work directory for one sequence of calls to amct_mindspore, in MindSpore's graph mode.
 
-    Used as a context manager. Inside, the current directory is a folder of its own, gone afterwards, and what the
-    tool says on stdout goes to the log: stdout is data.
+    Inside the block it is the current directory, and the tool's stdout goes to the log, because amctq's stdout is data.
 
     Args:
-        scratch: where that folder is made; None for the system's place.
-        reporter: hears what the tool said, for ``--verbose``.
+        scratch: where the folder is made; None for the system's temporary folder.
+        reporter: gets the tool's stdout at the end, for ``--verbose``.
 
     Raises:
         UnavailableError: the tool cannot be imported.
     """
-
-    def __init__(self, scratch: Path | None, reporter: Reporter) -> None:
-        self._scratch, self._narrator = scratch, reporter
-        self._stack = contextlib.ExitStack()
-        self._said = io.StringIO()
-
-    def __enter__(self) -> WorkDirectory:
-        with contextlib.ExitStack() as stack:
-            where = None if self._scratch is None else self._scratch.resolve()
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="amct-", dir=where)))
-            stack.enter_context(_current_directory(self.folder))
-            stack.enter_context(_environment({DUMP_RECORD: "1"}))
-            stack.enter_context(contextlib.redirect_stdout(self._said))
-            stack.enter_context(graph_mode())
-            stack.enter_context(signal_handlers_kept())
+    stdout = io.StringIO()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="amct-", dir=scratch and scratch.resolve()) as folder,
+            _current_directory(folder),
+            _environment(DUMP_RECORD, "1"),
+            contextlib.redirect_stdout(stdout),
+            graph_mode(),
+            signal_handlers_kept(),
+        ):
             try:
                 importlib.import_module("amct_mindspore")
             except Exception as error:
                 message = f"amct_mindspore does not work here: {first_line(error)}"
                 raise UnavailableError(message, hint="use --backend native; see also: amctq doctor") from error
-            self.call("set_logging_level", print_level="info", save_level="info")  # the log file is this flow's own
-            self._stack = stack.pop_all()
-        return self
+            work = WorkDirectory(Path(folder))
+            work.call("set_logging_level", print_level="info", save_level="info")  # a new log file for these calls
+            yield work
+    finally:
+        for line in stdout.getvalue().splitlines():
+            reporter.debug(f"amct_mindspore: {line}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-        for line in self._said.getvalue().splitlines():
-            self._narrator.debug(f"amct_mindspore: {line}")
+
+@dataclass(frozen=True)
+class WorkDirectory:
+    """The calls to amct_mindspore and the files that it reads and writes.
+
+    Attributes:
+        folder: the work directory.
+    """
+
+    folder: Path
 
     @property
     def config(self) -> Path:
-        """The configuration of this flow."""
+        """The configuration file."""
         return self.folder / CONFIG
 
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call one function of the tool, ``name`` or ``module.name``.
 
         Raises:
-            InputError: it raises; the message names the function and what it said.
+            InputError: the function raises; the message names it and the tool's message.
         """
         try:
             place, _, own = f"amct_mindspore.{name}".rpartition(".")
@@ -88,41 +91,41 @@ class WorkDirectory:
 
     @property
     def record_path(self) -> Path:
-        """Where the tool leaves its record, and looks for one."""
+        """Where the tool writes its record, and where it reads one."""
         return self.folder / "amct_dump" / RECORD
 
     def record(self) -> bytes:
-        """The calibration record that ``save_model`` has left.
+        """The calibration record that ``save_model`` has written.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no record.
         """
-        return self._left(self.record_path, f"no record, though {DUMP_RECORD}=1 was set")
+        return self._written(self.record_path, f"no record, though {DUMP_RECORD}=1 was set")
 
     def put_record(self, content: bytes) -> str:
-        """Lay a record where the tool's initializer looks for it; gives its path."""
+        """Write a record where the tool's initializer reads it, and return its path."""
         self.record_path.parent.mkdir(exist_ok=True)
         self.record_path.write_bytes(content)
         return str(self.record_path)
 
     def model_name(self) -> str:
-        """What to call the model: a path without suffix."""
+        """The path of the model, without suffix."""
         return str(self.folder / _MODEL)
 
     def model(self) -> bytes:
-        """The AIR file that a save has left.
+        """The AIR file that the tool has saved.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no AIR file.
         """
-        return self._left(self.folder / f"{_MODEL}.air", "no .air file")
+        return self._written(self.folder / f"{_MODEL}.air", "no .air file")
 
     def log(self) -> bytes:
-        """What the tool has logged; empty where it keeps its log elsewhere."""
+        """The tool's log; empty if the tool writes it elsewhere."""
         path = self.folder / "amct_log" / LOG
         return path.read_bytes() if path.is_file() else b""
 
-    def _left(self, path: Path, missing: str) -> bytes:
+    def _written(self, path: Path, missing: str) -> bytes:
         if not path.is_file():
             found = ", ".join(sorted(str(item.relative_to(self.folder)) for item in self.folder.rglob("*")))
             message = f"amct_mindspore has left {missing}; it has left {found or 'nothing'}"
@@ -130,8 +133,14 @@ class WorkDirectory:
         return path.read_bytes()
 
 
+def rebuilt(network: FloatNetwork) -> Any:
+    """A new cell with the same parameters, because AMCT changes the cell that it gets."""
+    assert network.rebuild is not None
+    return network.rebuild()
+
+
 @contextlib.contextmanager
-def _current_directory(folder: Path) -> Iterator[None]:
+def _current_directory(folder: str) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -141,14 +150,12 @@ def _current_directory(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before

@@ -1,6 +1,6 @@
-"""What amctq's own engine does otherwise on an Ascend NPU: all of it stands here, and none of it has run on one.
+"""All that the native engine does differently on an Ascend NPU. None of this has run on an NPU yet.
 
-The rest is the same everywhere: calibration, weights, record and ONNX are NumPy's and onnxruntime's, on the host.
+The rest is the same everywhere: calibration, weights, record and ONNX use NumPy and onnxruntime on the host.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def on_npu() -> bool:
 
 
 def rounding(npu: bool) -> Any:
-    """Half to even: Rint takes a third of the time of Round on a CPU; NPUs have the latter."""
+    """The operator that rounds half to even. On a CPU, Rint is three times faster; NPUs have Round."""
     return ops.Round() if npu else ops.Rint()
 
 
 def use_half_precision(network: nn.Cell) -> None:
-    """The sample's amp O2: float16, but for BatchNorm and for cells that know better."""
+    """As amp O2 in AMCT's sample: float16, except BatchNorm and cells that choose float32 themselves."""
     network.to_float(mindspore.float16)
     for _, cell in network.cells_and_names():
         if isinstance(cell, nn.BatchNorm2d):
@@ -30,7 +30,7 @@ def use_half_precision(network: nn.Cell) -> None:
 
 
 def end_half_precision(network: nn.Cell) -> None:
-    """Undo ``use_half_precision`` where it was used: what is exported and compared is a float32 network."""
+    """Undo ``use_half_precision`` if it was used, because a float32 network is exported and compared."""
     if any(getattr(cell, "fp16", False) for _, cell in network.cells_and_names()):
         network.to_float(mindspore.float32)
-        network.compile_cache.clear()  # what has been compiled would not notice
+        network.compile_cache.clear()  # or the float16 compilation would run

@@ -1,7 +1,7 @@
 """The contract of a back end.
 
-What a back end can do (``capabilities``) and whether it can work here is known before any work starts; then it
-calibrates a network once, and exports what came of it in one format or several.
+What a back end supports (``supports``) is known before any work starts. It calibrates a network once, and exports the
+result in one or more formats.
 """
 
 from __future__ import annotations
@@ -11,22 +11,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from amctq.choices import (
-    ActAlgo,
-    ActType,
-    ArqRule,
-    BackendName,
-    Device,
-    ExportFormat,
-    IfmrVariant,
-    Placement,
-    TargetIsa,
-    WeightAlgo,
-    WeightStorage,
-    WeightType,
-)
+from amctq.choices import ActType, ArqRule, BackendName, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches
 from amctq.graph.placement import PlacedActivations
 from amctq.networks.float_network import FloatNetwork
@@ -39,14 +27,14 @@ from amctq.quant.retrain_config import RetrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PtqConfig:
-    """What post-training quantization shall do.
+    """How a network is quantized after training.
 
     Attributes:
-        quant: what shall be done to each layer.
+        quant: how each layer is quantized.
         placement: which activations are quantized.
         act_type: integer type of activations in ONNX.
-        ifmr_variant: which of AMCT's two IFMRs.
-        arq_rule: which of the two weight scales.
+        ifmr_variant: which of AMCT's two versions of IFMR.
+        arq_rule: which of AMCT's two rules for weight scales.
         weight_type: integer type of weights in ONNX.
     """
 
@@ -58,54 +46,22 @@ class PtqConfig:
     weight_type: WeightType = WeightType.INT8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a back end can do, known before any work.
-
-    Attributes:
-        formats: what it exports.
-        act_algos: the observers it has.
-        act_types: integer types of activations that it can write.
-        weight_bits: widths of weights that it has.
-        weight_algos: what can choose its scales of weights.
-        weight_storages: how it can store weights in ONNX.
-        isas: the x86 instructions that it can write for.
-        devices: where it runs.
-        placements: which activations it can quantize.
-        records: it makes a model from a record alone, without calibration.
-    """
-
-    formats: frozenset[ExportFormat]
-    act_algos: frozenset[ActAlgo]
-    act_types: frozenset[ActType]
-    weight_bits: frozenset[int]
-    weight_algos: frozenset[WeightAlgo]
-    weight_storages: frozenset[WeightStorage]
-    isas: frozenset[TargetIsa]
-    devices: frozenset[Device]
-    placements: frozenset[Placement]
-    records: bool
-
-
 class FinishedNetwork(ABC):
     """A network that can be written.
 
     Attributes:
         topology: the layers that are quantized.
-        network: the float network that they replace layers of.
+        network: the float network that has these layers.
+        own_files: what the engine itself has written, by file name. It replaces amctq's file of the same name.
     """
 
     topology: Topology
     network: FloatNetwork
-
-    @property
-    def own_files(self) -> Mapping[str, bytes]:
-        """What the engine has written by itself, by name; it stands in the place of what amctq would write."""
-        return {}
+    own_files: Mapping[str, bytes] = MappingProxyType({})
 
     @abstractmethod
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write the network to ``path`` in a format among the back end's capabilities.
+        """Write the network to ``path`` in a format that the back end supports.
 
         Raises:
             InputError: the network cannot be written in that format.
@@ -114,7 +70,7 @@ class FinishedNetwork(ABC):
 
 
 class QuantizedNetwork(FinishedNetwork):
-    """A calibrated network, its scales known: amctq can write it as QDQ ONNX too, whatever the engine.
+    """A quantized network with known scales. amctq can write it as QDQ ONNX too, whichever engine made it.
 
     Attributes:
         record: scales and offsets of its layers.
@@ -125,29 +81,28 @@ class QuantizedNetwork(FinishedNetwork):
     activations: PlacedActivations
 
     @abstractmethod
-    def simulated(self) -> AbstractContextManager[Any]:
-        """The live float cell, computing the quantized network by MindSpore's operators inside the block.
+    def simulation(self) -> AbstractContextManager[Any]:
+        """The live float cell, which computes the quantized network with MindSpore's operators inside the block.
 
         Raises:
-            NotSimulatedError: there is no such forward for this network.
+            NoSimulationError: MindSpore's operators cannot compute this quantized network.
         """
 
 
 class OpaqueNetwork(FinishedNetwork):
-    """A network whose engine keeps its scales to itself: it can be written, and not be looked into."""
+    """A network whose engine does not show the scales. It can be exported, but not inspected."""
 
 
 class RetrainingNetwork(ABC):
-    """A network that learns to be quantized.
+    """A network with quantizers, ready to be trained.
 
     Attributes:
-        cell: the live ``mindspore.nn.Cell``, images (N, C, H, W) to logits (N, classes), quantizers in it; works in
-            graph mode. Its trainable parameters are the network's own and the clips, ``<layer>.clip_max`` and
-            ``<layer>.clip_min``, one pair for each quantized tensor. ``cell.set_train(False)``, or the same of a cell
-            around it, quantizes the weights as they are then, once for all of the evaluation: call it after
-            parameters have changed.
+        cell: the live ``mindspore.nn.Cell`` with the quantizers: images (N, C, H, W) to logits (N, classes). It works
+            in graph mode. Its trainable parameters are those of the network and the clips, ``<layer>.clip_max`` and
+            ``<layer>.clip_min``, one pair for each quantized tensor. ``cell.set_train(False)``, also on a cell around
+            it, quantizes the current weights once for the whole evaluation. Call it after parameters have changed.
         topology: the layers that are quantized.
-        operators: what the quantizers are computed with, and why with that: a line for people.
+        operators: which operators compute the quantizers, and why these: one line for people.
     """
 
     cell: Any
@@ -156,23 +111,20 @@ class RetrainingNetwork(ABC):
 
     @abstractmethod
     def state(self) -> Mapping[str, Any]:
-        """The parameters of ``cell`` that a checkpoint must hold, by name: all but those that follow from others."""
+        """The parameters of ``cell`` that a checkpoint must hold, by name; not those that follow from others."""
 
     @abstractmethod
-    def finish(
-        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> QuantizedNetwork | OpaqueNetwork:
+    def finish(self, *, weight_type: WeightType = WeightType.INT8) -> QuantizedNetwork | OpaqueNetwork:
         """End the training.
 
-        Unless the result is opaque, ``cell`` is the float network again afterwards, with the parameters that it has
-        been trained to, BatchNorm unfused, in inference mode; the result's ``network`` has it, its graph and topology.
+        Unless the result is opaque, ``cell`` is the float network again: with the trained parameters, BatchNorm
+        unfused, in inference mode. The result's ``network`` holds this cell, its graph and its topology.
 
         Args:
-            act_type: integer type of activations in ONNX.
-            weight_type: integer type of weights in ONNX.
+            weight_type: integer type of weights in ONNX; activations are uint8.
 
         Returns:
-            The trained network on the scales that it was trained with.
+            The trained network, quantized with the scales of the training.
 
         Raises:
             InputError: parameters are not finite.
@@ -183,25 +135,27 @@ class Backend(ABC):
     """An engine that quantizes.
 
     Attributes:
-        name: what ``--backend`` calls it.
-        capabilities: what it can do.
-        default_export: what it writes where nobody asks for a format.
-        own_files: names of files that it leaves beside amctq's; ``FinishedNetwork.own_files`` has them.
+        name: its name in ``--backend``.
+        supports: the values that it supports, by field of ``choice.Asked``.
+        records: it can make a model from a record, without calibration.
+        default_export: the formats that it writes if the user names none.
+        own_files: names of the files that it writes besides amctq's; see ``FinishedNetwork.own_files``.
     """
 
     name: ClassVar[BackendName]
-    capabilities: ClassVar[Capabilities]
+    supports: ClassVar[Mapping[str, frozenset[Any]]]
+    records: ClassVar[bool] = True
     default_export: ClassVar[tuple[ExportFormat, ...]]
     own_files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
-        """Refuse, before calibration, what could not be written after it.
+        """Refuse, before calibration, a network that cannot be exported after it.
 
         Args:
             network: the float network.
-            topology: its layers that shall be quantized.
-            form: a format among the capabilities.
+            topology: its layers that will be quantized.
+            form: a format that the back end supports.
 
         Raises:
             InputError: the network cannot be written in that format.
@@ -234,7 +188,7 @@ class Backend(ABC):
         act_type: ActType,
         weight_type: WeightType = WeightType.INT8,
     ) -> QuantizedNetwork:
-        """Quantize ``network`` with scales and offsets that are known already.
+        """Quantize ``network`` with the scales and offsets of a record. Layers that the record lacks stay in float.
 
         Raises:
             InputError: the record belongs to another network.
@@ -244,14 +198,14 @@ class Backend(ABC):
     def retrain(
         self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
     ) -> RetrainingNetwork:
-        """Put quantizers into the live cell of ``network``, to be trained with it. Placement is ``ascend``.
+        """Put quantizers into the live cell of ``network``, for training. Placement is ``ascend``.
 
         Args:
-            network: the float network; nobody else uses its cell until ``finish``.
+            network: the float network; nothing else may use its cell until ``finish``.
             config: which layers are quantized, and how.
-            initial: where the clips start, unless ``config`` says it.
-            reporter: is told of layers that the engine leaves in float.
+            initial: initial clips of the layers for which ``config`` gives none.
+            reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:
-            InputError: config and record do not fit the network, or a layer cannot be replaced.
+            InputError: config or record do not fit the network, or a layer cannot be replaced.
         """

@@ -1,9 +1,8 @@
-"""Calibration: one forward pass per image, every quantized tensor observed on the way.
+"""Calibration: a forward pass for each image, in which observers see every tensor that will be quantized.
 
-Activations stay float while calibrating, and weights are fake-quantized already, as AMCT does it
-(docs/en/reference.md, "Calibration"). The pass runs in onnxruntime over the exported graph, which ``inference.proof``
-has compared with MindSpore's own forward before. While one pass is observed, which keeps one core busy, the next is
-under way.
+As in AMCT, activations are float and weights are fake-quantized during calibration (docs/en/reference.md,
+"Calibration"). onnxruntime runs the exported graph, which ``inference.proof`` has compared with MindSpore before. The
+observers keep one core busy; meanwhile the next forward pass runs.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.observers import NonFiniteError, Observer
 
-# What the activations of one forward pass may take, of which two are held; a batch is cut where it would need more.
-# ResNet-50 at 224 x 224 takes 64 MB an image: passes of one to four take the same time, of eight a sixth more.
+# Limit for the activations of one forward pass; two passes are in memory. A batch that needs more is divided.
+# ResNet-50 at 224 x 224 needs 64 MB for an image. One to four images a pass are equally fast, eight are a sixth slower.
 _BYTES_AT_ONCE = 256 << 20
 
 
@@ -41,8 +40,8 @@ class Watch:
 
     Attributes:
         tensor: its name in the float graph.
-        observer: of its values.
-        what: what people call the tensor.
+        observer: it sees all values of the tensor.
+        what: the name of the tensor in messages.
     """
 
     tensor: str
@@ -64,10 +63,10 @@ def observe_activations(
     Args:
         graph: the float network.
         topology: the layers of ``graph`` that are quantized.
-        fused: by layer, what its parameters shall be while calibrating: fake-quantized weight, float bias.
+        fused: by layer, its parameters during calibration: fake-quantized weight, float bias.
         watches: which tensors are observed.
         batches: the calibration images.
-        reporter: is told of every batch.
+        reporter: gets the progress.
 
     Returns:
         Scale and offset for each watch.
@@ -75,7 +74,7 @@ def observe_activations(
     Raises:
         InputError: a tensor holds NaN or infinity.
     """
-    # The images themselves are no output of the graph: they are at hand.
+    # The images are the graph's input, so no output is needed for them.
     tapped = list(dict.fromkeys(watch.tensor for watch in watches if watch.tensor != graph.input_name))
     session = OnnxSession(_tapped_graph(graph, topology, fused, tapped), shares_cores=True)
     for watch in watches:
@@ -100,27 +99,27 @@ def observe_activations(
 def _passes(
     session: OnnxSession, batches: Batches, tapped: list[str], image: str
 ) -> Iterator[tuple[dict[str, Float32Array], float]]:
-    """The tapped tensors and the images of one forward pass after the other, and the seconds that it took.
+    """For each forward pass: the tapped tensors and the images, and the seconds that it took.
 
-    What is yielded is overwritten once the next has been taken.
+    The next pass overwrites the arrays.
     """
-    # One image tells how large a pass may be.
+    # The size of one image's activations limits the size of a pass.
     example = batches.first()[:1]
     shapes = [array.shape for array in session.run(example, tapped)] if tapped else []
     size = sum(map(math.prod, shapes)) * example.itemsize + example.nbytes
     at_once = min(batches.size, max(1, _BYTES_AT_ONCE // size))
-    # Two passes are held: the one that is observed, and the next. Their memory is taken once, because what onnxruntime
-    # would take and give back for every pass does not come back whole.
+    # Two passes are in memory: the one that is observed, and the next. Their memory is allocated only once, because
+    # onnxruntime does not free all that it allocates for each pass.
     memory = itertools.cycle([[np.empty((at_once, *shape), np.float32) for shape in shapes] for _ in range(2)])
     parts = (images[start : start + at_once] for images, _ in batches for start in range(0, len(images), at_once))
 
     def forward_next() -> tuple[dict[str, Float32Array], float] | None:
-        # In the worker the images are made ready too: resizing them takes as long as a small network.
+        # The worker thread also prepares the images: resizing them takes as long as a small network.
         images = next(parts, None)
         if images is None:
             return None
         began = time.perf_counter()
-        # A tensor has one row for an image, or some: of a network that looks at places one by one.
+        # A tensor has one row for each image, or several, if a network processes positions one by one.
         arrays = (array[: len(images)].reshape(-1, *array.shape[2:]) for array in next(memory))
         outputs = dict(zip(tapped, arrays, strict=True))
         if outputs:
@@ -128,9 +127,9 @@ def _passes(
         return {image: images, **outputs}, time.perf_counter() - began
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="amctq-forward") as worker:
-        under_way = worker.submit(forward_next)
-        while (finished := under_way.result()) is not None:
-            under_way = worker.submit(forward_next)
+        pending = worker.submit(forward_next)
+        while (finished := pending.result()) is not None:
+            pending = worker.submit(forward_next)
             yield finished
 
 
@@ -146,7 +145,7 @@ def _observe(watches: tuple[Watch, ...], activations: Mapping[str, Float32Array]
 def _tapped_graph(
     graph: FloatGraph, topology: Topology, fused: Mapping[str, FusedParameters], tapped: list[str]
 ) -> onnx.ModelProto:
-    """The network with other weights, BatchNorm folded, and the tapped tensors as its outputs."""
+    """The network with the weights of ``fused``, without BatchNorm, with the tapped tensors as outputs."""
     writer = GraphWriter(graph, topology.layers)
     for node, layer in writer.walk():
         if layer is None:

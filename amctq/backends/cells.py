@@ -1,9 +1,10 @@
-"""Quantized layers as MindSpore cells: int8 weights dequantized at the layer, inputs put onto their grid.
+"""Quantized layers as MindSpore cells: int8 weights that are dequantized in the layer, inputs on their grid.
 
     x ──────────── clip(rint(x / s), -128 - o, 127 - o) × s ──┐
     int8 weight ── cast × scale of the channel ───────────────┤ Conv2D/MatMul ── + bias on the int32 grid ── y
 
-Parameters keep the float layer's names, and their values are NumPy's: a cell computes what the QDQ file computes.
+Parameters keep the names of the float layer, and NumPy computes their values. So a cell computes what the QDQ file
+computes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from amctq.quant.numerics import QParams
 
 
 class FakeQuantize(nn.Cell):
-    """A tensor of any shape on the grid of ``qparams``; ties go to even, as in ActsULQ and QuantizeLinear."""
+    """Fake quantization of a tensor of any shape; ties go to even, as in ActsULQ and QuantizeLinear."""
 
     def __init__(self, qparams: QParams) -> None:
         super().__init__(auto_prefix=False)
@@ -33,13 +34,15 @@ class FakeQuantize(nn.Cell):
 
 
 class _QuantizedLayer(nn.Cell):
-    """What both kinds have in common: the parameters.
+    """What both kinds of layer share. A subclass has the product of input and weight.
 
     Args:
-        item: the numbers.
+        item: the integers of the layer.
+        bias_add: the operator that adds the bias.
+        activation: the activation inside the layer, or None.
     """
 
-    def __init__(self, item: IntegerLayer) -> None:
+    def __init__(self, item: IntegerLayer, *, bias_add: Any, activation: Any = None) -> None:
         super().__init__(auto_prefix=False)
         name, values = item.layer.name, item.weight.values
         columns = (-1, *(1,) * (values.ndim - 1))
@@ -50,53 +53,39 @@ class _QuantizedLayer(nn.Cell):
         if item.bias is not None:
             bias = (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)
             self.bias = Parameter(Tensor(bias), name=f"{name}.bias", requires_grad=False)
-
-    def dequantized_weight(self) -> Tensor:
-        """The weight as float32, (C_out, …)."""
-        return ops.cast(self.weight, mindspore.float32) * self.scale
-
-
-class QuantizedConv2d(_QuantizedLayer):
-    """In the place of an nn.Conv2d; (N, C, H, W) to (N, C_out, H', W').
-
-    Args:
-        layer: the nn.Conv2d, whose stride, padding and groups it takes over.
-        item: its numbers, BatchNorm folded in.
-    """
-
-    def __init__(self, layer: Any, item: IntegerLayer) -> None:
-        super().__init__(item)
-        self.conv2d = layer.conv2d
-        self.bias_add = layer.bias_add
+        self.bias_add = bias_add
+        self.activates = activation is not None
+        self.activation = activation
 
     def construct(self, x: Tensor) -> Tensor:
-        """The convolution."""
-        y = self.conv2d(self.quantize(x), self.dequantized_weight())
-        if self.has_bias:
-            y = self.bias_add(y, self.bias)
-        return y
-
-
-class QuantizedDense(_QuantizedLayer):
-    """In the place of an nn.Dense; (N, C) to (N, C_out).
-
-    Args:
-        layer: the nn.Dense, whose activation it takes over.
-        item: its numbers.
-    """
-
-    def __init__(self, layer: Any, item: IntegerLayer) -> None:
-        super().__init__(item)
-        self.matmul = layer.matmul
-        self.bias_add = ops.BiasAdd()
-        self.activates = layer.activation is not None
-        self.activation = layer.activation
-
-    def construct(self, x: Tensor) -> Tensor:
-        """The product, and the activation that stands inside the layer."""
-        y = self.matmul(self.quantize(x), self.dequantized_weight())
+        """The product, the bias and the activation inside the layer."""
+        y = self.product(self.quantize(x), ops.cast(self.weight, mindspore.float32) * self.scale)
         if self.has_bias:
             y = self.bias_add(y, self.bias)
         if self.activates:
             y = self.activation(y)
         return y
+
+
+class QuantizedConv2d(_QuantizedLayer):
+    """Replaces an nn.Conv2d, with its stride, padding and groups; (N, C, H, W) to (N, C_out, H', W')."""
+
+    def __init__(self, layer: Any, item: IntegerLayer) -> None:
+        super().__init__(item, bias_add=layer.bias_add)
+        self.conv2d = layer.conv2d  # MindIR contains the name of this attribute
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution."""
+        return self.conv2d(x, weight)
+
+
+class QuantizedDense(_QuantizedLayer):
+    """Replaces an nn.Dense, with its activation; (N, C) to (N, C_out)."""
+
+    def __init__(self, layer: Any, item: IntegerLayer) -> None:
+        super().__init__(item, bias_add=ops.BiasAdd(), activation=layer.activation)
+        self.matmul = layer.matmul  # MindIR contains the name of this attribute
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The matrix product."""
+        return self.matmul(x, weight)

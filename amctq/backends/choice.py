@@ -1,14 +1,13 @@
-"""Which engine quantizes: what is asked for, held against what each can do and what this machine has."""
+"""Which engine quantizes: compares the request with what each engine supports and with this machine."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-from amctq.backends.base import Backend, Capabilities
+from amctq.backends.base import Backend
 from amctq.choices import (
     ActAlgo,
     ActType,
@@ -26,22 +25,22 @@ from amctq.runtime import ResolvedDevice, ascend_obstacle
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a request asks of an engine; what it does not say is what both engines have.
+    """What a request asks of an engine: its options of the same names. The defaults are what both engines support.
 
     Attributes:
-        formats: to write; empty for the engine's own.
-        device: what ``--device`` says.
+        export: the formats to write; empty for the engine's default.
+        device: as ``--device``.
         act_algo: the observer.
         act_type: integer type of activations in ONNX.
         weight_bits: width of weights.
-        weight_algo: what chooses their scales.
-        weight_storage: how ONNX stores them.
-        isa: the x86 instructions that are asked for.
-        placement: which activations are quantized; None for the engine's own.
-        from_record: a model is to be made from a record, without calibration.
+        weight_algo: how weight scales are chosen.
+        weight_storage: how ONNX stores weights.
+        isa: the x86 instructions that the file is written for.
+        placement: which activations are quantized; None for the engine's default.
+        record: a model is made from a record, without calibration.
     """
 
-    formats: tuple[ExportFormat, ...]
+    export: tuple[ExportFormat, ...]
     device: Device
     act_algo: ActAlgo = ActAlgo.IFMR
     act_type: ActType = ActType.UINT8
@@ -50,50 +49,50 @@ class Asked:
     weight_storage: WeightStorage = WeightStorage.INT8
     isa: TargetIsa = TargetIsa.VNNI
     placement: Placement | None = None
-    from_record: bool = False
+    record: bool = False
 
 
 def resolve_backend(
     requested: BackendName, asked: Asked, device: ResolvedDevice, *, batch_size: int
 ) -> tuple[Backend, str]:
-    """Choose the engine, and say why: AMCT where it and an NPU are there and it has all that is asked for.
+    """Choose the engine, and say why: AMCT if it and an NPU are here and it supports the whole request.
 
     Args:
-        requested: what ``--backend`` says.
-        asked: what it has to do.
+        requested: as ``--backend``.
+        asked: what the engine has to do.
         device: where MindSpore runs.
-        batch_size: images in one forward pass of what AMCT writes.
+        batch_size: images in one forward pass of the model that AMCT writes.
 
     Raises:
-        UsageError: the one asked for lacks something that is asked for.
-        UnavailableError: it cannot work here.
+        UsageError: the engine does not support a part of the request.
+        UnavailableError: the engine cannot work here.
     """
-    # Inside the function: a back end brings ONNX and onnxruntime along.
+    # Inside the function: a back end imports ONNX and onnxruntime.
     from amctq.backends.amct import AmctBackend
     from amctq.backends.native import NativeBackend
 
     if requested is BackendName.AMCT:
-        _refuse(AmctBackend, asked)  # what it never could is said even where it is not installed
+        _refuse(AmctBackend, asked)  # first: this holds also where AMCT is not installed
         if missing := amct_obstacles(device):
             message = f"--backend amct: {'; '.join(missing)}"
             raise UnavailableError(message, hint="use --backend native, which runs anywhere; see also: amctq doctor")
         return AmctBackend(batch_size=batch_size), "asked for"
-    if ExportFormat.AIR in asked.formats and device.kind is not Device.ASCEND:
-        message = f"--export air: MindSpore writes AIR with an NPU and CANN alone, and this machine has {device.reason}"
+    if ExportFormat.AIR in asked.export and device.kind is not Device.ASCEND:
+        message = f"--export air: MindSpore writes AIR only with an NPU and CANN, and this machine has {device.reason}"
         raise UnavailableError(message, hint="use --export onnx, which runs anywhere")
-    if requested is BackendName.NATIVE:
-        _refuse(NativeBackend, asked)
-        return NativeBackend(), "asked for"
-    lacks = next(_lacks(AmctBackend.capabilities, asked), None)
-    missing = amct_obstacles(device) or ([f"amct_mindspore has no {lacks[0]} {lacks[1]}".rstrip()] if lacks else [])
-    if not missing:
-        return AmctBackend(batch_size=batch_size), "amct_mindspore and an NPU are here"
+    reason = "asked for"
+    if requested is BackendName.AUTO:
+        unsupported = (f"amct_mindspore has no {option}" for option, _ in _unsupported(AmctBackend, asked))
+        missing = amct_obstacles(device) or list(unsupported)
+        if not missing:
+            return AmctBackend(batch_size=batch_size), "amct_mindspore and an NPU are here"
+        reason = missing[0]
     _refuse(NativeBackend, asked)
-    return NativeBackend(), missing[0]
+    return NativeBackend(), reason
 
 
 def amct_obstacles(device: ResolvedDevice | None = None) -> list[str]:
-    """Why Huawei's tool cannot work: all that is missing, empty where nothing is.
+    """All reasons why Huawei's tool cannot work; empty if it can.
 
     Args:
         device: where MindSpore runs; None asks about this machine.
@@ -109,32 +108,22 @@ def amct_obstacles(device: ResolvedDevice | None = None) -> list[str]:
     return found
 
 
-def _lacks(able: Capabilities, asked: Asked) -> Iterator[tuple[str, str, frozenset[Any]]]:
-    """Options that ask for more than an engine has, each with its value and what there is."""
-    wanted: list[tuple[str, Enum | int | None, frozenset[Any]]] = [
-        ("--act-algo", asked.act_algo, able.act_algos),
-        ("--act-type", asked.act_type, able.act_types),
-        ("--weight-bits", asked.weight_bits, able.weight_bits),
-        ("--weight-algo", asked.weight_algo, able.weight_algos),
-        ("--weight-storage", asked.weight_storage, able.weight_storages),
-        ("--isa", asked.isa, able.isas),
-        ("--placement", asked.placement, able.placements | {None}),
-        ("--device", asked.device, able.devices | {Device.AUTO}),
-        *(("--export", form, able.formats) for form in asked.formats),
-    ]
-    for option, value, allowed in wanted:
-        if value not in allowed:
-            yield option, _format(value), allowed - {None}
-    if asked.from_record and not able.records:
-        yield "--record", "", frozenset({"no way from a record to a model"})
-
-
 def _refuse(engine: type[Backend], asked: Asked) -> None:
-    for option, value, allowed in _lacks(engine.capabilities, asked):
-        known = ", ".join(sorted(map(_format, allowed)))
-        message = f"{f'{option} {value}'.rstrip()}: --backend {engine.name.value} has {known}"
-        raise UsageError(message, hint=f"change {option}, or choose the other --backend")
+    for option, supported in _unsupported(engine, asked):
+        message = f"{option}: --backend {engine.name.value} has {', '.join(sorted(map(_format, supported)))}"
+        raise UsageError(message, hint=f"change {option.split()[0]}, or choose the other --backend")
 
 
-def _format(value: Enum | int | str | None) -> str:
-    return str(value.value if isinstance(value, Enum) else value)
+def _unsupported(engine: type[Backend], asked: Asked) -> Iterator[tuple[str, frozenset[Any]]]:
+    """Options that the engine does not support, each with its value, and what the engine supports instead."""
+    for name, supported in engine.supports.items():
+        values = getattr(asked, name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if value not in supported and value is not None:
+                yield f"--{name.replace('_', '-')} {_format(value)}", supported
+    if asked.record and not engine.records:
+        yield "--record", frozenset({"no way from a record to a model"})
+
+
+def _format(value: Any) -> str:
+    return str(getattr(value, "value", value))

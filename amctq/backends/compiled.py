@@ -1,7 +1,7 @@
-"""The compiled operators of retraining: built on first use, where there is a C compiler, and cached for the user.
+"""The compiled operators of retraining. They are compiled on first use, if there is a C compiler, and then cached.
 
-A training step reads and writes every activation and every weight once for each operator. ``fakequant.c`` does with one
-pass what takes MindSpore's operators ten. Without a compiler the latter do it, with the same bits and more slowly.
+In a training step, each operator reads and writes all activations or all weights. One operator of ``fakequant.c``
+replaces ten of MindSpore's. Without a compiler MindSpore's operators are used: the same bits, but slower.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from amctq.quant.ulq import Clips, arq_retrain, ulq, ulq_parts
 from amctq.runtime import cpu_flags
 
 SOURCE = Path(__file__).with_name("fakequant.c")
-# No contraction: MindSpore rounds between a product and a sum. The other two let comparisons become vector
-# instructions, and change no result.
+# No contraction, because MindSpore rounds between a product and a sum. The two flags -fno-math-errno and
+# -fno-trapping-math allow vector instructions for comparisons, and change no result.
 FLAGS = (
     *("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
     *("-std=gnu11", "-fPIC", "-shared", "-pthread"),
@@ -39,20 +39,20 @@ _SECONDS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """What came of compiling.
+    """The result of compiling.
 
     Attributes:
         path: the shared library, or None.
-        told: what was compiled with, or why it was not.
+        description: how it was compiled, or why not.
     """
 
     path: Path | None
-    told: str
+    description: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kernels:
-    """The functions of ``fakequant.c`` as MindSpore's operators.
+    """The functions of ``fakequant.c`` as operators of MindSpore.
 
     Attributes:
         ulq: (x, clip_max, clip_min) to fake-quantized x.
@@ -66,42 +66,42 @@ class Kernels:
 
 
 def cache_folder() -> Path:
-    """Where compiled operators are kept: XDG_CACHE_HOME, or ~/.cache."""
+    """The folder of compiled operators, in XDG_CACHE_HOME or ~/.cache."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "amctq"
 
 
 def compiler() -> tuple[str, ...]:
-    """The command that compiles C, by CC or cc; empty where there is none on PATH."""
+    """The command that compiles C: CC, else cc; empty if it is not on PATH."""
     try:
         command = tuple(shlex.split(os.environ.get("CC", "cc")))
-    except ValueError:  # a quotation mark without its partner
+    except ValueError:  # a quotation mark is not closed
         return ()
     return command if command and shutil.which(command[0]) else ()
 
 
 def compile_library() -> Library:
-    """Compile ``fakequant.c``, unless that has been done for such a CPU before; a failure is a reason, no error."""
+    """Compile ``fakequant.c``, unless it is in the cache for this CPU. A failure is no error; it is described."""
     try:
         command = compiler()
         if not command:
-            return Library(path=None, told="no C compiler (CC, or cc on PATH)")
+            return Library(path=None, description="no C compiler (CC, or cc on PATH)")
         source = SOURCE.read_bytes()
         folder = cache_folder()
         target = folder / f"fakequant-{_key(source, command)}.so"
-        if ":" in str(target):  # where MindSpore ends the path and begins the name of a function
-            return Library(path=None, told=f"{folder} has a colon in its name")
+        if ":" in str(target):  # for MindSpore a colon ends the path
+            return Library(path=None, description=f"{folder} has a colon in its name")
         if not target.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _compile(command, target)
         _check(ctypes.CDLL(str(target)))
     except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError) as error:
-        return Library(path=None, told=f"the C compiler is of no use: {first_line(error)}")
-    return Library(path=target, told=f"compiled with {' '.join(command)}, {target}")
+        return Library(path=None, description=f"the C compiler is of no use: {first_line(error)}")
+    return Library(path=target, description=f"compiled with {' '.join(command)}, {target}")
 
 
 def kernels(library: Library) -> Kernels | None:
-    """The library's functions for MindSpore; None where there is no library.
+    """The functions of the library for MindSpore; None if there is no library.
 
     Raises:
         TypeError: MS_CUSTOM_AOT_WHITE_LIST forbids MindSpore to load it.
@@ -124,13 +124,13 @@ def kernels(library: Library) -> Kernels | None:
 
 
 def _key(source: bytes, command: Sequence[str]) -> str:
-    """Of all that the machine code depends on: -march=native makes it the CPU's own."""
+    """A hash of all that the machine code depends on; with -march=native this includes the CPU."""
     parts = [source.decode(), *command, *FLAGS, platform.machine(), *cpu_flags()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _compile(command: Sequence[str], target: Path) -> None:
-    # Under another name, then renamed: another process may be looking for it.
+    # Compiled under another name and then renamed, because another process may load the file.
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         done = subprocess.run(
@@ -149,15 +149,15 @@ def _compile(command: Sequence[str], target: Path) -> None:
 
 
 def _check(library: ctypes.CDLL) -> None:
-    """Compare with NumPy, bit by bit: a compiler may have its own idea of the flags.
+    """Compare with NumPy, bit for bit, because a compiler may understand the flags differently.
 
     Raises:
-        RuntimeError: something differs.
+        RuntimeError: a result differs.
     """
     random = np.random.default_rng(1)
     clips = Clips(high=1.7, low=-0.6, fixed_min=False)
     x, gradient = (random.normal(0, 1.5, (5, 4099)).astype(np.float32) for _ in range(2))
-    x[0, :512] = clips.scale * np.arange(-256, 256, dtype=np.float32) * np.float32(0.5)  # ends and ties
+    x[0, :512] = clips.scale * np.arange(-256, 256, dtype=np.float32) * np.float32(0.5)  # both ends, and ties
     limits = (np.asarray(clips.high, np.float32), np.asarray(clips.low, np.float32))
     y, inside, *sums = (np.empty(shape, np.float32) for shape in (x.shape, x.shape, *[x.shape[1:]] * 3))
     _call(library.ulq, x, *limits, y)
@@ -184,7 +184,7 @@ def _along_batch(values: Float32Array) -> Float32Array:
 
 
 def _call(function: Any, *arrays: Float32Array) -> None:
-    """As ops.Custom calls it."""
+    """Call a function in the same way as ops.Custom."""
     count = len(arrays)
     pointers = (ctypes.c_void_p * count)(*(array.ctypes.data for array in arrays))
     ranks = (ctypes.c_int * count)(*(array.ndim for array in arrays))

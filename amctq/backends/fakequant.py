@@ -1,7 +1,7 @@
-"""ULQ and ARQ as MindSpore cells with gradients of their own: over plain operators, and over compiled ones.
+"""ULQ and ARQ as MindSpore cells with their own gradients: with MindSpore's operators, and with compiled ones.
 
-The formulas are those of ``quant.ulq``. A training step passes over all activations and weights here, so what counts
-is how often: the comments name what an operator costs on a CPU.
+The formulas are those of ``quant.ulq``. Every operator here reads and writes all activations or all weights in each
+training step, so few and cheap operators are used.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from amctq.quant.ulq import LEVELS, NARROWEST
 
 
 class Ulq(nn.Cell):
-    """``quant.ulq.ulq`` over plain operators: (x, clip_max, clip_min) to the shape of x.
+    """``quant.ulq.ulq`` with MindSpore's operators: (x, clip_max, clip_min) to the shape of x.
 
     Args:
-        nonnegative: x comes from a ReLU and the range starts at 0, so that nothing lies below it.
+        nonnegative: x comes from a ReLU and the range starts at 0, so no x is below the range.
         npu: it runs on an NPU.
     """
 
@@ -37,7 +37,7 @@ class Ulq(nn.Cell):
         """Fake-quantized x."""
         scale, first = self.grid(clip_max, clip_min)
         first = self.round(first)
-        # In this order of operands NaN stays NaN on a CPU, for the loss to show it.
+        # With this order of operands NaN stays NaN on a CPU, and the loss shows it.
         q = self.minimum(first + float(LEVELS), self.round(self.divide(x, scale)))
         if not self.nonnegative:
             q = self.maximum(first, q)
@@ -57,7 +57,7 @@ class Ulq(nn.Cell):
         return inside, above + loss, below - loss
 
     def grid(self, clip_max: Tensor, clip_min: Tensor) -> tuple[Tensor, Tensor]:
-        """The scale, and where the range starts in steps, unrounded."""
+        """The scale, and the lower end of the range in steps, not rounded."""
         lowest = self.minimum(clip_min, 0.0)
         scale = self.divide(self.maximum(clip_max, NARROWEST) - lowest, float(LEVELS))
         return scale, self.divide(lowest, scale)
@@ -65,7 +65,7 @@ class Ulq(nn.Cell):
     def parts(
         self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """dx, and sums along the batch: of the rounding error, and of dout above and below the range."""
+        """dx, and three sums along the batch: the rounding error, dout above the range, dout below it."""
         scale, first = self.grid(clip_max, clip_min)
         first = self.round(first)
         above = dout * ops.cast(x > scale * (first + float(LEVELS)), mindspore.float32)
@@ -79,7 +79,7 @@ class Ulq(nn.Cell):
 
 
 class CompiledUlq(Ulq):
-    """The same, bit for bit, each way in one pass over memory."""
+    """The same, bit for bit; forward and backward each read memory only once."""
 
     def __init__(self, kernels: Kernels, *, nonnegative: bool) -> None:
         super().__init__(nonnegative=nonnegative, npu=False)
@@ -93,16 +93,16 @@ class CompiledUlq(Ulq):
     def parts(
         self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the plain operators give."""
+        """The same as with MindSpore's operators."""
         inside, errors, aboves, belows = self.ulq_grad(x, clip_max, clip_min, dout)
         return inside, errors, aboves, belows
 
 
 class Arq(nn.Cell):
-    """``quant.ulq.arq_retrain`` over plain operators: weight (C_out, …) and gamma (C_out,) to the weight's shape.
+    """``quant.ulq.arq_retrain`` with MindSpore's operators: weight (C_out, …), gamma (C_out,) to the weight's shape.
 
     Args:
-        channel_wise: one scale per output channel.
+        channel_wise: per-channel scales, one for each output channel.
         bits: width of the integers.
         npu: it runs on an NPU.
     """
@@ -113,7 +113,7 @@ class Arq(nn.Cell):
         self.lowest, self.highest = (float(end) for end in signed_range(bits))
         self.round = rounding(npu)
         self.divide = ops.RealDiv()
-        # A third of the time of ReduceMax and ReduceMin on a CPU.
+        # On a CPU these are three times faster than ReduceMax and ReduceMin.
         self.row_max = ops.ArgMaxWithValue(axis=1, keep_dims=True)
         self.row_min = ops.ArgMinWithValue(axis=1, keep_dims=True)
 
@@ -132,12 +132,12 @@ class Arq(nn.Cell):
         return (self.round(self.divide(rows, scale)) * scale).reshape(weight.shape)
 
     def bprop(self, weight: Tensor, gamma: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        """Straight through."""
+        """Straight-through estimator."""
         return dout, ops.zeros_like(gamma)
 
 
 class CompiledArq(Arq):
-    """The same, bit for bit, in one pass over memory."""
+    """The same, bit for bit; it reads memory only once."""
 
     def __init__(self, kernels: Kernels, *, channel_wise: bool, bits: int) -> None:
         super().__init__(channel_wise=channel_wise, bits=bits, npu=False)

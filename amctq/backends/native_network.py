@@ -1,4 +1,4 @@
-"""The native engine's quantized network: made of a record, written in every format."""
+"""The native engine's quantized network: made from a record, exported in every format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import onnx
 
-from amctq.backends.base import QuantizedNetwork
+from amctq.backends.base import Backend, QuantizedNetwork
 from amctq.backends.replacement import replaceable_cells
-from amctq.backends.simulation import fake_quantized
+from amctq.backends.simulation import simulate
 from amctq.choices import ActType, ExportFormat, WeightType
-from amctq.errors import CheckError, InputError, NotSimulatedError, nearest
+from amctq.errors import CheckError, InputError, NoSimulationError, nearest
 from amctq.export.ascend_onnx import build_ascend
 from amctq.export.fakequant_onnx import build_fakequant
 from amctq.export.mindir import export_mindir
@@ -31,16 +31,16 @@ from amctq.quant.record import QuantRecord
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NativeQuantizedNetwork(QuantizedNetwork):
-    """What the native engine makes of a network.
+    """A network that the native engine has quantized.
 
     Attributes:
         record: scales and offsets of its layers.
         topology: the layers that are quantized.
-        layers: the integers on these scales.
+        layers: the integers of each layer.
         activations: which tensors are quantized, and how.
-        network: the float network that they replace layers of.
+        network: the float network that has these layers.
         act_type: integer type of the activations.
-        weight_type: integer type of the weights, where their width allows it.
+        weight_type: integer type of the weights, if their width allows it.
     """
 
     record: QuantRecord
@@ -52,15 +52,15 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     weight_type: WeightType
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
-        """Write one of the kinds of ONNX and check it, or MindIR, which is made of MindSpore's own cells."""
+        """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""
         if form is ExportFormat.MINDIR:
             check_cells(self.network, self.topology)
-            with self.simulated() as cell:
+            with self.simulation() as cell:
                 export_mindir(cell, self.network.graph.input_shape, path, metadata)
             return
         model = self._onnx(form, metadata)
         try:
-            # The operators of an NPU are nothing that the checker knows; what they mean it does.
+            # The checker does not know the operators of an NPU, so it gets the standard operators that they stand for.
             onnx.checker.check_model(lower(model) if form is ExportFormat.ASCEND else model, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             message = f"the exported ONNX model is not valid: {str(error).splitlines()[0]}"
@@ -81,15 +81,34 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             metadata=metadata,
         )
 
-    def simulated(self) -> AbstractContextManager[Any]:
-        """Quantized cells in the place of the float ones."""
-        return fake_quantized(self.network.cell, self.network.graph, self.layers, self.activations)
+    def simulation(self) -> AbstractContextManager[Any]:
+        """The live cell, with quantized cells in place of the float ones."""
+        return simulate(self.network.cell, self.network.graph, self.layers, self.activations)
+
+
+class RecordBackend(Backend):
+    """What both engines share: amctq's own network computes with the scales of a record."""
+
+    def check_record(self, network: FloatNetwork, record: QuantRecord) -> None:
+        """Check the names of layers and the numbers of scales."""
+        recorded_topology(network, record)
+
+    def from_record(
+        self,
+        *,
+        network: FloatNetwork,
+        record: QuantRecord,
+        act_type: ActType,
+        weight_type: WeightType = WeightType.INT8,
+    ) -> NativeQuantizedNetwork:
+        """The network with integers on the scales of the record."""
+        return on_record(network, record, act_type=act_type, weight_type=weight_type)
 
 
 def on_record(
     network: FloatNetwork, record: QuantRecord, *, act_type: ActType, weight_type: WeightType
 ) -> NativeQuantizedNetwork:
-    """Put a network onto the scales of a record; layers that it lacks stay in float.
+    """Quantize a network with the scales of a record. Layers that the record lacks stay in float.
 
     Raises:
         InputError: the record belongs to another network.
@@ -100,7 +119,7 @@ def on_record(
         layers = integer_layers(topology, fused, record)
     except OverflowError as error:
         message = f"the record does not fit this network: {error}"
-        raise InputError(message, hint="its scales are far too small; calibrate anew, without --record") from error
+        raise InputError(message, hint="its scales are far too small; calibrate again, without --record") from error
     return NativeQuantizedNetwork(
         record=record,
         topology=topology,
@@ -138,14 +157,14 @@ def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> Non
 
 
 def check_cells(network: FloatNetwork, topology: Topology) -> None:
-    """Make sure that every layer is a cell that a quantized one can take the place of, which MindIR needs.
+    """Make sure that every layer is a cell that can be replaced by a quantized one. MindIR needs this.
 
     Raises:
-        InputError: one is not.
+        InputError: a layer is not such a cell.
     """
     try:
         replaceable_cells(network.cell, topology.layers)
-    except NotSimulatedError as error:
+    except NoSimulationError as error:
         message = f"the network cannot be written as MindIR: {error.message}"
-        hint = "build that layer with the class named, leave it in float (--skip-layer), or use --export onnx"
+        hint = "build that layer with the expected class, leave it in float (--skip-layer), or use --export onnx"
         raise InputError(message, hint=hint) from error

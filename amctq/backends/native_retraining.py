@@ -1,4 +1,4 @@
-"""The native engine's retraining: quantizer cells in the live network, and the way back to integers."""
+"""The native engine's retraining: quantizer cells in the live network, and integers after training."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from amctq.backends.native_retraining_cells import (
     EVALUATED,
     ActivationQuantizer,
     Operators,
-    RetrainingConv2d,
-    RetrainingDense,
+    RetrainingLayer,
     WeightQuantizer,
 )
 from amctq.backends.replacement import Replacement, replaceable_cells
 from amctq.choices import ActType, WeightType
-from amctq.errors import InputError, NotSimulatedError, first_line
+from amctq.errors import InputError, NoSimulationError, first_line
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import place_ascend
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.integer import make_record
-from amctq.quant.layers import LayerKind, QuantizableLayer
+from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import QParams
 from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
@@ -36,15 +35,15 @@ from amctq.quant.ulq import Clips, clips_of
 
 
 class NativeRetrainingNetwork(RetrainingNetwork):
-    """A float network with quantizer cells in the place of its layers.
+    """A float network whose layers are replaced by quantizer cells.
 
     Args:
         network: the float network; its cell is changed in place until ``finish``.
-        config: what is quantized, and how.
-        initial: where the clips start.
+        config: which layers are quantized, and how.
+        initial: initial clips of the layers for which ``config`` gives none.
 
     Raises:
-        InputError: config and record do not fit the network, or a layer is no nn.Conv2d or nn.Dense.
+        InputError: config or record do not fit the network, or a layer is no nn.Conv2d or nn.Dense.
     """
 
     def __init__(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> None:
@@ -57,31 +56,25 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
             for layer in self.topology.layers
         }
-        plan = place_ascend(self.topology, clips)
-        self._quantizers = {
-            site.like: ActivationQuantizer(
-                site.like,
-                clips[site.like],
-                nonnegative=_after_relu(site.tensor, network.graph),
-                operators=self._operators,
+        self._quantizer_of: dict[str, ActivationQuantizer] = {}
+        for site in place_ascend(self.topology, clips).sites:
+            nonnegative = _after_relu(site.tensor, network.graph)
+            quantizer = ActivationQuantizer(
+                site.like, clips[site.like], nonnegative=nonnegative, operators=self._operators
             )
-            for site in plan.sites
-        }
-        self._quantizer_of = {name: self._quantizers[site.like] for site in plan.sites for name in site.layers}
+            self._quantizer_of |= dict.fromkeys(site.layers, quantizer)
         self._replacement = Replacement(self.cell, self._substitutes())
 
     def state(self) -> Mapping[str, Any]:
-        """What a checkpoint must hold."""
+        """All parameters except the quantized weights and biases for evaluation."""
         return {
             parameter.name: parameter
             for parameter in self.cell.get_parameters()
             if not parameter.name.endswith(EVALUATED)
         }
 
-    def finish(
-        self, *, act_type: ActType = ActType.UINT8, weight_type: WeightType = WeightType.INT8
-    ) -> NativeQuantizedNetwork:
-        """Take the quantizers out again, and quantize what was trained on the scales that it was trained with."""
+    def finish(self, *, weight_type: WeightType = WeightType.INT8) -> NativeQuantizedNetwork:
+        """Remove the quantizers, and quantize the trained network with the scales of the training."""
         arrays = {name: parameter.asnumpy() for name, parameter in self.state().items()}
         activations = {layer.name: self._activation(layer) for layer in self.topology.layers}
         self._replacement.undo()
@@ -102,14 +95,14 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             activations,
             {name: weight.bits for name, weight in weights.items()},
         )
-        return on_record(network, record, act_type=act_type, weight_type=weight_type)
+        return on_record(network, record, act_type=ActType.UINT8, weight_type=weight_type)
 
     def _substitutes(self) -> dict[int, Any]:
         try:
             found = replaceable_cells(self.cell, self.topology.layers)
-        except NotSimulatedError as error:
+        except NoSimulationError as error:
             message = f"the network cannot be retrained: {error.message}"
-            hint = "build that layer with the class named, or set its retrain_enable to false"
+            hint = "build that layer with the expected class, or set its retrain_enable to false"
             raise InputError(message, hint=hint) from error
         parameters = self.cell.parameters_dict()
         substitutes: dict[int, Any] = {}
@@ -121,9 +114,8 @@ class NativeRetrainingNetwork(RetrainingNetwork):
                 config=self._config.enabled[layer.name].weight,
                 operators=self._operators,
             )
-            kind = RetrainingConv2d if layer.kind is LayerKind.CONV else RetrainingDense
             evaluated = partial(self._evaluated, layer, parameters)
-            substitutes[id(own)] = kind(own, self._quantizer_of[layer.name], weight, evaluated)
+            substitutes[id(own)] = RetrainingLayer(own, self._quantizer_of[layer.name], weight, evaluated)
         return substitutes
 
     def _evaluated(self, layer: QuantizableLayer, parameters: Mapping[str, Any]) -> EvaluatedLayer:
@@ -145,20 +137,22 @@ class NativeRetrainingNetwork(RetrainingNetwork):
 
 
 def _operators() -> tuple[Operators, str]:
-    """What the quantizers are computed with, and why with that."""
+    """The operators that compute the quantizers, and why these."""
     if on_npu():
         return Operators(kernels=None, npu=True), "MindSpore's own, on the NPU"
     library = compile_library()
-    told = library.told
+    description = library.description
     try:
         compiled = kernels(library)
     except TypeError as error:
-        compiled, told = None, first_line(error)
-    return Operators(kernels=compiled, npu=False), f"MindSpore's own: {told}" if compiled is None else told
+        compiled, description = None, first_line(error)
+    if compiled is None:
+        description = f"MindSpore's own: {description}"
+    return Operators(kernels=compiled, npu=False), description
 
 
 def _after_relu(tensor: str, graph: FloatGraph) -> bool:
-    """AMCT: only where the very node that makes the tensor is a ReLU."""
+    """Whether the node that makes the tensor is a ReLU; AMCT looks no further."""
     node = graph.producers.get(tensor)
     return node is not None and node.op_type == "Relu"
 
@@ -173,7 +167,7 @@ def _initial_clips(
     try:
         entry = initial[layer.name]
     except KeyError:
-        message = f"the record lacks layer {layer.name}, which shall be retrained"
-        hint = "calibrate all layers, set clip_max and clip_min in the configuration, or its retrain_enable to false"
+        message = f"the record lacks layer {layer.name}, which is to be retrained"
+        hint = "calibrate all layers, or set clip_max and clip_min in the configuration, or retrain_enable to false"
         raise InputError(message, hint=hint) from None
     return clips_of(entry.activation, fixed_min=fixed_min)

@@ -1,10 +1,10 @@
-"""Layers that learn to be quantized, as MindSpore cells: ULQ on their input, ARQ on their weight.
+"""Layers for retraining, as MindSpore cells: ULQ on their input, ARQ on their weight.
 
     x ── clip(rint(x / s), o, o + 255) × s ───┐
     weight ── rint(w / s_c) × s_c ────────────┤ Conv2D/MatMul ── + bias ── y ── BatchNorm, unfused
 
-The formulas and their gradients are those of ``quant.ulq``. Parameters keep the float layer's names; the clips are
-named after the first layer that reads the tensor.
+The formulas and their gradients are those of ``quant.ulq``. Parameters keep the names of the float layer. The clips
+have the name of the first layer that reads the tensor.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ EVALUATED = "_evaluated"
 
 @dataclass(frozen=True, kw_only=True)
 class Operators:
-    """What the quantizers are computed with.
+    """The operators that compute the quantizers.
 
     Attributes:
-        kernels: the compiled ones; None for MindSpore's own.
+        kernels: the compiled operators; None for MindSpore's own.
         npu: they run on an NPU.
     """
 
@@ -51,23 +51,23 @@ class Operators:
 
 
 class _Float32Cell(nn.Cell):
-    """Stays float32 where mixed precision makes the network around it half: its scales need the digits."""
+    """Stays float32 when mixed precision makes the network float16, because scales need the precision."""
 
     def add_flags_recursive(self, **flags: Any) -> Any:
-        """Take over what is said to a whole network, but for its precision."""
+        """Take the flags of the whole network, except its precision."""
         if flags.keys() & {"fp16", "bf16"}:
             flags |= {"fp16": False, "bf16": False, "fp32": True}
         return super().add_flags_recursive(**flags)
 
 
 class ActivationQuantizer(_Float32Cell):
-    """One tensor of activations on the grid of its learned range, whichever layers read it.
+    """Fake quantization of one tensor of activations, with a learned range. All layers that read the tensor share it.
 
     Args:
-        name: the parameters are called ``name.clip_max`` and ``name.clip_min``.
-        clips: where training starts.
+        name: the parameters are ``name.clip_max`` and ``name.clip_min``.
+        clips: their initial values.
         nonnegative: the tensor comes from a ReLU.
-        operators: what computes it.
+        operators: they compute it.
     """
 
     def __init__(self, name: str, clips: Clips, *, nonnegative: bool, operators: Operators) -> None:
@@ -85,19 +85,19 @@ class ActivationQuantizer(_Float32Cell):
 
     @property
     def clips(self) -> Clips:
-        """Where training has come to."""
+        """The current clips."""
         high, low = float(self.clip_max.asnumpy()), float(self.clip_min.asnumpy())
         return Clips(high=high, low=low, fixed_min=self.fixed_min)
 
 
 class WeightQuantizer(_Float32Cell):
-    """A layer's weight, fake-quantized anew in every training step.
+    """Fake quantization of a layer's weight, in every training step.
 
     Args:
-        weight: the layer's parameter.
-        gamma: that of the BatchNorm which will be folded into the layer; None without one.
-        config: how it is quantized.
-        operators: what computes it.
+        weight: the parameter of the layer.
+        gamma: the gamma of the BatchNorm that will be folded into the layer; None without BatchNorm.
+        config: how the weight is quantized.
+        operators: they compute it.
     """
 
     def __init__(
@@ -113,16 +113,17 @@ class WeightQuantizer(_Float32Cell):
         return self.fake_quantize(self.weight, ops.stop_gradient(self.gamma))
 
 
-class _RetrainingLayer(nn.Cell):
-    """What both kinds have in common: in an evaluation, weight and bias are made ready once.
+class RetrainingLayer(nn.Cell):
+    """Replaces an nn.Conv2d, (N, C, H, W) to (N, C_out, H', W'), or an nn.Dense, (N, C) to (N, C_out).
 
-    Whatever switches the network to evaluation (``set_train(False)``) takes them as they are then.
+    In an evaluation, weight and bias are quantized only once: ``set_train(False)`` on the network quantizes their
+    current values.
 
     Args:
         layer: the float cell, whose parameters it takes over.
-        activation: of its input, shared with other layers that read it.
-        weight: of its weight.
-        evaluated: gives what the layer computes with in an evaluation that begins now.
+        activation: the quantizer of its input; layers that read the same tensor share it.
+        weight: the quantizer of its weight.
+        evaluated: returns weight and bias for an evaluation that starts now.
     """
 
     def __init__(
@@ -133,9 +134,13 @@ class _RetrainingLayer(nn.Cell):
         evaluated: Callable[[], EvaluatedLayer],
     ) -> None:
         super().__init__(auto_prefix=False)
+        is_conv = isinstance(layer, nn.Conv2d)
         self.quantize = activation
         self.quantized_weight = weight
+        self.product = layer.conv2d if is_conv else layer.matmul
         self.bias_add = ops.BiasAdd()
+        self.activation: Any = None if is_conv else layer.activation
+        self.activates = self.activation is not None
         self.has_bias = layer.has_bias
         if layer.has_bias:
             self.bias = layer.bias
@@ -147,7 +152,7 @@ class _RetrainingLayer(nn.Cell):
         self.evaluated = evaluated
 
     def add_flags_recursive(self, **flags: Any) -> Any:
-        """Beside what a cell does of its own: make ready when an evaluation begins."""
+        """Set the flags; when an evaluation starts, also quantize weight and bias."""
         if flags.get("training") is False and hasattr(self, "evaluated"):
             now = self.evaluated()
             self.weight_evaluated.set_data(Tensor(now.weight))
@@ -155,58 +160,15 @@ class _RetrainingLayer(nn.Cell):
                 self.bias_evaluated.set_data(Tensor(now.bias))
         return super().add_flags_recursive(**flags)
 
-
-class RetrainingConv2d(_RetrainingLayer):
-    """In the place of an nn.Conv2d; (N, C, H, W) to (N, C_out, H', W')."""
-
-    def __init__(
-        self,
-        layer: Any,
-        activation: ActivationQuantizer,
-        weight: WeightQuantizer,
-        evaluated: Callable[[], EvaluatedLayer],
-    ) -> None:
-        super().__init__(layer, activation, weight, evaluated)
-        self.conv2d = layer.conv2d
-
     def construct(self, x: Tensor) -> Tensor:
-        """The convolution."""
+        """The product, the bias and the activation inside the layer."""
         quantized = ops.cast(self.quantize(x), x.dtype)
         if self.training:
-            y = self.conv2d(quantized, ops.cast(self.quantized_weight(), x.dtype))
-            if self.has_bias:
-                y = self.bias_add(y, self.bias)
-            return y
-        y = self.conv2d(quantized, ops.cast(self.weight_evaluated, x.dtype))
-        if self.has_bias_evaluated:
-            y = self.bias_add(y, self.bias_evaluated)
-        return y
-
-
-class RetrainingDense(_RetrainingLayer):
-    """In the place of an nn.Dense; (N, C) to (N, C_out)."""
-
-    def __init__(
-        self,
-        layer: Any,
-        activation: ActivationQuantizer,
-        weight: WeightQuantizer,
-        evaluated: Callable[[], EvaluatedLayer],
-    ) -> None:
-        super().__init__(layer, activation, weight, evaluated)
-        self.matmul = layer.matmul
-        self.activates = layer.activation is not None
-        self.activation = layer.activation
-
-    def construct(self, x: Tensor) -> Tensor:
-        """The product, and the activation that stands inside the layer."""
-        quantized = ops.cast(self.quantize(x), x.dtype)
-        if self.training:
-            y = self.matmul(quantized, ops.cast(self.quantized_weight(), x.dtype))
+            y = self.product(quantized, ops.cast(self.quantized_weight(), x.dtype))
             if self.has_bias:
                 y = self.bias_add(y, self.bias)
         else:
-            y = self.matmul(quantized, ops.cast(self.weight_evaluated, x.dtype))
+            y = self.product(quantized, ops.cast(self.weight_evaluated, x.dtype))
             if self.has_bias_evaluated:
                 y = self.bias_add(y, self.bias_evaluated)
         if self.activates:

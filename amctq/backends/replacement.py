@@ -1,4 +1,4 @@
-"""Putting other cells in the place of a live network's layers, and taking them out again."""
+"""Replaces layers of a live network by other cells, and undoes that."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from amctq.errors import NotSimulatedError
+from amctq.errors import NoSimulationError
 from amctq.quant.layers import LayerKind, QuantizableLayer
 
 
 def replaceable_cells(cell: Any, layers: Iterable[QuantizableLayer]) -> dict[str, tuple[Any, Any]]:
-    """For each layer, by name, the cell to replace and the BatchNorm's cell, or None.
+    """By name of the layer: the cell to replace, and the cell of its BatchNorm or None.
 
     Raises:
-        NotSimulatedError: one of them does something else than the layer alone.
+        NoSimulationError: a cell does not compute just this layer.
     """
     from mindspore import nn
 
@@ -34,23 +34,23 @@ def replaceable_cells(cell: Any, layers: Iterable[QuantizableLayer]) -> dict[str
 
 
 def _owner(owners: Mapping[str, Any], parameter: str, kind: Any) -> Any:
-    """The cell that owns a parameter: of ``kind``, or of a subclass that computes the same."""
+    """The cell that owns a parameter. It is a ``kind``, or a subclass that computes the same."""
     owner = owners.get(parameter)
     if not isinstance(owner, kind) or type(owner).construct is not kind.construct:
         found = "no cell" if owner is None else f"a cell of class {type(owner).__name__}"
         message = f"{parameter} belongs to {found}, expected nn.{kind.__name__}"
-        raise NotSimulatedError(message)
+        raise NoSimulationError(message)
     return owner
 
 
 class Replacement:
-    """Other cells in the place of children of ``root``, found by ``id``, wherever these are held.
+    """Replaces cells inside ``root`` in every place that holds them.
 
-    Written into ``_cells``, because setting the attribute would rename the parameters of what is put there.
+    It writes into ``_cells``, because setting the attribute would rename the parameters of the new cell.
 
     Args:
         root: ``mindspore.nn.Cell``.
-        substitutes: by ``id`` of the cell that is replaced.
+        substitutes: the new cells, by ``id`` of the cell to replace.
     """
 
     def __init__(self, root: Any, substitutes: Mapping[int, Any]) -> None:
@@ -66,18 +66,18 @@ class Replacement:
         self._forget()
 
     def undo(self) -> None:
-        """Put the former cells back."""
+        """Put the old cells back."""
         for part, name, child in self._places:
             _put(part, name, child)
         self._forget()
 
     def _forget(self) -> None:
-        self._root.compile_cache.clear()  # of the graph mode, which would go on with what it compiled last
+        self._root.compile_cache.clear()  # or graph mode would use the old compilation
 
 
 @contextlib.contextmanager
 def replaced(root: Any, substitutes: Mapping[int, Any]) -> Iterator[None]:
-    """A replacement for the time of a block."""
+    """Replace the cells inside the block only."""
     replacement = Replacement(root, substitutes)
     try:
         yield
@@ -89,5 +89,5 @@ def _put(part: Any, name: str, child: Any) -> None:
     from mindspore import nn
 
     part._cells[name] = child
-    if isinstance(part, nn.SequentialCell):  # it runs a list of its own
+    if isinstance(part, nn.SequentialCell):  # it calls the cells of its own list
         part.cell_list = type(part.cell_list)(part._cells.values())

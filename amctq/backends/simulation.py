@@ -1,9 +1,9 @@
-"""The engine's own quantized network: MindSpore's operators in the float network's place.
+"""The simulation: the quantized network, computed by MindSpore's operators.
 
-Inside a block, every quantized nn.Conv2d and nn.Dense of the live network is replaced by a quantized cell, and the
-BatchNorm that is folded into it by an identity. What runs there is compared with the exported ONNX file, and it is
-what MindIR is exported from. Where placement ``ort`` lets something else than a layer read a quantized tensor, the cell
-that makes the tensor quantizes it.
+Inside a block, every quantized nn.Conv2d and nn.Dense of the live network is replaced by a quantized cell, and a folded
+BatchNorm by an identity. The simulation is compared with the exported ONNX file, and MindIR is exported from it. With
+placement ``ort``, other operators than layers read quantized tensors too; then the cell that makes the tensor quantizes
+it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from amctq.backends.replacement import replaceable_cells, replaced
 from amctq.choices import Placement
-from amctq.errors import NotSimulatedError
+from amctq.errors import NoSimulationError
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations
 from amctq.quant.integer import IntegerLayer
@@ -23,10 +23,10 @@ from amctq.quant.numerics import QParams
 
 
 @contextlib.contextmanager
-def fake_quantized(
+def simulate(
     cell: Any, graph: FloatGraph, layers: tuple[IntegerLayer, ...], activations: PlacedActivations
 ) -> Iterator[Any]:
-    """Make ``cell`` compute the quantized network inside the block; it is as before afterwards.
+    """Make ``cell`` compute the quantized network inside the block. After the block it is the float network again.
 
     Args:
         cell: ``mindspore.nn.Cell`` in inference mode.
@@ -35,33 +35,33 @@ def fake_quantized(
         activations: which tensors are quantized, and how.
 
     Raises:
-        NotSimulatedError: a layer is no nn.Conv2d or nn.Dense, its BatchNorm no nn.BatchNorm2d, or a quantized tensor
-            is made by no cell.
+        NoSimulationError: a layer is no nn.Conv2d or nn.Dense, its BatchNorm no nn.BatchNorm2d, or a quantized tensor
+            comes from no cell.
     """
     from mindspore import nn
 
     from amctq.backends.cells import FakeQuantize, QuantizedConv2d, QuantizedDense
 
     cells = replaceable_cells(cell, [item.layer for item in layers])
-    made = _read_by_others(graph, layers, activations)
+    pending = _read_by_others(graph, layers, activations)
     substitutes: dict[int, Any] = {}
     for item in layers:
         own, norm = cells[item.layer.name]
         substitute = QuantizedConv2d if item.layer.kind is LayerKind.CONV else QuantizedDense
         substitutes[id(own)] = substitute(own, item)
-        behind = made.pop(item.layer.output, None)
+        output = pending.pop(item.layer.output, None)
         if norm is not None:
-            substitutes[id(norm)] = nn.Identity() if behind is None else FakeQuantize(behind)
-        elif behind is not None:
-            substitutes[id(own)] = nn.SequentialCell(substitutes[id(own)], FakeQuantize(behind))
-    with replaced(cell, substitutes), _relus_quantizing(cell, graph, made):
+            substitutes[id(norm)] = nn.Identity() if output is None else FakeQuantize(output)
+        elif output is not None:
+            substitutes[id(own)] = nn.SequentialCell(substitutes[id(own)], FakeQuantize(output))
+    with replaced(cell, substitutes), _quantizing_relus(cell, graph, pending):
         yield cell
 
 
 def _read_by_others(
     graph: FloatGraph, layers: tuple[IntegerLayer, ...], activations: PlacedActivations
 ) -> dict[str, QParams]:
-    """The tensors that more than layers read as integers, which quantize their input themselves."""
+    """The quantized tensors that others than layers read too. Layers quantize their input themselves."""
     plan = activations.plan
     if plan.placement is not Placement.ORT:
         return {}
@@ -78,24 +78,24 @@ def _read_by_others(
 
 
 @contextlib.contextmanager
-def _relus_quantizing(cell: Any, graph: FloatGraph, made: Mapping[str, QParams]) -> Iterator[None]:
-    """Let ReLUs quantize what they give: the k-th call of a nn.ReLU is the k-th Relu of the graph.
+def _quantizing_relus(cell: Any, graph: FloatGraph, pending: Mapping[str, QParams]) -> Iterator[None]:
+    """Let ReLUs quantize their output: the k-th call of an nn.ReLU is the k-th Relu node of the graph.
 
-    Hooks, because a network may call one cell in several places. They work in PyNative mode alone.
+    This uses hooks, because a network may call one cell in several places. Hooks work only in PyNative mode.
 
     Raises:
-        NotSimulatedError: a tensor of ``made`` is given by no ReLU, or as many are not called as the graph has.
+        NoSimulationError: a tensor of ``pending`` comes from no ReLU, or the numbers of calls and of nodes differ.
     """
     from mindspore import nn
 
     from amctq.backends.cells import FakeQuantize
 
     outputs = [node.output[0] for node in graph.model.graph.node if node.op_type == "Relu"]
-    for tensor in made:
+    for tensor in pending:
         if tensor not in outputs:
             message = f"the quantized tensor {tensor} is made by no layer and no nn.ReLU"
-            raise NotSimulatedError(message)
-    quantizers = {outputs.index(tensor): FakeQuantize(qparams) for tensor, qparams in made.items()}
+            raise NoSimulationError(message)
+    quantizers = {outputs.index(tensor): FakeQuantize(qparams) for tensor, qparams in pending.items()}
     calls = 0
 
     def start(_cell: Any, _inputs: Any) -> None:
@@ -111,7 +111,7 @@ def _relus_quantizing(cell: Any, graph: FloatGraph, made: Mapping[str, QParams])
     def end(_cell: Any, _inputs: Any, _output: Any) -> None:
         if calls != len(outputs):
             message = f"nn.ReLU is called {calls} times, and the graph has {len(outputs)} Relu nodes"
-            raise NotSimulatedError(message)
+            raise NoSimulationError(message)
 
     hooks = []
     if quantizers:

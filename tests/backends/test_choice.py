@@ -15,7 +15,7 @@ from amctq.errors import UnavailableError, UsageError
 from amctq.runtime import resolve_device
 from tests.amct.standin_path import standin_importable
 
-ANYTHING = Asked(formats=(), device=Device.AUTO)
+ANYTHING = Asked(export=(), device=Device.AUTO)
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def test_auto_takes_amct_where_it_and_an_npu_are() -> None:
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (Asked(formats=(ExportFormat.ONNX,), device=Device.AUTO), "amct_mindspore has no --export onnx"),
-        (Asked(formats=(), device=Device.AUTO, act_algo=ActAlgo.HFMG), "amct_mindspore has no --act-algo hfmg"),
-        (Asked(formats=(), device=Device.AUTO, placement=Placement.ORT), "amct_mindspore has no --placement ort"),
-        (Asked(formats=(), device=Device.AUTO, from_record=True), "amct_mindspore has no --record"),
-        (Asked(formats=(), device=Device.CPU), "amct_mindspore needs an NPU, and the device is cpu (asked for)"),
+        (Asked(export=(ExportFormat.ONNX,), device=Device.AUTO), "amct_mindspore has no --export onnx"),
+        (Asked(export=(), device=Device.AUTO, act_algo=ActAlgo.HFMG), "amct_mindspore has no --act-algo hfmg"),
+        (Asked(export=(), device=Device.AUTO, placement=Placement.ORT), "amct_mindspore has no --placement ort"),
+        (Asked(export=(), device=Device.AUTO, record=True), "amct_mindspore has no --record"),
+        (Asked(export=(), device=Device.CPU), "amct_mindspore needs an NPU, and the device is cpu (asked for)"),
     ],
 )
 def test_auto_takes_the_engine_that_can(asked: Asked, why: str) -> None:
@@ -71,8 +71,8 @@ def test_amct_without_an_npu_says_all_that_is_missing() -> None:
 @pytest.mark.usefixtures("npu")
 def test_what_was_asked_for_and_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="--export onnx: --backend amct has air"):
-        _choose(BackendName.AMCT, Asked(formats=(ExportFormat.ONNX,), device=Device.AUTO))
+        _choose(BackendName.AMCT, Asked(export=(ExportFormat.ONNX,), device=Device.AUTO))
     with pytest.raises(UsageError, match="--record: --backend amct has no way from a record to a model"):
-        _choose(BackendName.AMCT, Asked(formats=(), device=Device.AUTO, from_record=True))
+        _choose(BackendName.AMCT, Asked(export=(), device=Device.AUTO, record=True))
     with pytest.raises(UsageError, match="--export air: --backend native has"):
-        _choose(BackendName.NATIVE, Asked(formats=(ExportFormat.AIR,), device=Device.AUTO))
+        _choose(BackendName.NATIVE, Asked(export=(ExportFormat.AIR,), device=Device.AUTO))

@@ -40,7 +40,7 @@ def test_it_is_compiled_once(cache: Path) -> None:
     first = compile_library()
     assert first.path is not None
     assert first.path.parent == cache
-    assert "compiled with cc" in first.told
+    assert "compiled with cc" in first.description
     made = first.path.stat()
     assert compile_library() == first
     assert first.path.stat() == made
@@ -77,7 +77,7 @@ def test_what_cannot_be_compiled_is_a_reason(
     library = compile_library()
     assert library.path is None
     assert kernels(library) is None
-    assert any(part in library.told for part in says.split("|")), library.told
+    assert any(part in library.description for part in says.split("|")), library.description
 
 
 def test_other_numbers_are_found_out(compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_other_numbers_are_found_out(compiler: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CC", _script(tmp_path / "cc", f'{turned}; exec {compiler} "$@"'))
     library = compile_library()
     assert library.path is None
-    assert "other numbers than NumPy" in library.told
+    assert "other numbers than NumPy" in library.description
 
 
 def test_a_cache_that_cannot_be_written_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -96,21 +96,21 @@ def test_a_cache_that_cannot_be_written_is_a_reason(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     library = compile_library()
     assert library.path is None
-    assert "file" in library.told
+    assert "file" in library.description
 
 
 @pytest.mark.parametrize("command", ["", "  ", "cc 'unfinished"])
 def test_a_command_that_is_none_is_a_reason(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", command)
     assert compiled.compiler() == ()
-    assert compile_library().told == "no C compiler (CC, or cc on PATH)"
+    assert compile_library().description == "no C compiler (CC, or cc on PATH)"
 
 
 def test_a_folder_that_mindspore_cannot_name_is_a_reason(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a:b"))
-    assert "colon" in compile_library().told
+    assert "colon" in compile_library().description
     assert not (tmp_path / "a:b").exists()
 
 

@@ -41,7 +41,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         found = compile_library()
     if found.path is None:
-        pytest.skip(f"needs a C compiler: {found.told}")
+        pytest.skip(f"needs a C compiler: {found.description}")
     return found
 
 

@@ -188,7 +188,7 @@ def test_training_moves_weights_and_clips_and_the_file_follows(network: FloatNet
     own = OnnxSession(quantized.network.graph.model).logits(_images())
     assert own == pytest.approx(_logits(network.cell, _images()), rel=1e-3, abs=1e-3)
     assert np.array_equal(evaluated.argmax(axis=1), exported.argmax(axis=1))
-    with quantized.simulated() as cell:
+    with quantized.simulation() as cell:
         assert _logits(cell, _images()) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
 
 

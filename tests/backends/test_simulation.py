@@ -16,7 +16,7 @@ from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActAlgo, ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
-from amctq.errors import InputError, NotSimulatedError
+from amctq.errors import InputError, NoSimulationError
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.topology import read_topology
 from amctq.inference.onnx_session import OnnxSession
@@ -115,7 +115,7 @@ def test_it_computes_what_the_file_computes(
     quantized = _quantize(network, batches, config, placement=placement)
     session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
     images = batches.first()
-    with quantized.simulated() as cell:
+    with quantized.simulation() as cell:
         simulated = _logits(cell, images)
     exported, plain = session.logits(images), _logits(network.cell, images)
     assert simulated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
@@ -128,7 +128,7 @@ def test_layers_are_found_wherever_a_network_holds_them(batches: Batches, tmp_pa
     images = batches.first()
     exported = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)).logits(images)
     before = _logits(network.cell, images)
-    with quantized.simulated() as cell:
+    with quantized.simulation() as cell:
         simulated = _logits(cell, images)
     assert simulated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
     assert np.abs(simulated - before).max() > 5 * np.abs(simulated - exported).max()
@@ -142,7 +142,7 @@ def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> No
     before, cells = _logits(network.cell, batches.first()), state()
     parameters = {parameter.name: id(parameter) for parameter in network.cell.get_parameters()}
     quantized = _quantize(network, batches)
-    with pytest.raises(RuntimeError), quantized.simulated():
+    with pytest.raises(RuntimeError), quantized.simulation():
         assert state() != cells
         raise RuntimeError
     assert state() == cells
@@ -154,7 +154,7 @@ def test_a_layer_of_ones_own_is_not_replaced(batches: Batches, tmp_path: Path) -
     network = network_of("OwnLayer", tmp_path)
     quantized = _quantize(network, batches)
     says = r"conv1\.weight belongs to a cell of class OwnConv, expected nn\.Conv2d"
-    with pytest.raises(NotSimulatedError, match=says), quantized.simulated():
+    with pytest.raises(NoSimulationError, match=says), quantized.simulation():
         pass
     with pytest.raises(InputError, match=says):
         NativeBackend().check_exportable(network, network.topology, ExportFormat.MINDIR)
@@ -171,7 +171,7 @@ def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Bat
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 1
     images = batches.first()
     exported = OnnxSession(model).logits(images)
-    with quantized.simulated() as cell:
+    with quantized.simulation() as cell:
         assert _logits(cell, images) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
 
 

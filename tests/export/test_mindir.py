@@ -109,7 +109,7 @@ def test_it_equals_the_cells_it_was_made_from(
 ) -> None:
     from amctq.inference.cell_session import CellSession
 
-    with quantized.simulated() as cell:
+    with quantized.simulation() as cell:
         live = CellSession(cell).logits(images)
     assert _session(content).logits(images) == pytest.approx(live, abs=1e-5)
 
@@ -136,7 +136,7 @@ def test_the_network_is_as_before(quantized: NativeQuantizedNetwork, images: Flo
 
 def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
     plain, named = tmp_path / "plain.mindir", tmp_path / "named.mindir"
-    with quantized.simulated() as cell:
+    with quantized.simulation() as cell:
         export_plain(cell, (3, 32, 32), plain)
         export_mindir(cell, (3, 32, 32), named)
     assert named.stat().st_size < plain.stat().st_size

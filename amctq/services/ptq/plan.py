@@ -73,7 +73,7 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
 
 def _asked(request: PtqRequest) -> Asked:
     return Asked(
-        formats=request.export,
+        export=request.export,
         device=request.device,
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
@@ -82,7 +82,7 @@ def _asked(request: PtqRequest) -> Asked:
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,
-        from_record=request.record is not None,
+        record=request.record is not None,
     )
 
 

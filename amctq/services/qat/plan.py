@@ -94,7 +94,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         InputError: a dataset, checkpoint, configuration or record is not there, or there is nothing to resume.
         UnavailableError: backend or device are missing.
     """
-    asked = Asked(formats=request.export, device=request.device, weight_bits=request.weight_bits or 8)
+    asked = Asked(export=request.export, device=request.device, weight_bits=request.weight_bits or 8)
     target = resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8)
     shared = plan_run(
         request,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from amctq.choices import ExportFormat
 from amctq.data.samples import Batches, first_images
-from amctq.errors import NotSimulatedError
+from amctq.errors import NoSimulationError
 from amctq.progress import Reporter
 from amctq.services.run.exports import ExportedFile, Exports
 
@@ -50,9 +50,9 @@ def simulate(
             agreement = compare_forward(mindir.session, reference, some, advance)
         return Simulation(through=mindir.name, exported=True, agreement=agreement)
     try:
-        with reporter.phase("simulation", images) as advance, quantized.simulated() as cell:
+        with reporter.phase("simulation", images) as advance, quantized.simulation() as cell:
             agreement = compare_forward(CellSession(cell), reference, some, advance)
-    except NotSimulatedError as error:
+    except NoSimulationError as error:
         reporter.warn(f"the engine's own forward cannot run this network: {error.message}")
         return None
     return Simulation(through="MindSpore cells", exported=False, agreement=agreement)
