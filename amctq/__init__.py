@@ -11,47 +11,54 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from amctq.version import __version__
 
 if TYPE_CHECKING:
-    from amctq.services.demo import DemoRequest, DemoResult, demo
-    from amctq.services.doctor import DoctorReport, DoctorRequest, doctor
-    from amctq.services.evaluate import EvaluateRequest, EvaluateResult, evaluate
-    from amctq.services.fetch_model import FetchModelRequest, FetchModelResult, fetch_model
+    from amctq.services.demo import DemoResult, demo
+    from amctq.services.demo_request import DemoRequest
+    from amctq.services.doctor import DoctorReport, doctor
+    from amctq.services.doctor_request import DoctorRequest
+    from amctq.services.evaluate import EvaluateResult, evaluate
+    from amctq.services.evaluate_request import EvaluateRequest
+    from amctq.services.fetch_model import FetchModelResult, fetch_model
+    from amctq.services.fetch_model_request import FetchModelRequest
     from amctq.services.launch.launch import launch_distributed, preview_launch
     from amctq.services.launch.request import LaunchRequest
     from amctq.services.launch.result import LaunchPreview, LaunchResult
     from amctq.services.prepare_cifar import PrepareCifarResult, prepare_cifar
     from amctq.services.prepare_cifar_request import PrepareCifarRequest
+    from amctq.services.ptq.preview import PtqPreview
     from amctq.services.ptq.ptq import preview_ptq, ptq
     from amctq.services.ptq.request import PtqRequest
-    from amctq.services.ptq.result import PtqPreview, PtqResult
+    from amctq.services.ptq.result import PtqResult
+    from amctq.services.qat.preview import QatPreview
     from amctq.services.qat.qat import preview_qat, qat
     from amctq.services.qat.request import QatRequest
-    from amctq.services.qat.result import QatPreview, QatResult
-    from amctq.services.rank_table import RankTableRequest, RankTableResult, rank_table
+    from amctq.services.qat.result import QatResult
+    from amctq.services.rank_table import RankTableResult, rank_table
+    from amctq.services.rank_table_request import RankTableRequest
 
 _PUBLIC = {
-    "DemoRequest": "amctq.services.demo",
+    "DemoRequest": "amctq.services.demo_request",
     "DemoResult": "amctq.services.demo",
     "DoctorReport": "amctq.services.doctor",
-    "DoctorRequest": "amctq.services.doctor",
-    "EvaluateRequest": "amctq.services.evaluate",
+    "DoctorRequest": "amctq.services.doctor_request",
+    "EvaluateRequest": "amctq.services.evaluate_request",
     "EvaluateResult": "amctq.services.evaluate",
-    "FetchModelRequest": "amctq.services.fetch_model",
+    "FetchModelRequest": "amctq.services.fetch_model_request",
     "FetchModelResult": "amctq.services.fetch_model",
     "LaunchPreview": "amctq.services.launch.result",
     "LaunchRequest": "amctq.services.launch.request",
     "LaunchResult": "amctq.services.launch.result",
     "PrepareCifarRequest": "amctq.services.prepare_cifar_request",
     "PrepareCifarResult": "amctq.services.prepare_cifar",
-    "PtqPreview": "amctq.services.ptq.result",
+    "PtqPreview": "amctq.services.ptq.preview",
     "PtqRequest": "amctq.services.ptq.request",
     "PtqResult": "amctq.services.ptq.result",
-    "QatPreview": "amctq.services.qat.result",
+    "QatPreview": "amctq.services.qat.preview",
     "QatRequest": "amctq.services.qat.request",
     "QatResult": "amctq.services.qat.result",
-    "RankTableRequest": "amctq.services.rank_table",
+    "RankTableRequest": "amctq.services.rank_table_request",
     "RankTableResult": "amctq.services.rank_table",
     "demo": "amctq.services.demo",
     "doctor": "amctq.services.doctor",

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, in a directory that one run owns at a time."""
+"""Files that appear completely or not at all, in a directory that only one run holds at a time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-
 from amctq.errors import InputError, UsageError, WriteError
+from amctq.folder_lock import FolderLock
 from amctq.signals import signals_held
 
 _STAGING = ".amctq-partial"
-_LOCK = ".amctq.lock"
 _REMEDY = "pass --force to replace these files, or choose another --output-dir"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file that a run has left behind.
+    """A file that a run has written.
 
     Attributes:
-        path: where it lies.
+        path: its place.
         bytes: its length.
         sha256: of its content, lower-case hexadecimal.
     """
@@ -48,7 +46,7 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn what the operating system says of a failed write into a WriteError that names ``target``."""
+    """Turn an error of the operating system into a WriteError that names ``target``."""
     try:
         yield
     except OSError as error:
@@ -66,7 +64,7 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn what the operating system says of an input that cannot be looked at into an InputError."""
+    """Turn an error of the operating system into an InputError; ``what`` names the input."""
     try:
         yield
     except OSError as error:
@@ -86,10 +84,10 @@ def put_in_place(written: Path, final: Path) -> None:
 
 
 def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
-    """Write a file that appears whole or not at all, in a folder that is this run's own; a former one is replaced.
+    """Write a file that appears completely or not at all, and replaces a former one. Only this run may use the folder.
 
     Raises:
-        WriteError: the file system refuses; a former file is as it was.
+        WriteError: the file system refuses; a former file stays as it was.
     """
     partial = final.with_name(f"{_STAGING}-{final.name}")
     digest = hashlib.sha256()
@@ -109,14 +107,14 @@ def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
 
 
 def clear_partials(folder: Path) -> None:
-    """Take away what a killed ``write_whole`` has left in ``folder``."""
+    """Remove what a killed ``write_whole`` has left in ``folder``."""
     for partial in folder.glob(f"{_STAGING}-*"):
         if partial.is_file():
             partial.unlink(missing_ok=True)
 
 
 def _make_durable(path: Path) -> None:
-    """Have a file's content, or a directory's names, outlive a power cut."""
+    """Write a file's content, or a directory's names, to the disk, so that a power cut does not lose them."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -124,57 +122,18 @@ def _make_durable(path: Path) -> None:
         os.close(opened)
 
 
-class FolderLock:
-    """Keeps two runs from writing to one folder; leaves no file behind.
+class OutputDirectory:
+    """The output directory of one run, as a context manager.
+
+    On entry the directory is made and locked against other runs. It is refused if it holds a file that this run would
+    write. Files are first written to a hidden folder inside it; ``publish`` makes them durable and renames them. If
+    the block ends before that, the former files stay as they were, and a directory that this run has made is removed.
 
     Args:
-        folder: it is there when the lock is taken.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = folder / _LOCK
-        self._lock = FileLock(self._file)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this run has it."""
-        return self._lock.is_locked
-
-    def acquire(self, *, by: str, instead: str) -> None:
-        """Take it at once.
-
-        Args:
-            by: who else may have it, for the message.
-            instead: the option that names another folder.
-
-        Raises:
-            UsageError: another run has it.
-        """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            message = f"{by} is writing to {self._folder}"
-            raise UsageError(message, hint=f"wait for it, or choose another {instead}") from error
-
-    def release(self) -> None:
-        """Give it back."""
-        # The lock file goes while it is locked: filelock checks after locking that the file has kept its name.
-        self._file.unlink(missing_ok=True)
-        self._lock.release()
-
-
-class OutputDirectory:
-    """One run's claim on its output directory.
-
-    A name is that of a file, or ``folder/file``. A folder that is not there yet appears with all its files at once.
-
-    Used as a context manager. On entry the directory is made, locked against other runs, and refused if it
-    holds a file that this run would write. Files are written under a hidden folder beside their final place;
-    ``publish`` makes them durable and renames them into place. Whatever ends the block earlier leaves the former
-    files as they were, and a directory that the run itself made is taken away again.
-
-    ``remedy`` is the hint for whoever would overwrite files.
+        path: the directory.
+        names: what this run will write: ``file`` or ``folder/file``. A new folder appears with all its files at once.
+        force: replace files that exist.
+        remedy: the hint for a user whose files would be overwritten.
 
     Raises:
         UsageError: ``path`` is a file, another run holds it, or files would be overwritten without ``force``.
@@ -191,7 +150,7 @@ class OutputDirectory:
         self._lock = FolderLock(path)
 
     def check(self) -> None:
-        """Refuse what entering would refuse, and make nothing.
+        """Refuse what entering would refuse, but make nothing.
 
         Raises:
             UsageError: ``path`` is a file, or files would be overwritten without ``force``.
@@ -203,7 +162,7 @@ class OutputDirectory:
             self._refuse_to_overwrite()
 
     def tidy(self) -> None:
-        """Take away what a killed run has left, where there is anything.
+        """Remove what a killed run has left, if there is anything.
 
         Raises:
             UsageError: another run holds the directory.
@@ -232,12 +191,12 @@ class OutputDirectory:
     def staged(self, name: str) -> Path:
         """Where to write the file that will be published as ``name``."""
         if name not in self._names:
-            message = f"{name} was not announced when the output directory was claimed"
+            message = f"{name} is not in the names of this output directory"
             raise ValueError(message)
         return self._staging / name
 
     def scratch(self) -> Path:
-        """A folder for working files, gone when the run ends."""
+        """A folder for working files; it is removed when the run ends."""
         folder = self._staging / "scratch"
         with writing(self.path):
             folder.mkdir(exist_ok=True)
@@ -249,10 +208,10 @@ class OutputDirectory:
             self.staged(name).write_bytes(content)
 
     def publish(self, known: Mapping[str, str] | None = None) -> tuple[Artifact, ...]:
-        """Make every staged file durable and put it in its final place, in the order announced.
+        """Make every staged file durable and put it in its final place, in the order of ``names``.
 
         Args:
-            known: SHA-256 by name, of files whose content the run has seen go by; the others are read again.
+            known: SHA-256 by name, where the run knows it already; the other files are read again.
         """
         known = known or {}
         staged = [name for name in self._names if self.staged(name).exists()]
@@ -314,10 +273,10 @@ class OutputDirectory:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._lock.release()
         for folder in reversed(self._made):
-            with contextlib.suppress(OSError):  # not empty: somebody else uses it now
+            with contextlib.suppress(OSError):  # not empty: another process uses it now
                 folder.rmdir()
 
 
 def _folder(name: str) -> str:
-    """The folder that a name stands in, empty for the output directory itself."""
+    """The folder part of a name, empty for the output directory itself."""
     return name.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""Objects of the user's own, named as ``path/to/file.py:name`` or ``package.module:name``."""
+"""Functions of the user, named as ``path/to/file.py:name`` or ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amctq.errors import InputError, first_line
 
 # A script that parses arguments when it is imported ends with SystemExit.
 USER_CODE_FAILURES = (Exception, SystemExit)
-# Where MindSpore has put what its definition files of 2020 import.
+# Definition files of 2020 import these from MindSpore; here is where they are now.
 _MOVED = {
     "mindspore.dataset.vision.c_transforms": "mindspore.dataset.vision",
     "mindspore.dataset.vision.py_transforms": "mindspore.dataset.vision",
@@ -30,12 +30,12 @@ _NAMED = re.compile(r"(?P<place>.+):(?P<name>[A-Za-z_]\w*)")
 
 
 def is_factory(text: str) -> bool:
-    """Whether ``text`` names an object of the user's own, rather than a file or an entry of a registry."""
+    """Whether ``text`` names a function of the user, and not a file or an entry of a registry."""
     return _NAMED.fullmatch(text) is not None
 
 
 def factory_name(text: str) -> str:
-    """The part behind the colon."""
+    """The part after the colon."""
     return text.rpartition(":")[2]
 
 
@@ -43,7 +43,7 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
     """Import the function that ``text`` names.
 
     Args:
-        text: ``path/to/file.py:name`` or ``package.module:name``. The folder of a file is importable from it.
+        text: ``path/to/file.py:name`` or ``package.module:name``. A file may import what is in its folder.
         option: for messages.
 
     Raises:
@@ -54,7 +54,7 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except USER_CODE_FAILURES as error:
-        message, hint = f"importing {place} raised {told(error)}", "run it by itself, and mend it"
+        message, hint = f"importing {place} raised {format_error(error)}", "run it by itself, and correct it"
         if isinstance(error, ImportError) and error.name != place and (missing := _missing(error)):
             message, hint = f"{_line(error, place)} imports {missing[0]}, {missing[1]}", missing[2]
         message = f"{option} {text}: {message}"
@@ -62,7 +62,7 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if not callable(found):
         message = f"{option} {text}: {place} has no function {name}"
-        raise InputError(message, hint="check the name behind the colon")
+        raise InputError(message, hint="check the name after the colon")
     return found  # type: ignore[no-any-return]
 
 
@@ -79,7 +79,7 @@ def check_factory(text: str, *, option: str) -> None:
 
 
 def parameters_of(factory: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of a function's arguments; none where Python cannot tell."""
+    """Names of a function's arguments; empty if Python cannot find out."""
     try:
         return tuple(inspect.signature(factory).parameters)
     except (TypeError, ValueError):
@@ -87,7 +87,7 @@ def parameters_of(factory: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def call_factory(factory: Callable[..., Any], text: str, *, option: str, **arguments: Any) -> Any:
-    """Call a function of the user's own with those of ``arguments`` that it takes.
+    """Call a function of the user with those of ``arguments`` that it takes.
 
     Raises:
         InputError: it raises.
@@ -96,11 +96,11 @@ def call_factory(factory: Callable[..., Any], text: str, *, option: str, **argum
     try:
         return factory(**{name: value for name, value in arguments.items() if name in taken})
     except USER_CODE_FAILURES as error:
-        message = f"{option} {text}: it raised {told(error)}"
-        raise InputError(message, hint="run it by itself, and mend it") from error
+        message = f"{option} {text}: it raised {format_error(error)}"
+        raise InputError(message, hint="run it by itself, and correct it") from error
 
 
-def told(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {first_line(error)}"
 
@@ -119,9 +119,9 @@ def _missing(error: ImportError) -> tuple[str, str, str] | None:
         return (
             name,
             "which is not installed",
-            f"install it, or take the import out: pip install {name.partition('.')[0]}",
+            f"install it, or remove the import: pip install {name.partition('.')[0]}",
         )
-    hint = "write the import as this release has it"
+    hint = "write the import for this release"
     for old, new in _MOVED.items():
         if name.startswith(old):
             hint = f"import {new} instead"
@@ -129,14 +129,14 @@ def _missing(error: ImportError) -> tuple[str, str, str] | None:
 
 
 def _line(error: BaseException, place: str) -> str:
-    """Where in the user's file the error came from."""
+    """The line of the user's file that the error came from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(place)]
     return f"{place}, line {lines[-1]}," if lines else place
 
 
 def _load_file(path: Path) -> Any:
     path = path.resolve()
-    # A name of its own: a user's types.py must not take the place of Python's.
+    # A unique name: a user's types.py must not replace Python's.
     name = f"amctq_user_{path.stem}_{zlib.crc32(str(path).encode(errors='surrogateescape')):08x}"
     if name in sys.modules:
         return sys.modules[name]
@@ -144,7 +144,7 @@ def _load_file(path: Path) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # As for a script: what lies beside the file can be imported by it, now and when its functions are called.
+    # As for a script: the file may import what is beside it, now and when its functions are called.
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     sys.modules[name] = module

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import amctq
 from amctq.choices import Device
 from amctq.errors import InputError, UnavailableError, first_line
 from amctq.signals import signals_held
+from amctq.version import __version__
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
 _VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
@@ -90,7 +90,7 @@ def cann_version() -> str | None:
 
 def versions() -> dict[str, str | None]:
     """Versions of amctq and of what its figures depend on; None for what is not installed."""
-    found: dict[str, str | None] = {"amctq": amctq.__version__, "python": platform.python_version()}
+    found: dict[str, str | None] = {"amctq": __version__, "python": platform.python_version()}
     for package in ("mindspore", "onnxruntime", "onnx", "numpy"):
         try:
             found[package] = importlib.metadata.version(package)

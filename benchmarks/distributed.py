@@ -7,7 +7,7 @@ Needs a quiet machine with two cores. ``speed``: training images a second of two
 worker with one core, batch 64 each. ``startup``: from the command line to the end of the first step, one worker with
 all cores against two that share them. ``supervisor``: CPU time of the launching process in a minute of training.
 ``failure``: from a worker's death to the launcher's end. ``accuracy``: INT8 top-1 of two workers with batch 16 against
-one with batch 32, over seeds; the difference of the means stands beside the standard error that the seeds give it.
+one with batch 32, over seeds: the difference of the means, and its standard error from the seeds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import harness
 
 MODEL = "resnet20"
 PARTS = ("speed", "startup", "supervisor", "failure", "accuracy")
-STEPS = 45  # the rate that a worker tells is that of its last 20 steps
+STEPS = 45  # a worker reports the rate of its last 20 steps
 SECONDS = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A launch that is under way.
+    """A launch that is running.
 
     Attributes:
         process: the launcher.
@@ -64,17 +64,17 @@ class Launch:
     output: Path
 
     def lines(self, rank: int) -> list[dict[str, Any]]:
-        """What a rank has told by now."""
+        """The status lines of a rank so far."""
         file = self.output / "logs" / f"train_parallel{rank}" / "status.jsonl"
         text = file.read_text() if file.exists() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def steps(self, rank: int) -> list[dict[str, float]]:
-        """What a rank has told after each step."""
+        """The figures of a rank after each step."""
         return [line["figures"] for line in self.lines(rank) if "loss" in line.get("figures", {})]
 
     def wait_for_step(self, step: int, ranks: int) -> None:
-        """Until all ranks have done so many steps."""
+        """Wait until all ranks have done ``step`` steps."""
         while any(len(self.steps(rank)) < step for rank in range(ranks)):
             if self.process.poll() is not None:
                 sys.exit(f"the launch ended with {self.process.returncode} before step {step}")
@@ -130,12 +130,12 @@ def _supervisor(options: argparse.Namespace) -> None:
         time.sleep(options.seconds)
         spent, passed = _cpu_seconds(launch.process.pid) - before, time.perf_counter() - begin
         steps = len(launch.steps(0))
-    told = f"{spent:.2f} s of CPU in {passed:.0f} s and {steps} steps"
-    print(f"supervisor: {told}: {100 * spent / passed:.2f} % of a core", flush=True)
+    used = f"{spent:.2f} s of CPU in {passed:.0f} s and {steps} steps"
+    print(f"supervisor: {used}: {100 * spent / passed:.2f} % of a core", flush=True)
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Of the process alone, user and system; taskset has become amctq."""
+    """CPU time of the process only, user and system; taskset has become amctq."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -171,11 +171,8 @@ def _top1(options: argparse.Namespace, workers: int, batch: int, seed: int) -> f
             *more,
             *options.more,
         ]
-        process = harness.run_process(command, check=False)
-        envelope = json.loads(process.stdout)
-        if process.code:
-            sys.exit(f"{workers} x {batch}, seed {seed}: {envelope['errors']}")
-    before, start, after = (envelope["data"]["accuracy"][stage]["top1"] for stage in ("float", "ptq", "int8"))
+        _, report = harness.run_json(command, what=f"{workers} x {batch}, seed {seed}")
+    before, start, after = (report["accuracy"][stage]["top1"] for stage in ("float", "ptq", "int8"))
     print(f"| {workers} x {batch} | {seed} | {before:.2f} | {start:.2f} | {after:.2f} |", flush=True)
     return float(after)
 

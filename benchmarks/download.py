@@ -1,6 +1,6 @@
-"""Downloading and unpacking CIFAR-10's archive against ``curl``, ``sha256sum`` and ``tar xzf``, from loopback.
+"""Downloading and unpacking CIFAR-10's archive against ``curl``, ``sha256sum`` and ``tar xzf``, from this machine.
 
-The archive is made of the real records in --data, which come again until there are as many as the official one has.
+The archive has the real records of --data, repeated until there are as many as in the official archive.
 
 python benchmarks/download.py --data ../shared/data [--rounds 5]
 """
@@ -55,7 +55,7 @@ class Archive:
 def make_archive(path: Path, data: Path, images: int) -> None:
     """The eight files of the official archive, with ``images`` records in each record file.
 
-    None is read whole: a process that is started inherits, as its peak, the memory of the one that starts it.
+    No file is read whole: the peak memory of a child process starts with the memory of its parent.
     """
     source = data / "cifar-10-batches-bin"
     with tarfile.open(path, "w:gz", compresslevel=6) as tar:
@@ -79,7 +79,7 @@ def fetch(archive: Archive, output: Path) -> Finished:
 
 
 def by_hand(archive: Archive, output: Path, *, unpack: bool) -> list[Finished]:
-    """What a careful user types instead."""
+    """The same by hand: curl, sha256sum and tar."""
     output.mkdir()
     fetched = output / "archive.tar.gz"
     commands: list[Sequence[str | Path]] = [["curl", "-sS", "-o", fetched, archive.url], ["sha256sum", fetched]]
@@ -93,7 +93,7 @@ def wall_seconds(processes: Sequence[Finished]) -> float:
 
 
 def cpu_seconds(processes: Sequence[Finished]) -> float:
-    """What else the machine does disturbs it less."""
+    """Other processes disturb it less than wall time."""
     return sum(process.cpu_seconds for process in processes)
 
 

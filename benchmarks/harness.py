@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, ``amctq ptq`` as a process, turns, networks and their images."""
+"""Shared by the benchmarks: arguments, ``amctq ptq`` as a process, turns, networks and their images."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Finished:
         code: its exit code.
         stdout: what it printed.
         seconds: wall time.
-        cpu_seconds: of all its threads, user and system; what else the machine does disturbs it less.
-        peak_bytes: the most memory that it held at a time.
+        cpu_seconds: of all its threads, user and system; other processes disturb it less.
+        peak_bytes: the largest amount of memory that it held.
     """
 
     code: int
@@ -61,7 +61,7 @@ def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finishe
     with tempfile.TemporaryFile("w+") as stdout:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=stdout)
-        _, status, usage = os.wait4(process.pid, 0)  # of this child alone; RUSAGE_CHILDREN mixes them all
+        _, status, usage = os.wait4(process.pid, 0)  # of this child only; RUSAGE_CHILDREN adds all of them
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if check and process.returncode:
@@ -76,13 +76,22 @@ def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finishe
         )
 
 
+def run_json(command: Sequence[str | Path], *, what: str) -> tuple[Finished, dict[str, Any]]:
+    """Run an amctq command that has ``--json``; gives its ``data``. A failure ends the benchmark with its message."""
+    process = run_process(command, check=False)
+    envelope = json.loads(process.stdout)
+    if process.code:
+        sys.exit(f"{what}: {envelope['errors']}")
+    return process, envelope["data"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PtqRun:
-    """One whole ``amctq ptq``.
+    """One run of ``amctq ptq``.
 
     Attributes:
         process: how it ran.
-        report: what stands under ``data`` in its envelope.
+        report: ``data`` in the JSON that it prints.
         file: the INT8 ONNX; gone when the block of ``amctq_ptq`` ends.
     """
 
@@ -99,22 +108,19 @@ def amctq_ptq(options: argparse.Namespace, model: str, *arguments: str) -> Itera
             *(AMCTQ, "ptq", "--dataset", options.data, "--model", model, "--ckpt", checkpoint(options, model)),
             *("--json", "--output-dir", folder, *arguments),
         ]
-        process = run_process(command, check=False)
-        envelope: dict[str, Any] = json.loads(process.stdout)
-        if process.code:
-            sys.exit(f"{model} {' '.join(arguments)}: {envelope['errors']}")
-        yield PtqRun(process=process, report=envelope["data"], file=Path(folder) / f"{model}_quant.onnx")
+        process, report = run_json(command, what=f"{model} {' '.join(arguments)}")
+        yield PtqRun(process=process, report=report, file=Path(folder) / f"{model}_quant.onnx")
 
 
 def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool) -> dict[str, list[T]]:
-    """What each of ``turns`` returns, ``rounds`` times, all in turns: the machine's moods meet them alike.
+    """Results of ``turns``, ``rounds`` times, in turns: changes of the machine's speed affect all of them.
 
-    Every round has an order of its own, the same in every run: a turn leaves caches and clock to the next one.
+    Every round has its own order, the same in every run: a turn affects caches and clock of the next one.
 
     Args:
         turns: by name.
         rounds: how often each.
-        warm_up: run each once more before, unrecorded: it fills the caches of the file system, or a session's memory.
+        warm_up: run each once before, without recording it: this fills the caches of the file system or of a session.
     """
     found: dict[str, list[T]] = {name: [] for name in turns}
     for turn in turns.values() if warm_up else ():

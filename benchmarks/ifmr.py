@@ -4,7 +4,7 @@
     python benchmarks/ifmr.py cost --data ../shared/data --checkpoints ../shared/checkpoints
 
 ``error`` keeps every activation of 320 calibration images at 32 x 32, searches all of them for all 61 candidates, and
-prints the exact error at the scale that the histogram chose over the least exact error. ``cost`` takes the seconds
+prints the exact error at the scale from the histogram, divided by the least exact error. ``cost`` takes the seconds
 that ``amctq ptq`` reports for ResNet-50 at 224 with 32 calibration images.
 """
 
@@ -29,7 +29,7 @@ from amctq.quant.observers.error import Candidates
 
 @dataclass
 class Keeping(Observer):
-    """An IFMR observer beside all that it was shown."""
+    """An IFMR observer that also keeps all its input."""
 
     observer: IfmrObserver = field(default_factory=IfmrObserver)
     seen: list[Float32Array] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Accuracy of every observer at both placements, by seed: what ``accuracy.py`` measures, without a process for each.
+"""Accuracy of every observer at both placements, by seed: like ``accuracy.py``, but in one process.
 
     python benchmarks/observers.py --data ../shared/data --checkpoints ../shared/checkpoints
 

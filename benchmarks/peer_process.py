@@ -1,4 +1,4 @@
-"""One whole peer: checkpoint into MindSpore, out as ONNX, quantized. ``process_time.py`` starts and times it.
+"""One run of a peer: load a checkpoint into MindSpore, export ONNX, quantize. ``process_time.py`` starts and times it.
 
 python benchmarks/peer_process.py --data ../shared/data --checkpoints ../shared/checkpoints --peer percentile
 """
@@ -47,8 +47,8 @@ def main() -> None:
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=8, help="images that onnxruntime is given at a time")
-    parser.add_argument("--memory-limit", type=float, help="GiB of address space that the process may take")
+    parser.add_argument("--batch-size", type=int, default=8, help="images in a batch for onnxruntime")
+    parser.add_argument("--memory-limit", type=float, help="GiB of address space that the process may use")
     options = parser.parse_args()
     if options.memory_limit:
         limit = int(options.memory_limit * 2**30)
@@ -59,11 +59,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         if options.peer == peers.NNCF:
-            # One at a time, as its guide has it: it averages over what it is given at once.
+            # One image at a time, as in its guide: it averages over a batch.
             peers.quantize_nncf(model, Batches(samples=samples, size=1), target=target)
             return
         batches = Batches(samples=samples, size=options.batch_size)
-        reader = peers.Reader(model.graph.input[0].name, batches, tell=options.memory_limit is not None)
+        reader = peers.Reader(model.graph.input[0].name, batches, log=options.memory_limit is not None)
         peers.quantize_static(model, reader, method=options.peer, target=target)
 
 

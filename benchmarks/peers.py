@@ -24,18 +24,18 @@ NNCF = "nncf"
 
 
 class Reader(ort.CalibrationDataReader):
-    """Calibration images the way that onnxruntime asks for them.
+    """Calibration images for onnxruntime.
 
     Args:
         name: of the graph's input.
         batches: the images.
-        tell: say on stderr how many were given out, for a process that may end without a word.
+        log: print on stderr how many images were read, for a process that may end without a message.
     """
 
-    def __init__(self, name: str, batches: Batches, *, tell: bool = False) -> None:
+    def __init__(self, name: str, batches: Batches, *, log: bool = False) -> None:
         self._name = name
         self._batches: Iterator[Any] = iter(batches)
-        self._tell = tell
+        self._log = log
         self._images = 0
 
     def get_next(self) -> dict[str, Any] | None:
@@ -43,7 +43,7 @@ class Reader(ort.CalibrationDataReader):
         if batch is None:
             return None
         self._images += len(batch[0])
-        if self._tell:
+        if self._log:
             print(f"images {self._images - len(batch[0]) + 1} to {self._images}", file=sys.stderr, flush=True)
         return {self._name: batch[0]}
 
@@ -60,7 +60,7 @@ def quantize_static(
     """onnxruntime's quantizer, as its own guide uses it.
 
     MinMax needs no streaming: its graph reduces every tensor to two numbers. (CalibMaxIntermediateOutputs, which would
-    stream them, forgets in onnxruntime 1.32 what it has seen, and fails where the images are a multiple of it.)
+    stream them, loses earlier images in onnxruntime 1.32, and fails if the images are a multiple of it.)
 
     Args:
         model: the float graph, opset 13 or newer.

@@ -23,7 +23,7 @@ from amctq.inference.paired import paired_difference
 
 def quantized(options: argparse.Namespace, graph: FloatGraph, model: str, peer: str, seed: int) -> OnnxSession:
     samples = harness.calibration_images(options, model, options.calib_images, seed, None)
-    # One image at a time, as both peers' guides have it: NNCF averages over what it is given at once.
+    # One image at a time, as in the guides of both peers: NNCF averages over a batch.
     batches = Batches(samples=samples, size=1)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
@@ -55,7 +55,7 @@ def main() -> None:
         for peer in options.peers:
             found = []
             for seed in options.seeds:
-                with contextlib.redirect_stdout(sys.stderr):  # the peers talk
+                with contextlib.redirect_stdout(sys.stderr):  # the peers print messages
                     session = quantized(options, graph, model, peer, seed)
                 found.append(paired_difference(before.hits, ranks(session, evaluation).hits))
             after = [before.top1 - difference.drop for difference in found]

@@ -27,7 +27,7 @@ def amctq(options: argparse.Namespace) -> harness.Finished:
     with harness.amctq_ptq(options, options.model, *arguments) as run:
         phases = run.report["timing"]["seconds"] | run.report["timing"]["parts"]
         print("  phases, s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in phases.items()))
-        return told("amctq", run.process)
+        return shown("amctq", run.process)
 
 
 def peer(options: argparse.Namespace, name: str) -> harness.Finished:
@@ -35,10 +35,10 @@ def peer(options: argparse.Namespace, name: str) -> harness.Finished:
         *(options.peer_python, PEER, "--data", options.data, "--checkpoints", options.checkpoints),
         *("--peer", name, "--model", options.model, "--images", str(options.images)),
     ]
-    return told(name, harness.run_process(command))
+    return shown(name, harness.run_process(command))
 
 
-def told(name: str, process: harness.Finished) -> harness.Finished:
+def shown(name: str, process: harness.Finished) -> harness.Finished:
     gib = process.peak_bytes / 2**30
     print(f"{name}: {process.seconds:.1f} s, {process.cpu_seconds:.1f} CPU s, at most {gib:.2f} GiB", flush=True)
     return process

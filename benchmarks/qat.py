@@ -1,11 +1,11 @@
-"""What ``amctq qat`` gives back: accuracy over seeds, agreement of file and training network, runs that are killed.
+"""What ``amctq qat`` regains: accuracy over seeds, agreement of file and training network, runs that are killed.
 
     python benchmarks/qat.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --parts int8 int4 labels killed --seeds 1 2 3
 
-A row for each run. ``regained`` is what of the points that PTQ lost retraining has given back; ``loss`` the mean
-training loss of the first and of the last hundred steps; ``agreement`` the share of test images for which the exported
-file names the class that the training network names. ``labels`` is ``int4`` without the float network as its teacher.
+One row for each run. ``regained`` is the share of the points lost by PTQ that retraining regains; ``loss`` is the mean
+training loss of the first and of the last hundred steps; ``agreement`` is the share of test images for which the
+exported file and the training network give the same class. ``labels`` is ``int4`` without the float network as teacher.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "int4": ("--epochs", "3", "--weight-bits", "4"),
     "labels": ("--epochs", "3", "--weight-bits", "4", "--no-distill"),
 }
-EDGE = 100  # steps at either end whose loss is told
+EDGE = 100  # steps at the start and at the end whose mean loss is printed
 
 
 def main() -> None:
@@ -64,11 +64,8 @@ def _accuracy_rows(options: argparse.Namespace, part: str) -> None:
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
             command = _command(options, *PARTS[part], "--seed", str(seed), "--output-dir", folder)
-            process = harness.run_process(command, check=False)
-            envelope = json.loads(process.stdout)
-            if process.code:
-                sys.exit(f"{part}, seed {seed}: {envelope['errors']}")
-            accuracy = envelope["data"]["accuracy"]
+            process, report = harness.run_json(command, what=f"{part}, seed {seed}")
+            accuracy = report["accuracy"]
             losses = _losses(Path(folder) / "history.jsonl")
         before, start, after = (accuracy[stage]["top1"] for stage in ("float", "ptq", "int8"))
         gains.append(after - before)
@@ -90,7 +87,7 @@ def _losses(history: Path) -> str:
 
 
 def _killed(options: argparse.Namespace) -> None:
-    """A run that is killed at random steps and gone on with each time, against one that is left alone."""
+    """A run that is killed at random steps and resumed each time, against one without a stop."""
     short = ("--train-images", "640", "--eval-images", "500", "--epochs", "3", "--save-every-steps", "7")
     steps = sorted(random.Random(options.seeds[0]).sample(range(1, 60), options.kills))
     with tempfile.TemporaryDirectory() as folder:

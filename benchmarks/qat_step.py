@@ -3,7 +3,7 @@
     python benchmarks/qat_step.py --data ../shared/data --checkpoints ../shared/checkpoints
 
 A step is forward, backward and Momentum on one batch. The float network, the quantized one on MindSpore's operators and
-the one on compiled operators take their turns in one process; the figures are medians.
+the one on compiled operators run in turns in one process; the figures are medians.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -23,7 +25,7 @@ from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement
 from amctq.data.samples import Batches
-from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.registry import find_model
 from amctq.progress import Reporter
@@ -37,9 +39,11 @@ CALIBRATION = 32
 
 
 def another(options: argparse.Namespace, model: str, first: FloatNetwork) -> FloatNetwork:
-    """The same network once more, with parameters of its own."""
+    """The same network once more, with its own parameters."""
     cell = find_model(model).build(10)
-    load_checkpoint(harness.checkpoint(options, model), cell, model=model, num_classes=10)
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint = read_checkpoint(harness.checkpoint(options, model), Path(scratch))
+        checkpoint.load_into(cell, model=model, num_classes=10)
     return FloatNetwork(cell=cell, graph=first.graph, topology=first.topology)
 
 
@@ -57,7 +61,7 @@ def calibrated(network: FloatNetwork, batches: Batches) -> QuantRecord:
 def retraining(
     network: FloatNetwork, record: QuantRecord, bits: int, compiler: str | None
 ) -> tuple[RetrainingNetwork, str]:
-    """Quantizers in a network; ``compiler`` is what CC says, empty for none."""
+    """A network with quantizers; ``compiler`` is the value of CC, empty for no compiler."""
     before = os.environ.get("CC")
     if compiler is not None:
         os.environ["CC"] = compiler
@@ -110,8 +114,8 @@ def measure(options: argparse.Namespace, model: str) -> None:
     batch = Tensor(images), Tensor(labels.astype(np.int32))
     cells = {"float": first.cell}
     for name, compiler in (("plain", ""), ("compiled", None)):
-        quantized, told = retraining(another(options, model, first), record, options.weight_bits, compiler)
-        print(f"  {model}, {name}: {told}", flush=True)
+        quantized, operators = retraining(another(options, model, first), record, options.weight_bits, compiler)
+        print(f"  {model}, {name}: {operators}", flush=True)
         cells[name] = quantized.cell
     steps = {name: step_of(cell, *batch) for name, cell in cells.items()}
     report(options, model, "training step", harness.in_turns(steps, rounds=options.rounds, warm_up=True))

@@ -4,8 +4,8 @@
     python benchmarks/speed.py --data ../shared/data --checkpoints ../shared/checkpoints \
         --models resnet50 --amctq-file results/resnet50_quant.onnx
 
-Both start from the same float graph and the same 32 calibration images. The peer's variants all take their turns, with
-and without its own optimisation beforehand, in both of its formats; the row compares with the fastest of them.
+Both start from the same float graph and the same 32 calibration images. The peer runs in four variants, with and
+without its own optimisation, in both of its formats; the row compares with the fastest of them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     parser = harness.parser_for(__doc__)
     parser.add_argument("--models", nargs="+", choices=BATCH, default=["resnet20", "resnet50"])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batch", type=int, help="images at once; 200 of 32 x 32 or 8 of 224 x 224 unless told")
+    parser.add_argument("--batch", type=int, help="images at once; 200 of 32 x 32 or 8 of 224 x 224 by default")
     parser.add_argument("--amctq-file", type=Path, help="time this file instead of making one; with one model")
     parser.add_argument("more", nargs="*", help="after --: further options of amctq ptq")
     options = parser.parse_args()

@@ -126,7 +126,7 @@ def test_a_full_disk_is_a_write_error(tmp_path: Path) -> None:
 
 
 def test_unannounced_names_are_a_fault(tmp_path: Path) -> None:
-    with _claim(tmp_path) as output, pytest.raises(ValueError, match="not announced"):
+    with _claim(tmp_path) as output, pytest.raises(ValueError, match="not in the names"):
         output.staged("c.txt")
 
 

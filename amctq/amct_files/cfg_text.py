@@ -1,6 +1,7 @@
-"""AMCT's simplified configurations, ``.cfg``: protobuf text, read with the line of each value (§2.4).
+"""AMCT's simplified configurations, ``.cfg``: protobuf text, read with the line of each value.
 
-Numbers are read as float64 where AMCT reads float32, so that 0.7 is 0.7 and not 0.699999988.
+The format is AMCT's (docs/en/reference.md, "Simplified .cfg"). Numbers are read as float64 where AMCT reads float32, so
+that 0.7 is 0.7 and not 0.699999988.
 """
 
 from __future__ import annotations

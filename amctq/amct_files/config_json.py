@@ -1,4 +1,4 @@
-"""AMCT's ``config.json``, read strictly and written as AMCT writes it (reference §2.1)."""
+"""AMCT's ``config.json``, read strictly and written as AMCT writes it (docs/en/reference.md, "config.json")."""
 
 from __future__ import annotations
 

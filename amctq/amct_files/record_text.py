@@ -1,4 +1,4 @@
-"""``calibration_record.txt``: the record as AMCT's protobuf text (ScaleOffsetRecord, reference §3)."""
+"""``calibration_record.txt``: the record as AMCT's protobuf text (docs/en/reference.md, "Calibration record")."""
 
 from __future__ import annotations
 

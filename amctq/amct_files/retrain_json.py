@@ -1,4 +1,7 @@
-"""AMCT's ``retrain_quant_config.json``, read strictly and written as AMCT writes it (reference §2.3)."""
+"""AMCT's ``retrain_quant_config.json``, read strictly and written as AMCT writes it.
+
+The format is AMCT's (docs/en/reference.md, "retrain_quant_config.json").
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Huawei's amct_mindspore as an engine, driven by what its manual documents (reference §1.1).
+"""Huawei's amct_mindspore as an engine, driven by what its manual documents.
+
+Its functions are listed (docs/en/reference.md, "amct_mindspore").
 
 Everything happens on an NPU in graph mode: AMCT writes its configuration, puts its cells into a network, sees one batch
 and writes an AIR file, which ATC takes. Its record is what amctq reads: an ONNX graph on the same scales is what
@@ -76,7 +78,8 @@ class AmctBackend(Backend):
     """
 
     name: ClassVar[BackendName] = BackendName.AMCT
-    # AMCT's MindSpore front end, as its manual has it (reference §1.1, §8): IFMR and ARQ, 8 bits, on an NPU, only AIR.
+    # AMCT's MindSpore front end, as its manual has it (docs/en/reference.md, "amct_mindspore"): IFMR and ARQ, 8
+    # bits, on an NPU, only AIR.
     # The types of ONNX do not concern it: its activations are int8 whatever --act-type says of uint8 files.
     capabilities: ClassVar[Capabilities] = Capabilities(
         formats=frozenset({ExportFormat.AIR}),

@@ -1,8 +1,9 @@
 """Calibration: one forward pass per image, every quantized tensor observed on the way.
 
-As AMCT does it (reference §4.8), activations stay float while calibrating, behind weights that are already
-fake-quantized. The pass runs in onnxruntime over the exported graph, which ``inference.proof`` has compared with
-MindSpore's own forward before. While one pass is observed, which keeps one core busy, the next is under way.
+Activations stay float while calibrating, and weights are fake-quantized already, as AMCT does it
+(docs/en/reference.md, "Calibration"). The pass runs in onnxruntime over the exported graph, which ``inference.proof``
+has compared with MindSpore's own forward before. While one pass is observed, which keeps one core busy, the next is
+under way.
 """
 
 from __future__ import annotations

@@ -59,7 +59,10 @@ class NativeBackend(Backend):
     def quantize(
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
     ) -> NativeQuantizedNetwork:
-        """BatchNorm fusion, weight scales, calibration behind fake-quantized weights, integers (reference §4.8)."""
+        """BatchNorm fusion, weight scales, calibration on fake-quantized weights, integers.
+
+        The order is AMCT's (docs/en/reference.md, "Calibration").
+        """
         topology = config.quant.selected(network.topology)
         layers = config.quant.enabled
         with reporter.phase("weights", len(topology.layers), "layers") as advance:
@@ -126,7 +129,7 @@ class NativeBackend(Backend):
     def retrain(
         self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
     ) -> RetrainingNetwork:
-        """ULQ and ARQ cells in the place of the layers (reference §4.7, §4.8)."""
+        """ULQ and ARQ cells in the place of the layers (docs/en/reference.md, "ULQ", "ARQ while retraining")."""
         del reporter  # what cannot be retrained is refused
         # Inside the function: calibration has no use for MindSpore's cells.
         from amctq.backends.native_retraining import NativeRetrainingNetwork

@@ -23,13 +23,33 @@ from amctq.cli import (
     rank_table,
     worker,
 )
-from amctq.cli.options import EPILOG
+from amctq.cli.from_request import EPILOG, Command
 from amctq.cli.output import Output, never_fail_to_encode
 from amctq.errors import AmctqError, Interrupted, Terminated, UsageError, WriteError
+
+COMMANDS: dict[str, Command[Any]] = {
+    command.name: command
+    for command in (
+        demo.demo,
+        fetch_model.fetch_model,
+        ptq.ptq,
+        qat.qat,
+        evaluate.evaluate,
+        prepare_cifar.prepare_cifar,
+        rank_table.rank_table,
+        launch_distributed.launch_distributed,
+        doctor.doctor,
+    )
+}
 
 
 class Boundary(TyperGroup):
     """Ends the process in one way, whoever calls it: the right exit code, and with ``--json`` always an envelope."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that ``args`` name, with all its options."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, COMMANDS[name].typer_command() if name in COMMANDS else command, rest
 
     def main(self, *positional: Any, **named: Any) -> Any:
         """Run the command line ``args``, by default the process's own."""
@@ -86,8 +106,7 @@ def _print_versions(wanted: bool) -> None:
 def amctq(
     context: typer.Context,
     version: Annotated[
-        bool,
-        typer.Option("--version", is_eager=True, callback=_print_versions, help="Show versions, and exit."),
+        bool, typer.Option("--version", is_eager=True, callback=_print_versions, help="Show versions, and exit.")
     ] = False,
 ) -> None:
     """Quantize MindSpore networks to INT8, on an Ascend NPU or on any CPU."""
@@ -97,18 +116,13 @@ def amctq(
         raise typer.Exit(UsageError.exit_code)
 
 
-app.command("demo", cls=demo.COMMAND_CLASS, epilog=EPILOG)(demo.demo)
-app.command("fetch-model", cls=fetch_model.COMMAND_CLASS, epilog=EPILOG)(fetch_model.fetch_model)
-app.command("ptq", cls=ptq.COMMAND_CLASS, epilog=EPILOG)(ptq.ptq)
-app.command("qat", cls=qat.COMMAND_CLASS, epilog=EPILOG)(qat.qat)
-app.command("evaluate", cls=evaluate.COMMAND_CLASS, epilog=EPILOG)(evaluate.evaluate)
-app.command("prepare-cifar", cls=prepare_cifar.COMMAND_CLASS, epilog=EPILOG)(prepare_cifar.prepare_cifar)
-app.command("rank-table", cls=rank_table.COMMAND_CLASS, epilog=EPILOG)(rank_table.rank_table)
-app.command("launch-distributed", cls=launch_distributed.COMMAND_CLASS, epilog=EPILOG)(
-    launch_distributed.launch_distributed
-)
+def _made_when_called() -> None:
+    """Stand for a command where only its name and help are asked for."""
+
+
+for _command in COMMANDS.values():
+    app.command(_command.name, help=_command.work.__doc__, epilog=EPILOG)(_made_when_called)
 app.command("worker", hidden=True)(worker.worker)
-app.command("doctor", cls=doctor.COMMAND_CLASS, epilog=EPILOG)(doctor.doctor)
 
 
 def main() -> None:

@@ -39,12 +39,14 @@ class CommandResult:
         tables: for people, Rich renderables and plain lines; made only when they are asked for.
         artifacts: the files that were written.
         places: what people are shown of where these are; None for each of them.
+        talk: lines to say on stderr in the end.
     """
 
     data: Mapping[str, Any]
     tables: Callable[[], Sequence[RenderableType]]
     artifacts: Sequence[Artifact] = ()
     places: Sequence[Path] | None = None
+    talk: Sequence[str] = ()
 
 
 @dataclass(kw_only=True)
@@ -92,9 +94,11 @@ class Output:
         self.close()
         if self.as_json:
             self._envelope(exit_code=0, data=result.data, artifacts=result.artifacts)
-            return
-        places = [artifact.path for artifact in result.artifacts] if result.places is None else result.places
-        _print([*result.tables(), *map(str, places)])
+        else:
+            places = [artifact.path for artifact in result.artifacts] if result.places is None else result.places
+            _print([*result.tables(), *map(str, places)])
+        for line in result.talk:
+            self.event(Notice(level="info", text=line))
 
     def error(self, error: AmctqError | Stopped | Exception) -> int:
         """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code."""

@@ -6,47 +6,35 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import amctq
 from amctq.cli import evaluate as float_accuracy
-from amctq.cli import launch_distributed, options
-from amctq.cli.options import INPUT, RUN, option
-from amctq.cli.output import CommandResult, Output, running
-from amctq.cli.qat_options import qat_command, with_qat_options
-from amctq.cli.qat_tables import failure_tables, tables
+from amctq.cli import launch_distributed
+from amctq.cli.output import CommandResult, Output
+from amctq.cli.qat_sample import qat_command
+from amctq.cli.qat_tables import tables
 from amctq.errors import UsageError
+from amctq.services.option import INPUT, RUN, Option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-COMMAND_CLASS = qat_command(
-    *("model", "dataset", "train-dataset", "eval-dataset", "ckpt"),  # run_standalone_train_sample.sh
-    device_num="distributed",
-)
-
 _NO = {"", "0", "false", "no"}
 
 
-@with_qat_options
+# The words are those of run_standalone_train_sample.sh.
+@qat_command(lambda: amctq.QatRequest, "model", "dataset", "train-dataset", "eval-dataset", "ckpt")
 def qat(
-    make: Callable[[], Any],
+    make: Callable[[], amctq.QatRequest],
+    output: Output,
+    *,
     distributed: Annotated[
-        int | None,
-        option("--distributed", panel=RUN, min=1, metavar="N", help="Train on N devices of this machine."),
+        int | None, Option(RUN, "Train on N devices of this machine.", min=1, metavar="N", aliases=("device_num",))
     ] = None,
-    rank_table: Annotated[
-        Path | None,
-        option("--rank-table", panel=INPUT, metavar="FILE", help="Train on the devices of a rank table."),
-    ] = None,
-    original: Annotated[
-        bool, option("--original", panel=RUN, help="Measure the float checkpoint, and do nothing else.")
-    ] = False,
-    dry_run: Annotated[
-        bool, option("--dry-run", panel=RUN, help="Check every input and show the plan; write nothing.")
-    ] = False,
-    run_distribute: Annotated[str | None, option("--run-distribute", panel=RUN, hidden=True)] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+    rank_table: Annotated[Path | None, Option(INPUT, "Train on the devices of a rank table.", metavar="FILE")] = None,
+    original: Annotated[bool, Option(RUN, "Measure the float checkpoint, and do nothing else.")] = False,
+    dry_run: Annotated[bool, Option(RUN, "Check every input and show the plan; write nothing.")] = False,
+    run_distribute: Annotated[str | None, Option(RUN, hidden=True)] = None,
+) -> CommandResult:
     """Retrain a network with quantizers in it, when post-training quantization loses too much.
 
     Trains from a PTQ record (or a calibration), writes checkpoints that --resume goes on from to the same bytes,
@@ -54,39 +42,25 @@ def qat(
 
     Example: amctq qat --dataset data --ckpt resnet20.ckpt --model resnet20 --epochs 2
     """
-    output = Output(command="qat", as_json=as_json, quiet=quiet, verbose=verbose, failure_tables=failure_tables)
-    with running(output):
-        request = make()
-        several = rank_table is not None or (distributed or 1) > 1
-        if several and run_distribute is not None and run_distribute.strip().lower() in _NO:
-            message = f"--run-distribute {run_distribute} and more than one device contradict each other"
-            raise UsageError(message, hint="leave one of the two out")
-        if original:
-            from amctq.services.evaluate import evaluate
+    request = make()
+    several = rank_table is not None or (distributed or 1) > 1
+    if several and run_distribute is not None and run_distribute.strip().lower() in _NO:
+        message = f"--run-distribute {run_distribute} and more than one device contradict each other"
+        raise UsageError(message, hint="leave one of the two out")
+    if original:
+        from amctq.services.evaluate_request import original_request
 
-            measured = evaluate(request.of_float, output.event).data() | {"command": "qat"}
-            answer = CommandResult(data=measured, tables=lambda: float_accuracy.tables(measured))
-        elif several:
-            from amctq.services.launch.request import LaunchRequest
-
-            launch = LaunchRequest(qat=request, workers=distributed, rank_table=rank_table)
-            answer = launch_distributed.answer(launch, dry_run, output)
-        else:
-            answer = _answer(request, dry_run, output)
-    output.result(answer)
-
-
-def _answer(request: Any, dry_run: bool, output: Output) -> CommandResult:
-    # Behind the request, which refuses contradictions: these bring ONNX and onnxruntime along.
-    from amctq.services.qat.qat import preview_qat
-    from amctq.services.qat.qat import qat as service
-    from amctq.services.qat.report import qat_report
-
+        measured = amctq.evaluate(original_request(request), output.event).data() | {"command": "qat"}
+        return CommandResult(data=measured, tables=lambda: float_accuracy.tables(measured))
+    if several:
+        launch = amctq.LaunchRequest(qat=request, workers=distributed, rank_table=rank_table)
+        return launch_distributed.answer(launch, dry_run, output)
     if dry_run:
-        preview = preview_qat(request, output.event).data()
+        preview = amctq.preview_qat(request, output.event).data()
         return CommandResult(data=preview, tables=lambda: _preview_lines(preview))
-    result = service(request, output.event)
-    report = qat_report(result)
+
+    result = amctq.qat(request, output.event)
+    report = result.data()
     return CommandResult(data=report, tables=lambda: tables(report), artifacts=result.artifacts)
 
 

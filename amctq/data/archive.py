@@ -1,8 +1,8 @@
-"""A .tar.gz from anywhere, read once from its first byte to its last: checked, inflated and taken apart in one pass.
+"""Reads a .tar.gz that cannot be trusted, once from its first byte to its last: checks, inflates and splits it.
 
-Python's ``tarfile`` is not asked to unpack: it writes where an archive says, and keeps extended headers of any declared
-length in memory. Here a header is 512 bytes or refused, content comes in pieces of at most 1 MiB, and what a file is
-called when it is written is for the caller to say.
+Python's ``tarfile`` only parses single headers here. By itself it would write where an archive says, keep extended
+headers of any length in memory, and take a damaged header for the end of the archive. Here content comes in pieces of
+at most 1 MiB, and the caller decides the name of each written file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Piece: TypeAlias = memoryview
 
 _BLOCK = 512
 _PIECE = 1 << 20
-_GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for a gzip header and its CRC
+_GZIP = 16 + zlib.MAX_WBITS  # so zlib reads a gzip header and checks the CRC
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_MEMBERS = 64
 _MAX_BYTES = 1 << 30  # CIFAR-10 has 184 million
@@ -34,7 +34,7 @@ _AGAIN = "get the archive again"
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A regular file of an archive, whose content is read before the next member is asked for.
+    """A regular file of an archive, whose content must be read before the next member.
 
     Attributes:
         name: relative, with no ``..`` in it.
@@ -50,8 +50,8 @@ class Member:
 class Archive:
     """Reads ``stream``, the content of the archive at ``path``.
 
-    ``members`` gives the files; ``finish`` reads what follows them, and must be called before anything is believed.
-    ``expected`` holds the sums that the archive must have, None where they have been checked.
+    ``members`` gives the files; ``finish`` reads what follows them, and must be called before any file is used.
+    ``expected`` holds the sums that the archive must have, None if they have been checked already.
     """
 
     def __init__(self, path: Path, stream: BinaryIO, expected: Source | None) -> None:
@@ -65,10 +65,10 @@ class Archive:
         self._pending: Piece = memoryview(b"")
 
     def members(self) -> Iterator[Member]:
-        """The regular files, in order; folders are passed over.
+        """The regular files, in order; folders are skipped.
 
         Raises:
-            InputError: no gzip file, no tar archive, cut short, damaged; or a member is a link or a device, leads out
+            InputError: no gzip file, no tar archive, incomplete, damaged; or a member is a link or a device, leads out
                 of the folder, or is larger than CIFAR-10 can be.
         """
         seen = 0
@@ -78,7 +78,7 @@ class Archive:
             pieces = self._take(header.size)
             if header.isreg():
                 yield Member(name=name, bytes=header.size, pieces=pieces)
-            for _ in pieces:  # what the caller has left
+            for _ in pieces:  # what the caller has not read
                 pass
             for _ in self._take(-header.size % _BLOCK):
                 pass
@@ -87,8 +87,8 @@ class Archive:
         """Read the rest: the CRC of gzip, and the checksum of the whole file.
 
         Raises:
-            InputError: the archive is cut short or damaged.
-            CheckError: its checksum is another one.
+            InputError: the archive is incomplete or damaged.
+            CheckError: it has another checksum.
         """
         beyond = self._inflated + _PIECE
         while not self._inflater.eof:
@@ -114,14 +114,14 @@ class Archive:
                 self._refuse("holds no tar archive, or a damaged one")
             if header.type not in _EXTENDED:
                 return header
-            # Times with fractions, attributes of other systems. A name of ours fits in the header proper.
+            # Times with fractions, attributes of other systems. CIFAR-10's names fit in an ordinary header.
             if header.size > _MAX_EXTENDED_HEADER:
                 self._refuse(f"has an extended header of {header.size:,} bytes")
             for _ in self._take(header.size + -header.size % _BLOCK):
                 pass
 
     def _checked(self, header: tarfile.TarInfo, seen: int) -> str:
-        """The name of a member that nothing speaks against."""
+        """The name of a member, if nothing is wrong with it."""
         name = header.name
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -149,7 +149,7 @@ class Archive:
             yield piece
 
     def _inflate(self) -> bytes:
-        """Some more bytes of the tar archive, which may be none."""
+        """More bytes of the tar archive; it may return none."""
         block = self._inflater.unconsumed_tail
         if not block:
             block = self._next_block()
@@ -167,7 +167,7 @@ class Archive:
         return inflated
 
     def _next_block(self) -> bytes:
-        """Bytes of the file as it is, none at its end."""
+        """The next bytes of the file itself; none at its end."""
         with reading(str(self._path)):
             block = self._stream.read(_PIECE)
         self._read += len(block)

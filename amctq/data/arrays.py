@@ -1,9 +1,9 @@
-"""Images that lie in memory as arrays, and ``.npz`` files."""
+"""Images in memory, as arrays, and ``.npz`` files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class ArraySamples(Samples):
     """Images in one array.
 
     Attributes:
-        pixels: uint8 (N, 3, H, W), to be prepared, or float32 (N, C, H, W), prepared already.
+        pixels: uint8 (N, 3, H, W), not prepared yet, or float32 (N, C, H, W), prepared already.
         labels: int64 (N,).
         preprocessing: for uint8; None for float32.
         sources: see Samples.
@@ -47,12 +47,8 @@ class ArraySamples(Samples):
 
     def take(self, positions: NDArray[np.int64]) -> ArraySamples:
         """The images at these positions."""
-        return ArraySamples(
-            pixels=self.pixels[positions],
-            labels=self.labels[positions],
-            preprocessing=self.preprocessing,
-            sources=self.sources,
-            indices=self.indices[positions],
+        return replace(
+            self, pixels=self.pixels[positions], labels=self.labels[positions], indices=self.indices[positions]
         )
 
     def batches(self, size: int) -> Iterator[Batch]:
@@ -61,14 +57,14 @@ class ArraySamples(Samples):
             yield self._prepared(self.pixels[part]), self.labels[part]
 
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
-        """Images as they are stored are changed, then prepared."""
+        """The stored images, changed and then prepared."""
         images: Any = self.pixels[positions]
         if change is not None and self.preprocessing is not None:
             images = change(images)
         return self._prepared(images), self.labels[positions]
 
     def _prepared(self, images: Any) -> Float32Array:
-        """uint8 exactly where there is a preprocessing."""
+        """Images after the preprocessing; without one they are prepared already."""
         prepared: Float32Array = images if self.preprocessing is None else self.preprocessing(images)
         return prepared
 
@@ -76,17 +72,17 @@ class ArraySamples(Samples):
 def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:
     """A ``.npz`` with x_train, y_train, x_test, y_test (either pair may be missing), or with images and labels.
 
-    Images are uint8 (N, H, W, 3) or (N, 3, H, W), prepared like any others, or float32 (N, C, H, W), taken as they
-    are. Labels are integers (N,).
+    Images are uint8 (N, H, W, 3) or (N, 3, H, W), prepared like other images, or float32 (N, C, H, W), not
+    changed. Labels are integers (N,).
 
     Raises:
-        InputError: the file cannot be read or holds something else.
+        InputError: the file cannot be read, or it holds other arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # a damaged archive raises from zipfile, zlib or NumPy
-        message = f"{path} is damaged or no .npz file"
+        message = f"{path} is damaged or not a .npz file"
         raise InputError(message, hint="write it with numpy.savez(path, images=…, labels=…)") from error
     found = {
         role: _samples(path, arrays, names, preprocessing)

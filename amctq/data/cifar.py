@@ -1,6 +1,6 @@
 """CIFAR-10, binary version: records of one label byte and 3,072 image bytes (red, green, blue planes of 32 x 32).
 
-Training files calibrate, the test file evaluates. The sample's reader took every ``*.bin`` of a folder for either.
+Training files are for calibration, the test file is for evaluation. The sample's reader used every ``*.bin`` for both.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Cifar10Files:
 
 @dataclass(kw_only=True)
 class RecordCounter:
-    """Checks a record file as its bytes go by, in pieces of any length.
+    """Checks the bytes of a record file, which come in pieces of any length.
 
     Attributes:
         name: of the file, for messages.
-        length: bytes that have gone by.
-        classes: images by class, int64 (10,).
+        length: bytes so far.
+        classes: number of images by class, int64 (10,).
     """
 
     name: str
@@ -61,14 +61,14 @@ class RecordCounter:
 
     @property
     def images(self) -> int:
-        """Records that have begun."""
+        """Records so far; the last one may be incomplete."""
         return -(-self.length // RECORD_BYTES)
 
     def update(self, piece: bytes | memoryview) -> None:
         """Take the next bytes.
 
         Raises:
-            InputError: a label is none.
+            InputError: a label is not a class.
         """
         labels = np.frombuffer(piece, np.uint8)[-self.length % RECORD_BYTES :: RECORD_BYTES]
         _check_labels(labels, self.name, self.images)
@@ -76,10 +76,10 @@ class RecordCounter:
         self.length += len(piece)
 
     def finish(self) -> None:
-        """All bytes have gone by.
+        """Check the length, after the last byte.
 
         Raises:
-            InputError: the file is empty, or no whole number of records long.
+            InputError: the file is empty, or its last record is incomplete.
         """
         _check_length(self.length, self.name)
 
@@ -117,10 +117,10 @@ def find_files(directory: Path) -> Cifar10Files:
 
 
 def check_files(files: Cifar10Files) -> None:
-    """Refuse a record file whose length cannot be right, without reading it.
+    """Check the lengths of the record files, without reading them.
 
     Raises:
-        InputError: a file is empty, or no whole number of records long.
+        InputError: a file is empty, or its last record is incomplete.
     """
     for path in [*files.train, *([files.test] if files.test else [])]:
         _record_count(path)
@@ -161,7 +161,7 @@ def _check_length(size: int | None, where: Path | str) -> None:
 
 
 def _check_labels(labels: NDArray[np.uint8], where: Path | str, first: int = 0) -> None:
-    """Refuse a label that is none; ``first`` is the record that the first one belongs to."""
+    """Refuse a label that is not a class; ``first`` is the number of the first record."""
     wrong = np.flatnonzero(labels >= CLASSES)
     if wrong.size:
         message = f"{where}: record {first + wrong[0]} has label {labels[wrong[0]]}, expected 0 to {CLASSES - 1}"

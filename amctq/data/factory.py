@@ -1,4 +1,4 @@
-"""Datasets of the user's own: a function that gives an iterable of (image, label)."""
+"""A dataset from a function of the user, which returns an iterable of (image, label)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from amctq.data.samples import Batch, Change, Dataset, Samples
 from amctq.errors import AmctqError, InputError
-from amctq.plugins import USER_CODE_FAILURES, call_factory, load_factory, parameters_of, told
+from amctq.plugins import USER_CODE_FAILURES, call_factory, format_error, load_factory, parameters_of
 from amctq.quant.numerics import Float32Array
 
 _OPTION = "--dataset"
@@ -24,15 +24,15 @@ _EXPECTED = "expected pairs of a float32 image (C, H, W) and a whole-numbered cl
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FactorySamples(Samples):
-    """What an iterable yields, read again for each pass; nothing but one batch is kept.
+    """The images of an iterable, which is read again for each pass. Only one batch is kept in memory.
 
     Attributes:
-        items: makes the iterable anew.
-        checksums: of the images seen so far, by index; an image that changes between passes is refused.
+        items: returns the iterable, for each pass.
+        checksums: of the images so far, by index; an image that changes between passes is refused.
         input_shape: see Samples.
         sources: see Samples.
         indices: see Samples.
-        preprocessing: none: images come prepared.
+        preprocessing: None, because the images are prepared already.
     """
 
     items: Callable[[], Any]
@@ -44,37 +44,29 @@ class FactorySamples(Samples):
 
     def take(self, positions: NDArray[np.int64]) -> FactorySamples:
         """The images at these positions."""
-        return FactorySamples(
-            items=self.items,
-            checksums=self.checksums,
-            input_shape=self.input_shape,
-            sources=self.sources,
-            indices=self.indices[positions],
-        )
+        return replace(self, indices=self.indices[positions])
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Images as they come, and labels."""
+        """Images as the iterable gives them, and labels."""
         with self._users_failures():
             yield from self._batches(size)
 
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
-        """Images as they come, asked for by their index.
+        """Images as they are, read by index.
 
         Raises:
-            InputError: they come one after the other, and none can be asked for.
+            InputError: the iterable has no access by index.
         """
         del change
         with self._users_failures():
-            if not _at_hand(self._kept):
-                message = f"{_OPTION} {self.sources[0]}: its images come one after the other, and training asks for any"
+            if not _is_indexed(self._kept):
+                message = f"{_OPTION} {self.sources[0]}: it gives its images in one order only; training needs another"
                 raise InputError(message, hint="return a list, or an object with __len__ and __getitem__")
-            indices = self.indices[positions].tolist()
-            pairs = [self._checked(index, self._kept[index]) for index in indices]
-        return np.stack([image for image, _ in pairs]), np.asarray([label for _, label in pairs], np.int64)
+            return _stacked([self._checked(index, self._kept[index]) for index in self.indices[positions].tolist()])
 
     @cached_property
     def _kept(self) -> Any:
-        """What the function gives, made once: each step of a training asks it for some images."""
+        """What the function returns, called once: each training step reads some of its images."""
         return self.items()
 
     @contextlib.contextmanager
@@ -84,34 +76,26 @@ class FactorySamples(Samples):
         except AmctqError:
             raise
         except USER_CODE_FAILURES as error:
-            message = f"{_OPTION} {self.sources[0]}: iterating it raised {told(error)}"
-            raise InputError(message, hint="run it by itself, and mend it") from error
+            message = f"{_OPTION} {self.sources[0]}: iterating it raised {format_error(error)}"
+            raise InputError(message, hint="run it by itself, and correct it") from error
 
     def _batches(self, size: int) -> Iterator[Batch]:
-        images: list[Float32Array] = []
-        labels: list[int] = []
         found = 0
-        for index, item in self._chosen():
-            image, label = self._checked(index, item)
-            images.append(image)
-            labels.append(label)
-            if len(images) == size:
-                yield np.stack(images), np.asarray(labels, np.int64)
-                images, labels = [], []
-            found += 1
-        if images:
-            yield np.stack(images), np.asarray(labels, np.int64)
+        checked = itertools.starmap(self._checked, self._chosen())
+        while pairs := list(itertools.islice(checked, size)):
+            found += len(pairs)
+            yield _stacked(pairs)
         if found < len(self):
-            message = f"{_OPTION} {self.sources[0]}: {found} of {len(self)} images came this time"
-            raise InputError(message, hint="let the function give all images anew each time that it is called")
+            message = f"{_OPTION} {self.sources[0]}: it gave {found} of {len(self)} images this time"
+            raise InputError(message, hint="the function must return all images each time it is called")
 
     def _checked(self, index: int, item: Any) -> tuple[Float32Array, int]:
-        """An item as image and class: of the others' shape, and the same each time."""
+        """An item as image and class, refused if the shape is not that of the others, or if the image has changed."""
         image, label = _pair(item, index, self.sources[0])
         checksum = _checksum(image, label)
         if self.checksums.setdefault(index, checksum) != checksum:
-            message = f"{_OPTION} {self.sources[0]}: image {index} is another one each time"
-            raise InputError(message, hint="calibration and evaluation would mix: do not shuffle or augment")
+            message = f"{_OPTION} {self.sources[0]}: image {index} is not the same each time"
+            raise InputError(message, hint="do not shuffle or augment: calibration and evaluation images would mix")
         if image.shape != self.input_shape:
             message = f"{_OPTION} {self.sources[0]}: image {index} has shape {image.shape}, others {self.input_shape}"
             raise InputError(message, hint=_EXPECTED)
@@ -119,7 +103,7 @@ class FactorySamples(Samples):
 
     def _chosen(self) -> Iterator[tuple[int, Any]]:
         items = self.items()
-        if _at_hand(items):
+        if _is_indexed(items):
             for index in self.indices:
                 yield int(index), items[int(index)]
             return
@@ -135,17 +119,17 @@ class FactorySamples(Samples):
 def open_factory(text: str) -> Dataset:
     """Call ``path/to/file.py:name`` or ``package.module:name``.
 
-    A function that takes ``role`` is called with "train" and with "test", and may answer None to one of them. Any
-    other is called without arguments, and its images have no roles.
+    A function that takes ``role`` is called with "train" and with "test", and may return None for one of them.
+    Any other function is called without arguments, and its images have no roles.
 
     Raises:
-        InputError: it raises, or yields something else than images and labels.
+        InputError: it raises, or gives anything but images and labels.
     """
     factory = load_factory(text, option=_OPTION)
     if "role" in parameters_of(factory):
         train, test = (_samples(factory, text, role=role) for role in ("train", "test"))
         if train is None and test is None:
-            message = f"{_OPTION} {text}: it answers None to role 'train' and to role 'test'"
+            message = f"{_OPTION} {text}: it returns None for role 'train' and for role 'test'"
             raise InputError(message, hint=_EXPECTED)
         return Dataset(train=train, test=test, name=text)
     return Dataset(train=None, test=_samples(factory, text), name=text, whole=True)
@@ -161,10 +145,10 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     checksums: dict[int, int] = {}
     shape: tuple[int, ...] | None = None
     try:
-        # What can be asked for any image is asked when it is needed; anything else is gone through once, to count.
-        at_hand = _at_hand(made)
-        count = len(made) if at_hand else 0
-        for index, item in enumerate(itertools.islice(made, min(count, 1)) if at_hand else made):
+        # With access by index, only the first image is read now; without it all are read once, to count them.
+        indexed = _is_indexed(made)
+        count = len(made) if indexed else 0
+        for index, item in enumerate(itertools.islice(made, min(count, 1)) if indexed else made):
             image, label = _pair(item, index, text)
             checksums[index] = _checksum(image, label)
             shape = shape or image.shape
@@ -172,10 +156,10 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     except InputError:
         raise
     except USER_CODE_FAILURES as error:
-        message = f"{_OPTION} {text}: iterating it raised {told(error)}"
+        message = f"{_OPTION} {text}: iterating it raised {format_error(error)}"
         raise InputError(message, hint=_EXPECTED) from error
     if shape is None:
-        message = f"{_OPTION} {text}: it yields no images"
+        message = f"{_OPTION} {text}: it gives no images"
         raise InputError(message, hint=_EXPECTED)
     channels, height, width = shape
     return FactorySamples(
@@ -187,9 +171,14 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     )
 
 
-def _at_hand(items: Any) -> bool:
-    """Any image can be asked for by its index."""
+def _is_indexed(items: Any) -> bool:
+    """Whether any image can be read by its index."""
     return hasattr(items, "__getitem__") and hasattr(items, "__len__")
+
+
+def _stacked(pairs: list[tuple[Float32Array, int]]) -> Batch:
+    images, labels = zip(*pairs, strict=True)
+    return np.stack(images), np.asarray(labels, np.int64)
 
 
 def _checksum(image: Float32Array, label: int) -> int:
@@ -203,7 +192,7 @@ def _pair(item: Any, index: int, text: str) -> tuple[Float32Array, int]:
         image = np.asarray(image.asnumpy() if hasattr(image, "asnumpy") else image)
         label = np.asarray(label.asnumpy() if hasattr(label, "asnumpy") else label)
     except (TypeError, ValueError) as error:
-        message = f"{_OPTION} {text}: item {index} is no pair of image and label"
+        message = f"{_OPTION} {text}: item {index} is not a pair of image and label"
         raise InputError(message, hint=_EXPECTED) from error
     if image.ndim != 3 or image.dtype != np.float32:
         message = f"{_OPTION} {text}: image {index} is {image.dtype} {image.shape}"

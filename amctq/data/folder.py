@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,11 @@ _TRAIN_FOLDERS, _TEST_FOLDERS = ("train", "training"), ("val", "validation", "te
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FolderSamples(Samples):
-    """Images in files, decoded when they are asked for.
+    """Images in files, decoded when they are needed.
 
     Attributes:
         files: of the images, (N,).
-        labels: int64 (N,), the place of the class among the class folders in the order of their names.
+        labels: int64 (N,), the position of the class folder in the sorted list of class folders.
         preprocessing: how they are prepared.
         sources: see Samples.
         indices: see Samples.
@@ -42,13 +42,8 @@ class FolderSamples(Samples):
 
     def take(self, positions: NDArray[np.int64]) -> FolderSamples:
         """The images at these positions."""
-        return FolderSamples(
-            files=tuple(self.files[position] for position in positions),
-            labels=self.labels[positions],
-            preprocessing=self.preprocessing,
-            sources=self.sources,
-            indices=self.indices[positions],
-        )
+        files = tuple(self.files[position] for position in positions)
+        return replace(self, files=files, labels=self.labels[positions], indices=self.indices[positions])
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Prepared images and labels."""
@@ -56,7 +51,7 @@ class FolderSamples(Samples):
             yield self.chosen(np.arange(part.start, part.stop))
 
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
-        """Images are resized, changed, then normalized."""
+        """The images, resized, changed and then normalized."""
         images = np.stack([self.preprocessing.resize(_decode(self.files[position])) for position in positions])
         if change is not None:
             images = change(images)
@@ -69,7 +64,7 @@ def find_image_folder(directory: Path) -> bool:
 
 
 def open_image_folder(directory: Path, preprocessing: Preprocessing) -> Dataset:
-    """Class folders under ``train`` and ``val`` (or ``test``), or right under ``directory``.
+    """Class folders under ``train`` and ``val`` (or ``test``), or directly in ``directory``.
 
     Raises:
         InputError: the roles do not have the same classes.
@@ -83,7 +78,7 @@ def open_image_folder(directory: Path, preprocessing: Preprocessing) -> Dataset:
         if classes[0] != classes[1]:
             odd = sorted(set(classes[0]) ^ set(classes[1]))
             message = f"{train} and {test} do not have the same classes: {', '.join(odd[:5])}"
-            raise InputError(message, hint="a class's number is the place of its folder, so both need all folders")
+            raise InputError(message, hint="a class has the number of its folder, so both need all folders")
     return Dataset(
         train=None if train is None else _samples(train, directory, preprocessing),
         test=None if test is None else _samples(test, directory, preprocessing),
@@ -127,6 +122,6 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's decoders raise what they like
-        message = f"{path} is damaged or no image"
-        raise InputError(message, hint="replace it, or take it out of the folder") from error
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        message = f"{path} is damaged or not an image"
+        raise InputError(message, hint="replace it, or remove it from the folder") from error

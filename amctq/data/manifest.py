@@ -1,8 +1,8 @@
 """``cifar-10-manifest.json``: where a prepared dataset came from, and what each of its files holds.
 
-It lies beside the two folders and is put in place before them. So the next run of ``amctq prepare-cifar`` can tell a
-finished set (every sum is right) from an unfinished one (files are missing), from a damaged one and from somebody
-else's; and anybody can check the files for ever after, or see that the pictures were generated.
+It is beside the two folders and is written before them. With it the next run of ``amctq prepare-cifar`` recognizes a
+complete set (every sum is right), an incomplete one (files are missing), a damaged one, and a set from another source.
+Anybody can check the files with it later, or see that the pictures were generated.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """What a file holds.
+    """One file of a prepared dataset.
 
     Attributes:
         bytes: its length.
         sha256: of its content, lower-case hexadecimal.
-        images_per_class: of a record file, by label; None for a text.
+        images_per_class: of a record file, by label; None for a text file.
     """
 
     bytes: int
@@ -40,7 +40,7 @@ class Manifest:
 
     Attributes:
         origin: what it was made from; equal origins give equal files.
-        synthetic: the pictures were generated, and no result on them is one on CIFAR-10.
+        synthetic: the pictures were generated; a result on them is not a result on CIFAR-10.
         classes: names, by label.
         files: by name, ``folder/file``.
     """
@@ -51,7 +51,7 @@ class Manifest:
     files: Mapping[str, DataFile]
 
     def images_per_class(self, folder: str) -> tuple[int, ...]:
-        """Of all record files in ``folder``, by label."""
+        """The number of images in all record files of ``folder``, by label."""
         counts = [
             file.images_per_class
             for name, file in self.files.items()
@@ -70,7 +70,7 @@ class Manifest:
             return tuple(name for name in self.files if not (directory / name).exists())
 
     def differing(self, directory: Path) -> tuple[str, ...]:
-        """Files that are in ``directory`` and hold something else."""
+        """Files in ``directory`` with another content."""
         with reading(str(directory)):
             return tuple(
                 name
@@ -85,7 +85,7 @@ class Manifest:
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest in ``directory``; None where there is none that can be understood."""
+    """The manifest in ``directory``; None if there is none, or if it cannot be understood."""
     try:
         content: dict[str, Any] = json.loads((directory / MANIFEST).read_bytes())
         if content["schema"] != _SCHEMA:

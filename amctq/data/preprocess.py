@@ -76,6 +76,6 @@ class Preprocessing:
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-# create_dataset1 and create_dataset2 of the sample.
+# create_dataset1 and create_dataset2 of the sample (docs/en/reference.md, "Preprocessing").
 CIFAR10_224 = Preprocessing(image_size=224, mean=CIFAR10_MEAN, std=CIFAR10_STD)
 IMAGENET_224 = Preprocessing(image_size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, center_crop=True)

@@ -1,4 +1,4 @@
-"""Labelled images of one role, and how they are told apart by role."""
+"""Labelled images of one role, and the split of a dataset by role."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Change: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class Samples(ABC):
-    """Images that all are prepared in the same way, each with its class.
+    """Images that are all prepared in the same way, each with its class.
 
     Attributes:
         sources: where they come from, for the report.
-        indices: int64 (N,), each image's place in its source; ascending.
+        indices: int64 (N,), the position of each image in its source; ascending.
         input_shape: (C, H, W) of a prepared image.
-        preprocessing: what prepares them; None where they come prepared.
+        preprocessing: what prepares them; None if they are prepared already.
     """
 
     sources: tuple[str, ...]
@@ -38,7 +38,7 @@ class Samples(ABC):
 
     @property
     def prepared(self) -> bool:
-        """The images come prepared, and no preprocessing touches them."""
+        """Whether the images are prepared already, so that no preprocessing is used."""
         return self.preprocessing is None
 
     def __len__(self) -> int:
@@ -58,12 +58,12 @@ class Samples(ABC):
 
     @abstractmethod
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
-        """The images at ``positions``, in that order and as often as they are named, as one batch.
+        """The images at ``positions`` as one batch, in that order; a position may occur more than once.
 
         Args:
             positions: int64 (n,), of ``indices``.
-            change: is shown the images as uint8 (n, 3, H, W) before they are normalized, and gives others of that
-                shape; images that come prepared are not shown.
+            change: is called with the images as uint8 (n, 3, H, W) before they are normalized, and returns images of
+                that shape; it is not called for images that are prepared already.
 
         Returns:
             Prepared images (n, C, H, W) float32 and labels (n,) int64.
@@ -80,7 +80,7 @@ class Samples(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batches:
-    """``samples`` in batches of ``size``; iterates anew each time."""
+    """``samples`` in batches of ``size``; each iteration starts again."""
 
     samples: Samples
     size: int
@@ -97,7 +97,7 @@ class Batches:
         return self.samples.batches(self.size)
 
     def first(self) -> Float32Array:
-        """The images of the first batch, prepared once: proof, estimate and checks all look at them."""
+        """The images of the first batch, prepared once: proof, estimate and checks all use them."""
         return self._first
 
     @cached_property
@@ -110,10 +110,10 @@ class Dataset:
     """What a ``--dataset`` holds, by role.
 
     Attributes:
-        train: images that calibrate and train; None where there are none.
-        test: images that evaluate; None where there are none.
-        name: how it is spoken of.
-        whole: the images have no role of their own; ``test`` holds them all.
+        train: images that calibrate and train; None if there are none.
+        test: images that evaluate; None if there are none.
+        name: for messages.
+        whole: the images have no roles; ``test`` holds all of them.
     """
 
     train: Samples | None
@@ -129,7 +129,7 @@ class Split:
     Attributes:
         calibration: the images that calibrate.
         evaluation: the images that evaluate, or None where none were asked for.
-        note: how the two were kept apart.
+        note: how the two were separated, for the report.
     """
 
     calibration: Samples
@@ -148,10 +148,10 @@ def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int |
 
     Raises:
         UsageError: more images are asked for than there are.
-        InputError: evaluation is asked for and there are no test images.
+        InputError: evaluation is asked for, but there are no test images.
     """
     if evaluation_images != 0 and dataset.test is None:
-        message = f"{dataset.name} has no test images, and accuracy is measured on nothing else"
+        message = f"{dataset.name} has no test images, and accuracy is only measured on test images"
         raise InputError(message, hint="add them, or pass --eval-images 0 to measure no accuracy")
     pool = dataset.train or dataset.test
     assert pool is not None
@@ -176,7 +176,7 @@ def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int |
 
 
 def first_images(samples: Samples, count: int | None) -> Samples:
-    """The first ``count`` images, or all where it is None.
+    """The first ``count`` images, or all if it is None.
 
     Raises:
         UsageError: there are fewer.
@@ -190,6 +190,6 @@ def first_images(samples: Samples, count: int | None) -> Samples:
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """Consecutive slices of ``size`` that cover ``count`` items, the last one shorter where it must be."""
+    """Consecutive slices of ``size`` that cover ``count`` items; the last one may be shorter."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

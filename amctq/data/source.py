@@ -1,4 +1,4 @@
-"""What ``--dataset`` names: CIFAR-10 files, an image folder, a ``.npz`` file, or a function of the user's own."""
+"""What ``--dataset`` names: CIFAR-10 files, an image folder, a ``.npz`` file, or a function of the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amctq.plugins import is_factory
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """A dataset that has been found, and not been read.
+    """A dataset that has been found but not read.
 
     Attributes:
         kind: ``cifar10``, ``image-folder``, ``npz`` or ``factory``.
@@ -31,7 +31,7 @@ class DataSource:
 
 
 def find_dataset(text: str) -> DataSource:
-    """Tell what ``text`` names, without reading more than names and lengths of files.
+    """Find out what ``text`` names, from the names and lengths of files only.
 
     Raises:
         InputError: there is nothing, or nothing that amctq can read.

@@ -1,4 +1,4 @@
-"""The files of a prepared dataset on their way into an output directory: checked, counted and summed as they go by."""
+"""Writes a dataset to an output directory; its files are checked, counted and summed in the same pass."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from amctq.data.manifest import MANIFEST, DataFile, Manifest
 from amctq.download.sums import Summing
 from amctq.files import OutputDirectory, writing
 
-# In the order of publication: with the manifest first, an unfinished set can be told from a finished one.
+# In the order of publication: with the manifest first, the next run recognizes an incomplete set.
 NAMES = (MANIFEST, *(f"{folder}/{name}" for name, folders in LAYOUT.items() for folder in folders))
 
 
 class StagedSet:
-    """The set that is being staged in ``output``, which has announced ``NAMES``.
+    """A dataset that is being staged in ``output``, which must have ``NAMES`` among its names.
 
     Attributes:
         files: what has been staged, by name, ``folder/file``.
@@ -25,7 +25,7 @@ class StagedSet:
     def __init__(self, output: OutputDirectory, advance: Callable[[int], None]) -> None:
         self.files: dict[str, DataFile] = {}
         self._output = output
-        self._advance = advance  # called with the images that have gone by
+        self._advance = advance  # called with the number of images so far
         self._images = 0
 
     def holds(self, name: str) -> bool:
@@ -37,10 +37,10 @@ class StagedSet:
         return self._output.staged(f"{LAYOUT[name][0]}/{name}")
 
     def store(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
-        """Stage one file of LAYOUT wherever it belongs.
+        """Stage one file of LAYOUT, in each of its folders.
 
         Raises:
-            InputError: it holds records, and they are not what records must be.
+            InputError: its records are damaged.
             WriteError: the file system refuses.
         """
         first, *others = (f"{folder}/{name}" for folder in LAYOUT[name])
@@ -66,7 +66,7 @@ class StagedSet:
             self.files[other] = file
 
     def finish(self, *, origin: Mapping[str, str | int], synthetic: bool, classes: tuple[str, ...]) -> Manifest:
-        """Stage the manifest of what has been stored."""
+        """Stage the manifest of all files so far."""
         files = {name: self.files[name] for name in NAMES if name in self.files}
         manifest = Manifest(origin=origin, synthetic=synthetic, classes=classes, files=files)
         self._output.write(MANIFEST, manifest.to_json())

@@ -1,4 +1,4 @@
-"""A generated set in CIFAR-10's format: ten classes of shapes and textures, for a machine that has no dataset.
+"""A generated set in CIFAR-10's format: ten classes of shapes and textures, for a machine without a dataset.
 
 The same seed gives the same bytes on every machine and with every NumPy: random bits come from PCG64's raw stream,
 which NumPy promises to keep (NEP 19; it does not promise ``Generator``'s methods), and all arithmetic is on int32.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from amctq.data.cifar import CLASSES, RECORD_BYTES
 
-VERSION = 1  # of the pictures: another number, other bytes
+VERSION = 1  # of the pictures; a new number for other bytes
 _SIDE = 32
 _BLOCK = 500  # images drawn at once: a few MB for each array
 _PIXEL = 256
@@ -61,7 +61,7 @@ def _frame(p: _Plane) -> _Int:
 
 def _triangle(p: _Plane) -> _Int:
     across = np.abs(p.u * 3547 // _ONE)  # sin 60 degrees = 3547 / 4096
-    inside: _Int = p.radius * 5 // 8 - np.maximum(p.v, across - p.v // 2)  # of the edge below, and of those beside
+    inside: _Int = p.radius * 5 // 8 - np.maximum(p.v, across - p.v // 2)  # the edge below, and the two beside it
     return inside
 
 
@@ -134,15 +134,15 @@ class _Bits:
 
 
 def records(images: int, *, seed: int, role: int) -> Iterator[NDArray[np.uint8]]:
-    """Draw images, the classes in random order and as many of each as there can be.
+    """Draw images, with the classes in random order and in equal numbers as far as possible.
 
     Args:
         images: how many.
-        seed: the same number, the same bytes.
-        role: another number, other images of the same kind (training and test).
+        seed: the same seed gives the same bytes.
+        role: another role gives other images of the same kind (training and test).
 
     Yields:
-        Blocks of records, uint8 (N, 3073), as they stand in the files.
+        Blocks of records, uint8 (N, 3073), as they are in the files.
     """
     keys = _Bits(seed, VERSION, role).octets(images, 8).view("<u8")[:, 0]
     labels = (np.arange(images) % CLASSES)[np.argsort(keys, kind="stable")]
@@ -179,7 +179,7 @@ def _plane(count: int, bits: _Bits) -> _Plane:
 
 
 def _paint(coverage: _Int, bits: _Bits) -> _Int:
-    """Colours, a background that is not even, things in the way, and noise; int32 (N, 3, 32, 32)."""
+    """Colours, an uneven background, rectangles in front, and noise; int32 (N, 3, 32, 32)."""
     count = len(coverage)
     ground = bits.below(60, 156, count, 3)
     sign = np.where(bits.below(0, 8, count) == 0, -1, 1)

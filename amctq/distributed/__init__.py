@@ -1,1 +1,1 @@
-"""Rank tables, and what a distributed run needs to know of servers and their NPUs."""
+"""Rank tables, and the launch of distributed runs."""

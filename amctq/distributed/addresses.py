@@ -1,4 +1,4 @@
-"""Which addresses are this machine's, and which of its ports are free."""
+"""Which addresses belong to this machine, and which of its ports are free."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from amctq.errors import UsageError
 
 
 def is_own(name: str) -> bool:
-    """Whether an address, or the name of a host, is this machine's."""
+    """Whether an address or a host name belongs to this machine."""
     if parse_address(name) is None and name.split(".")[0] == socket.gethostname().split(".")[0]:
         return True
     return _bound(name, 0) is None
 
 
 def port_obstacle(address: str, port: int) -> str | None:
-    """Why nobody can listen there; None if somebody could."""
+    """Why no process can listen there; None if one can."""
     error = _bound(address, port)
     if error is None:
         return None
     if error.errno == errno.EADDRINUSE:
         return "in use"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "no address of this server"
+        return "not an address of this server"
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 def unused_port(address: str) -> int:
-    """A port of ``address``, which is this machine's, that nobody listens on now.
+    """A free port of ``address``, which must belong to this machine.
 
     Raises:
-        UsageError: nobody could listen on any.
+        UsageError: no process can listen there.
     """
     try:
         with contextlib.closing(_listening(address, 0)) as opened:
@@ -42,7 +42,7 @@ def unused_port(address: str) -> int:
             return port
     except OSError as error:
         message = f"--master-addr {address}: {error.strerror or error}, expected an address of this server"
-        raise UsageError(message, hint="on one server leave it out") from error
+        raise UsageError(message, hint="leave it out if there is only one server") from error
 
 
 def _bound(address: str, port: int) -> OSError | None:
@@ -57,7 +57,7 @@ def _listening(address: str, port: int) -> socket.socket:
     family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     opened = socket.socket(family, kind, protocol)
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just in use is free
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was in use a moment ago is free
         opened.bind(place)
         opened.listen()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the ranks of a run tell each other, over MindSpore's collectives: HCCL on NPUs, its own ones on CPUs."""
+"""Communication of the ranks of a run, with MindSpore's collectives: HCCL on NPUs, its own ones on CPUs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from amctq.training.process_group import Worker, words
 
 
 class CollectiveGroup:
-    """The ranks of a cluster that MindSpore's scheduler has brought together.
+    """The ranks of a cluster that MindSpore's scheduler has formed.
 
     Args:
-        worker: which of them this process shall be.
+        worker: which of them this process is.
 
     Raises:
-        WorkerError: the cluster does not come about, or has another rank for this process.
+        WorkerError: the cluster cannot be formed, or gives this process another rank.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -30,7 +30,7 @@ class CollectiveGroup:
             with signal_handlers_kept():
                 init()
         except RuntimeError as error:
-            message = f"rank {worker.rank} of {worker.size} does not come into the cluster: {first_line(error)}"
+            message = f"rank {worker.rank} of {worker.size} cannot join the cluster: {first_line(error)}"
             hint = "see the scheduler's log, and whether every server reaches --master-addr and --master-port"
             raise WorkerError(message, hint=hint) from error
         found = get_rank(), get_group_size()
@@ -40,44 +40,35 @@ class CollectiveGroup:
         self._broadcast, self._sum = _Broadcast(), _Sum()
 
     def mean(self) -> nn.Cell:
-        """A cell that makes of tuples of arrays their means over all ranks."""
+        """A cell that turns a tuple of arrays into their means over all ranks."""
         return MeanOverRanks(self.worker.size)
 
     def share(self, content: bytes | None) -> bytes:
-        """What rank 0 has given."""
+        """The content that rank 0 passes."""
         length = np.array([len(content or b"")], np.int32)
-        size = int(self._shared(length)[0])
+        size = int(_run(self._broadcast, length)[0])
         own = np.zeros(-(-size // 4), np.int32) if content is None else words(content)
-        return self._shared(own).tobytes()[:size]
+        return _run(self._broadcast, own).tobytes()[:size]
 
     def share_arrays(self, parameters: Mapping[str, Any]) -> None:
-        """Give all ranks rank 0's values, bit for bit: they travel as they lie in memory, in one message."""
+        """Give all ranks the values of rank 0, bit for bit: the bytes in memory are sent, in one message."""
         own = {name: item.asnumpy() for name, item in parameters.items()}
-        shared = self._shared(words(b"".join(array.tobytes() for array in own.values()))).tobytes()
+        content = words(b"".join(array.tobytes() for array in own.values()))
+        shared = _run(self._broadcast, content).tobytes()
         start = 0
         for name, array in own.items():
             if not self.worker.is_first:
-                content = np.frombuffer(shared, array.dtype, array.size, start)
-                parameters[name].set_data(Tensor(content.reshape(array.shape)))
+                values = np.frombuffer(shared, array.dtype, array.size, start)
+                parameters[name].set_data(Tensor(values.reshape(array.shape)))
             start += array.nbytes
 
     def agree(self, *, stop: bool) -> bool:
-        """Wait for all; whether any rank wants to stop."""
-        return bool(self._summed(np.array([float(stop)], np.float32))[0] > 0)
-
-    def _summed(self, own: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        with signal_handlers_kept():
-            total: np.ndarray[Any, Any] = self._sum(Tensor(own)).asnumpy()
-        return total
-
-    def _shared(self, own: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        with signal_handlers_kept():
-            shared: np.ndarray[Any, Any] = self._broadcast(Tensor(own)).asnumpy()
-        return shared
+        """Wait for all ranks; returns whether any of them wants to stop."""
+        return bool(_run(self._sum, np.array([float(stop)], np.float32))[0] > 0)
 
 
 class MeanOverRanks(nn.Cell):
-    """A tuple of float32 arrays as their means over all ranks, in the same shapes, told in one message.
+    """Turns a tuple of float32 arrays into their means over all ranks, in the same shapes, with one message.
 
     Args:
         size: how many ranks there are.
@@ -102,6 +93,12 @@ class MeanOverRanks(nn.Cell):
             means = (*means, ops.reshape(mean[start:end], array.shape))
             start = end
         return means
+
+
+def _run(collective: nn.Cell, own: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    with signal_handlers_kept():
+        result: np.ndarray[Any, Any] = collective(Tensor(own)).asnumpy()
+    return result
 
 
 class _Broadcast(nn.Cell):

@@ -1,12 +1,12 @@
-"""What msrun runs in a worker's place: starts the worker, and tells how it ended, whatever ended it.
+"""msrun starts a guard instead of a worker; the guard starts the worker, and reports how it ended.
 
     python3 -m amctq.distributed.guard LAUNCH_FILE
 
-msrun can neither give a rank an environment or cores of its own nor say which rank failed first; a worker that dies of
-a signal cannot say so itself. A guard can. It loads no framework, and takes 10 MB.
+msrun cannot give a rank its own environment or cores, and does not say which rank failed first. A worker that is killed
+by a signal cannot report it. A guard can do all this. It loads no framework, and takes 10 MB.
 
-A worker that fails leaves its guard waiting to be stopped: msrun would kill all other workers as soon as it saw one end
-badly, in the midst of what they say and clear away.
+When a worker fails, its guard does not end but waits to be stopped. Otherwise msrun would kill all other workers at
+once, while they are still reporting and cleaning up.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from amctq.distributed.processes import birth, die_with_parent
 from amctq.distributed.status import StatusWriter
 
 _HEARD = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
-_SECONDS = 1.0  # between two looks at the parent
+_SECONDS = 1.0  # between two checks of the parent
 
 
 def main() -> int:
-    """Run one process of the launch; returns what msrun shall take for its exit code."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, _HEARD)  # waited for below; the worker has them unblocked
+    """Run one process of the launch; returns the exit code for msrun."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, _HEARD)  # they are waited for below; the worker has them unblocked
     die_with_parent()
     parent = os.getppid()
     launch = json.loads(Path(sys.argv[1]).read_bytes())
     if birth(launch["supervisor"]["pid"]) != launch["supervisor"]["birth"]:
-        return 1  # it ended before the kernel knew that this process is to end with its parent
+        return 1  # the supervisor ended before die_with_parent took effect
     name = SCHEDULER if os.environ.get("MS_ROLE") == "MS_SCHED" else os.environ["RANK_ID"]
     own = launch["processes"][name]
     folder = Path(own["folder"])

@@ -1,4 +1,4 @@
-"""Addresses of the NICs that NPUs have: from the driver's ``hccn_tool``, or from the file that it keeps."""
+"""Addresses of the NPUs' NICs, from the driver's ``hccn_tool`` or from its file ``hccn.conf``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LINE = re.compile(r"address_([0-9]{1,4})\s*=(.*)")
 
 
 class AddressSource(Protocol):
-    """Something that knows the NPUs of this server."""
+    """A source of the NPUs of this server and their addresses."""
 
     @property
     def name(self) -> str:
-        """What it is, for messages."""
+        """Its name, for messages."""
 
     def devices(self) -> tuple[int, ...]:
         """Physical numbers of the NPUs, ascending.
@@ -40,22 +40,22 @@ class AddressSource(Protocol):
         """Address of an NPU's NIC, IPv4 or IPv6.
 
         Raises:
-            InputError: it has none, or what is there is no address.
+            InputError: it has none, or the text found is not an address.
         """
 
 
 def find_source(conf: Path | None) -> AddressSource:
-    """The file ``conf``; without one hccn_tool where it is on PATH, else /etc/hccn.conf.
+    """The file ``conf``; if it is None, hccn_tool if it is on PATH, else /etc/hccn.conf.
 
     Raises:
-        InputError: there is nothing to ask.
+        InputError: there is none of these.
     """
     if conf is not None:
         return HccnConf(conf)
     if tool := shutil.which(_TOOL):
         return HccnTool(Path(tool))
     if not HCCN_CONF.exists():
-        message = f"nothing here knows the addresses of NPUs: {_TOOL} is not on PATH, and there is no {HCCN_CONF}"
+        message = f"no source of the addresses of NPUs: {_TOOL} is not on PATH, and there is no {HCCN_CONF}"
         hint = f"run it on the server with the NPUs, put the driver's {_TOOL} on PATH, or pass --hccn-conf"
         raise InputError(message, hint=hint)
     return HccnConf(HCCN_CONF)
@@ -80,7 +80,7 @@ class HccnConf:
         return tuple(sorted(self._addresses))
 
     def address(self, device_id: int) -> str:
-        """What the NPU's line says."""
+        """The address in the NPU's line."""
         if device_id not in self._addresses:
             message = f"{self.name}: no address_{device_id}; found device {format_devices(self.devices())}"
             raise InputError(message, hint=f"choose other devices, or {_set(device_id)}")
@@ -96,16 +96,16 @@ class HccnTool:
         self._answers: dict[int, str] = {}
 
     def devices(self) -> tuple[int, ...]:
-        """NPUs that the driver shows in /dev; where it shows none, as in some containers, those that the tool knows."""
+        """The NPUs in /dev; if there are none, as in some containers, those that the tool knows."""
         if shown := npu_numbers():
             return shown
         known = tuple(filter(self._knows, range(_PROBED)))
         if not known:
-            self.address(0)  # says why not
+            self.address(0)  # raises, with the reason
         return known
 
     def address(self, device_id: int) -> str:
-        """What the tool prints."""
+        """The address that the tool prints."""
         if device_id not in self._answers:
             self._answers[device_id] = self._ask(device_id)
         return self._answers[device_id]
@@ -126,7 +126,7 @@ class HccnTool:
             )
         except subprocess.TimeoutExpired:
             message = f"{shown}: no answer within {_SECONDS} s, expected an address"
-            raise InputError(message, hint="see with npu-smi info whether the NPU works, or pass --hccn-conf") from None
+            raise InputError(message, hint="run npu-smi info to check the NPU, or pass --hccn-conf") from None
         except OSError as error:
             message = f"cannot run {self._path}: {error.strerror}"
             raise InputError(message, hint=f"put the driver's {_TOOL} on PATH, or pass --hccn-conf") from error

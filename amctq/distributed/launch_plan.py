@@ -1,4 +1,4 @@
-"""The plan of a launch: every rank with its server, device, cores and environment, and how they find each other."""
+"""The plan of a launch: every rank with its server, device, cores and environment, and where they meet."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from amctq.distributed.rank_table import RankTable
+
 SCHEDULER = "scheduler"
 STATUS, LOG, ENVIRONMENT_LOG = "status.jsonl", "log", "env.log"
-LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, whoever its parent is by then
-# MindSpore's CPU collectives give up on a rank that is late by 30 s, and rank 0 evaluates and exports for longer while
-# the others wait. Who waits too long is the supervisor's business.
+LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, even when its parent has changed
+# MindSpore's CPU collectives fail when a rank is 30 s late, but the others must wait for longer while rank 0 evaluates
+# and exports. The supervisor decides when a wait is too long.
 COLLECTIVE_TIMEOUT = ("MS_CPU_COMM_OP_TIMEOUT", str(7 * 24 * 3600))
 
 
@@ -23,11 +25,11 @@ class RankPlan:
     Attributes:
         rank: from 0, over all servers.
         node: number of its server, from 0.
-        local: its place among the ranks of its server, which msrun exports as DEVICE_ID.
+        local: its number among the ranks of its server, which msrun exports as DEVICE_ID.
         server: address or name of its server.
         device_id: physical number of its NPU; None on a CPU.
         cores: CPU cores that it runs on; empty for any.
-        environment: what the launcher adds to what msrun exports.
+        environment: variables that the launcher adds to those of msrun.
     """
 
     rank: int
@@ -49,11 +51,12 @@ class LaunchPlan:
         nodes: how many servers there are.
         master_addr: where the scheduler listens, on server 0.
         master_port: its port.
-        cluster_timeout: seconds, until which all ranks must have come into the cluster.
-        log_dir: what the processes say, ``train_parallel0`` and so on.
-        command: what a worker runs, with the launch file for its last argument; its rank is RANK_ID.
-        launcher: what takes msrun's options, and starts the processes as msrun does.
-        scheduler: what brings the workers together, run beside them on server 0.
+        cluster_timeout: seconds within which all ranks must join the cluster.
+        log_dir: output of the processes, in ``train_parallel0`` and so on.
+        command: the command of a worker; its last argument will be the launch file, its rank is RANK_ID.
+        launcher: a command with msrun's options that starts the processes as msrun does.
+        scheduler: the command of MindSpore's scheduler, which forms the cluster; it runs on server 0.
+        table: the rank table; None without one.
     """
 
     ranks: tuple[RankPlan, ...]
@@ -66,38 +69,39 @@ class LaunchPlan:
     command: tuple[str, ...]
     launcher: tuple[str, ...] = (sys.executable, "-m", "mindspore.parallel.cluster.run")
     scheduler: tuple[str, ...] = (sys.executable, "-c", "from mindspore.communication import init; init()")
+    table: RankTable | None = None
 
     @property
     def local_ranks(self) -> tuple[RankPlan, ...]:
-        """Those that this server runs."""
+        """The ranks on this server."""
         return tuple(rank for rank in self.ranks if rank.node == self.node)
 
     @property
     def has_scheduler(self) -> bool:
-        """Whether MindSpore's scheduler runs here."""
+        """Whether MindSpore's scheduler runs on this server."""
         return self.node == 0
 
     def folder(self, rank: int) -> Path:
-        """What a rank says, as in the sample: ``log`` and ``env.log``, and its status."""
+        """The output of a rank, as in the sample: ``log`` and ``env.log``, and its status."""
         return self.log_dir / f"train_parallel{rank}"
 
     @property
     def server_folder(self) -> Path:
-        """What msrun says on this server, and the launch file; servers may share ``log_dir``."""
+        """The output of msrun on this server, and the launch file; servers may share ``log_dir``."""
         return self.log_dir / f"server{self.node}"
 
     @property
     def launch_file(self) -> Path:
-        """What guards and workers read."""
+        """The file that guards and workers read."""
         return self.server_folder / "launch.json"
 
     @property
     def scheduler_folder(self) -> Path:
-        """The same of MindSpore's scheduler."""
+        """The output of MindSpore's scheduler."""
         return self.log_dir / SCHEDULER
 
     def environment(self, rank: RankPlan) -> dict[str, str]:
-        """What a rank's worker finds in its environment because of the launch: msrun's part, and that of the plan."""
+        """The variables that a launch gives to a worker: those of msrun, and those of the plan."""
         return {
             "MS_ROLE": "MS_WORKER",
             "MS_WORKER_NUM": str(len(self.ranks)),
@@ -115,7 +119,7 @@ class LaunchPlan:
         """The command line of the launcher, by default MindSpore's own.
 
         Args:
-            guard: arguments of ``python3`` for what msrun runs once for each rank and once for the scheduler.
+            guard: arguments of ``python3``, which msrun runs for each rank and for the scheduler.
         """
         return [
             *self.launcher,
@@ -126,20 +130,20 @@ class LaunchPlan:
             f"--node_rank={self.node}",
             f"--log_dir={self.server_folder}",
             f"--cluster_time_out={self.cluster_timeout}",
-            f"--tail_worker_log={len(self.ranks)}",  # no rank's: msrun would run a tail(1) for each
-            "--join=True",  # without it msrun ends at once, and the workers have no parent to die with
-            *("python3", *guard),  # msrun knows this name alone, and finds it on PATH
+            f"--tail_worker_log={len(self.ranks)}",  # of no rank: msrun would run a tail(1) for each
+            "--join=True",  # without it msrun ends at once, and the workers lose their parent
+            *("python3", *guard),  # msrun accepts only this name, and finds it on PATH
         ]
 
 
 def msrun_environment(launch_id: str) -> dict[str, str]:
-    """The environment that msrun is started with: its ``python3`` is the one that runs amctq."""
+    """The environment of msrun: its ``python3`` is the one that runs amctq."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    # As the console script, the workers do not import from the current directory (Python 3.11 knows the variable).
+    # Like the console script, the workers do not import from the current directory (from Python 3.11 on).
     return {**os.environ, "PATH": path, "PYTHONSAFEPATH": "1", LAUNCH_ID: launch_id}
 
 
 def share_cores(cores: Sequence[int], workers: int) -> list[tuple[int, ...]]:
-    """The cores of a server dealt out to its workers, each its own; none where there are more workers than cores."""
+    """The cores of a server, divided among its workers; none if there are more workers than cores."""
     each = len(cores) // workers
     return [tuple(cores[index * each : (index + 1) * each]) for index in range(workers)]

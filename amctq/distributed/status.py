@@ -1,4 +1,4 @@
-"""What a process of a launch tells its supervisor: JSON lines, appended to a file that nobody else writes.
+"""The reports of a process of a launch to its supervisor: JSON lines, in one file for each process.
 
     {"event": "start", "guard": 812, "pid": 815, "time": 93.1}
     {"event": "progress", "phase": "training", "done": 12, "total": 90, "unit": "steps", "note": "…", "figures": {…}}
@@ -7,7 +7,7 @@
     {"event": "result", "artifacts": [{"path": "…", "bytes": 1, "sha256": "…"}]}
     {"event": "end", "exit_code": 3, "time": 95.0}
 
-``exit_code`` is negative for a signal, ``time`` that of a clock which all processes of a machine share.
+``exit_code`` is negative for a signal; ``time`` is from a clock that all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 
 class StatusWriter:
-    """Appends lines; several processes may, each line whole.
+    """Appends lines. Several processes may write to one file; each line stays whole.
 
     Args:
         path: of the file.
@@ -37,10 +37,10 @@ class StatusWriter:
 
 
 class StatusReader:
-    """Gives each line of a file once.
+    """Returns each line of a file once.
 
     Args:
-        path: of the file, which may not be there yet.
+        path: of the file, which may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class StatusReader:
         self._done = 0
 
     def new(self) -> list[dict[str, Any]]:
-        """The lines that have been written since the last call; a line that is being written waits."""
+        """The complete lines since the last call."""
         try:
             if self._path.stat().st_size <= self._done:
                 return []
@@ -62,7 +62,7 @@ class StatusReader:
 
 
 def has_ended_well(path: Path) -> bool:
-    """Whether a file tells of a process that has done its work."""
+    """Whether a file is that of a process that has ended with exit code 0."""
     return any(line["event"] == "end" and line["exit_code"] == 0 for line in StatusReader(path).new())
 
 
@@ -78,11 +78,11 @@ class ProcessState:
         phase: what it is doing.
         done: units of the phase that are done.
         step: the last training step that it has done; None before the first.
-        figures: what else it has told with the last progress, such as loss and images_per_second.
+        figures: further figures of its last progress, such as loss and images_per_second.
         exit_code: negative for a signal; None while it runs.
         ended: when, by a clock that all processes of the machine share.
-        error: what it says of its failure, by the names of ``AmctqError``.
-        artifacts: what it has left behind.
+        error: its own report of a failure, with the names of ``AmctqError``.
+        artifacts: the files that it has written.
     """
 
     name: str
@@ -115,8 +115,8 @@ class ProcessState:
             self.exit_code, self.ended = line["exit_code"], line["time"]
 
     @property
-    def told(self) -> str:
-        """How far it has come, for people."""
+    def progress(self) -> str:
+        """How far it is, as a short text."""
         if self.guard is None:
             return "not started"
         doing = "starting" if not self.phase else self.phase if self.step is None else f"step {self.step:,}"
@@ -124,7 +124,7 @@ class ProcessState:
 
     @property
     def ending(self) -> str:
-        """How it has ended, for people."""
+        """How it has ended, as a short text."""
         assert self.exit_code is not None
         if self.exit_code >= 0:
             return f"failed with exit code {self.exit_code}"
@@ -135,7 +135,7 @@ class ProcessState:
         return f"was killed by {name}"
 
     def tail(self, lines: int) -> list[str]:
-        """The last lines of its log that say something."""
+        """The last lines of its log that are not empty."""
         try:
             text = self.log.read_bytes()[-20_000:].decode(errors="replace")
         except OSError:

@@ -1,8 +1,8 @@
-"""Runs a launch under msrun, and watches the processes themselves: msrun tells of a failure late, wrongly or never.
+"""Runs a launch under msrun, and watches the processes itself: msrun reports a failure late, wrongly or never.
 
-    supervisor ─ msrun ─┬ guard ─ scheduler       each ends with its parent, and msrun with the supervisor,
-                        ├ guard ─ worker, rank 0  whatever ends that; workers tell how far they are and guards how they
-                        └ guard ─ worker, rank 1  ended in status files, which alone are looked at
+    supervisor ─ msrun ─┬ guard ─ scheduler       Each process ends with its parent, and msrun with the supervisor.
+                        ├ guard ─ worker, rank 0  Workers write their progress to status files, guards how the workers
+                        └ guard ─ worker, rank 1  ended. The supervisor reads nothing else.
 
 No process of a launch is left when ``supervise`` returns or raises.
 """
@@ -30,9 +30,9 @@ from amctq.files import write_whole, writing
 from amctq.signals import signals_held
 
 _POLL = 0.2  # seconds
-_SETTLE = 0.5  # after a failure, for the others to tell of theirs: the first one counts
+_SETTLE = 0.5  # after a failure, for the others to report theirs: the first one counts
 _STOP = 2.0  # for processes to end by themselves before they are killed
-_DEAD = 30.0  # for killed processes to be gone: one that hangs in a driver is beyond everybody's reach
+_DEAD = 30.0  # for killed processes to end: one that hangs in a driver may never end
 _TAIL = 15  # lines of a log in a message
 OnLine = Callable[[ProcessState, Mapping[str, Any]], None]
 
@@ -47,23 +47,23 @@ def supervise(
 ) -> tuple[ProcessState, ...]:
     """Run every rank of this server to its end.
 
-    SIGINT and SIGTERM are passed on to all workers, which then have ``grace`` seconds to end in good order, and are
-    delivered when they have; a second one kills the workers at once.
+    SIGINT and SIGTERM are passed on to all workers, which then have ``grace`` seconds to save and end. After that the
+    signal is delivered. A second signal kills the workers at once.
 
     Args:
         plan: what to run.
-        worker: what the workers find under ``worker`` in the launch file.
-        on_line: is told of each line of a status file, with what is known of its process.
-        stall_timeout: seconds without a line from any rank, after which the run is given up.
+        worker: the value of ``worker`` in the launch file.
+        on_line: is called with each line of a status file and the state of its process.
+        stall_timeout: seconds without a line from any rank, after which the run is stopped.
         grace: seconds.
 
     Returns:
-        The ranks of this server, all of which have ended well.
+        The ranks of this server, which have all ended with exit code 0.
 
     Raises:
-        WorkerError: a rank, the scheduler or msrun failed, or none gets any further.
+        WorkerError: a rank, the scheduler or msrun failed, or no rank makes progress.
         WriteError: the log directory cannot be written.
-        Stopped: by a signal.
+        Stopped: a signal arrived.
     """
     with signals_held() as arrived:
         launch = _Launch(plan=plan, on_line=on_line, stall_timeout=stall_timeout, grace=grace, arrived=arrived)
@@ -78,7 +78,7 @@ def supervise(
 
 @dataclass(kw_only=True, eq=False)
 class _Launch:
-    """``supervise`` while it runs."""
+    """The state of ``supervise``."""
 
     plan: LaunchPlan
     on_line: OnLine
@@ -98,7 +98,7 @@ class _Launch:
         self.heard = time.monotonic()
 
     def prepare(self, worker: Mapping[str, Any]) -> None:
-        """Make the folders, empty of what a former run has left, and the launch file."""
+        """Make the folders and the launch file, and remove the logs of a former run."""
         plan = self.plan
         processes = {
             str(rank.rank): {
@@ -126,7 +126,7 @@ class _Launch:
         write_whole(plan.launch_file, [json.dumps(launch, indent=1).encode()])
 
     def start(self) -> None:
-        """Start msrun, in a session of its own: Ctrl-C is this process's to pass on."""
+        """Start msrun in its own session, so that Ctrl-C reaches only this process, which passes it on."""
         guard = ["-m", "amctq.distributed.guard", str(self.plan.launch_file.absolute())]
         tether = [sys.executable, "-m", "amctq.distributed.tether", str(os.getpid()), birth(os.getpid()) or ""]
         with writing(self.msrun_log), self.msrun_log.open("wb") as log:
@@ -141,11 +141,11 @@ class _Launch:
 
     @property
     def msrun_log(self) -> Path:
-        """What msrun itself says."""
+        """The output of msrun itself."""
         return self.plan.server_folder / LOG
 
     def watch(self) -> None:
-        """Until every rank has ended well, or a signal has ended them."""
+        """Wait until every rank has ended with exit code 0, or a signal has ended them."""
         while any(state.exit_code is None for state in self.ranks.values()):
             if self.arrived:
                 self.pass_on()
@@ -157,7 +157,7 @@ class _Launch:
         self.refuse_failure()
 
     def look(self) -> None:
-        """Read what the processes have told."""
+        """Read the new lines of all processes."""
         for state in self.processes:
             for line in self.readers[state.name].new():
                 state.take(line)
@@ -170,16 +170,16 @@ class _Launch:
         return [state.guard for state in self.ranks.values() if state.guard is not None]
 
     def running(self) -> list[ProcessState]:
-        """LabelRanks that have started and not ended."""
+        """Ranks that have started and not ended."""
         started = [state for state in self.ranks.values() if state.guard is not None and state.exit_code is None]
         return [state for state in started if is_alive(state.guard or 0)]
 
     def pass_on(self) -> None:
-        """Give the workers the signal that has arrived, and time to save."""
+        """Send the signal that has arrived to the workers, and give them time to save."""
         given: set[int] = set()
         until = time.monotonic() + self.grace
         while True:
-            self.look()  # a worker may have started just before the signal, or since
+            self.look()  # a worker may have started just before the signal, or later
             running = self.running()
             for guard in {state.guard for state in running if state.guard is not None} - given:
                 signal_group(guard, self.arrived[0])
@@ -187,12 +187,12 @@ class _Launch:
             if not running or time.monotonic() > until or len(self.arrived) > 1:
                 return
             first = self.ranks.get("rank 0")
-            if first is not None and first.exit_code is not None:  # it alone has something to save
+            if first is not None and first.exit_code is not None:  # only rank 0 has something to save
                 until = min(until, first.ended + _STOP if first.ended is not None else until)
             time.sleep(_POLL)
 
     def refuse_failure(self) -> None:
-        """Name the first process that has failed, if one has."""
+        """Raise with the first process that has failed, if any."""
         if not self.failed():
             return
         until = time.monotonic() + _SETTLE
@@ -201,40 +201,40 @@ class _Launch:
             self.look()
         first = min(self.failed(), key=lambda state: (state.ended is None, state.ended or 0.0))
         if first.exit_code is None:
-            self.fail(first, "is gone, and has not told how it ended", hint="see whether memory has run out: dmesg")
+            self.fail(first, "has ended without a report", hint="check whether memory ran out: dmesg")
         error = first.error or {}
         said = f": {error['message']}" if error else ""
         self.fail(first, first.ending + said, hint=error.get("hint"), data=error.get("data"))
 
     def failed(self) -> list[ProcessState]:
-        """Processes that have ended badly."""
+        """Processes that have failed."""
         bad = [state for state in self.processes if state.exit_code or self.is_gone(state)]
         if not bad and self.msrun is not None and self.msrun.poll() is not None:
-            self.look()  # what the last rank told just before
+            self.look()  # the last lines of the ranks
             if any(state.exit_code is None for state in self.ranks.values()):
                 self.fail_of_msrun()
         return bad
 
     def is_gone(self, state: ProcessState) -> bool:
-        """Whether a process has ended without its guard's having told so, as when both are killed."""
+        """Whether a process has ended without a report of its guard, as when both are killed."""
         if state.guard is None or state.exit_code is not None or is_alive(state.guard):
             return False
         self.look()
         return state.exit_code is None
 
     def refuse_stall(self) -> None:
-        """Give up where no rank has told of anything for long."""
+        """Raise if no rank has written a line for too long."""
         silent = time.monotonic() - self.heard
         if silent > self.stall_timeout:
-            told = "; ".join(f"{state.name}: {state.told}" for state in self.ranks.values())
-            message = f"no rank got any further for {silent:.0f} s (--stall-timeout {self.stall_timeout:g}): {told}"
-            hint = f"see the logs in {self.plan.log_dir}; what takes longer by nature needs a longer --stall-timeout"
+            progress = "; ".join(f"{state.name}: {state.progress}" for state in self.ranks.values())
+            message = f"no rank made progress for {silent:.0f} s (--stall-timeout {self.stall_timeout:g}): {progress}"
+            hint = f"see the logs in {self.plan.log_dir}; if a step takes that long, pass a longer --stall-timeout"
             raise WorkerError(message, hint=hint, data=self.data())
 
     def fail(
         self, state: ProcessState, how: str, *, hint: str | None = None, data: Mapping[str, Any] | None = None
     ) -> NoReturn:
-        """Name a process, how it ended, and the last that it said."""
+        """Raise with the name of a process, how it ended, and the end of its log."""
         tail = state.tail(_TAIL)
         shown = "".join(f"\n    {line}" for line in tail)
         message = f"{state.name} {how}; the last of {state.log}:{shown or ' nothing'}"
@@ -257,17 +257,17 @@ class _Launch:
         }
 
     def stop(self) -> None:
-        """End every process of the launch that is left: asked first, then killed, whatever comes between."""
+        """End every process of the launch that is left: first with SIGTERM, then by force."""
         try:
             self.ask_to_end()
         finally:
             self.kill()
 
     def ask_to_end(self) -> None:
-        """Give the ranks that are left a moment to end by themselves."""
+        """Give the ranks that are left some time to end by themselves."""
         self.look()
         if self.msrun is not None and self.running():
-            # Else msrun would kill the workers that clear away as soon as it sees the first one end badly.
+            # Otherwise msrun would kill the other workers, which are cleaning up, when it sees the first one fail.
             signal_group(self.msrun.pid, signal.SIGSTOP)
             for group in self.guards():
                 signal_group(group, signal.SIGTERM)
@@ -277,7 +277,7 @@ class _Launch:
                 self.look()
 
     def kill(self) -> None:
-        """Kill every process of the launch that is left, and wait until all are gone."""
+        """Kill every process of the launch that is left, and wait until all have ended."""
         if self.msrun is not None:
             signal_group(self.msrun.pid, signal.SIGKILL)  # and with it the scheduler
         for group in self.guards():

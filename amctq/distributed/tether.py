@@ -14,7 +14,7 @@ def main() -> NoReturn:
     """Become the command."""
     die_with_parent()
     if birth(int(sys.argv[1])) != sys.argv[2]:
-        sys.exit(1)  # it ended before the kernel knew
+        sys.exit(1)  # the parent ended before die_with_parent took effect
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # amctq blocks signals, and a child inherits that
     os.execvp(sys.argv[3], sys.argv[3:])
 

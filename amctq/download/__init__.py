@@ -1,1 +1,1 @@
-"""Getting one file whole and right: resumed, verified, tried at several addresses. No console, no framework."""
+"""Downloads one file: resumed, verified, from several addresses. No console, no framework."""

@@ -23,18 +23,18 @@ _WEB_PAGES = {"text/html", "application/xhtml+xml"}
 
 
 class StartOver(Exception):
-    """What is there is no beginning of what the server has; it has been thrown away."""
+    """The partial file does not belong to the file on the server; it has been removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What one try is about.
+    """One try to get a file.
 
     Attributes:
-        client: of httpx.
+        client: HTTP client.
         url: the address.
         source: what is known about the file.
-        partial: what is there of it, and where the rest goes.
+        partial: what has been received of it, and where the rest goes.
         name: of the file, for progress.
         timeout: seconds, for messages.
     """
@@ -50,7 +50,7 @@ class Attempt:
         """Receive what is missing; returns the bytes that came over the network.
 
         Raises:
-            Failure: not all of it came, or it is something else; what came is kept.
+            Failure: the file is incomplete, or another one; what can be used is kept.
             StartOver: the next try must ask for the whole file.
             WriteError: the file system refuses.
         """
@@ -64,13 +64,13 @@ class Attempt:
             first = next(blocks, b"")
             self._refuse_web_page(response, first)
             if response.status_code == 206:
-                self.partial.go_on(origin)
+                self.partial.resume(origin)
             else:
                 self.partial.begin(origin)
             return self._receive(first, blocks, reporter)
 
     def _range(self) -> dict[str, str]:
-        """Headers that ask for the missing part alone; none where the server could not tell, or nothing is there.
+        """Headers that ask for the missing part only; none if nothing is there, or if the file may have changed.
 
         A file whose sum is known may be pieced together from several servers: the sum decides.
         """
@@ -83,14 +83,14 @@ class Attempt:
         return missing if self.source.identity else {}
 
     def _origin(self, response: httpx.Response, *, resumed: bool) -> Origin:
-        """What the server is about to send, if it is what was asked for."""
+        """What the server is going to send, refused if it was not asked for."""
         status, headers = response.status_code, response.headers
         if resumed and status == 416:
-            self._start_over("the server has less than that")
+            self._start_over("the file on the server is shorter")
         if status not in ({200, 206} if resumed else {200}):
             raise _refusal(status, response.reason_phrase, headers)
         encoding = headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity" and not self.name.endswith((".gz", ".tgz")):  # some servers call a .gz file so
+        if encoding != "identity" and not self.name.endswith((".gz", ".tgz")):  # some servers say so of a .gz file
             reason = f"it sends the file compressed ({encoding}), and was asked not to"
             raise Failure(reason, Remedy.ADDRESS)
         if response.url.scheme == "http" and self.source.identity is None and self.url.startswith("https:"):
@@ -113,14 +113,14 @@ class Attempt:
     def _rest_of_the_same(self, origin: Origin, content_range: str) -> Origin:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range.strip())
         if found is None or int(found[1]) != self.partial.size:
-            self._start_over(f"the server sends another part than asked for ({content_range})")
+            self._start_over(f"the server sends a part that was not asked for ({content_range})")
         total = None if found[2] == "*" else int(found[2])
         former = self.partial.origin
         assert former is not None
         if total is not None and former.total not in {None, total}:
             self._start_over("its length has changed")
         if former.url == origin.url and origin.etag and former.etag and origin.etag != former.etag:
-            self._start_over("it has changed on the server")  # a server that does not know If-Range
+            self._start_over("it has changed on the server")  # the server has ignored If-Range
         return replace(
             origin,
             total=total or former.total,
@@ -133,7 +133,7 @@ class Attempt:
         raise StartOver(reason)
 
     def _refuse_web_page(self, response: httpx.Response, beginning: bytes) -> None:
-        """A login page of a network, or the error page of a server that answers 200, is no file."""
+        """Refuse the login page of a network, and an error page that a server sends with status 200."""
         if self.name.endswith((".html", ".htm")):
             return
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -154,7 +154,7 @@ class Attempt:
                 for block in itertools.chain([first], blocks):
                     partial.append(block)
                     advance(partial.size)
-                    if expected is not None and partial.size > expected:  # a server without a length may never end
+                    if expected is not None and partial.size > expected:  # without a length the server may never stop
                         partial.discard()
                         reason = f"it has more than {expected:,} bytes"
                         raise Failure(reason, Remedy.ADDRESS, wrong_content=True)

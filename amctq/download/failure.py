@@ -25,9 +25,9 @@ class Failure(Exception):
     Attributes:
         reason: what happened, for the user.
         remedy: what may help.
-        hint: the next step, where there is one of its own.
-        unreachable: no answer came at all, so that other addresses of that host will not do better.
-        wrong_content: the file was had, and is not the one expected.
+        hint: the next step, if this failure has its own.
+        unreachable: there was no answer, so other addresses of that host are not tried.
+        wrong_content: the file was received, but it is not the expected one.
         wait: seconds that the server asked to wait.
     """
 
@@ -52,7 +52,7 @@ class Failure(Exception):
 
 @contextlib.contextmanager
 def explained(timeout: float) -> Iterator[None]:
-    """Turn what the HTTP client raises into a Failure."""
+    """Turn an error of the HTTP client into a Failure."""
     import httpx
 
     try:
@@ -72,7 +72,7 @@ def explained(timeout: float) -> Iterator[None]:
         reason = f"the connection broke off: {first_line(error)}"
         raise Failure(reason, Remedy.AGAIN) from error
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        reason = f"the redirections lead nowhere: {first_line(error)}"
+        reason = f"the redirections lead to no file: {first_line(error)}"
         raise Failure(reason, Remedy.ADDRESS) from error
     except httpx.HTTPError as error:
         reason = f"no valid answer: {first_line(error)}"
@@ -93,7 +93,7 @@ def _not_connected(error: BaseException) -> Failure:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from; a client wraps what the system raised."""
+    """The error and its causes: the client wraps the error of the system."""
     current: BaseException | None = error
     while current is not None:
         yield current

@@ -1,4 +1,4 @@
-"""Taking a file that was brought by hand, under the same checks as a download."""
+"""Takes a local file, with the same checks as a download."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def copy_in(
     reporter: Reporter,
     before_publish: Callable[[Sums], None] = lambda sums: None,
 ) -> Downloaded:
-    """Copy ``given`` to ``target``, which must lie in a directory that this run has claimed.
+    """Copy ``given`` to ``target``, which must be in a directory that this run holds.
 
     Args:
         source: what is known about the file.
-        given: where it lies.
-        target: where it shall lie; replaced if it exists.
+        given: the local file.
+        target: its new path; replaced if it exists.
         option: that ``given`` came with, for messages.
-        reporter: told of progress in bytes.
-        before_publish: called when the file is whole and right, before it gets its name.
+        reporter: receives progress in bytes.
+        before_publish: called when the file is complete and right, before it gets its name.
 
     Raises:
-        InputError: ``given`` is no file that can be read, or empty.
-        CheckError: it is not the file expected.
+        InputError: ``given`` cannot be read, is not a file, or is empty.
+        CheckError: it is not the expected file.
         WriteError: the file system refuses.
     """
     size = check_given(given, option=option)
@@ -60,10 +60,10 @@ def copy_in(
 
 
 def check_given(given: Path, *, option: str) -> int:
-    """Bytes of a file that was given by hand.
+    """The length of a local file, in bytes.
 
     Raises:
-        InputError: it is no file, cannot be looked at, or is empty.
+        InputError: it cannot be read, is not a file, or is empty.
     """
     with reading(f"{option} {given}"):
         if not given.is_file():

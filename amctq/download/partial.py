@@ -1,4 +1,4 @@
-"""The beginning of a file, kept beside its final place with what it takes to go on."""
+"""The beginning of a file, kept beside its final place with a note that says how to resume."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from amctq.files import put_in_place, writing
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Which file on which server a partial file is the beginning of.
+    """The file on a server that a partial file is the beginning of.
 
     Attributes:
         url: its address.
         identity: its known sum, if any.
-        etag: as the server gave it, if it did.
-        last_modified: the same.
-        total: bytes of the whole file, None where the server did not say.
+        etag: from the server, if it sends one.
+        last_modified: from the server, if it sends one.
+        total: bytes of the whole file; None if the server does not say.
     """
 
     url: str
@@ -32,19 +32,19 @@ class Origin:
 
     @property
     def validator(self) -> str | None:
-        """What makes the server send the rest only of the same file (RFC 9110, 13.1.5: no weak ETag)."""
+        """With this the server sends the rest only if the file is the same (RFC 9110, 13.1.5: no weak ETag)."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 
 class Partial:
     """The partial file of ``target``, ``.<name>.partial``, as an earlier try or an earlier run left it.
 
-    It survives whatever ends the run. The directory must be this run's own (``files.OutputDirectory``).
+    It is kept however the run ends. The run must hold the directory (``files.OutputDirectory``).
 
     Attributes:
-        path: where it lies.
-        origin: what it is the beginning of, None while it is empty.
-        pieced: it was not received in one response, so that a wrong sum may be the fault of going on.
+        path: of the partial file.
+        origin: what it is the beginning of; None while it is empty.
+        pieced: it came in several responses, so a wrong sum may come from resuming.
     """
 
     def __init__(self, target: Path, *, identity: str | None, md5: bool) -> None:
@@ -63,20 +63,20 @@ class Partial:
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
+        """Bytes received so far."""
         return self._summing.bytes
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing, as far as the server has said."""
+        """Whether all bytes are there that the server has announced."""
         return self.origin is not None and self.origin.total == self.size
 
     def begin(self, origin: Origin) -> None:
-        """Be the beginning of ``origin``'s file, from its first byte."""
+        """Start with the first byte of ``origin``'s file."""
         self.discard()
         self._remember(origin)
 
-    def go_on(self, origin: Origin) -> None:
+    def resume(self, origin: Origin) -> None:
         """Take the rest from ``origin``."""
         self.pieced = True
         if origin != self.origin:
@@ -95,14 +95,14 @@ class Partial:
         self._summing.add(block)
 
     def close(self) -> None:
-        """Hand what was received to the file system."""
+        """Write everything received to the file system."""
         if self._stream is not None:
             with writing(self._target):
                 stream, self._stream = self._stream, None
                 stream.close()
 
     def discard(self) -> None:
-        """Throw away what is there."""
+        """Remove what has been received."""
         self.close()
         with writing(self._target):
             forget_partial(self._target)
@@ -110,7 +110,7 @@ class Partial:
         self._summing = Summing(md5=self._md5)
 
     def sums(self) -> Sums:
-        """Of what is there."""
+        """Length and sums of what has been received."""
         return self._summing.sums()
 
     def publish(self) -> None:
@@ -124,12 +124,12 @@ class Partial:
         try:
             origin = Origin(**json.loads(self._note.read_text(encoding="utf-8")))
             size = self.path.stat().st_size
-        except (OSError, ValueError, TypeError):  # none, or half-written by a run that was killed
+        except (OSError, ValueError, TypeError):  # no note, or an incomplete one of a killed run
             return None
         return origin if size > 0 and (origin.total is None or size <= origin.total) else None
 
     def _remember(self, origin: Origin) -> None:
-        with writing(self._target):  # before any byte of it: a partial file without a note is worth nothing
+        with writing(self._target):  # before the first byte: a partial file without a note cannot be used
             fresh = self._note.with_name(self._note.name + ".new")
             fresh.write_text(json.dumps(asdict(origin)), encoding="utf-8")
             fresh.replace(self._note)

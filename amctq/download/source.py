@@ -1,4 +1,4 @@
-"""What to download, how, and what came of it."""
+"""What to download, how, and the result."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One file, wherever it can be had.
+    """One file and its addresses.
 
     Attributes:
         urls: its addresses, http or https, the best first.
-        sha256: of its content, lower-case hexadecimal; None where nobody publishes it.
-        md5: the same, for what is published with nothing better.
-        size: its bytes, None where not known.
+        sha256: of its content, lower-case hexadecimal; None if nobody publishes it.
+        md5: the same, for a file that is published without a better sum.
+        size: its bytes; None if not known.
     """
 
     urls: tuple[str, ...]
@@ -33,17 +33,17 @@ class Source:
 
     @property
     def identity(self) -> str | None:
-        """The sum that says which file this is, None where there is none and every server is simply believed."""
+        """The sum that identifies the file; None if there is none, and every server is trusted."""
         return self.sha256 or self.md5
 
     def mirrored(self, mirrors: Sequence[str]) -> Source:
-        """The same file, looked for at ``mirrors`` first, where it lies under the last part of its own address."""
+        """The same file, from ``mirrors`` first; its name there is the last part of its own address."""
         names = dict.fromkeys(urlsplit(url).path.rpartition("/")[2] for url in self.urls)
         own = tuple(f"{mirror.rstrip('/')}/{name}" for mirror in mirrors for name in names)
         return replace(self, urls=tuple(dict.fromkeys(own + self.urls)))
 
     def mismatch(self, sums: Sums) -> str | None:
-        """What is wrong with a file of these ``sums``: found and expected; None where nothing is."""
+        """What is wrong with a file of these ``sums``, found and expected; None if nothing is wrong."""
         if self.size is not None and sums.bytes != self.size:
             return f"it has {sums.bytes:,} bytes, expected {self.size:,}"
         if self.sha256 is not None and sums.sha256 != self.sha256:
@@ -58,11 +58,11 @@ class TransferOptions:
     """How to download.
 
     Attributes:
-        retries: further tries at one address, in a row, without getting on; 0 for none.
-        timeout: seconds without a byte until a try is given up.
+        retries: further tries in a row at one address, counted while they bring less than 1 MiB; 0 for none.
+        timeout: seconds without data, after which a try has failed.
         retry_delay: seconds before the first further try; each later one waits twice as long, 30 s at most.
         insecure: do not check the certificates of servers.
-        local_option: how a file is given by hand, for hints.
+        local_option: the option that takes a local file, for hints.
     """
 
     retries: int = 3
@@ -74,13 +74,13 @@ class TransferOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Downloaded:
-    """A file that lies in its final place.
+    """A file in its final place.
 
     Attributes:
-        path: where.
+        path: its path.
         sums: its length and sums.
-        url: the address that its last byte came from; None for a file that was given by hand.
-        transferred: bytes that came over the network for it in this call.
+        url: the address of its last byte; None for a local file.
+        transferred: bytes that came over the network in this call.
     """
 
     path: Path
@@ -110,7 +110,7 @@ def checked_sum(text: str, *, option: str, digits: int) -> str:
     """A sum in hexadecimal as lower case.
 
     Raises:
-        UsageError: it is none, or of another kind.
+        UsageError: it is not a sum of that length.
     """
     if not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", text.strip()):
         message = f"{option} {text}: found {len(text.strip())} characters, expected {digits} hexadecimal digits"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
-    """Of a whole file.
+    """Length and sums of a whole file.
 
     Attributes:
         bytes: its length.
         sha256: lower-case hexadecimal.
-        md5: the same, None where nobody asked for it.
+        md5: the same; None if it is not needed.
     """
 
     bytes: int
@@ -23,7 +23,7 @@ class Sums:
 
 
 class Summing:
-    """Adds up a stream, block by block."""
+    """Computes length and sums of a stream, block by block."""
 
     def __init__(self, *, md5: bool) -> None:
         self.bytes = 0
@@ -44,7 +44,7 @@ class Summing:
                 self.add(block)
 
     def sums(self) -> Sums:
-        """Of all that was taken so far."""
+        """Length and sums so far."""
         return Sums(bytes=self.bytes, sha256=self._sha256.hexdigest(), md5=self._md5.hexdigest() if self._md5 else None)
 
 

@@ -1,4 +1,4 @@
-"""Getting a file: address after address, try after try, and its final name only when it is whole and right."""
+"""Downloads a file from the first address that has it; it gets its final name when it is complete and right."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from amctq.download.source import Downloaded, Source, TransferOptions
 from amctq.download.sums import Sums
 from amctq.errors import CheckError, NetworkError, Stopped, UsageError, first_line
 from amctq.progress import Reporter
+from amctq.version import __version__
 
 if TYPE_CHECKING:
     import httpx
 
 _LONGEST_DELAY = 30.0
-_GOT_ON = 1 << 20  # bytes: a try that brought as much does not count as one in vain
+_PROGRESS = 1 << 20  # bytes; a try that brings as many is not counted
 
 
 def download(
@@ -31,22 +32,22 @@ def download(
     reporter: Reporter,
     before_publish: Callable[[Sums], None] = lambda sums: None,
 ) -> Downloaded:
-    """Download a file to ``target``, which must lie in a directory that this run has claimed.
+    """Download a file to ``target``, which must be in a directory that this run holds.
 
     What an earlier run has received is not transferred again. ``target`` is replaced if it exists; it appears when
-    the file's length and its known sums are right. Whatever ends the call earlier leaves ``.<name>.partial`` beside
-    it, for the next call. Memory stays flat.
+    the file's length and its known sums are right. If the call ends earlier, ``.<name>.partial`` stays beside it for
+    the next call. The memory needed does not depend on the file.
 
     Args:
         source: the file's addresses, and what is known about it.
-        target: where it shall lie.
+        target: its path.
         options: how to transfer.
-        reporter: told of progress in bytes, of further tries and other addresses.
-        before_publish: called when the file is whole and right, before it gets its name.
+        reporter: receives progress in bytes, further tries and other addresses.
+        before_publish: called when the file is complete and right, before it gets its name.
 
     Raises:
-        NetworkError: it cannot be had from any address.
-        CheckError: what was had is not the file expected.
+        NetworkError: no address gives it.
+        CheckError: the received file is not the expected one.
         UsageError: the proxy or certificate settings of the environment cannot be used.
         WriteError: the file system refuses.
     """
@@ -62,18 +63,18 @@ class _Transfer:
         self._source = source
         self._target = target
         self._options = options
-        self._narrator = reporter
+        self._reporter = reporter
         self._partial = Partial(target, identity=source.identity, md5=source.md5 is not None)
         self._transferred = 0
 
     def run(self, before_publish: Callable[[Sums], None]) -> Downloaded:
         if self._partial.size:
-            self._narrator.info(f"{self._target.name}: {self._partial.size:,} bytes are there from an earlier run")
+            self._reporter.info(f"{self._target.name}: {self._partial.size:,} bytes are there from an earlier run")
         try:
             url = self._first_that_has_it()
         except Stopped as stop:
             if self._partial.size:
-                stop.left = f"{self._kept()} are kept: the same command goes on from there"
+                stop.left = f"{self._kept()} are kept: the same command resumes from there"
             raise
         finally:
             self._partial.close()
@@ -90,7 +91,7 @@ class _Transfer:
             if host in gone:
                 continue
             if failures:
-                self._narrator.info(f"{self._target.name}: trying {url}")
+                self._reporter.info(f"{self._target.name}: trying {url}")
             try:
                 self._get(url)
             except Failure as failure:
@@ -105,7 +106,7 @@ class _Transfer:
         """Get the whole file from ``url``.
 
         Raises:
-            Failure: it cannot be had there, and no further try will help.
+            Failure: this address does not give it, and no further try will help.
         """
         attempt = Attempt(
             client=self._client,
@@ -115,10 +116,10 @@ class _Transfer:
             name=self._target.name,
             timeout=self._options.timeout,
         )
-        in_vain, farthest, pieced_again = 0, self._partial.size, False
+        counted, farthest, pieced_again = 0, self._partial.size, False
         while True:
             try:
-                self._transferred += attempt.run(self._narrator)
+                self._transferred += attempt.run(self._reporter)
                 wrong = self._source.mismatch(self._partial.sums())
                 if wrong is None:
                     return
@@ -127,21 +128,21 @@ class _Transfer:
                 if not pieced or pieced_again:
                     raise Failure(wrong, Remedy.ADDRESS, wrong_content=True)
                 pieced_again = True
-                self._narrator.warn(f"{self._target.name}: {wrong}; it was pieced together, starting over")
+                self._reporter.warn(f"{self._target.name}: {wrong}; it came in several parts, starting over")
             except StartOver as over:
-                self._narrator.info(f"{self._target.name}: {over}, starting over")
+                self._reporter.info(f"{self._target.name}: {over}, starting over")
             except Failure as failure:
-                in_vain = 0 if self._partial.size >= farthest + _GOT_ON else in_vain + 1
+                counted = 0 if self._partial.size >= farthest + _PROGRESS else counted + 1
                 farthest = max(farthest, self._partial.size)
-                if failure.remedy is not Remedy.AGAIN or in_vain > self._options.retries or not self._options.retries:
+                if failure.remedy is not Remedy.AGAIN or counted > self._options.retries or not self._options.retries:
                     raise
-                self._wait(failure, in_vain)
+                self._wait(failure, counted)
 
-    def _wait(self, failure: Failure, in_vain: int) -> None:
-        own = min(self._options.retry_delay * 2 ** max(in_vain - 1, 0), _LONGEST_DELAY)
+    def _wait(self, failure: Failure, counted: int) -> None:
+        own = min(self._options.retry_delay * 2 ** max(counted - 1, 0), _LONGEST_DELAY)
         seconds = max(own, failure.wait or 0)
-        tries = f"try {in_vain} of {self._options.retries}" if in_vain else "going on"
-        self._narrator.warn(f"{self._target.name}: {failure.reason}; {tries} in {seconds:g} s")
+        tries = f"try {counted} of {self._options.retries}" if counted else "resuming"
+        self._reporter.warn(f"{self._target.name}: {failure.reason}; {tries} in {seconds:g} s")
         time.sleep(seconds)
 
     def _kept(self) -> str:
@@ -149,31 +150,26 @@ class _Transfer:
         return f"{self._partial.size:,}{f' of {total:,}' if total else ''} bytes of {self._target.name}"
 
     def _given_up(self, failures: dict[str, Failure]) -> CheckError | NetworkError:
-        reasons: dict[str, str] = {}  # each said once: mirrors tend to fail alike
+        reasons: dict[str, str] = {}  # each reason once: mirrors tend to fail in the same way
         for url, failure in failures.items():
             reasons.setdefault(failure.reason, url)
-        told = "; ".join(f"{url}: {reason}" for reason, url in reasons.items())
+        found = "; ".join(f"{url}: {reason}" for reason, url in reasons.items())
         last = list(failures.values())[-1]
         if wrong := [failure for failure in failures.values() if failure.wrong_content]:
-            message = f"{self._target.name} is not the file expected: {told}"
-            hint = (
-                wrong[0].hint
-                or "the file has changed, or somebody has changed it: compare its sum with the publisher's"
-            )
+            message = f"{self._target.name} is not the file expected: {found}"
+            hint = wrong[0].hint or "the file has changed, perhaps by an attack: compare its sum with the publisher's"
             return CheckError(message, hint=hint)
-        message = f"cannot download {self._target.name}: {told}"
-        by_hand = f"or bring the file by hand, with {self._options.local_option}"
-        hint = f"{last.hint or 'check the network and HTTPS_PROXY, or set AMCTQ_MIRROR to a mirror'}; {by_hand}"
+        message = f"cannot download {self._target.name}: {found}"
+        local = f"or get the file in another way, and pass it with {self._options.local_option}"
+        hint = f"{last.hint or 'check the network and HTTPS_PROXY, or set AMCTQ_MIRROR to a mirror'}; {local}"
         if self._partial.size:
-            hint = f"{self._kept()} are kept: the same command goes on from there; {hint}"
+            hint = f"{self._kept()} are kept: the same command resumes from there; {hint}"
         return NetworkError(message, hint=hint)
 
 
 def _client(options: TransferOptions) -> httpx.Client:
-    """A client that honours HTTP_PROXY and its kin, NO_PROXY and SSL_CERT_FILE."""
+    """A client that uses HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."""
     import httpx
-
-    from amctq import __version__
 
     try:
         return httpx.Client(

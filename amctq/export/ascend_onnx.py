@@ -1,4 +1,4 @@
-"""Deploy ONNX: what ATC makes a model for an Ascend NPU of (AMCT's insert_*_pass.py, reference §5.1 and §5.2).
+"""Deploy ONNX: what ATC makes a model for an Ascend NPU of (docs/en/reference.md, "Deploy ONNX").
 
     x ─ AscendQuant ─ int8 ─┐
     int8 weight ────────────┤ Conv/Gemm ─ int32 ─ AscendDequant ─ y

@@ -1,4 +1,4 @@
-"""Fake-quant ONNX: the deploy file in float, by standard operators (AMCT's replace_*_pass.py, reference §5.2).
+"""Fake-quant ONNX: the deploy file in float, by standard operators (docs/en/reference.md, "Fake-quant ONNX").
 
     x ─ Mul(1 / scale_d) ─ Round ─ Add(offset) ─ Clip(-128, 127) ─ Sub(offset) ─┐
     weight, whole numbers in float32 ───────────────────────────────────────────┤ Conv/Gemm ─ Mul(scale_d × scale_w) ─ y

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amctq.download.sums import Summing
 from amctq.errors import InputError, first_line
+from amctq.files import reading, writing
 from amctq.networks.registry import REGISTRY
 from amctq.signals import signals_held
 
@@ -24,6 +27,8 @@ _TRAINING_STATE = frozenset(
 )
 _TRAINING_STATE_PREFIXES = ("moments.", "momentum.", "accum.", "moment1.", "moment2.", "stat.", "scale_sense", "amctq.")
 _TRAINING_STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's own retraining, which the record holds
+_SUFFIX = ".ckpt"
+_BLOCK = 1 << 20
 _SHOWN = 5  # differences named in a message; the rest is counted
 
 
@@ -50,32 +55,83 @@ def check_readable(path: Path) -> None:
         raise InputError(message, hint="copy or download it again")
 
 
-def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -> None:
-    """Load every parameter of ``network`` from a checkpoint file.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint file, read once: what is hashed is what is loaded, whatever becomes of the file meanwhile.
+
+    Attributes:
+        path: what the user calls it.
+        copy: its content, in a folder of the run's own.
+        bytes: its size.
+        sha256: of its content.
+    """
+
+    path: Path
+    copy: Path
+    bytes: int
+    sha256: str
+
+    def load_into(self, network: Any, *, model: str, num_classes: int) -> None:
+        """Load every parameter of ``network``.
+
+        Optimizer state that is stored with a training run is left aside, and so are the clips of a retrained network.
+
+        Args:
+            network: ``mindspore.nn.Cell``.
+            model: its name, for messages.
+            num_classes: that it was built with, for messages.
+
+        Raises:
+            InputError: the file is damaged, holds NaN or infinity, or its parameters are not the network's.
+        """
+        import mindspore
+
+        try:
+            with signals_held():  # MindSpore takes whatever is raised meanwhile for a damaged file, and says so
+                parameters = mindspore.load_checkpoint(str(self.copy))
+        except Exception as error:
+            message = f"{self.path} is damaged or not a MindSpore checkpoint ({self.bytes:,} bytes)"
+            raise InputError(message, hint="copy or download it again, and compare its checksum") from error
+        _refuse_other(parameters, network, path=self.path, model=model, num_classes=num_classes)
+        try:
+            mindspore.load_param_into_net(network, parameters)
+        except Exception as error:
+            message = f"MindSpore cannot load {self.path} into {model}: {first_line(error)}"
+            raise InputError(message, hint="the parameters have other types than the network's") from error
+
+
+def read_checkpoint(path: Path, scratch: Path) -> Checkpoint:
+    """Read a checkpoint file, from its first byte to its last.
 
     Args:
         path: the file.
-        network: ``mindspore.nn.Cell``.
-        model: its name, for messages.
-        num_classes: that it was built with, for messages.
-
-    Optimizer state that is stored with a training run is left aside, and so are the clips of a retrained network.
+        scratch: where its content is kept for MindSpore, which reads files only.
 
     Raises:
-        InputError: the file is damaged, holds NaN or infinity, or its parameters are not the network's.
+        InputError: the file has another name than MindSpore reads, or cannot be read.
+        WriteError: there is no room for the copy.
     """
-    import mindspore
+    if path.suffix != _SUFFIX:
+        message = f"{path} does not end in {_SUFFIX}, and MindSpore reads no other name"
+        raise InputError(message, hint="rename the file if it is a MindSpore checkpoint")
+    copy, summing = scratch / f"checkpoint{_SUFFIX}", Summing(md5=False)
+    with writing(scratch), copy.open("wb") as target:
+        for block in _blocks(path):
+            summing.add(block)
+            target.write(block)
+    sums = summing.sums()
+    return Checkpoint(path=path, copy=copy, bytes=sums.bytes, sha256=sums.sha256)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with reading(f"--ckpt {path}"), path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+
+
+def _refuse_other(parameters: Mapping[str, Any], network: Any, *, path: Path, model: str, num_classes: int) -> None:
     import numpy as np
 
-    if path.suffix != ".ckpt":
-        message = f"{path} does not end in .ckpt, and MindSpore reads no other name"
-        raise InputError(message, hint="rename the file if it is a MindSpore checkpoint")
-    try:
-        with signals_held():  # MindSpore takes whatever is raised meanwhile for a damaged file, and says so
-            parameters = mindspore.load_checkpoint(str(path))
-    except Exception as error:
-        message = f"{path} is damaged or not a MindSpore checkpoint ({path.stat().st_size:,} bytes)"
-        raise InputError(message, hint="copy or download it again, and compare its checksum") from error
     expected = _shapes(network)
     found = {
         name: tuple(value.shape)
@@ -89,11 +145,6 @@ def load_checkpoint(path: Path, network: Any, *, model: str, num_classes: int) -
         if not np.isfinite(parameters[name].asnumpy()).all():
             message = f"{path}: parameter {name} holds NaN or infinity"
             raise InputError(message, hint="the training run diverged or the file is damaged; use another checkpoint")
-    try:
-        mindspore.load_param_into_net(network, parameters)
-    except Exception as error:
-        message = f"MindSpore cannot load {path} into {model}: {first_line(error)}"
-        raise InputError(message, hint="the parameters have other types than the network's") from error
 
 
 def _shapes(network: Any) -> dict[str, tuple[int, ...]]:

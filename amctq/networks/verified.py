@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from amctq.errors import InputError, first_line
 from amctq.files import writing
-from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.checkpoint import Checkpoint, read_checkpoint
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.registry import ModelSpec
 from amctq.progress import Reporter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amctq.inference.proof import ForwardProof
 
 # A wrong graph is wrong on every image, and MindSpore takes half a second for each of ResNet-50's.
-_PROVED_IMAGES = 4
+_COMPARED_IMAGES = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,11 +29,13 @@ class VerifiedNetwork:
 
     Attributes:
         network: the network.
+        checkpoint: the file that its parameters come from.
         session: that runs its exported graph.
         proof: that this is what MindSpore computes.
     """
 
     network: FloatNetwork
+    checkpoint: Checkpoint
     session: OnnxSession
     proof: ForwardProof
 
@@ -69,10 +71,11 @@ def load_network(
 
     def build() -> Any:
         built = spec.build(num_classes)
-        load_checkpoint(ckpt, built, model=spec.name, num_classes=num_classes)
+        checkpoint.load_into(built, model=spec.name, num_classes=num_classes)
         return built
 
     with reporter.phase("checkpoint"):
+        checkpoint = read_checkpoint(ckpt, scratch)
         cell = build()
         # A user's file may have chosen graph mode; hooks work in the other one.
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
@@ -93,6 +96,6 @@ def load_network(
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with reporter.phase("proof"):
         tolerance = forward_tolerance(device.kind)
-        proof = prove_forward(cell, session, examples.first()[:_PROVED_IMAGES], tolerance=tolerance)
+        proof = prove_forward(cell, session, examples.first()[:_COMPARED_IMAGES], tolerance=tolerance)
     network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=build, scratch=scratch)
-    return VerifiedNetwork(network=network, session=session, proof=proof)
+    return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof)

@@ -1,4 +1,4 @@
-"""The small network that the package carries, trained on generated pictures, and the code that trained it."""
+"""The small network in the package, trained on generated pictures, and the code that trained it."""
 
 from __future__ import annotations
 

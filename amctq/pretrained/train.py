@@ -1,10 +1,10 @@
-"""Trains the carried network on generated pictures: ``python -m amctq.pretrained.train`` makes its weights again.
+"""Trains the network in the package on generated pictures: ``python -m amctq.pretrained.train``.
 
-Every epoch draws its own images, so nothing is seen twice and there is nothing to augment. The images that a generated
-set evaluates on have a role of their own (``data.synthetic``) and are none of these.
+Every epoch draws its own images, so no image occurs twice and no augmentation is needed. The evaluation images of a
+generated set have their own role (``data.synthetic``); none of them is used here.
 
-On one CPU the same bytes come out each time. Another one rounds otherwise, and ends with another network that is as
-good: 88.0 % on a CPU with AVX2 alone, 87.9 % the one that is carried. It takes 20 minutes of CPU time.
+The same CPU gives the same bytes each time. Another CPU rounds differently, and gives another network that is as good:
+88.0 % on a CPU with AVX2 only, 87.9 % for the network in the package. It takes 20 minutes of CPU time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PEAK_RATE = 0.1
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 _WARM_UP = 0.05  # of all steps
-_FIRST_ROLE = 100  # far from the roles of a generated set's files
+_FIRST_ROLE = 100  # above the roles of all files of a generated set
 _TEST_ROLE = 99
 _TEST_IMAGES = 10_000
 
@@ -52,7 +52,7 @@ def rates(steps: int) -> list[float]:
 
 
 def train(output: Path, *, epochs: int = EPOCHS, epoch_images: int = EPOCH_IMAGES) -> float:
-    """Train from random weights, write the checkpoint, and give top-1 in percent on images of their own."""
+    """Train from random weights, write the checkpoint, and return top-1 in percent on other images."""
     with tempfile.TemporaryDirectory() as scratch:
         mindspore = load_mindspore(resolve_device(Device.CPU, None), Path(scratch))
         from mindspore import nn

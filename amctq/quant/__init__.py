@@ -1,1 +1,1 @@
-"""The mathematics and the file formats of quantization."""
+"""The mathematics of quantization. NumPy only."""

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the weight and bias of the layer before it."""
+"""Folding a BatchNorm into the weight and bias of the layer before it."""
 
 from __future__ import annotations
 
@@ -10,34 +10,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.errors import InputError
-from amctq.quant.layers import QuantizableLayer
-from amctq.quant.numerics import Float32Array
+from amctq.quant.layers import BatchNorm, QuantizableLayer
+from amctq.quant.numerics import Float32Array, per_channel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FusedParameters:
-    """A layer's weight (C_out, …) and bias (C_out,) or None with its BatchNorm folded in, both float32."""
+    """A layer's float32 weight (C_out, …) and bias (C_out,) or None, with its BatchNorm folded in."""
 
     weight: Float32Array
     bias: Float32Array | None
 
 
+def batch_norm_factor(norm: BatchNorm, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """γ / √(σ² + ε), float64 of shape (C_out,); NaN where σ² + ε is negative."""
+    gamma, variance = (arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
+    with np.errstate(all="ignore"):  # fold() refuses what is not finite
+        factor: NDArray[np.float64] = gamma / np.sqrt(variance + norm.epsilon)
+    return factor
+
+
 def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedParameters:
-    """The same for one layer, from the values of the parameters that it names.
+    """Fold a layer's BatchNorm into its weight and bias (docs/en/reference.md, "BatchNorm fusion").
+
+    Args:
+        layer: the layer; without a BatchNorm its parameters stay as they are.
+        arrays: values of the parameters that ``layer`` names.
 
     Raises:
         InputError: a result is not finite.
     """
     weight = arrays[layer.weight].astype(np.float64)
     bias = None if layer.bias is None else arrays[layer.bias].astype(np.float64)
-    norm = layer.batch_norm
-    if norm is not None:
-        gamma, beta, mean, variance = (
-            arrays[name].astype(np.float64) for name in (norm.gamma, norm.beta, norm.mean, norm.variance)
-        )
-        with np.errstate(all="ignore"):  # a negative variance is reported below
-            factor = gamma / np.sqrt(variance + norm.epsilon)
-        weight = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+    if (norm := layer.batch_norm) is not None:
+        beta, mean = (arrays[name].astype(np.float64) for name in (norm.beta, norm.mean))
+        factor = batch_norm_factor(norm, arrays)
+        weight = weight * per_channel(factor, weight.ndim)
         bias = ((0.0 if bias is None else bias) - mean) * factor + beta
     for array in (weight, bias):
         if array is not None and not np.isfinite(array).all():

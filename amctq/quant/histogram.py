@@ -1,9 +1,9 @@
-"""A histogram that grows with what it is shown, and whose content depends on nothing but the set of values.
+"""A histogram whose range grows with the values, and whose counts do not depend on their order.
 
-Bins lie at integer multiples of a power-of-two width. When the range outgrows the bins, the width doubles and
-neighbours are merged, which gives exactly the counts that the wider bins would have had from the start: scaling by a
-power of two is exact in floating point, and floor(x / 2w) = floor(floor(x / w) / 2). So batches and their order do
-not matter, and between half of the bins and all of them are in use.
+Bins start at integer multiples of their width, which is a power of two. When a value lies outside the bins, the width
+doubles and neighbouring bins are merged. This gives exactly the counts that the wider bins would have had from the
+start: scaling by a power of two is exact in floating point, and floor(x / 2w) = floor(floor(x / w) / 2). So batches
+and their order do not matter. At least half of the bins are in use.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 
 from amctq.quant.numerics import Float32Array
 
-# Elements per pass: a chunk and its indices stay in the cache of a core.
+# Elements in one pass: a chunk and its indices fit into the cache of a core.
 _CHUNK = 1 << 15
-# The reciprocal of a width must be a float32. What is smaller counts as zero for any purpose of quantization.
+# The reciprocal of a width must be a float32. A smaller width would not change any quantized value.
 _NARROWEST = 2.0**-120
-# From this width on the quotient of the smallest normal float32 and the width may be 0.
+# Above this width, the smallest normal float32 divided by the width may be 0.
 _UNDERFLOWING = 2.0**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Density:
-    """What a histogram has seen: how many values in which bin, exact zeros apart.
+    """The content of a histogram: the count of each bin, and the count of exact zeros.
 
     Attributes:
         edges: float64 (B + 1,), ascending; the first is the smallest value seen, the last the largest.
-        counts: int64 (B,), values other than zero in each bin.
+        counts: int64 (B,), the values in each bin, without exact zeros.
         zeros: how many values were exactly 0.
     """
 
@@ -40,15 +40,15 @@ class Density:
 
     @property
     def total(self) -> int:
-        """How many values there were."""
+        """How many values were counted, zeros included."""
         return int(self.counts.sum()) + self.zeros
 
     def mirrored(self) -> Density:
-        """Of the same values with the other sign."""
+        """The density of the negated values."""
         return Density(edges=-self.edges[::-1], counts=self.counts[::-1], zeros=self.zeros)
 
     def kth_largest(self, k: int) -> float:
-        """About the k-th largest value, by interpolation in its bin; 0 where fewer than k are positive."""
+        """The k-th largest value, interpolated inside its bin; 0 where fewer than k values are positive."""
         positive = self.edges[1:] > 0
         above = np.concatenate([np.cumsum(self.counts[positive][::-1]), [0]])
         edges = np.maximum(self.edges[1:][positive][::-1], 0.0)
@@ -59,20 +59,20 @@ class Density:
 
 
 class StreamingHistogram:
-    """Counts float32 values in at most ``bins`` bins.
+    """Counts float32 values.
 
     Args:
-        bins: how many at most.
+        bins: number of bins.
 
     Attributes:
-        low: the smallest value so far, infinity before the first.
-        high: the largest.
+        low: the smallest value so far; infinity before the first.
+        high: the largest value so far; minus infinity before the first.
         zeros: how many values were exactly 0.
     """
 
     def __init__(self, bins: int = 1024) -> None:
         self._bins = bins
-        self._width = 0.0  # a power of two, or 0 while nothing but zeros was seen
+        self._width = 0.0  # a power of two; 0 while all values were 0
         self._first = 0  # the first bin is [_first × _width, (_first + 1) × _width)
         self._counts: NDArray[np.int64] = np.zeros(bins, np.int64)
         self.zeros = 0
@@ -80,9 +80,9 @@ class StreamingHistogram:
         self.high = -math.inf
 
     def update(self, values: Float32Array, low: float, high: float) -> None:
-        """Count ``values``, one-dimensional and finite, whose smallest is ``low`` and largest ``high``."""
+        """Count finite ``values`` of shape (N,), whose smallest is ``low`` and whose largest is ``high``."""
         self._fit(min(low, self.low), max(high, self.high))
-        zeros = len(values) - int(np.count_nonzero(values != 0))  # six times faster than on the floats themselves
+        zeros = len(values) - int(np.count_nonzero(values != 0))  # six times faster than count_nonzero(values)
         self.zeros += zeros
         if zeros == len(values):
             return
@@ -92,9 +92,9 @@ class StreamingHistogram:
             chunk = values[start : start + _CHUNK]
             size = len(chunk)
             np.multiply(chunk, inverse, out=scaled[:size])
-            if low < 0:  # the assignment below truncates, which is floor for the others
+            if low < 0:  # the assignment below truncates, which is wrong for negative values only
                 np.floor(scaled[:size], out=scaled[:size])
-                if self._width > _UNDERFLOWING:  # the quotient of a tiny negative value has become -0
+                if self._width > _UNDERFLOWING:  # the quotient of a tiny negative value is -0
                     scaled[:size][(scaled[:size] == 0) & (chunk < 0)] = -1
             index[:size] = scaled[:size]
             if self._first:
@@ -103,21 +103,21 @@ class StreamingHistogram:
         self._counts[-self._first] -= zeros
 
     def density(self) -> Density:
-        """What was seen so far."""
+        """What was counted so far."""
         edges = (self._first + np.arange(self._bins + 1)) * self._width
         used = np.flatnonzero(self._counts)
         if not used.size:
             return Density(edges=np.zeros(2), counts=np.zeros(1, np.int64), zeros=self.zeros)
-        # The extremes may belong to values that were not among those counted.
+        # The extremes may come from values that were not counted.
         ends = [math.floor(end / self._width) - self._first for end in (self.low, self.high) if end != 0]
         used = np.union1d(used, ends)
         span = slice(int(used[0]), int(used[-1]) + 1)
-        # Nothing lies beyond the extremes, so the outer bins end there.
+        # No value lies beyond the extremes, so the outer bins end there.
         inside = np.clip(edges[span.start : span.stop + 1], self.low, self.high)
         return Density(edges=inside, counts=self._counts[span].copy(), zeros=self.zeros)
 
     def _fit(self, low: float, high: float) -> None:
-        """Make the bins hold [low, high] and 0, at the smallest width that does."""
+        """Widen the bins until they cover [low, high] and 0, with the smallest possible width."""
         self.low, self.high = low, high
         low, high = min(low, 0.0), max(high, 0.0)
         if low == high:

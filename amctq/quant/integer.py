@@ -1,9 +1,9 @@
-"""The quantized network in numbers: int8 weights and int32 biases on the scales of a record."""
+"""The integers of a quantized network: int8 weights and int32 biases on the scales of a record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,12 @@ from amctq.quant.weights import QuantizedWeight, quantize_weight, scale_that_fit
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IntegerLayer:
-    """All the numbers of one quantized layer.
+    """One quantized layer.
 
     Attributes:
-        layer: where it stands in the float graph.
+        layer: the layer in the float graph.
         activation: how its input is quantized.
-        weight: int8 weights of shape (C_out, …) with their scales, BatchNorm folded in.
+        weight: int8 weights of shape (C_out, …) with their scales; BatchNorm is folded in.
         bias: int32 of shape (C_out,) in units of ``bias_scale``, or None.
     """
 
@@ -34,7 +34,7 @@ class IntegerLayer:
 
     @property
     def bias_scale(self) -> Float32Array:
-        """What one unit of the bias stands for: activation scale × weight scale, float32 of the latter's shape."""
+        """The scale of the bias: activation scale × weight scale, float32 of the weight scale's shape."""
         return np.float32(self.activation.scale) * self.weight.scale
 
 
@@ -45,9 +45,14 @@ def make_record(
     activations: Mapping[str, QParams],
     weight_bits: Mapping[str, int] | None = None,
 ) -> QuantRecord:
-    """Join weight scales, fused parameters, calibrated activations and widths of weights, all by layer.
+    """Make the record of calibrated layers. Where a bias would overflow int32, the weight scale is raised.
 
-    Where a channel's bias would overflow int32, its weight scale is raised just enough.
+    Args:
+        topology: the layers that are quantized.
+        fused: by layer, its parameters with BatchNorm folded in.
+        weight_scales: by layer, float32 of shape (C_out,) or (1,).
+        activations: by layer, scale and offset of its input.
+        weight_bits: by layer, width of the weight's integers; 8 without it.
     """
     layers = []
     for layer in topology.layers:
@@ -71,14 +76,15 @@ def make_record(
 def integer_layers(
     topology: Topology, fused: Mapping[str, FusedParameters], record: QuantRecord
 ) -> tuple[IntegerLayer, ...]:
-    """Round every layer's fused parameters onto the scales of the record."""
+    """Round every layer's fused parameters to integers on the scales of the record.
+
+    Raises:
+        OverflowError: a bias does not fit int32.
+    """
     return tuple(_integer_layer(layer, fused[layer.name], record[layer.name]) for layer in topology.layers)
 
 
 def _integer_layer(layer: QuantizableLayer, fused: FusedParameters, entry: LayerRecord) -> IntegerLayer:
     weight = quantize_weight(fused.weight, entry.weight_scale, bits=entry.weight_bits)
-    without_bias = IntegerLayer(layer=layer, activation=entry.activation, weight=weight, bias=None)
-    if fused.bias is None:
-        return without_bias
-    bias = numerics.quantize_bias(fused.bias, np.broadcast_to(without_bias.bias_scale, fused.bias.shape))
-    return IntegerLayer(layer=layer, activation=entry.activation, weight=weight, bias=bias)
+    item = IntegerLayer(layer=layer, activation=entry.activation, weight=weight, bias=None)
+    return item if fused.bias is None else replace(item, bias=numerics.quantize_bias(fused.bias, item.bias_scale))

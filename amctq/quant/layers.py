@@ -1,4 +1,4 @@
-"""The layers of a network that can be quantized, and what is fused with them."""
+"""The layers of a network that can be quantized, and the BatchNorm that is fused with each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class LayerKind(str, Enum):
-    """What AMCT calls the layer types that it quantizes."""
+    """The layer types that are quantized, by their names in AMCT."""
 
     CONV = "Conv2d"
     DENSE = "Dense"
@@ -16,7 +16,7 @@ class LayerKind(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm:
-    """The BatchNormalization that a convolution is fused with; fields name initializers of shape (C_out,)."""
+    """The BatchNormalization after a convolution; the fields are names of initializers of shape (C_out,)."""
 
     gamma: str
     beta: str
@@ -30,17 +30,17 @@ class QuantizableLayer:
     """One Conv2d or Dense with constant weights.
 
     Attributes:
-        name: the cell's name in MindSpore, ``layer1.0.conv1``.
+        name: the cell's name in MindSpore, such as ``layer1.0.conv1``.
         kind: Conv2d or Dense.
         node: name of its ONNX node.
-        input: tensor that it reads. Layers with the same input share one activation quantizer.
-        raw_output: tensor that its node yields.
-        output: tensor that it yields, after the BatchNorm where one is fused.
-        weight: initializer of shape (C_out, …).
-        bias: initializer of shape (C_out,), or None.
-        batch_norm: what is fused into it, or None.
-        batch_norm_node: name of that node, or None.
-        fusion_skipped: a BatchNorm follows, and is not fused.
+        input: name of the tensor that it reads. Layers with the same input share one activation quantizer.
+        raw_output: name of the tensor that its node yields.
+        output: the same, or what the BatchNorm yields where one is fused.
+        weight: name of the initializer of shape (C_out, …).
+        bias: name of the initializer of shape (C_out,), or None.
+        batch_norm: the BatchNorm that is fused, or None.
+        batch_norm_node: name of its ONNX node, or None.
+        fusion_skipped: a BatchNorm follows, but is not fused.
     """
 
     name: str
@@ -56,7 +56,7 @@ class QuantizableLayer:
     fusion_skipped: bool = False
 
     def without_fusion(self) -> QuantizableLayer:
-        """The same layer, its BatchNorm left behind it."""
+        """The same layer; its BatchNorm stays a node of its own."""
         return replace(
             self,
             output=self.raw_output,
@@ -68,7 +68,7 @@ class QuantizableLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class FloatLayer:
-    """A Conv or Dense that stays in float, and why."""
+    """A convolution or Dense that stays in float, and the reason."""
 
     name: str
     reason: str
@@ -76,17 +76,17 @@ class FloatLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """All layers of a network that can be quantized, in the order of execution, and those that cannot."""
+    """The layers of a network that can be quantized and those that cannot, in the order of execution."""
 
     layers: tuple[QuantizableLayer, ...]
     left_in_float: tuple[FloatLayer, ...]
 
     def without_fusion(self, names: Container[str]) -> Topology:
-        """The same, the layers of these names without their BatchNorm."""
+        """The same topology; the layers with these names are not fused with their BatchNorm."""
         return replace(
             self, layers=tuple(layer.without_fusion() if layer.name in names else layer for layer in self.layers)
         )
 
     def only(self, names: Container[str]) -> Topology:
-        """The same with the layers of these names alone."""
+        """The same topology with only the layers of these names."""
         return replace(self, layers=tuple(layer for layer in self.layers if layer.name in names))

@@ -1,11 +1,11 @@
-"""Integer ranges, scales, offsets and rounding: the one home of the arithmetic. NumPy only.
+"""The arithmetic of quantization: integer ranges, scales, offsets and rounding. NumPy only.
 
-Conventions: a *scale* is a positive float32; an *offset* is AMCT's zero point in the signed int8 domain, so the
-zero point of the same tensor as uint8 is offset + 128. Everywhere
+A *scale* is a positive float32. An *offset* is a zero point as AMCT stores it, in the int8 domain; the zero point of
+the same tensor as uint8 is offset + 128. Everywhere
 
     q = clip(rint(x / scale) + offset, low, high)        x ~ (q - offset) * scale
 
-with ties to even, in float32, as ONNX QuantizeLinear and Ascend's ActsULQ compute it.
+in float32, with ties to even, as ONNX QuantizeLinear and Ascend's ActsULQ compute it.
 
     range              bits 8        7         6        4
     signed weights     -128…127   -64…63    -32…31    -8…7
@@ -23,7 +23,7 @@ from amctq.choices import ArqRule
 
 Float32Array = NDArray[np.float32]
 
-# FLT_EPSILON; AMCT (custom_op/utils.py) replaces any scale below it by 1.
+# FLT_EPSILON; AMCT (custom_op/utils.py) replaces every smaller scale by 1.
 EPSILON = float(np.finfo(np.float32).eps)
 INT32_MAX = 2**31 - 1
 
@@ -34,7 +34,7 @@ class QParams:
 
     Attributes:
         scale: positive, finite, representable as float32.
-        offset: zero point in the int8 domain, -128…127; 0 when symmetric.
+        offset: zero point in the int8 domain, -128…127; 0 where the range is symmetric.
     """
 
     scale: float
@@ -42,21 +42,29 @@ class QParams:
 
     @property
     def zero_point_uint8(self) -> int:
-        """The same zero point when the tensor is written as uint8."""
+        """The zero point of the same tensor as uint8."""
         return self.offset + 128
 
 
 def signed_range(bits: int) -> tuple[int, int]:
-    """Lowest and highest integer of a signed type of ``bits`` bits."""
+    """Lowest and highest signed integer of ``bits`` bits."""
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
-def asymmetric_qparams(low: float, high: float) -> QParams:
-    """Scale and offset for activations in [low, high], AMCT's rule (AMCT utils.py, reference §4.1).
+def per_channel(values: NDArray[Any], ndim: int) -> NDArray[Any]:
+    """Values of shape (C_out,) or (1,), reshaped to broadcast along the first of ``ndim`` axes."""
+    return values.reshape(-1, *(1,) * (ndim - 1))
 
-    The range is widened to hold zero, which thereby becomes exactly representable. A range narrower than
-    EPSILON × 255 gets scale 1 and offset -128.
+
+def range_qparams(low: float, high: float, *, symmetric: bool = False) -> QParams:
+    """Scale and offset for activations in [low, high] (docs/en/reference.md, "Range to scale and offset").
+
+    The range is widened to contain zero, which is then represented exactly. A range narrower than EPSILON × 255 gets
+    scale 1 and offset -128. With ``symmetric``, the offset is 0, and the scale is high/127 or -low/128, by the end that
+    is farther from 0.
     """
+    if symmetric:
+        return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8)), 0)
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32((high - low) / 255.0))
     if scale < EPSILON:
@@ -65,32 +73,22 @@ def asymmetric_qparams(low: float, high: float) -> QParams:
     return QParams(scale, offset)
 
 
-def symmetric_qparams(low: float, high: float) -> QParams:
-    """Scale for activations in [low, high] with offset 0: |max|/127 or |min|/128, whichever end is farther."""
-    return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8)), 0)
-
-
-def range_qparams(low: float, high: float, *, symmetric: bool) -> QParams:
-    """Scale and offset for activations in [low, high], by the one rule or by the other."""
-    return symmetric_qparams(low, high) if symmetric else asymmetric_qparams(low, high)
-
-
 def symmetric_scales(
     low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], *, bits: int, rule: ArqRule = ArqRule.AMCT
 ) -> Float32Array:
     """Symmetric scales for ranges [low, high], element by element.
 
-    ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)`` (AMCT arq_impl.py, reference §4.1 and
-    §4.3), or the larger of both (Ascend's WtsARQ); below EPSILON the scale is 1.
+    AMCT's rule: ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``. The rule of Ascend's WtsARQ:
+    the larger of both. A scale below EPSILON becomes 1 (docs/en/reference.md, "Range to scale and offset", "ARQ").
 
     Args:
         low: lowest values, any shape.
         high: highest values, the same shape.
         bits: width of the signed integer.
-        rule: which of the two.
+        rule: which of the two rules.
 
     Returns:
-        float32 scales of that shape.
+        float32 scales of the same shape.
     """
     lowest, highest = signed_range(bits)
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
@@ -123,15 +121,16 @@ def dequantize(q: NDArray[np.int8], scale: Float32Array | float, offset: int = 0
 
 
 def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
-    """``rint(bias / scale)`` as int32, where ``scale`` is activation scale × weight scale (reference §4.9).
+    """``rint(bias / scale)`` as int32 (docs/en/reference.md, "Bias").
 
     Args:
         bias: float32 of shape (C_out,).
-        scale: float32 of the same shape.
+        scale: activation scale × weight scale, float32 of shape (C_out,) or (1,).
 
     Raises:
         OverflowError: a quotient does not fit int32.
     """
+    scale = np.broadcast_to(scale, bias.shape)
     steps = np.rint(bias.astype(np.float64) / scale.astype(np.float64))
     if not np.all(np.abs(steps) <= INT32_MAX):
         worst = int(np.argmax(np.abs(steps)))

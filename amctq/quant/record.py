@@ -1,4 +1,4 @@
-"""The quantization record: scales and offsets per layer, the one value that everything after calibration reads."""
+"""The quantization record: the scales and offsets of every layer, which all later steps read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from amctq.quant.numerics import EPSILON, Float32Array, QParams
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerRecord:
-    """How one layer is quantized, as AMCT's SingleLayerRecord holds it (reference §3).
+    """How one layer is quantized, as AMCT's SingleLayerRecord holds it (docs/en/reference.md, "Calibration record").
 
     Attributes:
-        name: the cell's name, AMCT's record key.
+        name: the cell's name; the key in AMCT's record.
         activation: scale_d and offset_d of its input.
         weight_scale: scale_w, float32 of shape (C_out,) per channel or (1,) per tensor. offset_w is always 0.
-        weight_bits: width of the weight's integers, one of WEIGHT_BITS; AMCT's wts_type. What the
-            scales do not reach is clipped.
-        skip_fusion: the BatchNorm behind the layer is not folded into it.
+        weight_bits: width of the weight's integers, one of WEIGHT_BITS; AMCT's wts_type. Weights outside the range are
+            clipped.
+        skip_fusion: the BatchNorm after the layer is not folded into it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class QuantRecord:
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names):
-            message = "a layer stands in the record twice"
+            message = "duplicate layer name in the record"
             raise ValueError(message)
 
     def __getitem__(self, name: str) -> LayerRecord:

@@ -11,7 +11,7 @@ from amctq.quant.layers import Topology
 
 @dataclass(frozen=True, kw_only=True)
 class UlqConfig:
-    """How a layer's input is quantized while training (ULQ, reference §4.7); the defaults are AMCT's.
+    """How a layer's input is quantized while training (docs/en/reference.md, "ULQ"); the defaults are AMCT's.
 
     Attributes:
         clip_max: where the upper clip starts, more than 0; None leaves it to the record.
@@ -31,7 +31,10 @@ class UlqConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainConfig(NetworkConfig[UlqConfig]):
-    """What retraining does to a network; the scales of its weights are ARQ's."""
+    """What retraining does to a network.
+
+    The scales of its weights are ARQ's (docs/en/reference.md, "ARQ while retraining").
+    """
 
     purpose = "retrain"
 

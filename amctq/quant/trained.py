@@ -1,4 +1,4 @@
-"""What a trained layer becomes: its scale with BatchNorm folded in, and what int32 leaves of its bias."""
+"""A retrained layer: its weight scale with BatchNorm folded in, and its bias as int32 rounds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.quant import numerics
-from amctq.quant.folding import FusedParameters, fold
+from amctq.quant.folding import FusedParameters, batch_norm_factor, fold
 from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
 from amctq.quant.retrain_config import ArqRetrainConfig
@@ -18,17 +18,17 @@ from amctq.quant.ulq import arq_retrain, arq_retrain_scale
 from amctq.quant.weights import scale_that_fits_bias
 
 Arrays = Mapping[str, NDArray[Any]]
-# A gamma below it leaves nothing of what a layer computes.
-_NOTHING = 1e-12
+# A BatchNorm with a smaller factor γ / √(σ² + ε) makes the layer's output negligible.
+_SMALLEST_FACTOR = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedLayer:
-    """One layer, BatchNorm folded in.
+    """One layer after retraining.
 
     Attributes:
-        fused: its parameters.
-        scale: of its weight as it was trained, float32 of shape (C_out,) or (1,).
+        fused: its parameters with BatchNorm folded in.
+        scale: the scale of the fused weight, float32 of shape (C_out,) or (1,).
     """
 
     fused: FusedParameters
@@ -36,14 +36,14 @@ class TrainedLayer:
 
 
 def trained_layer(layer: QuantizableLayer, config: ArqRetrainConfig, arrays: Arrays) -> TrainedLayer:
-    """Fold a layer; its scale is ARQ's × |γ| / √(σ² + ε) (reference §4.8).
+    """Fold a layer; the scale is that of ARQ × |γ| / √(σ² + ε) (docs/en/reference.md, "ARQ while retraining").
 
-    A record holds no scale below EPSILON. A channel with next to no gamma gets that one, on which its bias keeps its
-    digits; AMCT's 1 would round the bias to whole steps of the layer's input.
+    A record holds no scale below EPSILON, so a channel whose gamma is almost 0 gets EPSILON. Its bias keeps its
+    precision then. With AMCT's scale of 1, the bias would be rounded to multiples of the activation scale.
 
     Args:
-        layer: which one.
-        config: how its weight was quantized while training.
+        layer: the layer.
+        config: how its weight was quantized in training.
         arrays: values of the parameters that ``layer`` names.
 
     Raises:
@@ -55,18 +55,19 @@ def trained_layer(layer: QuantizableLayer, config: ArqRetrainConfig, arrays: Arr
     weight = arrays[layer.weight].astype(np.float32)
     scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma)
     if norm is not None:
-        folded = scale * np.abs(_factor(layer, arrays))
+        folded = scale * np.abs(batch_norm_factor(norm, arrays))
         scale = np.maximum(folded.astype(np.float32), np.float32(EPSILON))
     return TrainedLayer(fused=fused, scale=scale)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluatedLayer:
-    """What a layer computes with while it is evaluated, in front of its BatchNorm.
+    """The parameters that a layer is evaluated with, before its BatchNorm.
 
     Attributes:
-        weight: fake-quantized, (C_out, …).
-        bias: its own, and what the exported file's int32 bias differs by, (C_out,); None where the file has no bias.
+        weight: fake-quantized, float32 of shape (C_out, …).
+        bias: the layer's own plus the rounding error of the exported file's int32 bias, float32 of shape (C_out,); None
+            where the file has no bias.
     """
 
     weight: Float32Array
@@ -76,13 +77,13 @@ class EvaluatedLayer:
 def evaluated_layer(
     layer: QuantizableLayer, config: ArqRetrainConfig, arrays: Arrays, activation: QParams
 ) -> EvaluatedLayer:
-    """A layer as the exported file will compute it.
+    """The parameters with which a layer computes what the exported file will compute.
 
-    The file's bias is a whole number of activation scale × weight scale. What it is rounded by seems to be nothing, and
-    yet moves every two-thousandth activation behind it to the next step.
+    The file rounds the bias to a multiple of activation scale × weight scale. This rounding error looks negligible, but
+    it changes the integer of one in 2,000 activations after the layer.
 
     Args:
-        layer: which one.
+        layer: the layer.
         config: how its weight is quantized.
         arrays: values of the parameters that ``layer`` names.
         activation: how its input is quantized.
@@ -102,19 +103,9 @@ def evaluated_layer(
     if bias is None:
         return EvaluatedLayer(weight=weight, bias=None)
     scale = np.float32(activation.scale) * scale_that_fits_bias(trained.scale, bias, activation.scale)
-    steps = numerics.quantize_bias(bias, np.broadcast_to(scale, bias.shape))
-    rest = steps * scale.astype(np.float64) - bias
+    error = numerics.quantize_bias(bias, scale) * scale.astype(np.float64) - bias
     if norm is not None:
-        factor = _factor(layer, arrays)
-        rest = np.divide(rest, factor, out=np.zeros_like(rest), where=np.abs(factor) > _NOTHING)
+        factor = batch_norm_factor(norm, arrays)
+        error = np.divide(error, factor, out=np.zeros_like(error), where=np.abs(factor) > _SMALLEST_FACTOR)
     own = 0.0 if layer.bias is None else arrays[layer.bias]
-    return EvaluatedLayer(weight=weight, bias=(own + rest).astype(np.float32))
-
-
-def _factor(layer: QuantizableLayer, arrays: Arrays) -> NDArray[np.float64]:
-    """γ / √(σ² + ε) of the BatchNorm behind a layer that has one."""
-    norm = layer.batch_norm
-    assert norm is not None
-    gamma, variance = (arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
-    factor: NDArray[np.float64] = gamma / np.sqrt(variance + norm.epsilon)
-    return factor
+    return EvaluatedLayer(weight=weight, bias=(own + error).astype(np.float32))

@@ -1,7 +1,7 @@
-"""ULQ: fake quantization of activations whose range is learned, and ARQ as it runs while training. NumPy only.
+"""ULQ, fake quantization of activations with a learned range, and ARQ in a training step. NumPy only.
 
 Forward and gradients are those of the Ascend operators ActsULQ, ActULQClampMaxGrad, ActULQClampMinGrad and WtsARQ,
-which AMCT's MindSpore front end trains with (reference §4.7 and §4.3):
+which AMCT's MindSpore front end trains with (docs/en/reference.md, "ULQ", "ARQ while retraining"):
 
     cmin = min(clip_min, 0), or 0 where it is fixed     cmax = max(clip_max, 255 × EPSILON)
     s = (cmax - cmin) / 255     o = rint(cmin / s)      low = o × s, high = (o + 255) × s
@@ -14,12 +14,12 @@ which AMCT's MindSpore front end trains with (reference §4.7 and §4.3):
 
     w' = rint(w / s_c) × s_c     s_c = max(max(w) / (2^(n-1) - 1), -min(w) / 2^(n-1)) of channel c     dw = dw'
 
-A BatchNorm that is folded into a layer turns the channels of negative γ around, and their weights leave an end of the
-integers for the other. So ARQ looks at such a channel as it will be: its scale times |γ| / √(σ² + ε) is the scale that
-ARQ has for the folded weight.
+Folding a BatchNorm with negative γ changes the sign of a channel's weights, so the smallest weight becomes the largest.
+ARQ therefore computes the scale of the negated weights for such a channel. This scale × |γ| / √(σ² + ε) is the scale
+of the folded weight.
 
-No clip is ever invalid: a range that training has turned upside down is as narrow as it may be, and its gradient leads
-out of it. ``clip_min`` and ``clip_max`` keep what the optimizer made of them.
+Every pair of clips is valid: where training has moved them past each other, the range has the smallest allowed width,
+and the gradient widens it again. ``clip_min`` and ``clip_max`` themselves are not changed by this.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.choices import ArqRule
-from amctq.quant.numerics import EPSILON, Float32Array, QParams
+from amctq.quant.numerics import EPSILON, Float32Array, QParams, per_channel
 from amctq.quant.weights import arq_scale
 
 LEVELS = 255
@@ -43,8 +43,8 @@ class Clips:
     """The range of one tensor of activations.
 
     Attributes:
-        high: clip_max, a float32.
-        low: clip_min, a float32; without effect where it is fixed.
+        high: clip_max, representable as float32.
+        low: clip_min, representable as float32; not used with ``fixed_min``.
         fixed_min: the range starts at 0.
     """
 
@@ -54,22 +54,22 @@ class Clips:
 
     @property
     def scale(self) -> np.float32:
-        """Of one step: s above."""
+        """The scale s (docs/en/reference.md, "ULQ")."""
         return np.float32((max(np.float32(self.high), np.float32(NARROWEST)) - self._lowest) / np.float32(LEVELS))
 
     @property
     def steps_below_zero(self) -> np.float32:
-        """Where the range starts: o above, a whole number from -255 to 0."""
+        """The integer o at which the range starts, from -255 to 0."""
         return np.float32(np.rint(self._lowest / self.scale))
 
     @property
     def rest(self) -> np.float32:
-        """255 × e outside: how far the lower clip is from its place on the grid, in steps."""
+        """The rounding error of the lower clip in units of the scale, o - cmin / s."""
         return self.steps_below_zero - self._lowest / self.scale
 
     @property
     def qparams(self) -> QParams:
-        """The same range as the record holds it: offset_d = -128 - o."""
+        """The range as the record stores it: offset_d = -128 - o."""
         return QParams(float(self.scale), int(-128 - self.steps_below_zero))
 
     @property
@@ -78,7 +78,7 @@ class Clips:
 
 
 def clips_of(qparams: QParams, *, fixed_min: bool) -> Clips:
-    """The range that a record's scale and offset stand for: where training starts (reference §3)."""
+    """The range of a record's scale and offset, with which training starts (docs/en/reference.md, "ULQ")."""
     scale = np.float32(qparams.scale)
     high, low = scale * np.float32(127 - qparams.offset), scale * np.float32(-128 - qparams.offset)
     return Clips(high=float(high), low=0.0 if fixed_min else float(low), fixed_min=fixed_min)
@@ -93,13 +93,13 @@ def ulq(x: Float32Array, clips: Clips) -> Float32Array:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UlqParts:
-    """What the gradients are made of, element by element, each of the shape of x.
+    """The elements whose sums are the gradients; each array has the shape of x.
 
     Attributes:
         inside: dx.
         error: (y - x) × dx.
-        above: g where x lies above the range, else 0.
-        below: g where x lies below the range, else 0.
+        above: g where x > high, else 0.
+        below: g where x < low, else 0.
     """
 
     inside: Float32Array
@@ -109,7 +109,7 @@ class UlqParts:
 
 
 def ulq_parts(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqParts:
-    """The elements of the sums, from ``gradient``, that of the loss with respect to ``ulq(x)``."""
+    """The elements of the sums; ``gradient`` is that of the loss with respect to ``ulq(x)``."""
     scale, first = clips.scale, clips.steps_below_zero
     above = gradient * (x > scale * (first + np.float32(LEVELS)))
     below = gradient * (x < scale * first)
@@ -119,7 +119,7 @@ def ulq_parts(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqParts
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UlqGradients:
-    """Of the loss with respect to ``x`` (its shape), ``clip_max`` and ``clip_min``."""
+    """Gradients of the loss with respect to ``x`` (same shape), ``clip_max`` and ``clip_min``."""
 
     x: Float32Array
     clip_max: float
@@ -127,7 +127,7 @@ class UlqGradients:
 
 
 def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqGradients:
-    """Gradients of ``ulq``, from the gradient with respect to its result; sums are taken in float64."""
+    """Gradients of the loss; ``gradient`` is that with respect to ``ulq(x)``. Sums are computed in float64."""
     parts = ulq_parts(x, clips, gradient)
     above, below = _sum(parts.above), _sum(parts.below)
     loss = (_sum(parts.error) / float(clips.scale) + float(clips.rest) * (above + below)) / LEVELS
@@ -137,13 +137,13 @@ def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqG
 def arq_retrain_scale(
     weight: Float32Array, *, channel_wise: bool, bits: int, gamma: Float32Array | None = None
 ) -> Float32Array:
-    """The scale that a weight has in one training step: WtsARQ's, which clips nothing.
+    """The scale of a weight in a training step by the rule of WtsARQ, which clips nothing.
 
     Args:
         weight: float32 of shape (C_out, …).
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
-        gamma: of the BatchNorm that will be folded into the layer, shape (C_out,); None without one.
+        gamma: γ of the BatchNorm that will be folded into the layer, shape (C_out,); None without one.
 
     Returns:
         float32 of shape (C_out,) or (1,).
@@ -152,25 +152,22 @@ def arq_retrain_scale(
         ValueError: the weight holds NaN or infinity.
     """
     if gamma is not None:
-        weight = weight * np.where(gamma < 0, np.float32(-1.0), np.float32(1.0)).reshape(_columns(weight))
+        weight = weight * per_channel(np.where(gamma < 0, np.float32(-1.0), np.float32(1.0)), weight.ndim)
     return arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
 
 
 def arq_retrain(
     weight: Float32Array, *, channel_wise: bool, bits: int, gamma: Float32Array | None = None
 ) -> Float32Array:
-    """Fake-quantize a weight; arguments as for its scale. The gradient is the result's own (straight-through).
+    """Fake-quantize a weight; arguments as for ``arq_retrain_scale``. Its gradient passes unchanged (straight-through).
 
     Raises:
         ValueError: the weight holds NaN or infinity.
     """
-    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits, gamma=gamma).reshape(_columns(weight))
+    scale = arq_retrain_scale(weight, channel_wise=channel_wise, bits=bits, gamma=gamma)
+    scale = per_channel(scale, weight.ndim)
     fake: Float32Array = np.rint(weight / scale) * scale
     return fake
-
-
-def _columns(weight: Float32Array) -> tuple[int, ...]:
-    return (-1, *(1,) * (weight.ndim - 1))
 
 
 def _sum(values: NDArray[np.floating[Any]]) -> float:

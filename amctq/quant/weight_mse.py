@@ -1,10 +1,10 @@
-"""MSE: the weight scales of least squared rounding error.
+"""MSE: the weight scales of least squared quantization error.
 
-    scale = argmin Σ (w - s × clip(rint(w / s)))²        Nagel et al. 2021, arXiv:2106.08295, §3.1, "MSE"
+    scale = argmin Σ (w - s × clip(rint(w / s)))²        (docs/en/reference.md, "Weight MSE")
 
-One scale moves both ends of the range, because the grid is symmetric. The error is a parabola in s wherever no weight
-changes its integer, so the search looks at scales all over the range where the best one can lie, and then steps down
-to the bottom of the parabola that it has found.
+The range is symmetric, so one scale sets both of its ends. Between two scales at which some weight changes its integer,
+the error is a parabola in s. So the search first compares scales over the whole range where the best one can lie, and
+then moves to the lowest point of the parabola around the best of them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from amctq.quant.weights import arq_scale
 
 _CANDIDATES = 100
 _DESCENTS = 4
-# Weights looked at together: a block and what is computed from it stay in the cache.
+# Weights in one block: the block and its intermediate results fit into the cache.
 _BLOCK = 1 << 16
 
 
 def mse_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Float32Array:
-    """The scale of least squared error, for each channel or for the tensor.
+    """The scale of least squared error, per channel or per tensor.
 
     Args:
         weight: float32 of shape (C_out, …).
@@ -44,10 +44,10 @@ def mse_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Flo
 
 
 def _search(rows: Float32Array, widest: Float32Array, bits: int) -> Float32Array:
-    """The best scales of a few rows, never below EPSILON; ``widest`` are the smallest ones that clip nothing."""
+    """The best scales of some rows, at least EPSILON; ``widest`` are the smallest scales that clip nothing."""
     highest = numerics.signed_range(bits)[1]
     best, least = widest, _error(rows, widest, bits)[0]
-    # A smaller scale clips the largest weight by more than all weights together lose now.
+    # Below it, the error of the clipped largest weight exceeds the error of all weights with the scale ``widest``.
     lowest = np.clip(1 - np.sqrt(least) / (widest * highest), 1 / _CANDIDATES, 1)
     top = 1 + 0.5 / highest
     for share in np.linspace(0, 1, _CANDIDATES):
@@ -60,7 +60,7 @@ def _search(rows: Float32Array, widest: Float32Array, bits: int) -> Float32Array
 
 
 def _error(rows: Float32Array, scale: Float32Array, bits: int) -> tuple[Float32Array, Float32Array]:
-    """Squared error of every row on its scale, and the scale that would be best for the integers it now has."""
+    """The squared error of every row with its scale, and the best scale for the same integers."""
     low, high = numerics.signed_range(bits)
     steps = rows / scale[:, None]
     np.rint(steps, out=steps)

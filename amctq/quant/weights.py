@@ -1,4 +1,4 @@
-"""ARQ: weight scales from each channel's largest weight (AMCT arq_impl.py, reference §4.3)."""
+"""ARQ: the weight scale of the largest weight of each channel (docs/en/reference.md, "ARQ")."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from amctq.quant.numerics import INT32_MAX, Float32Array
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantizedWeight:
-    """Integer weights of one layer, quantized symmetrically.
+    """The integer weights of one layer; the zero point is 0.
 
     Attributes:
         values: int8 of the weight's shape, output channel first; the integers lie in ``signed_range(bits)``.
         scale: float32 of shape (C_out,) per channel or (1,) per tensor.
         bits: width of the integers.
 
-    weight ~ values * scale, the scale broadcast along axis 0.
+    weight ~ values * scale, with the scale broadcast along axis 0.
     """
 
     values: NDArray[np.int8]
@@ -29,18 +29,18 @@ class QuantizedWeight:
     bits: int = 8
 
     def dequantized(self) -> Float32Array:
-        """The weight that the integers stand for, float32 of the weight's shape."""
-        return numerics.dequantize(self.values, _broadcast(self.scale, self.values.ndim))
+        """The product values × scale, float32 of the weight's shape."""
+        return numerics.dequantize(self.values, numerics.per_channel(self.scale, self.values.ndim))
 
 
 def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8, rule: ArqRule = ArqRule.AMCT) -> Float32Array:
-    """ARQ's scale of a weight whose first axis is the output channel.
+    """The scale of a weight by ARQ.
 
     Args:
         weight: float32 of shape (C_out, …).
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
-        rule: which of the two published scales.
+        rule: AMCT's rule, or the one of Ascend's WtsARQ.
 
     Returns:
         float32 of shape (C_out,) or (1,). A channel of zeros has scale 1.
@@ -56,17 +56,17 @@ def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8, rule: 
 
 
 def quantize_weight(weight: Float32Array, scale: Float32Array, *, bits: int = 8) -> QuantizedWeight:
-    """Round a weight of shape (C_out, …) onto the grid of ``scale``, shape (C_out,) or (1,)."""
+    """Quantize a weight of shape (C_out, …) with ``scale`` of shape (C_out,) or (1,)."""
     low, high = numerics.signed_range(bits)
-    values = numerics.quantize(weight, _broadcast(scale, weight.ndim), low=low, high=high)
+    values = numerics.quantize(weight, numerics.per_channel(scale, weight.ndim), low=low, high=high)
     return QuantizedWeight(values=values, scale=scale, bits=bits)
 
 
 def scale_that_fits_bias(scale: Float32Array, bias: Float32Array, activation_scale: float) -> Float32Array:
     """Raise weight scales until ``bias / (activation_scale × scale)`` fits int32.
 
-    AMCT gives up on such a layer ("exceed int32 range"). It happens where a channel's weights are next to nothing
-    beside its bias; rounding them on the coarser grid then changes the channel by less than fan-in × 2^-24 of its bias.
+    AMCT refuses such a layer ("exceed int32 range"). It occurs where the weights of a channel are very small compared
+    with its bias. Then the coarser scale changes the channel's output by less than fan-in × 2^-24 of its bias.
 
     Args:
         scale: float32 of shape (C_out,) or (1,).
@@ -74,14 +74,10 @@ def scale_that_fits_bias(scale: Float32Array, bias: Float32Array, activation_sca
         activation_scale: scale of the layer's input.
 
     Returns:
-        float32 of the shape of ``scale``; the same values where the bias fits already.
+        float32 of the shape of ``scale``; unchanged where the bias fits.
     """
-    # 2^-20 below the limit: the quotient is formed from float32 scales.
+    # 2^-20 below the limit, because the quotient is computed from float32 scales.
     needed = np.abs(bias.astype(np.float64)) / (activation_scale * INT32_MAX * (1 - 2.0**-20))
     if scale.shape[0] == 1:
         needed = needed.max(keepdims=True)
     return np.maximum(scale, needed.astype(np.float32))
-
-
-def _broadcast(scale: Float32Array, rank: int) -> Float32Array:
-    return scale.reshape(-1, *(1,) * (rank - 1))

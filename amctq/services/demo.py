@@ -1,7 +1,7 @@
-"""``amctq demo``: the whole way on what the package carries, without network, dataset or NPU.
+"""``amctq demo``: a whole run on the data and weights of the package, without network access, dataset or NPU.
 
-What it does is what ``prepare-cifar --synthetic`` and ``ptq`` do, with their defaults and into one directory, so that
-a user can type the same again and change it.
+It does the same as ``prepare-cifar --synthetic`` and ``ptq`` with their defaults, in one directory, so a user can
+repeat these commands and change them.
 """
 
 from __future__ import annotations
@@ -13,68 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amctq.choices import BackendName, Device, ExportFormat, TargetIsa
+from amctq.choices import ExportFormat, TargetIsa
 from amctq.data.manifest import MANIFEST, Manifest
 from amctq.data.staging import NAMES
 from amctq.files import Artifact, OutputDirectory, writing
 from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.demo_request import DemoRequest
 from amctq.services.prepare_cifar import stage_generated
-from amctq.services.prepare_cifar_request import PrepareCifarRequest
 from amctq.services.ptq.plan import plan_ptq, ptq_files
 from amctq.services.ptq.ptq import run_ptq
-from amctq.services.ptq.report import ptq_report
-from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
-from amctq.services.request import refuse_below
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoRequest:
-    """What ``amctq demo`` shall do; fields carry the names of the options.
-
-    Attributes:
-        output_dir: where everything goes: pictures, checkpoint, the quantized network and its report.
-        seed: of the pictures, and of the choice of those that calibrate.
-        force: replace the files of a former run.
-    """
-
-    output_dir: Path = Path("demo")
-    seed: int = 1
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        refuse_below("--seed", self.seed, 0)
-
-    @property
-    def pictures(self) -> PrepareCifarRequest:
-        """What ``prepare-cifar`` would be asked for."""
-        return PrepareCifarRequest(synthetic=True, seed=self.seed, output_dir=self.output_dir)
-
-    @property
-    def quantization(self) -> PtqRequest:
-        """What ``ptq`` would be asked for: its defaults, on the CPU."""
-        return PtqRequest(
-            dataset=self.output_dir,
-            ckpt=CHECKPOINT,
-            model=MODEL,
-            seed=self.seed,
-            device=Device.CPU,
-            backend=BackendName.NATIVE,
-            export=(ExportFormat.ONNX,),
-            output_dir=self.output_dir,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DemoResult:
-    """What a demonstration found and left behind.
+    """The result of a demonstration.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         manifest: of the pictures.
-        quantized: what ``ptq`` measured.
-        seconds: wall time of drawing the pictures; ``quantized`` has that of the rest.
+        quantized: the result of ``ptq``.
+        seconds: wall time of drawing the pictures; the rest is in ``quantized``.
     """
 
     request: DemoRequest
@@ -89,7 +49,7 @@ class DemoResult:
 
     @property
     def next_commands(self) -> dict[str, str]:
-        """What to type next, by what comes of it; the last one takes files of the user's own."""
+        """Further commands, by purpose; the last one needs the user's own files."""
         folder = self.request.output_dir
         quantized = self.quantized.plan
         bits = "7" if quantized.target.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
@@ -108,28 +68,28 @@ class DemoResult:
         }
 
     def data(self) -> dict[str, Any]:
-        """The result, ready for JSON; ``ptq`` is what stands in report.json."""
+        """The result, ready for JSON; ``ptq`` is the content of report.json."""
         return {
             "schema": 1,
             "command": "demo",
             "output_dir": str(self.request.output_dir),
             "checkpoint": str(self.request.output_dir / CHECKPOINT.name),
             "pictures": {"origin": dict(self.manifest.origin), "classes": list(self.manifest.classes)},
-            "ptq": ptq_report(self.quantized),
+            "ptq": self.quantized.data(),
             "next": [{"purpose": purpose, "command": command} for purpose, command in self.next_commands.items()],
             "timing": {"seconds": {phase: round(value, 3) for phase, value in self.seconds.items()}},
         }
 
 
 def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
-    """Draw pictures, quantize the network that the package carries, and prove what came of it.
+    """Draw pictures, quantize the network of the package, and measure the result.
 
     Args:
         request: what to do.
-        on_event: is told of progress, notices and warnings.
+        on_event: receives progress, notices and warnings.
 
     Returns:
-        The measured result; everything lies in ``request.output_dir``, all at once or nothing.
+        The measured result. All files are in ``request.output_dir``; after an error, none is.
 
     Raises:
         UsageError: files would be overwritten.
@@ -151,5 +111,5 @@ def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
 
 
 def _line(*words: str | Path) -> str:
-    """A command as it is typed."""
+    """A command line, quoted for a shell."""
     return shlex.join(["amctq", *map(str, words)])

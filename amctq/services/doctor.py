@@ -15,8 +15,9 @@ from amctq.backends.choice import amct_obstacles
 from amctq.choices import Device, Requirement
 from amctq.errors import UnavailableError
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.doctor_request import DoctorRequest
 
-# Runs apart, because a broken installation may end the interpreter instead of raising.
+# Runs in its own process, because a broken installation may end the interpreter instead of raising.
 _PROBE = """
 import json, tempfile, time
 from pathlib import Path
@@ -36,25 +37,14 @@ _PROBE_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorRequest:
-    """What ``amctq doctor`` shall do.
-
-    Attributes:
-        require: fail when one of these is missing.
-    """
-
-    require: tuple[Requirement, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One line of the report.
 
     Attributes:
         name: stable name, for programs.
-        ok: True where all is well, False where something is missing or broken.
+        ok: False if something is missing or broken.
         value: what was found.
-        advice: what would change it, or None.
+        advice: the next step, or None.
     """
 
     name: str
@@ -68,8 +58,8 @@ class DoctorReport:
     """What this machine can do.
 
     Attributes:
-        findings: one for each thing looked at.
-        versions: of amctq and of what it stands on.
+        findings: one for each check.
+        versions: of amctq and of the packages that it needs.
     """
 
     findings: tuple[Finding, ...]
@@ -86,7 +76,7 @@ class DoctorReport:
 
 
 def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
-    """Look at this machine.
+    """Check this machine.
 
     Raises:
         UnavailableError: something in ``request.require`` is missing.
@@ -124,7 +114,7 @@ def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
     ]
     if missing:
         message = f"required and missing: {'; '.join(missing)}"
-        raise UnavailableError(message, hint="amctq doctor, without --require, shows it all", data=report.data())
+        raise UnavailableError(message, hint="amctq doctor without --require shows all findings", data=report.data())
     return report
 
 
@@ -190,7 +180,7 @@ def _cpu(found: tuple[str, ...]) -> Finding:
     if runtime.saturates(found):
         advice = runtime.SATURATION_ADVICE
     elif not vnni and not dot_products:
-        advice = "INT8 is exact here, and slow: there are no instructions for dot products of bytes"
+        advice = "INT8 is exact here but slow: there are no instructions for dot products of bytes"
     named = "VNNI" if vnni else "dot products" if dot_products else "no VNNI"
     return Finding(
         name="cpu",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
-from amctq.errors import InputError, UsageError
+from amctq.errors import InputError
 from amctq.export.targets import PLAIN_SESSION_WARNING
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import find_model
@@ -26,39 +26,13 @@ from amctq.runtime import (
     resolve_device,
     saturates,
 )
-from amctq.services.request import NetworkRequest
+from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateRequest(NetworkRequest):
-    """What ``amctq evaluate`` shall do; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
-
-    Attributes:
-        dataset: CIFAR-10 folder, image folder, ``.npz`` file, or ``file.py:function``.
-        ckpt: MindSpore checkpoint.
-        onnx: exported file, a deploy model for NPUs included. One of amctq's own says how its images are prepared.
-        mindir: the same in MindSpore's format.
-    """
-
-    dataset: str | Path
-    ckpt: Path | None = None
-    onnx: Path | None = None
-    mindir: Path | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
-            message = "evaluate takes one of --ckpt, --onnx and --mindir"
-            raise UsageError(message, hint="give the one that shall be measured")
-        if self.eval_images == 0:
-            message = "--eval-images 0: there would be nothing to evaluate"
-            raise UsageError(message, hint="give a number from 1 up, or all")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,87 +3,36 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from amctq.choices import FetchWhat, ModelData
+from amctq.choices import FetchWhat
 from amctq.download.local import check_given, copy_in
 from amctq.download.partial import forget_partial
-from amctq.download.source import Downloaded, Source, TransferOptions, checked_sum, checked_url
-from amctq.download.sums import Sums, sums_of
+from amctq.download.source import Downloaded, Source, TransferOptions
+from amctq.download.sums import Sums
 from amctq.download.transfer import download
 from amctq.errors import UsageError
-from amctq.files import Artifact, OutputDirectory, reading, writing
+from amctq.files import Artifact, OutputDirectory, writing
 from amctq.networks.published import CHECKPOINTS, DEFINITIONS
 from amctq.networks.registry import REGISTRY
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.fetch_model_request import FetchModelRequest
 from amctq.services.pinned_sums import PINS, read_pins, write_pins
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchModelRequest:
-    """What ``amctq fetch-model`` shall do.
-
-    Attributes:
-        model: a network that amctq knows.
-        data: what its checkpoint was trained on.
-        what: the checkpoint, the sample's four definition files, or both.
-        output_dir: where the files go.
-        url: addresses of the checkpoint, instead of the published ones, the best first.
-        sha256: of the checkpoint, instead of the published one.
-        from_file: the checkpoint, brought by hand.
-        mirror: base addresses that are tried first, for every file under its published name.
-        insecure: do not check the certificates of servers in this call.
-        allow_unverified: even where nothing else says what the file should be.
-        retries: further tries at one address.
-        timeout: seconds without a byte until a try is given up.
-        retry_delay: seconds before the first further try; each later one waits twice as long.
-        force: replace files that are not what they should be.
-    """
-
-    model: str = "resnet50"
-    data: ModelData = ModelData.CIFAR10
-    what: FetchWhat = FetchWhat.CHECKPOINT
-    output_dir: Path = Path("model")
-    url: tuple[str, ...] = ()
-    sha256: str | None = None
-    from_file: Path | None = None
-    mirror: tuple[str, ...] = ()
-    insecure: bool = False
-    allow_unverified: bool = False
-    retries: int = 3
-    timeout: float = 30
-    retry_delay: float = 1
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        for option, values in (("--url", self.url), ("--mirror", self.mirror)):
-            for value in values:
-                checked_url(value, option=option)
-        if self.sha256 is not None:
-            object.__setattr__(self, "sha256", checked_sum(self.sha256, option="--sha256", digits=64))
-        if self.url and self.from_file is not None:
-            message = "--url and --from-file contradict each other"
-            raise UsageError(message, hint="give the one that the checkpoint shall come from")
-        given = {"--url": self.url, "--sha256": self.sha256, "--from-file": self.from_file}
-        if self.what is FetchWhat.DEFINITION and (named := [name for name, value in given.items() if value]):
-            message = f"{named[0]} says where a checkpoint comes from, and --what definition gets none"
-            raise UsageError(message, hint="leave one of them out; mirrors of the definition files go in --mirror")
+from amctq.services.wanted_files import WantedFile, file_name, find_kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedFile:
-    """One file that lies in its place now.
+    """One file in its final place.
 
     Attributes:
-        artifact: where, how long, its sum.
+        artifact: its path, length and sum.
         what: "checkpoint" or "definition".
-        url: where it came from, None for a file that was there or was brought by hand.
-        verified: "published", "given" or "pinned", whichever sum it was checked by; None for an unverified one.
+        url: where it came from; None for a file that was kept or given with ``from_file``.
+        verified: which sum it was checked with, "published", "given" or "pinned"; None for an unverified file.
         kept: it was there already, and right.
         transferred: bytes that came over the network.
     """
@@ -98,12 +47,12 @@ class FetchedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchModelResult:
-    """What lies there now.
+    """The files that the command has got or kept.
 
     Attributes:
-        request: what was asked for.
-        files: the files, in the order asked for.
-        warnings: what the user was warned of.
+        request: the request.
+        files: checkpoint first, then the definition files.
+        warnings: as they were shown.
         seconds: wall time by file.
     """
 
@@ -136,24 +85,14 @@ class FetchModelResult:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    """A file to get: its name, what is known about it, and which sum says so."""
-
-    name: str
-    what: str
-    source: Source
-    verified: str | None
-
-
 def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> FetchModelResult:
-    """Get files, whole and right; those that are there and right are kept.
+    """Get files and check them. Files that are there and right are kept.
 
     Raises:
         UsageError: options contradict each other, nothing is published for the model, or a file would be replaced.
-        InputError: ``from_file`` is no file, or the folder's own list of sums is damaged.
+        InputError: ``from_file`` is not a file, or the list of sums in the output directory is damaged.
         CheckError: a file is not the one expected.
-        NetworkError: a file cannot be had.
+        NetworkError: a file cannot be downloaded.
         WriteError: the file system refuses.
     """
     reporter = Reporter(on_event)
@@ -164,8 +103,7 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
         pins = read_pins(output.path)
         wanted = [_pinned(item, pins, request, reporter) for item in wanted]
         _check_safety(wanted, request, reporter)
-        kept = _kept(wanted, output.path, force=request.force)
-
+        kept = find_kept(wanted, output.path, force=request.force)
         files = []
         for item in wanted:
             if (sums := kept.get(item.name)) is not None:
@@ -175,8 +113,8 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
                 files.append(_fetched(item, output.path / item.name, sums))
                 continue
 
-            def pin(sums: Sums, item: _Wanted = item) -> None:
-                # Before the file appears: one without its sum could be neither trusted nor replaced next time.
+            def pin(sums: Sums, item: WantedFile = item) -> None:
+                # Before the file appears: the next run could neither trust nor replace a file without its sum.
                 if item.verified is None:
                     pins[item.name] = sums.sha256
                     write_pins(output, pins)
@@ -186,22 +124,22 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
     for file in files:
         if file.verified is None:
             reporter.warn(
-                f"{file.artifact.path.name}: unverified, nobody publishes its sum; "
-                f"{request.output_dir / PINS} keeps it, and it is checked by that next time"
+                f"{file.artifact.path.name}: unverified, because nobody publishes its sum; "
+                f"its sum is now in {request.output_dir / PINS}, and the next run checks the file with it"
             )
     return FetchModelResult(
         request=request, files=tuple(files), warnings=tuple(reporter.warnings), seconds=dict(reporter.seconds)
     )
 
 
-def _wanted(request: FetchModelRequest) -> list[_Wanted]:
+def _wanted(request: FetchModelRequest) -> list[WantedFile]:
     wanted = []
     if request.what is not FetchWhat.DEFINITION:
         wanted.append(_checkpoint(request))
     if request.what is not FetchWhat.CHECKPOINT:
         for name, source in DEFINITIONS.items():
             mirrored = source.mirrored(request.mirror)
-            wanted.append(_Wanted(name=name, what="definition", source=mirrored, verified=None))
+            wanted.append(WantedFile(name=name, what="definition", source=mirrored, verified=None))
     names = [PINS, *(item.name for item in wanted)]
     if twice := [name for name in names if names.count(name) > 1]:
         message = f"this run would write {twice[0]} twice"
@@ -209,92 +147,53 @@ def _wanted(request: FetchModelRequest) -> list[_Wanted]:
     return wanted
 
 
-def _checkpoint(request: FetchModelRequest) -> _Wanted:
-    """The checkpoint, with its published sum unless it comes from elsewhere under another name."""
+def _checkpoint(request: FetchModelRequest) -> WantedFile:
+    """The checkpoint, with its published sum unless it has another name and another address."""
     model = request.model.lower()
     if model not in REGISTRY:
         near = difflib.get_close_matches(model, REGISTRY, n=1)
         message = f"{request.model}: not a model that amctq knows ({', '.join(REGISTRY)})"
         raise UsageError(message, hint=f"did you mean {near[0]}?" if near else "choose one of these")
     published = CHECKPOINTS.get((model, request.data.value))
-    own = [_last_part(url) for url in request.url] or ([request.from_file.name] if request.from_file else [])
+    own = [file_name(url) for url in request.url] or ([request.from_file.name] if request.from_file else [])
     if published is None and not own:
         known = ", ".join(f"{name} --data {data}" for name, data in CHECKPOINTS)
         message = f"no checkpoint of {model} for {request.data.value} is published; there are: {known}"
         raise UsageError(message, hint="choose one of these, or give an address with --url")
     if published is not None:
-        names = [_last_part(url) for url in published.urls]
+        names = [file_name(url) for url in published.urls]
         by_hand = request.from_file is not None and request.sha256 is None and not request.allow_unverified
         if not own or by_hand or set(own) <= set(names):
             urls = request.url or published.urls
             sha256 = request.sha256 or published.sha256
             source = Source(urls=urls, sha256=sha256).mirrored(request.mirror)
             verified = "given" if request.sha256 else "published"
-            return _Wanted(name=names[0], what="checkpoint", source=source, verified=verified)
+            return WantedFile(name=names[0], what="checkpoint", source=source, verified=verified)
     source = Source(urls=request.url, sha256=request.sha256).mirrored(request.mirror)
-    return _Wanted(name=own[0], what="checkpoint", source=source, verified="given" if request.sha256 else None)
+    return WantedFile(name=own[0], what="checkpoint", source=source, verified="given" if request.sha256 else None)
 
 
-def _last_part(url: str) -> str:
-    """The file name in an address."""
-    name = unquote(urlsplit(url).path).rpartition("/")[2]
-    if not name or name.startswith(".") or "\0" in name or len(os.fsencode(name)) > 200:
-        message = f"--url {url}: expected an address that ends in the name of a file"
-        raise UsageError(message, hint="download it by other means, and pass it with --from-file")
-    return name
+def _pinned(item: WantedFile, pins: Mapping[str, str], request: FetchModelRequest, reporter: Reporter) -> WantedFile:
+    """The file with the sum of its first download, where no better sum is known; as it is with --force."""
+    pinned = item.pinned(pins)
+    if pinned is item or not request.force:
+        return pinned
+    reporter.warn(f"{item.name}: --force, so it may differ from the file whose sum is in {PINS}")
+    return item
 
 
-def _pinned(item: _Wanted, pins: Mapping[str, str], request: FetchModelRequest, reporter: Reporter) -> _Wanted:
-    """The file with the sum that it had the first time, where nothing better is known."""
-    if item.verified is not None or item.name not in pins:
-        return item
-    if request.force:
-        reporter.warn(f"{item.name}: --force, so it may differ from the one whose sum {PINS} keeps")
-        return item
-    return replace(item, source=replace(item.source, sha256=pins[item.name]), verified="pinned")
-
-
-def _check_safety(wanted: list[_Wanted], request: FetchModelRequest, reporter: Reporter) -> None:
+def _check_safety(wanted: list[WantedFile], request: FetchModelRequest, reporter: Reporter) -> None:
     if not request.insecure or request.from_file is not None:
         return
     for item in wanted:
         if item.verified is None and item.what != "definition" and not request.allow_unverified:
-            message = f"--insecure: nothing would say that {item.name} is what it should be"
-            raise UsageError(message, hint="pass its --sha256, or --allow-unverified if you must")
+            message = f"--insecure: no sum is known that could verify {item.name}"
+            raise UsageError(message, hint="pass its --sha256, or --allow-unverified if you accept the risk")
     reporter.warn("--insecure: the certificates of servers are NOT checked in this call")
 
 
-def _kept(wanted: list[_Wanted], folder: Path, *, force: bool) -> dict[str, Sums]:
-    """Which files are there and right.
-
-    Raises:
-        UsageError: one is there, is not right, and may not be replaced; all such files are named.
-    """
-    kept, refused = {}, []
-    for item in wanted:
-        path = folder / item.name
-        if not os.path.lexists(path):
-            continue
-        if not path.is_file():
-            message = f"{path} is no regular file, and this run would write a file of that name"
-            raise UsageError(message, hint="choose another --output-dir")
-        if item.verified is None:
-            refused.append(f"{path}: there is no sum to check it by")
-            continue
-        with reading(str(path)):
-            sums = sums_of(path)
-        if wrong := item.source.mismatch(sums):
-            refused.append(f"{path}: {wrong}")
-        else:
-            kept[item.name] = sums
-    if refused and not force:
-        message = f"already there, and not to be replaced: {'; '.join(refused)}"
-        raise UsageError(message, hint="pass --force to replace it, or choose another --output-dir")
-    return kept
-
-
 def _get(
-    item: _Wanted, target: Path, request: FetchModelRequest, reporter: Reporter, pin: Callable[[Sums], None]
+    item: WantedFile, target: Path, request: FetchModelRequest, reporter: Reporter, pin: Callable[[Sums], None]
 ) -> Downloaded:
     if request.from_file is not None and item.what == "checkpoint":
         return copy_in(
@@ -309,7 +208,7 @@ def _get(
     return download(item.source, target, options=options, reporter=reporter, before_publish=pin)
 
 
-def _fetched(item: _Wanted, path: Path, sums: Sums, got: Downloaded | None = None) -> FetchedFile:
+def _fetched(item: WantedFile, path: Path, sums: Sums, got: Downloaded | None = None) -> FetchedFile:
     return FetchedFile(
         artifact=Artifact(path=path, bytes=sums.bytes, sha256=sums.sha256),
         what=item.what,

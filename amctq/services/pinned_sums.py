@@ -1,4 +1,4 @@
-"""The sums of files that nobody publishes sums of, as they were the first time; ``sha256sum -c`` reads them too."""
+"""The sums of files without published sums, from their first download; ``sha256sum -c`` can read the list."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PINS = "fetched.sha256"
 
 
 def read_pins(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name; empty where there is no such file.
+    """SHA-256 by file name; empty if there is no list.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the list is damaged.
     """
     path = folder / PINS
     with reading(str(path)):
@@ -28,13 +28,13 @@ def read_pins(folder: Path) -> dict[str, str]:
         found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
         if found is None:
             message = f"{path}, line {number}: found {line[:80]!r}, expected a SHA-256 and the name of a file"
-            raise InputError(message, hint="mend that line, or remove the file to trust the files anew")
+            raise InputError(message, hint="correct that line, or remove this list to accept the files as they are")
         pins[found[2]] = found[1]
     return pins
 
 
 def write_pins(output: OutputDirectory, pins: Mapping[str, str]) -> None:
-    """Replace the list of sums, at once or not at all.
+    """Replace the list of sums, completely or not at all.
 
     Raises:
         WriteError: the file system refuses.

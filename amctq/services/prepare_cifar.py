@@ -34,12 +34,12 @@ Classes: {classes}.</p></body></html>
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCifarResult:
-    """What lies in the output directory now.
+    """The dataset in the output directory.
 
     Attributes:
-        request: what was asked for.
-        manifest: what was prepared.
-        already: it was there before, every sum right, and nothing was written.
+        request: the request.
+        manifest: of the dataset.
+        already: the dataset was there before, every sum was right, and nothing was written.
         artifacts: the files that were written.
         seconds: wall time by phase.
     """
@@ -67,12 +67,12 @@ class PrepareCifarResult:
 
 
 def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> PrepareCifarResult:
-    """Put training and test records in place, every file checked, or leave what is there already.
+    """Prepare training and test records, with every file checked; a set that is there and right is kept.
 
     Raises:
         UsageError: files of another set, or damaged ones, would be replaced.
-        InputError: the archive is cut short, damaged, or not CIFAR-10's binary version.
-        CheckError: the archive's checksum is another one.
+        InputError: the archive is incomplete, damaged, or not CIFAR-10's binary version.
+        CheckError: the archive has another checksum.
         NetworkError: the download failed.
         WriteError: the disk is full, or writing is not allowed.
     """
@@ -92,7 +92,7 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
             )
     if request.archive is not None:
         with reading(f"--archive {request.archive}"), request.archive.open("rb"):
-            pass  # before anything is made
+            pass  # refused before anything is written
     with OutputDirectory(request.output_dir, names=NAMES, force=request.force or resumable) as output:
         fetched: tuple[Artifact, ...] = ()
         if request.synthetic:
@@ -110,7 +110,7 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
 
 
 def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, reporter: Reporter) -> Manifest:
-    """Draw the set that ``request`` describes into ``output``, which has announced ``staging.NAMES``.
+    """Draw the set of ``request`` into ``output``, which must have ``staging.NAMES`` among its names.
 
     Raises:
         WriteError: the file system refuses.
@@ -131,13 +131,13 @@ def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, repor
 
 
 def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, ...]:
-    """Have the archive in the output directory, where it stays: the next time nothing is downloaded."""
+    """Get the archive into the output directory. It stays there, so the next run downloads nothing."""
     target, source = request.output_dir / _ARCHIVE, request.source
     with reading(str(target)):
         wrong = source.mismatch(sums_of(target, md5=source.md5 is not None)) if target.exists() else None
         if target.exists() and not wrong:
             reporter.info(f"{target} is there already")
-            forget_partial(target)  # a run was killed when all of it had come
+            forget_partial(target)  # left by a run that was killed after the last byte
             return ()
     if wrong and not request.force:
         message = f"{target} is not the archive expected: {wrong}"
@@ -159,7 +159,7 @@ def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, 
 def _unpack(
     request: PrepareCifarRequest, path: Path, expected: Source | None, output: OutputDirectory, reporter: Reporter
 ) -> Manifest:
-    """Stage the archive's files; ``expected`` has its sums, unless they have been checked."""
+    """Stage the archive's files; ``expected`` has its sums, None if they have been checked already."""
     total = _OFFICIAL_FILE_IMAGES * sum(map(is_record_file, LAYOUT))
     with reading(str(path)), path.open("rb") as stream, reporter.phase("unpacking", total) as advance:
         staged = StagedSet(output, advance)
@@ -184,13 +184,13 @@ def _unpack(
         counts = manifest.images_per_class(folder)
         if min(counts) != max(counts):
             reporter.warn(
-                f"{folder} has {min(counts):,} to {max(counts):,} images of a class; the official one as many of each"
+                f"{folder} has {min(counts):,} to {max(counts):,} images of a class; the official one has equally many"
             )
     return manifest
 
 
 def _known(archive: Path, member: str, staged: StagedSet) -> str:
-    """The name in LAYOUT of a member that belongs there, and has not come before."""
+    """The name in LAYOUT of a member; refused if it has none, or if the name has come before."""
     folder, _, name = member.rpartition("/")
     if member.startswith("cifar-10-batches-py/"):
         raise _python_version(archive)
@@ -204,7 +204,7 @@ def _known(archive: Path, member: str, staged: StagedSet) -> str:
 
 
 def _python_version(where: Path | str) -> InputError:
-    """Not converted: its records are pickles, which are programs, and the same images come without any."""
+    """It is not converted: its records are pickles, which are programs, and the binary version has the same images."""
     message = f"{where} is the Python version of CIFAR-10, whose records are pickles; amctq executes none"
     return InputError(message, hint=f"the binary version has the same images: {ADDRESS}")
 

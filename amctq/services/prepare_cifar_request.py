@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from amctq.data import synthetic
-from amctq.data.cifar import CLASSES
 from amctq.download.source import Source, checked_sum, checked_url
 from amctq.errors import UsageError
+from amctq.services import request as shared
+from amctq.services.option import INPUT, Option, Request
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 OFFICIAL_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -16,45 +17,41 @@ OFFICIAL_BYTES = 170_052_171
 SYNTHETIC_TRAIN_IMAGES = 10_000
 SYNTHETIC_TEST_IMAGES = 10_000
 SYNTHETIC_SEED = 1
+_GENERATED = "Generated set"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareCifarRequest:
-    """What ``amctq prepare-cifar`` shall do; fields carry the names of the options.
+class PrepareCifarRequest(Request):
+    """What ``amctq prepare-cifar`` shall do. Each field is the option of its name, which tells its meaning.
 
     Attributes:
-        archive: cifar-10-binary.tar.gz on this machine; None to download it.
-        url: where to download it from; None for the official address.
-        mirror: base addresses that are tried first, for the archive under its own name.
-        output_dir: where the two folders and the manifest go.
-        sha256: of the archive, hexadecimal; None for the official MD5.
-        md5: the same, MD5.
-        synthetic: generate a set instead.
-        train_images: of the generated set; None for 10,000.
-        test_images: of the generated set; None for 10,000.
-        seed: of the generated set; None for 1.
-        retries: further tries at one address.
-        timeout: seconds without a byte until a try is given up.
-        retry_delay: seconds before the first further try; each later one waits twice as long.
-        force: replace the files of another set.
+        archive: None to download it.
+        train_images: of the generated set.
+        test_images: of the generated set.
+
+    Raises:
+        UsageError: a value is out of its range, or two options contradict each other.
     """
 
-    archive: Path | None = None
-    url: str | None = None
-    mirror: tuple[str, ...] = ()
-    output_dir: Path = Path("data")
-    sha256: str | None = None
-    md5: str | None = None
-    synthetic: bool = False
-    train_images: int | None = None
-    test_images: int | None = None
-    seed: int | None = None
-    retries: int = 3
-    timeout: float = 30
-    retry_delay: float = 1
-    force: bool = False
+    archive: Annotated[Path | None, Option(INPUT, "cifar-10-binary.tar.gz on this machine.", metavar="FILE")] = None
+    url: Annotated[str | None, Option(INPUT, "Where to get it.  [default: the official address]", metavar="URL")] = None
+    mirror: Annotated[tuple[str, ...], shared.MIRROR] = ()
+    sha256: Annotated[str | None, Option(INPUT, "Of an archive that is not the official one.", metavar="HEX")] = None
+    md5: Annotated[str | None, Option(INPUT, "The same.  [default: the official one]", metavar="HEX")] = None
+    synthetic: Annotated[bool, Option(_GENERATED, "Draw shapes and textures of ten classes instead.")] = False
+    train_images: Annotated[int | None, Option(_GENERATED, "[default: 10,000]", metavar="N")] = None
+    test_images: Annotated[int | None, Option(_GENERATED, "[default: 10,000]", metavar="N")] = None
+    seed: Annotated[int | None, Option(_GENERATED, "The same seed, the same bytes.  [default: 1]", metavar="N")] = None
+    retries: Annotated[int, shared.RETRIES] = 3
+    timeout: Annotated[float, shared.TIMEOUT] = 30
+    retry_delay: Annotated[float, shared.RETRY_DELAY] = 1
+    output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("data")
+    force: Annotated[bool, shared.FORCE] = False
 
     def __post_init__(self) -> None:
+        from amctq.data.cifar import CLASSES  # brings NumPy along
+
+        super().__post_init__()
         exclusive = [
             option
             for option, given in (("--archive", self.archive), ("--url", self.url), ("--synthetic", self.synthetic))
@@ -100,6 +97,8 @@ class PrepareCifarRequest:
     @property
     def origin(self) -> dict[str, str | int]:
         """What the manifest says that the set was made from; equal origins give equal files."""
+        from amctq.data import synthetic
+
         if not self.synthetic:
             source = self.source
             algorithm = "sha256" if source.sha256 else "md5"

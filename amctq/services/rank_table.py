@@ -10,82 +10,17 @@ from typing import Any
 
 from amctq.distributed.device_list import (
     GROUPED_DEVICES,
-    check_devices,
     crosses_groups,
     format_devices,
     joined_devices,
 )
 from amctq.distributed.hccn import AddressSource, find_source
-from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, merged, parse_address
-from amctq.distributed.rank_table_json import check_name, dump_rank_table, read_rank_table, write_rank_table
+from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, merged
+from amctq.distributed.rank_table_json import dump_rank_table, read_rank_table, write_rank_table
 from amctq.errors import UsageError
 from amctq.files import Artifact, OutputDirectory
 from amctq.progress import OnEvent, Reporter, silent
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankTableRequest:
-    """What ``amctq rank-table`` shall do; fields carry the names of the options.
-
-    Attributes:
-        devices: which NPUs, in the order of their ranks: physical numbers, or places in ``visible_devices``, from 0.
-            None for all.
-        visible_devices: physical numbers of the NPUs that may be used; None where ``devices`` says it itself.
-        server_ip: address of this server; None for the one that its host name stands for.
-        hccn_conf: file with the addresses of the NPUs; None for hccn_tool where it is on PATH, else /etc/hccn.conf.
-        group_check: refuse devices that reach over both groups of four of an 8-device server.
-        merge: join these rank tables instead, in this order.
-        check: only look at this one.
-        output: the file, in ``output_dir`` unless it has a folder of its own; None for
-            ``hccl_<n>p_<devices>_<server_ip>.json``, of a merged one ``hccl_<servers>s_<n>p.json``.
-        output_dir: where the file goes.
-        force: replace it.
-    """
-
-    devices: Sequence[int] | None = None
-    visible_devices: Sequence[int] | None = None
-    server_ip: str | None = None
-    hccn_conf: Path | None = None
-    group_check: bool = True
-    merge: Sequence[Path] | None = None
-    check: Path | None = None
-    output: Path | None = None
-    output_dir: Path = Path()
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        other = "--check" if self.check is not None else "--merge" if self.merge is not None else None
-        given = {
-            "--merge": self.check is not None and self.merge is not None,
-            "--devices": self.devices is not None,
-            "--visible-devices": self.visible_devices is not None,
-            "--server-ip": self.server_ip is not None,
-            "--hccn-conf": self.hccn_conf is not None,
-            "--output": self.check is not None and self.output is not None,
-        }
-        if other is not None and any(given.values()):
-            message = f"{other} and {', '.join(option for option, here in given.items() if here)} contradict each other"
-            raise UsageError(message, hint="a run creates a table, joins some with --merge, or checks one with --check")
-        if self.merge is not None and not self.merge:
-            message = "--merge: found no file, expected the rank tables of the servers, in order"
-            raise UsageError(message, hint="as in: amctq rank-table --merge server0.json server1.json")
-        for option, numbers in (("--devices", self.devices), ("--visible-devices", self.visible_devices)):
-            if numbers is not None:
-                check_devices(numbers, option=option)
-        if self.devices is not None and self.visible_devices is not None:
-            count = len(self.visible_devices)
-            if (most := max(self.devices)) >= count:
-                message = f"--devices: found {most}, expected 0 to {count - 1}, since --visible-devices has {count}"
-                raise UsageError(message, hint="with --visible-devices, --devices counts its entries from 0")
-        if self.server_ip is not None and parse_address(self.server_ip) is None:
-            message = f"--server-ip {self.server_ip!r}: expected an IPv4 or IPv6 address"
-            raise UsageError(message, hint="the address under which the other servers reach this one")
-        if self.output is not None:
-            check_name(self.output)
-
-    def path(self, default: str) -> Path:
-        """Where the file goes."""
-        return self.output_dir / (self.output or default)
+from amctq.services.rank_table_request import RankTableRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +28,10 @@ class RankTableResult:
     """A rank table that has been created, joined or checked.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         table: the table.
-        addresses_from: where the addresses of its NPUs come from, "hccn_tool" or a file; None of an existing table.
-        artifacts: the file that was written, none by a check.
+        addresses_from: source of its addresses, "hccn_tool" or a file; None for an existing table.
+        artifacts: the file that was written; none for a check.
         warnings: what may be wrong with the table.
         seconds: wall time by phase.
     """
@@ -128,8 +63,8 @@ def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTab
     """Create the table of this server and write it, join several and write them, or check one.
 
     Raises:
-        UsageError: devices reach over two groups, the host name stands for no address, or the file is there.
-        InputError: a table is not what it must be, or an NPU has no address.
+        UsageError: devices are of two groups, the host name has no address, or the file exists.
+        InputError: a table is not valid, or an NPU has no address.
         WriteError: the disk is full, or writing is not allowed.
     """
     reporter = Reporter(on_event)
@@ -150,7 +85,7 @@ def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTab
             if crosses_groups(devices) and max(devices) < GROUPED_DEVICES:
                 reporter.warn(f"server {server.server_id}: {_reach(devices)}")
     if table.unread_keys:
-        reporter.info(f"kept as found, though amctq does not read them: {', '.join(table.unread_keys)}")
+        reporter.info(f"these keys are kept, but amctq does not read them: {', '.join(table.unread_keys)}")
     if request.check is None:
         with reporter.phase("writing"):
             artifacts = (write_rank_table(table, path, force=request.force),)
@@ -174,7 +109,7 @@ def _merge(paths: Sequence[Path], reporter: Reporter) -> RankTable:
 
 
 def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter) -> tuple[RankTable, Path]:
-    """The table of this server, and where it goes."""
+    """The table of this server, and its path."""
     visible = request.visible_devices
     if request.devices is not None:
         chosen = tuple(request.devices)
@@ -197,7 +132,7 @@ def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter
 
 
 def _check_groups(devices: Sequence[int], source: AddressSource, reporter: Reporter) -> None:
-    """Refuse devices of two groups where the server is known to have the eight that make up both."""
+    """Refuse devices of two groups if the server has exactly the eight devices of both."""
     if not crosses_groups(devices):
         return
     present = source.devices()
@@ -216,12 +151,12 @@ def _reach(devices: Sequence[int]) -> str:
 
 
 def _own_address(reporter: Reporter) -> str:
-    """The address that the host name stands for, which hccl_tools takes too."""
+    """The address of the host name, which hccl_tools uses too."""
     host = socket.gethostname()
     try:
         address = socket.gethostbyname(host)
     except (OSError, UnicodeError) as error:
-        message = f"the host name {host} stands for no address, expected one to name the server by"
+        message = f"the host name {host} has no address; the rank table needs one for this server"
         raise UsageError(message, hint="pass --server-ip") from error
     if address.startswith("127."):
         reporter.warn(

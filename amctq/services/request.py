@@ -1,56 +1,139 @@
-"""What the requests of several commands have in common: a network, a dataset, a device."""
+"""What the requests of several commands have in common: their options, a network, a dataset, a device."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from amctq.choices import Device
-from amctq.data.preprocess import Preprocessing
-from amctq.data.samples import Dataset
-from amctq.data.source import DataSource
+from amctq.choices import WEIGHT_BITS, BackendName, Device, ExportFormat
 from amctq.errors import InputError, UsageError
-from amctq.networks.registry import ModelSpec
+from amctq.services.option import INPUT, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
+from amctq.services.spelling import formats, images_or_all, three_numbers
+
+if TYPE_CHECKING:
+    from amctq.data.preprocess import Preprocessing
+    from amctq.data.samples import Dataset
+    from amctq.data.source import DataSource
+    from amctq.networks.registry import ModelSpec
+
+
+def model_names() -> Iterable[str]:
+    """The networks that amctq knows."""
+    from amctq.networks.registry import REGISTRY
+
+    return REGISTRY
+
+
+def _format_names() -> Iterable[str]:
+    return [form.value for form in ExportFormat]
+
+
+FINITE = Limit(expected="three finite numbers", holds=lambda numbers: all(map(math.isfinite, numbers)))
+POSITIVE = Limit(expected="three numbers above 0", holds=lambda numbers: min(numbers) > 0)
+WIDTH = Limit(expected=f"one of {', '.join(map(str, WEIGHT_BITS))}", holds=WEIGHT_BITS.__contains__)
+
+DATASET = Option(
+    INPUT,
+    "CIFAR-10 (binary version) or image folder, .npz file, or file.py:function.",
+    metavar="DATA",
+    aliases=("dataset_path",),
+)
+CKPT = Option(INPUT, "MindSpore checkpoint.", metavar="FILE", aliases=("checkpoint_path", "pre_trained"))
+CALIB_IMAGES = Option(QUANTIZATION, "Training images that calibrate.  [default: 32]", min=1)
+SKIP_LAYER = Option(QUANTIZATION, "Leave these layers in float; repeatable.", name="skip-layer", metavar="PATTERN")
+MAX_DROP = Option(
+    RUN,
+    "Fail (exit 5) when top-1 drops by more percentage points.",
+    metavar="POINTS",
+    limits=(Limit(expected="a number of percentage points", holds=math.isfinite),),
+)
+ALLOW_POOR_FLOAT = Option(RUN, "Go on although the float network hardly beats chance.")
+BACKEND = Option(RUN, "The engine: amctq's own, or Huawei's amct_mindspore.", after="seed")
+EXPORT = Option(
+    OUTPUT,
+    "What to write: onnx, mindir, ascend (for ATC), fakequant (air needs an NPU).  "
+    "[default: onnx; air with --backend amct]",
+    metavar="FORMAT,…",
+    read=formats,
+    repeatable=True,
+    complete=_format_names,
+)
+SOC_VERSION = Option(
+    OUTPUT, "With --export ascend: let atc compile the deploy file for this chip, such as Ascend310P3.", metavar="CHIP"
+)
+OUTPUT_DIR = Option(OUTPUT, "Where the files go.", metavar="DIR")
+FORCE = Option(OUTPUT, "Replace the files of a former run.")
+MIRROR = Option(
+    INPUT, "A base address to try first, for every file under its published name; repeatable.", metavar="URL"
+)
+RETRIES = Option(RUN, "Further tries at an address, in a row, without getting on.", min=0)
+TIMEOUT = Option(RUN, "Without a byte, until a try is given up.", min=0.1, metavar="SECONDS")
+RETRY_DELAY = Option(
+    RUN, "Before the second try; each later one waits twice as long, 30 s at most.", min=0, max=30, metavar="SECONDS"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkRequest:
-    """A network, how its images are prepared, and where it runs; fields carry the names of the options.
+class NetworkRequest(Request):
+    """A network, how its images are prepared, and where it runs.
 
     Attributes:
-        model: name in the registry, or ``file.py:function``.
-        image_size: height and width that images are resized to; None for the model's own.
-        mean: of red, green, blue in 0…1; None for the model's own.
-        std: standard deviation of red, green, blue in 0…1; None for the model's own.
-        num_classes: of the checkpoint.
-        batch_size: images per forward pass.
-        eval_images: how many test images evaluate; None for all, 0 for none.
-        device: where MindSpore runs.
-        device_id: index of the NPU; None for DEVICE_ID, else 0.
+        eval_images: None for all.
     """
 
-    model: str = "resnet50"
-    image_size: int | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    num_classes: int = 10
-    batch_size: int = 32
-    eval_images: int | None = None
-    device: Device = Device.AUTO
-    device_id: int | None = None
-
-    def __post_init__(self) -> None:
-        refuse_below("--batch-size", self.batch_size, 1)
-        refuse_below("--num-classes", self.num_classes, 2)
-        refuse_below("--image-size", self.image_size, 8)
-        refuse_below("--eval-images", self.eval_images, 0)
-        for option, numbers in (("--mean", self.mean), ("--std", self.std)):
-            if numbers is not None and not all(map(math.isfinite, numbers)):
-                message = f"{option} {numbers}: expected three finite numbers"
-                raise UsageError(message)
-        if self.std is not None and min(self.std) <= 0:
-            message = f"--std {self.std}: expected three numbers above 0"
-            raise UsageError(message)
+    model: Annotated[
+        str,
+        Option(
+            INPUT,
+            "The network that the checkpoint belongs to, or your own: file.py:function.",
+            metavar="NAME",
+            aliases=("net",),
+            complete=model_names,
+        ),
+    ] = "resnet50"
+    image_size: Annotated[
+        int | None,
+        Option(INPUT, "Resize images to this height and width.  [default: the model's own]", metavar="PIXELS", min=8),
+    ] = None
+    mean: Annotated[
+        tuple[float, float, float] | None,
+        Option(
+            INPUT,
+            "Of red, green, blue in 0…1.  [default: the model's own]",
+            metavar="R,G,B",
+            read=three_numbers,
+            limits=(FINITE,),
+        ),
+    ] = None
+    std: Annotated[
+        tuple[float, float, float] | None,
+        Option(
+            INPUT,
+            "Standard deviation, in 0…1.  [default: the model's own]",
+            metavar="R,G,B",
+            read=three_numbers,
+            limits=(FINITE, POSITIVE),
+        ),
+    ] = None
+    num_classes: Annotated[int, Option(INPUT, "Classes of the checkpoint.", min=2)] = 10
+    eval_images: Annotated[
+        int | None,
+        Option(
+            RUN,
+            "Test images to measure accuracy on; 0 for none.",
+            metavar="all|N",
+            min=0,
+            read=images_or_all,
+            default="all",
+        ),
+    ] = None
+    batch_size: Annotated[int, Option(RUN, "Images in one forward pass.", min=1)] = 32
+    device: Annotated[Device, Option(RUN, "Where MindSpore runs.", aliases=("device_target",))] = Device.AUTO
+    device_id: Annotated[int | None, Option(RUN, "Index of the NPU.  [default: DEVICE_ID, else 0]", min=0)] = None
 
     def preprocessing(self, spec: ModelSpec) -> Preprocessing:
         """How images are prepared for ``spec``."""
@@ -86,12 +169,47 @@ class NetworkRequest:
         return dataset
 
 
-def refuse_below(option: str, value: int | None, least: int) -> None:
-    """Refuse a number that is too small; None passes.
+@dataclass(frozen=True, kw_only=True)
+class QuantizationRequest(NetworkRequest):
+    """What ``ptq`` and ``qat`` are both asked for. Where they say it in other words, they declare the field again.
+
+    Attributes:
+        calib_images: None for the configuration's batch_num, else 32.
+        config: None for every layer by AMCT's defaults.
+        record: None to calibrate.
+        export: empty for what suits the back end, onnx or air.
+        soc_version: None to leave ATC to others.
+        max_drop: None for no gate.
+    """
+
+    ckpt: Annotated[Path, CKPT]
+    calib_images: Annotated[int | None, CALIB_IMAGES] = None
+    config: Path | None = None
+    record: Path | None = None
+    max_drop: Annotated[float | None, MAX_DROP] = None
+    allow_poor_float: Annotated[bool, ALLOW_POOR_FLOAT] = False
+    backend: Annotated[BackendName, BACKEND] = BackendName.AUTO
+    export: Annotated[tuple[ExportFormat, ...], EXPORT] = ()
+    soc_version: Annotated[str | None, SOC_VERSION] = None
+    output_dir: Annotated[Path, OUTPUT_DIR] = Path()
+    force: Annotated[bool, FORCE] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_idle_chip(self.soc_version, self.export)
+
+
+def _refuse_idle_chip(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
+    """Refuse ``--soc-version`` where there is nothing to compile, or no chip in it.
 
     Raises:
-        UsageError: it is below ``least``.
+        UsageError: so it is.
     """
-    if value is not None and value < least:
-        message = f"{option} {value}: expected at least {least}"
-        raise UsageError(message)
+    if soc_version is None:
+        return
+    if ExportFormat.ASCEND not in export:
+        message = f"--soc-version {soc_version}: there is no deploy file to compile"
+        raise UsageError(message, hint="add ascend to --export, or leave --soc-version out")
+    if not re.fullmatch(r"\w+", soc_version, re.ASCII):
+        message = f"--soc-version {soc_version!r}: expected the name of a chip, such as Ascend310P3"
+        raise UsageError(message, hint="npu-smi info shows it; put Ascend in front of the name there")

@@ -1,1 +1,1 @@
-"""Training that can be stopped at any step and gone on with to the same bytes."""
+"""Training that can be stopped at any step and resumed, with the same bytes at the end."""

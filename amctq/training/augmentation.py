@@ -11,13 +11,13 @@ _PADDING = 8  # an eighth of each side: 4 pixels of CIFAR-10's 32
 
 
 def crop_and_flip(images: NDArray[np.uint8], *, seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Shift each image by up to an eighth of its sides, black moving in, and mirror every second one.
+    """Shift each image by up to an eighth of its sides, fill with black, and mirror half of the images.
 
     Args:
         images: uint8 (N, C, H, W).
         seed: of the run.
         epoch: from 0.
-        indices: int64 (N,), which image of the training images each is; with seed and epoch they decide everything.
+        indices: int64 (N,), the number of each training image; seed, epoch and number decide everything.
 
     Returns:
         uint8 (N, C, H, W).

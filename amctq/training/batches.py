@@ -16,19 +16,19 @@ from amctq.training.randomness import Purpose, permutation
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingBatches:
-    """The batches of a run, each to be had by its step.
+    """The batches of a run, by step.
 
-    Every epoch takes every image at most once, in an order of its own; images that fill no whole batch wait for the
-    next epoch.
+    Every epoch takes every image at most once, in its own order. The last images of that order, which do not fill a
+    batch, are left out.
 
     Attributes:
         samples: the training images.
-        batch_size: images of one step, over all devices.
+        batch_size: images of one step, over all workers.
         seed: of order and augmentation.
-        augment: crop and flip; images that come prepared are taken as they are.
-        classes: of the network.
-        rank: which device this is.
-        world_size: how many devices share each step's images; divides ``batch_size``.
+        augment: crop and flip; images that are prepared already are not changed.
+        classes: number of classes of the network.
+        rank: of this worker.
+        world_size: how many workers share the images of a step; divides ``batch_size``.
     """
 
     samples: Samples
@@ -45,16 +45,16 @@ class TrainingBatches:
         return len(self.samples) // self.batch_size
 
     def positions(self, step: int) -> NDArray[np.int64]:
-        """Which images this device trains on in ``step``, in the order of the batch."""
+        """Which images this worker trains on in ``step``, in the order of the batch."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = _order(self.seed, epoch, len(self.samples))
         return order[within * self.batch_size : (within + 1) * self.batch_size][self.rank :: self.world_size]
 
     def batch(self, step: int) -> Batch:
-        """This device's images of ``step``, float32 (n, C, H, W), and their classes, int64 (n,).
+        """This worker's images of ``step``, float32 (n, C, H, W), and their classes, int64 (n,).
 
         Raises:
-            InputError: an image cannot be read, or its class is none of the network's.
+            InputError: an image cannot be read, or the network does not have its class.
         """
         positions = self.positions(step)
         change = None
@@ -68,13 +68,13 @@ class TrainingBatches:
 
 
 def training_subset(samples: Samples, count: int | None, seed: int) -> Samples:
-    """``count`` of the images, chosen by seed, or all: the first of a folder would be of one class."""
+    """``count`` of the images, chosen by seed, or all. The first images of a folder would have one class only."""
     if count is None or count >= len(samples):
         return samples
     return samples.take(np.sort(permutation(seed, Purpose.SUBSET, 0, len(samples))[:count]))
 
 
-@lru_cache(maxsize=2)  # a step needs that of its own epoch, and the next step's batch is prepared ahead
+@lru_cache(maxsize=2)  # for the epochs of this step and of the next one, whose batch is prepared early
 def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     order = permutation(seed, Purpose.ORDER, epoch, count)
     order.setflags(write=False)

@@ -1,7 +1,7 @@
 """``history.jsonl``: the curves of a run, one JSON object a line, the same bytes however often the run was stopped.
 
-A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation step, epoch, top1 and top5. There
-are no times in it: they differ from run to run.
+A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation holds step, epoch, top1 and top5.
+There are no times in it, because they differ from run to run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from amctq.training.snapshot import Score, TrainingState
 
 
 class History:
-    """The file of a run that is under way, which holds its output directory; used as a context manager.
+    """The history file of a run, as a context manager. The run must hold the output directory.
 
     Args:
         path: of the file.
-        state: where the run begins or goes on; what a killed run wrote behind that goes, lest it be there twice.
+        state: where the run begins or is resumed; later lines of a killed run are removed, they will come again.
     """
 
     def __init__(self, path: Path, state: TrainingState) -> None:
@@ -43,7 +43,7 @@ class History:
         self._stream.close()
 
     def step(self, *, step: int, epoch: int, loss: float, learning_rate: float) -> None:
-        """One step has been done.
+        """Write the line of a step.
 
         Raises:
             WriteError: the file system refuses.
@@ -51,7 +51,7 @@ class History:
         self._line({"step": step, "epoch": epoch, "loss": _short(loss), "learning_rate": _short(learning_rate)})
 
     def score(self, *, step: int, score: Score) -> None:
-        """The network has been evaluated.
+        """Write the line of an evaluation.
 
         Raises:
             WriteError: the file system refuses.
@@ -67,15 +67,15 @@ class History:
 
 
 def _belongs(line: bytes, state: TrainingState) -> bool:
-    """Whether a whole line tells of something that has been done by ``state``."""
+    """Whether a line is complete, and its step or evaluation is part of ``state``."""
     try:
         item = json.loads(line)
-    except ValueError:  # the process was killed while it wrote
+    except ValueError:  # the process was killed while it wrote this line
         return False
     done: bool = item["step"] <= state.step and ("top1" not in item or item["epoch"] <= state.evaluated)
     return done and line.endswith(b"\n")
 
 
 def _short(value: float) -> float:
-    """With the digits that a float32 has."""
+    """The value with the digits of a float32."""
     return float(f"{value:.9g}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,49 +12,37 @@ from amctq.errors import InputError
 
 _SAMPLES_NAME = "CONFIG_QUANT"
 _HINT = "expected what the sample has: CONFIG_QUANT = ed({'epoch_size': 30, …}), all values written out"
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-# By key of the sample: the field of QatRequest that means the same, which is the option of that name, and its kind.
-_FIELDS: Mapping[str, tuple[str, str, Callable[[Any], bool]]] = {
-    "class_num": ("num_classes", "a whole number", _whole),
-    "batch_size": ("batch_size", "a whole number", _whole),
-    "loss_scale": ("loss_scale", "a number", _number),
-    "momentum": ("momentum", "a number", _number),
-    "weight_decay": ("weight_decay", "a number", _number),
-    "epoch_size": ("epochs", "a whole number", _whole),
-    "save_checkpoint_epochs": ("save_checkpoint_epochs", "a whole number", _whole),
-    "keep_checkpoint_max": ("keep_checkpoint_max", "a whole number", _whole),
-    "save_checkpoint_path": ("output_dir", "a text", _text),
-    "warmup_epochs": ("warmup_epochs", "a number", _number),
-    "lr_decay_mode": ("lr_decay", "a text", _text),
-    "lr_init": ("lr_init", "a number", _number),
-    "lr_end": ("lr_end", "a number", _number),
-    "lr_max": ("lr_max", "a number", _number),
+# Types of each kind, compared exactly: a bool is not a whole number.
+_KINDS: Mapping[str, tuple[type, ...]] = {"a whole number": (int,), "a number": (int, float), "a text": (str,)}
+# For a key of the sample: the field of QatRequest (and so the option) with the same meaning, and its kind.
+_FIELDS: Mapping[str, tuple[str, str]] = {
+    "class_num": ("num_classes", "a whole number"),
+    "batch_size": ("batch_size", "a whole number"),
+    "loss_scale": ("loss_scale", "a number"),
+    "momentum": ("momentum", "a number"),
+    "weight_decay": ("weight_decay", "a number"),
+    "epoch_size": ("epochs", "a whole number"),
+    "save_checkpoint_epochs": ("save_checkpoint_epochs", "a whole number"),
+    "keep_checkpoint_max": ("keep_checkpoint_max", "a whole number"),
+    "save_checkpoint_path": ("output_dir", "a text"),
+    "warmup_epochs": ("warmup_epochs", "a number"),
+    "lr_decay_mode": ("lr_decay", "a text"),
+    "lr_init": ("lr_init", "a number"),
+    "lr_end": ("lr_end", "a number"),
+    "lr_max": ("lr_max", "a number"),
 }
-# Keys without an option, and the value that asks for what amctq does anyway.
-_ANYWAY = {"pretrain_epoch_size": 0, "save_checkpoint": True}
+# Keys without an option, and the value that amctq always uses.
+_ALWAYS = {"pretrain_epoch_size": 0, "save_checkpoint": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class HyperParameters:
-    """What a file says.
+    """The content of a file.
 
     Attributes:
         path: the file.
-        values: fields of QatRequest, and what they shall be unless an option says otherwise.
-        unused: what stands in the file and has no option, for people.
+        values: by field of QatRequest; an option overrides them.
+        unused: what the file has and no option takes, as text.
     """
 
     path: Path
@@ -69,8 +57,8 @@ def read_hyper_parameters(path: Path) -> HyperParameters:
         path: given with ``--hyper-parameters``.
 
     Raises:
-        InputError: it cannot be read, is no Python, has no such dictionary, or a value that is not written out or not
-            of its kind. The message names the line.
+        InputError: it cannot be read, is not Python or has no such dictionary, or a value is not a literal or of
+            another kind. The message names the line.
     """
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
@@ -79,7 +67,7 @@ def read_hyper_parameters(path: Path) -> HyperParameters:
         raise InputError(message, hint="check the path given with --hyper-parameters") from error
     except (SyntaxError, ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        message = f"{path}{line}: no Python: {error.msg if isinstance(error, SyntaxError) else error}"
+        message = f"{path}{line}: not Python: {error.msg if isinstance(error, SyntaxError) else error}"
         raise InputError(message, hint=_HINT) from error
     statement, entries = _dictionary(tree, path)
     values: dict[str, Any] = {}
@@ -87,12 +75,12 @@ def read_hyper_parameters(path: Path) -> HyperParameters:
     for key, node in entries:
         value = _value(path, key, node)
         if key in _FIELDS:
-            field, expected, fits = _FIELDS[key]
-            if not fits(value):
+            field, expected = _FIELDS[key]
+            if type(value) not in _KINDS[expected]:
                 message = f"{path}, line {node.lineno}: {key}: found {value!r}"
                 raise InputError(message, hint=f"expected {expected}")
             values[field] = value
-        elif key not in _ANYWAY or value != _ANYWAY[key]:
+        elif key not in _ALWAYS or value != _ALWAYS[key]:
             unused.append(f"{key} = {value!r}")
     return HyperParameters(path=path, values=values, unused=tuple(unused))
 
@@ -138,6 +126,6 @@ def _value(path: Path, key: str, node: ast.expr) -> Any:
 
 
 def _harmless(node: ast.stmt) -> bool:
-    """Whether a statement is an import or a text, which say nothing of hyper-parameters."""
+    """Whether a statement is an import or a text, which hold no hyper-parameters."""
     text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return text or isinstance(node, (ast.Import, ast.ImportFrom))

@@ -1,102 +1,34 @@
-"""The loop of a training run: steps, evaluations, checkpoints, and an end in good order whatever ends it.
+"""The loop of a training run: steps, evaluations, checkpoints, and an orderly end.
 
-A run goes through the same states whether it is stopped or not: all that a step depends on is the step's number, what
-stands in the snapshot, and the images. Several devices go through it side by side and stop after the same step; the
-first of them alone evaluates and writes.
+A run goes through the same states whether it is stopped or not: a step depends only on its number, on the snapshot and
+on the images. Several workers run the loop side by side and stop after the same step; only the first one evaluates and
+writes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from amctq.data.samples import Batch
-from amctq.errors import CheckError, InputError, Stopped, Terminated
+from amctq.errors import CheckError, Stopped, Terminated
 from amctq.progress import Reporter
-from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept, signals_held
-from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
 from amctq.training.pace import Pace
-from amctq.training.process_group import ProcessGroup, SingleProcess
-from amctq.training.recipe import Recipe
+from amctq.training.run import TrainingRun
 from amctq.training.snapshot import Score, Snapshot, TrainingState
 from amctq.training.store import CheckpointStore
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingRun:
-    """What is trained, on what, and how.
-
-    Attributes:
-        step: a ``training.step.TrainingStep``.
-        parameters: by name, what a checkpoint must hold of its network.
-        recipe: how.
-        batches: the images.
-        teacher: logits (N, classes) for images (N, C, H, W), where the recipe distils.
-        evaluate: gives top-1 and top-5 in percent; calls what it is given with the images done. None for no
-            evaluation.
-        evaluation_images: that it runs.
-        save_every: steps between two checkpoints.
-        group: the devices that train together.
-    """
-
-    step: Any
-    parameters: Mapping[str, Any]
-    recipe: Recipe
-    batches: TrainingBatches
-    teacher: Callable[[Float32Array], Float32Array] | None
-    evaluate: Callable[[Callable[[int], None]], tuple[float, float]] | None
-    evaluation_images: int
-    save_every: int
-    group: ProcessGroup = field(default_factory=SingleProcess)
-
-    def snapshot(self, state: TrainingState) -> Snapshot:
-        """The run's arrays as they are now, with ``state``."""
-        return Snapshot(state=state, arrays={name: item.asnumpy() for name, item in self._all().items()})
-
-    def restore(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Put the arrays of a snapshot of this run in place.
-
-        Raises:
-            InputError: they are those of another network.
-        """
-        from mindspore import Tensor
-
-        own = self._all()
-        shapes = {name: tuple(item.shape) for name, item in own.items()}
-        odd = [name for name in {**own, **arrays} if name not in arrays or shapes.get(name) != arrays[name].shape]
-        if odd:
-            message = f"the checkpoint belongs to another network: {', '.join(odd[:5])} differ"
-            raise InputError(message, hint="another version of amctq may have written it: begin anew with --force")
-        for name, item in own.items():
-            item.set_data(Tensor(arrays[name]))
-
-    def share(self) -> None:
-        """Give all devices the arrays of the first one."""
-        self.group.share_arrays(self._all())
-
-    def digest(self) -> int:
-        """Of all arrays as they are now, 48 bits."""
-        digest = hashlib.sha256()
-        for name, item in self._all().items():
-            digest.update(name.encode() + item.asnumpy().tobytes())
-        return int.from_bytes(digest.digest()[:6], "big")
-
-    def _all(self) -> dict[str, Any]:
-        return {**self.parameters, **{item.name: item for item in self.step.moments}}
-
-
 class _SignalError(Exception):
-    """A signal has arrived while the network was evaluated, which is done anew when the run goes on."""
+    """A signal has arrived during an evaluation. The evaluation is repeated when the run is resumed."""
 
 
 def train(
@@ -110,16 +42,16 @@ def train(
 ) -> TrainingState:
     """Train to the end of the recipe.
 
-    SIGINT and SIGTERM let the step finish, save a checkpoint, and are delivered then. One that reaches any of several
-    devices ends the run on all of them.
+    On SIGINT or SIGTERM the step is finished and a checkpoint is saved; then the signal is delivered. A signal that
+    reaches one of several workers ends the run on all of them.
 
     Args:
         run: what is trained; its parameters are those of ``state``.
-        state: where it begins or goes on.
-        saved: the checkpoint that holds it; None on a device that does not write.
-        store: where further checkpoints go; None likewise.
-        history: where losses and scores go; None likewise.
-        reporter: is told of steps and evaluations.
+        state: where the run begins or is resumed.
+        saved: the checkpoint that holds ``state``; None on a worker that does not write.
+        store: where further checkpoints go; None on such a worker.
+        history: where losses and scores go; None on such a worker.
+        reporter: receives steps and evaluations.
 
     Returns:
         The state at the end, which is saved.
@@ -128,14 +60,14 @@ def train(
         CheckError: the loss or a parameter is no longer finite.
         WriteError: a checkpoint or the history cannot be written.
         InputError: an image cannot be read.
-        Stopped: by a signal, after saving.
+        Stopped: a signal arrived; the state is saved.
     """
     loop = _Loop(run=run, state=state, saved=saved, saved_state=state, store=store, history=history, reporter=reporter)
     try:
         with signals_held() as loop.arrived, ThreadPoolExecutor(max_workers=1, thread_name_prefix="amctq-data") as data:
             loop.run_all(data)
         if loop.stopping:
-            raise Terminated  # another device was told so, this one was not
+            raise Terminated  # the signal reached another worker
     except Stopped as stopped:
         if loop.saved is not None:
             stopped.left = f"step {loop.state.step:,} is saved as {loop.saved}; go on with --resume"
@@ -145,7 +77,7 @@ def train(
 
 @dataclass(kw_only=True, eq=False)
 class _Loop:
-    """``train`` while it runs: how far it is, and what is on disk of it."""
+    """The state of ``train``: how far it is, and what is on disk."""
 
     run: TrainingRun
     state: TrainingState
@@ -157,7 +89,7 @@ class _Loop:
     arrived: list[int] = field(default_factory=list)
     stopping: bool = False
     frozen: bool = False
-    told: str = ""
+    line: str = ""
     figures: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -187,7 +119,7 @@ class _Loop:
             self.one_epoch(data)
 
     def one_epoch(self, data: ThreadPoolExecutor) -> None:
-        """To the end of the epoch that has been begun, or until a signal arrives."""
+        """Train to the end of the current epoch, or until a signal arrives."""
         recipe, first = self.run.recipe, self.state.step
         end = min((first // recipe.steps_per_epoch + 1) * recipe.steps_per_epoch, recipe.steps)
         self.run.step.set_train(True)
@@ -198,9 +130,9 @@ class _Loop:
                 if step + 1 < end:
                     upcoming = data.submit(self.run.batches.batch, step + 1)
                 self.one_step(batch)
-                advance(step + 1, self.told, self.figures)
-                if self.pace.is_time_to_talk():
-                    self.reporter.info(f"step {step + 1:,} of {recipe.steps:,}, {self.told}")
+                advance(step + 1, self.line, self.figures)
+                if self.pace.is_line_due():
+                    self.reporter.info(f"step {step + 1:,} of {recipe.steps:,}, {self.line}")
                 if self.stopping:
                     return
                 if (step + 1) % self.run.save_every == 0 and step + 1 < end:
@@ -217,15 +149,16 @@ class _Loop:
             self.pace.restart()
         images, labels = batch
         rate = self.rates[step]
-        taught = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(images)
+        teacher_logits = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(images)
         stop = np.float32(bool(self.arrived))
         with signal_handlers_kept():
             output = self.run.step(
-                Tensor(images), Tensor(labels.astype(np.int32)), Tensor(taught), Tensor(rate), Tensor(stop)
+                Tensor(images), Tensor(labels.astype(np.int32)), Tensor(teacher_logits), Tensor(rate), Tensor(stop)
             )
             own, loss, stops = map(float, output.asnumpy())
         worker = self.run.group.worker
-        self.stopping = stops > 0 or (bool(self.arrived) and worker.size == 1)  # of others, all must stop alike
+        # Several workers must stop after the same step.
+        self.stopping = stops > 0 or (bool(self.arrived) and worker.size == 1)
         if not math.isfinite(loss):
             self.diverged(f"the loss is {loss} at step {step + 1:,} of epoch {step // recipe.steps_per_epoch + 1}")
         self.state = replace(self.state, step=step + 1)
@@ -235,13 +168,13 @@ class _Loop:
         self.figures = {"loss": own, "images_per_second": (self.pace.images_per_second or 0.0) / worker.size}
         if worker.digests:
             self.figures["digest"] = self.run.digest()
-        self.told = (
+        self.line = (
             f"epoch {self.epoch} of {recipe.epochs}: loss {loss:.4f}, learning rate {rate:.3g}"
-            f"{self.pace.told(recipe.steps - step - 1)}"
+            f"{self.pace.format_rate(recipe.steps - step - 1)}"
         )
 
     def evaluate(self) -> None:
-        """Measure the network at the end of an epoch, and keep it where it is the best so far."""
+        """Measure the network at the end of an epoch, and save it if it is the best so far."""
         if not self.run.group.worker.is_first or self.run.evaluate is None:
             self.stopping = self.run.group.agree(stop=bool(self.arrived))
             if not self.stopping:
@@ -270,14 +203,14 @@ class _Loop:
         assert self.store is not None
         self.history.score(step=self.state.step, score=score)
         kept = ", the best so far" if better else ""
-        told = self.told or f"epoch {self.epoch} of {self.run.recipe.epochs}"
-        self.reporter.info(f"{told}; top-1 {top1:.2f} %{kept}")
+        line = self.line or f"epoch {self.epoch} of {self.run.recipe.epochs}"
+        self.reporter.info(f"{line}; top-1 {top1:.2f} %{kept}")
         if better:
             self.saved = self.store.save_best(self.snapshot()).path
         self.pace.restart()
 
     def save(self) -> None:
-        """Write a checkpoint, unless the state is in one."""
+        """Write a checkpoint, unless this state is saved already."""
         known = self.saved_state.step, self.saved_state.evaluated
         if self.store is not None and (self.state.step, self.state.evaluated) != known:
             self.saved = self.store.save(self.snapshot()).path
@@ -285,7 +218,7 @@ class _Loop:
             self.pace.restart()
 
     def snapshot(self) -> Snapshot:
-        """Of this moment, if it is worth keeping."""
+        """The run as it is now, refused if an array is no longer finite."""
         snapshot = self.run.snapshot(self.state)
         for name, array in snapshot.arrays.items():
             if not np.isfinite(array).all():
@@ -293,7 +226,7 @@ class _Loop:
         return snapshot
 
     def diverged(self, what: str) -> NoReturn:
-        """Stop the run: nothing good comes of it any more."""
+        """Stop the run, because it cannot recover."""
         good = "" if self.saved is None else f"; the last good checkpoint is {self.saved}"
         message = f"training diverged: {what}{good}"
         raise CheckError(

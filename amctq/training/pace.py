@@ -1,4 +1,4 @@
-"""How fast a run goes, and when it is worth a line."""
+"""How fast a run is, and when it prints the next line."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _TIMED = 20  # the rate is that of the last so many steps
-_TALK = 60.0  # seconds between two lines; where there is a terminal, a bar says more
+_LINE_SECONDS = 60.0  # between two lines; a terminal also shows a bar
 
 
 @dataclass(kw_only=True, eq=False)
 class Pace:
-    """Times the steps of a run; what is done between them does not count.
+    """Times the steps of a run, without what is done between them.
 
     Attributes:
-        images: of one step.
+        images: in one step.
     """
 
     images: int
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMED))
     _last: float | None = None
-    _talked: float = field(default_factory=time.monotonic)
+    _last_line: float = field(default_factory=time.monotonic)
 
     def step_done(self) -> None:
-        """A step has come to its end. The first of all, and the first after something else, is not timed."""
+        """A step has ended. It is not timed if it is the first one, or the first one after ``restart``."""
         now = time.monotonic()
         if self._last is not None:
             self._seconds.append(now - self._last)
         self._last = now
 
     def restart(self) -> None:
-        """Something else than steps has been done, or will be: an evaluation, a compilation."""
+        """Do not time the next step: an evaluation or a compilation comes between it and the last one."""
         self._last = None
 
     @property
@@ -39,24 +39,24 @@ class Pace:
         """The rate of the last steps; None while it is not known."""
         return self.images * len(self._seconds) / sum(self._seconds) if self._seconds else None
 
-    def told(self, steps: int) -> str:
-        """The rate, and how long ``steps`` more will take; nothing while it is not known."""
+    def format_rate(self, steps: int) -> str:
+        """The rate, and how long ``steps`` more steps will take; an empty text while it is not known."""
         if not self._seconds:
             return ""
         each = sum(self._seconds) / len(self._seconds)
         return f", {self.images / each:,.0f} images/s, {duration(each * steps)} left"
 
-    def is_time_to_talk(self) -> bool:
-        """Whether the last line is long ago."""
+    def is_line_due(self) -> bool:
+        """Whether a minute has passed since the last line; if so, the next minute begins."""
         now = time.monotonic()
-        if now - self._talked < _TALK:
+        if now - self._last_line < _LINE_SECONDS:
             return False
-        self._talked = now
+        self._last_line = now
         return True
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: "40 s", "12 min", "3 h 20 min"."""
+    """Seconds as a short text: "40 s", "12 min", "3 h 20 min"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,7 +1,7 @@
-"""The devices that train together: which of them this process is, and what they tell each other.
+"""The workers that train together: which of them this process is, and what they exchange.
 
-All hold the same weights, clips, momentum and moving statistics, bit for bit, after every step; so the first one's
-checkpoint is everybody's, and a run that goes on from it ends in the same bytes as one that was never stopped.
+After every step all of them hold the same weights, clips, momentum and moving statistics, bit for bit. So the first
+worker's checkpoint is valid for all, and a run that is resumed from it ends with the same bytes as one without a stop.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Which of the devices that train together this process is.
+    """Which of the workers that train together this process is.
 
     Attributes:
-        rank: from 0; rank 0 alone writes files.
-        size: how many there are.
-        digests: tell after every step what this device holds, which shows whether all hold the same.
+        rank: from 0; only rank 0 writes files.
+        size: how many workers there are.
+        digests: report a digest of all arrays after every step, which shows whether all workers hold the same.
     """
 
     rank: int = 0
@@ -34,25 +34,25 @@ class Worker:
 
 
 class ProcessGroup(Protocol):
-    """What devices tell each other. Every call waits for the same call of all the others."""
+    """What workers exchange. Every call waits for the same call of all the others."""
 
     worker: Worker
 
     def mean(self) -> Any:
-        """A cell that makes of tuples of arrays their means over all devices; None where there is nothing to do."""
+        """A cell that turns a tuple of arrays into their means over all workers; None for a single worker."""
 
     def share(self, content: bytes | None) -> bytes:
-        """What the first device has given; the others give None."""
+        """The content that the first worker passes; the others pass None."""
 
     def share_arrays(self, parameters: Mapping[str, Any]) -> None:
-        """Give all devices the first one's values of ``parameters``, bit for bit."""
+        """Give all workers the values of ``parameters`` of the first one, bit for bit."""
 
     def agree(self, *, stop: bool) -> bool:
-        """Wait for all; whether any device wants to stop."""
+        """Wait for all workers; returns whether any of them wants to stop."""
 
 
 class SingleProcess:
-    """One device."""
+    """A single worker."""
 
     worker = Worker()
 
@@ -60,7 +60,7 @@ class SingleProcess:
         """Nothing to do."""
 
     def share(self, content: bytes | None) -> bytes:
-        """What it has given itself."""
+        """The content itself."""
         assert content is not None
         return content
 
@@ -68,10 +68,10 @@ class SingleProcess:
         """Nothing to do."""
 
     def agree(self, *, stop: bool) -> bool:
-        """Its own wish."""
+        """Returns ``stop``."""
         return stop
 
 
 def words(content: bytes) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Bytes as int32, the type that every engine's broadcast takes; filled up with zeros."""
+    """Bytes as int32, the type that every engine's broadcast takes; padded with zeros."""
     return np.frombuffer(content + bytes(-len(content) % 4), np.int32)

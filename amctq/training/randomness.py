@@ -1,7 +1,7 @@
-"""Random numbers that are a pure function of what they are for: no generator, no state.
+"""Random numbers that are a pure function of their purpose: no generator, no state.
 
 SplitMix64's output function (Steele, Lea and Flood 2014, figure 16; a bijection that passes BigCrush) over a chain of
-keys. Whatever order images are prepared in, by how many threads or processes, each draws the same numbers.
+keys. An image gets the same numbers in any order of preparation, with any number of threads or processes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def below(bits: UInt64Array, limit: int) -> NDArray[np.int64]:
 
 
 def permutation(seed: int, purpose: Purpose, epoch: int, count: int) -> NDArray[np.int64]:
-    """0…count - 1 in random order: sorted by what is drawn for each."""
+    """0…count - 1 in random order: sorted by the number drawn for each."""
     order: NDArray[np.int64] = np.argsort(draw(seed, purpose, epoch, np.arange(count)), kind="stable")
     return order
 

@@ -22,9 +22,9 @@ _LR_DECAY = {RecipeName.SAMPLE: LrDecay.POLY, RecipeName.FINETUNE: LrDecay.COSIN
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """The float network teaches (Hinton, Vinyals and Dean 2015, section 2).
+    """The float network teaches (docs/en/reference.md, "Distillation").
 
-    A few epochs are too few to learn from labels again what few bits have lost: ``benchmarks/qat.py`` measures it.
+    With labels only, a few epochs cannot regain what few bits have lost: ``benchmarks/qat.py`` measures it.
 
     Loss = (1 - weight) × cross-entropy + weight × temperature² × KL(teacher || student), both at that temperature.
 
@@ -34,12 +34,12 @@ class Distillation:
     """
 
     temperature: float = 4.0
-    weight: float = 0.9  # the paper: best with a "considerably lower" weight on the labels
+    weight: float = 0.9  # Hinton et al.: best with a "considerably lower" weight on the labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
-    """What the user said of the recipe; None leaves it to the recipe.
+    """The recipe options of the user; None leaves the choice to the recipe.
 
     Attributes:
         recipe: which defaults; AUTO chooses by the length of the run.
@@ -51,10 +51,10 @@ class RecipeOptions:
         lr_decay: what follows the warm-up.
         warmup_epochs: its length; a part of an epoch is allowed.
         momentum: of the optimizer.
-        weight_decay: on weights alone.
+        weight_decay: on weights only.
         loss_scale: by which the loss is multiplied and gradients are divided, against underflow in float16.
         freeze_bn_after: epochs, after which BatchNorm keeps its statistics; None for never.
-        distill: the float network teaches; None leaves it to the recipe.
+        distill: the float network teaches; None leaves the choice to the recipe.
         distillation: how it teaches.
         augment: crop and flip the images.
     """
@@ -78,12 +78,12 @@ class RecipeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides how a network is trained, but for network, images and seed.
+    """Everything that decides how a network is trained, except network, images and seed.
 
     Attributes:
         name: whose defaults these are, never AUTO.
-        batch_size: images of one step, over all devices.
-        steps_per_epoch: how often they are taken until no whole batch is left.
+        batch_size: images of one step, over all workers.
+        steps_per_epoch: whole batches of an epoch.
         steps: of the whole run.
         lr_init: learning rate where the warm-up starts.
         lr_max: where it ends.
@@ -94,7 +94,7 @@ class Recipe:
         weight_decay: on weights; none on gamma, beta, biases and clips.
         loss_scale: see RecipeOptions.
         freeze_bn_step: from which step on BatchNorm keeps its statistics; None for never.
-        distillation: None to learn from the labels alone.
+        distillation: None to learn from the labels only.
         augment: crop and flip the images.
     """
 
@@ -116,11 +116,11 @@ class Recipe:
 
     @property
     def epochs(self) -> int:
-        """Epochs that are begun."""
+        """Number of epochs; the last one may be incomplete."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
     def learning_rates(self) -> Float32Array:
-        """Of every step, float32 (steps,)."""
+        """The learning rate of every step, float32 (steps,)."""
         return learning_rates(
             self.lr_decay,
             initial=self.lr_init,
@@ -136,12 +136,12 @@ class Recipe:
 
 
 def resolve_recipe(options: RecipeOptions, *, images: int, batch_size: int) -> Recipe:
-    """Fill in what the user has left open.
+    """Choose what the user has not set.
 
     Args:
-        options: what the user said.
-        images: that there are to train with.
-        batch_size: images of one step, over all devices.
+        options: of the user.
+        images: number of training images.
+        batch_size: images of one step, over all workers.
 
     Raises:
         UsageError: there are fewer images than a batch has, the warm-up is not shorter than the run, or BatchNorm

@@ -1,4 +1,4 @@
-"""Learning rates by step: the sample's get_lr, from the formulas of reference/sample_workflow.md."""
+"""Learning rates by step: the sample's get_lr (docs/en/reference.md, "Learning-rate schedules")."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from amctq.choices import LrDecay
 from amctq.quant.numerics import Float32Array
 
 _Float64 = NDArray[np.float64]
-# Parts of all steps at which ``steps`` goes down to the next tenth.
+# Parts of all steps at which ``steps`` divides the rate by ten.
 _EDGES = (0.3, 0.6, 0.8)
-# The sample's cosine stops short of its lowest point, and never reaches 0.
+# The sample's cosine stops short of its lowest point, and does not reach 0.
 _COSINE_TURNS, _COSINE_FLOOR = 0.47, 1e-5
 
 
@@ -26,7 +26,7 @@ def learning_rates(
         decay: what follows the warm-up.
         initial: where the warm-up starts (``--lr-init``).
         highest: where it ends (``--lr-max``).
-        last: where ``linear`` ends (``--lr-end``); the other decays have ends of their own.
+        last: where ``linear`` ends (``--lr-end``); the other decays have their own end.
         steps: of the whole run, T.
         warmup_steps: w; fewer than T.
 

@@ -1,8 +1,8 @@
-"""A moment of a training run in a file: everything that the rest of the run depends on.
+"""The state of a training run in a file: everything that the rest of the run depends on.
 
-A MindSpore checkpoint, so that ``mindspore.load_checkpoint`` reads it too: the network's parameters and the momentum
-under their own names, and one more tensor of bytes, ``amctq.state``, that holds step, progress and identity of the run
-as JSON, with a SHA-256 over all of it.
+The file is a MindSpore checkpoint, so ``mindspore.load_checkpoint`` reads it too. It holds the network's parameters and
+the momentum under their own names, and one more tensor of bytes, ``amctq.state``: step, progress and identity of the
+run as JSON, with a SHA-256 over all of it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Array = NDArray[np.generic]
 
 
 class DamagedSnapshotError(AmctqError):
-    """A file is no snapshot, or not a whole one. Never reaches the user: the one before it is tried."""
+    """A file is not a complete snapshot. The user does not see this: the snapshot before it is tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What the network reached on the evaluation images.
+    """Accuracy on the evaluation images.
 
     Attributes:
-        epoch: after which, from 1.
+        epoch: after which it was measured, from 1.
         top1: percent.
         top5: percent.
     """
@@ -46,14 +46,14 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """How far a run is, beside its arrays.
+    """How far a run is, without its arrays.
 
     Attributes:
-        step: steps done; with the identity's seed it decides all images to come.
-        evaluated: epochs whose end has been evaluated.
-        best: the highest top-1 so far, the first of equals; None before the first.
-        last: the score of the last epoch that has been evaluated.
-        identity: what decides the result of the run; a run with another identity cannot go on from here.
+        step: steps done; with the seed in ``identity`` it decides all further images.
+        evaluated: number of epochs that have been evaluated.
+        best: the highest top-1 so far, the first one of equals; None before the first evaluation.
+        last: the score of the last evaluation.
+        identity: what decides the result of the run; a run with another identity cannot resume here.
         made_on: what else the last bits depend on: CPU, threads, versions.
     """
 
@@ -67,7 +67,7 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
-    """State and arrays of one moment.
+    """State and arrays of a run at one step.
 
     Attributes:
         state: how far the run is.
@@ -79,7 +79,7 @@ class Snapshot:
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> Artifact:
-    """Write a snapshot; a former file of that name is replaced by a whole one or not at all.
+    """Write a snapshot; a former file of that name is replaced completely or not at all.
 
     Raises:
         WriteError: the file system refuses.
@@ -91,18 +91,18 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> Artifact:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot and make sure that it is whole.
+    """Read a snapshot and check that it is complete.
 
     Raises:
-        DamagedSnapshotError: it is not, or the file is something else.
+        DamagedSnapshotError: it is not, or it is another kind of file.
     """
     try:
         arrays = dict(_read(path))
         state = json.loads(arrays.pop(STATE).tobytes())
         expected = state.pop("sha256")
         whole = expected == _digest(state, arrays)
-    except Exception as error:  # protobuf, json, NumPy: damage shows in many ways
-        message = f"{path} is damaged or no checkpoint of a training run"
+    except Exception as error:  # protobuf, json, NumPy: damage causes many kinds of errors
+        message = f"{path} is damaged, or is not a checkpoint of a training run"
         raise DamagedSnapshotError(message) from error
     if not whole or state.pop("schema") != SCHEMA:
         message = f"{path} is damaged: its content and its checksum differ"
@@ -124,14 +124,14 @@ def _json(state: Mapping[str, Any]) -> bytes:
 
 
 def _blocks(arrays: Mapping[str, Array]) -> Iterator[bytes]:
-    """MindSpore's Checkpoint message, one value at a time: messages behind each other are one message."""
+    """MindSpore's Checkpoint message, one value at a time: concatenated messages are one message."""
     from mindspore.train.checkpoint_pb2 import Checkpoint
 
     for name, array in arrays.items():
         message = Checkpoint()
         value = message.value.add()
         value.tag = name
-        value.tensor.dims.extend(array.shape or (0,))  # so MindSpore writes a scalar
+        value.tensor.dims.extend(array.shape or (0,))  # as MindSpore writes a scalar
         value.tensor.tensor_type = _TYPES[array.dtype.name]
         value.tensor.tensor_content = np.ascontiguousarray(array).tobytes()
         yield message.SerializeToString(deterministic=True)
@@ -149,15 +149,6 @@ def _read(path: Path) -> Iterator[tuple[str, Array]]:
         yield value.tag, array.reshape(() if shape == (0,) else shape)
 
 
-# NumPy's names of types, and MindSpore's in checkpoints.
-_TYPES = {
-    "float16": "Float16",
-    "float32": "Float32",
-    "float64": "Float64",
-    "int8": "Int8",
-    "uint8": "UInt8",
-    "int16": "Int16",
-    "int32": "Int32",
-    "int64": "Int64",
-    "bool": "Bool",
-}
+# MindSpore's names of types in checkpoints, by NumPy's: Float32, UInt8, Bool …
+_NUMPY_TYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
+_TYPES = {name: name.capitalize().replace("Uint", "UInt") for name in _NUMPY_TYPES}

@@ -1,7 +1,7 @@
 """One step of training as one compiled graph: loss, gradients, momentum.
 
-Nothing is hidden in it: images, labels, the teacher's logits and the learning rate come in with each call, weights and
-momentum are Parameters, and which form the graph has (frozen statistics, distillation) is said when it is made.
+It has no hidden state: images, labels, the teacher's logits and the learning rate are arguments of each call, weights
+and momentum are Parameters. Distillation and frozen statistics change the graph itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.training.recipe import Recipe
 
-# What the sample decays no weights of, and the clips of ULQ: shrinking a range is the gradient's business.
+# No weight decay, as in the sample; nor on the clips of ULQ: only the gradient may shrink a range.
 _NOT_DECAYED = ("gamma", "beta", "bias", "clip_max", "clip_min")
 MOMENTS = "moments"
 
@@ -23,9 +23,9 @@ class TrainingStep(nn.Cell):
 
     Args:
         network: images (N, C, H, W) to logits (N, classes), in training mode.
-        recipe: momentum, weight decay, loss scale and distillation are taken from it.
-        moments: one Parameter for each trainable one of ``network``, its momentum; ``zero_moments`` makes them.
-        mean: makes of a tuple of arrays their means over all devices; None on a single one.
+        recipe: gives momentum, weight decay, loss scale and distillation.
+        moments: the momentum of each trainable Parameter of ``network``; ``zero_moments`` makes them.
+        mean: turns a tuple of arrays into their means over all workers; None for a single worker.
     """
 
     def __init__(
@@ -38,50 +38,52 @@ class TrainingStep(nn.Cell):
         self.decays = tuple(recipe.weight_decay if is_decayed(weight.name) else 0.0 for weight in self.weights)
         self.momentum = recipe.momentum
         self.scale = recipe.loss_scale
-        self.among_others = mean is not None
+        self.has_others = mean is not None
         self.mean = nn.Identity() if mean is None else mean
         self.statistics = moving_statistics(network)
         self.cross_entropy = nn.CrossEntropyLoss()
-        teaching = recipe.distillation
-        self.distils = teaching is not None
-        self.temperature = 1.0 if teaching is None else teaching.temperature
-        self.teachers_part = 0.0 if teaching is None else teaching.weight
+        distillation = recipe.distillation
+        self.distils = distillation is not None
+        self.temperature = 1.0 if distillation is None else distillation.temperature
+        self.teacher_weight = 0.0 if distillation is None else distillation.weight
         self.apply_momentum = ops.ApplyMomentum()
         self.loss_and_gradients = ops.value_and_grad(self.scaled_loss, None, self.weights)
 
-    def scaled_loss(self, images: Tensor, labels: Tensor, taught: Tensor) -> Tensor:
+    def scaled_loss(self, images: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """The loss of a batch, a scalar, times the loss scale."""
         logits = ops.cast(self.network(images), mindspore.float32)
         loss = self.cross_entropy(logits, labels)
         if self.distils:
             # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size (section 2).
-            wanted = ops.log_softmax(taught / self.temperature, 1)
-            own = ops.log_softmax(logits / self.temperature, 1)
-            divergence = (ops.exp(wanted) * (wanted - own)).sum(1).mean() * self.temperature**2
-            loss = (1.0 - self.teachers_part) * loss + self.teachers_part * divergence
+            teacher = ops.log_softmax(teacher_logits / self.temperature, 1)
+            student = ops.log_softmax(logits / self.temperature, 1)
+            divergence = (ops.exp(teacher) * (teacher - student)).sum(1).mean() * self.temperature**2
+            loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * divergence
         return loss * self.scale
 
-    def construct(self, images: Tensor, labels: Tensor, taught: Tensor, learning_rate: Tensor, stop: Tensor) -> Tensor:
-        """One step. On several devices all of them use the mean gradients, and go on with the mean statistics.
+    def construct(
+        self, images: Tensor, labels: Tensor, teacher_logits: Tensor, learning_rate: Tensor, stop: Tensor
+    ) -> Tensor:
+        """One step. Several workers all use the mean gradients, and continue with the mean statistics.
 
         Args:
             images: float32 (N, C, H, W).
             labels: int32 (N,).
-            taught: the teacher's logits, float32 (N, classes); any shape where there is no teacher.
+            teacher_logits: float32 (N, classes); of any shape without distillation.
             learning_rate: float32 scalar.
-            stop: float32 scalar, 1 where this device wants to stop, else 0.
+            stop: float32 scalar, 1 if this worker wants to stop, else 0.
 
         Returns:
-            float32 (3,): this device's loss before the step, the mean loss of all devices, and the part of them that
+            float32 (3,): this worker's loss before the step, the mean loss of all workers, and the share of them that
             wants to stop.
         """
-        loss, gradients = self.loss_and_gradients(images, labels, taught)
-        told = ops.stack((loss / self.scale, stop))
-        own = told[:1]
-        if self.among_others:
-            # Everything that devices tell each other in one message: each further one costs a CPU milliseconds.
-            means = self.mean((told, *gradients, *self.statistics))
-            told, gradients = means[0], means[1 : 1 + len(self.weights)]
+        loss, gradients = self.loss_and_gradients(images, labels, teacher_logits)
+        figures = ops.stack((loss / self.scale, stop))
+        own_loss = figures[:1]
+        if self.has_others:
+            # All that workers exchange, in one message: each further message costs milliseconds on a CPU.
+            means = self.mean((figures, *gradients, *self.statistics))
+            figures, gradients = means[0], means[1 : 1 + len(self.weights)]
             for index in range(len(self.statistics)):
                 ops.assign(self.statistics[index], means[1 + len(self.weights) + index])
         for index in range(len(self.weights)):
@@ -89,19 +91,19 @@ class TrainingStep(nn.Cell):
             if self.decays[index] > 0.0:
                 gradient = gradient + self.decays[index] * self.weights[index]
             self.apply_momentum(self.weights[index], self.moments[index], learning_rate, gradient, self.momentum)
-        return ops.concat((own, told))
+        return ops.concat((own_loss, figures))
 
     def freeze_statistics(self) -> None:
-        """Let every BatchNorm go on with the mean and variance that it has; its scale and shift learn on."""
+        """Let every BatchNorm keep its mean and variance; scale and shift are trained further."""
         for _, cell in self.network.cells_and_names():
             if isinstance(cell, nn.BatchNorm2d):
                 cell.use_batch_statistics = False
-        self.statistics = ()  # all devices hold the same by now
-        self.compile_cache.clear()  # what has been compiled would not notice
+        self.statistics = ()  # all workers hold the same now
+        self.compile_cache.clear()  # the compiled graph would not see the change
 
 
 def moving_statistics(network: nn.Cell) -> tuple[Parameter, ...]:
-    """Mean and variance that BatchNorm keeps for evaluations: what a step changes beside weights and momentum."""
+    """Mean and variance that BatchNorm keeps for evaluations: what a step changes besides weights and momentum."""
     names = ("moving_mean", "moving_variance")
     return tuple(item for item in network.get_parameters() if item.name.rpartition(".")[2] in names)
 
@@ -113,7 +115,7 @@ def is_decayed(name: str) -> bool:
 
 
 def zero_moments(network: nn.Cell) -> tuple[Parameter, ...]:
-    """The momentum of a network that has not been trained, under MindSpore's own names for it."""
+    """The momentum of an untrained network, under the names that MindSpore uses."""
     return tuple(
         Parameter(ops.zeros_like(weight), name=f"{MOMENTS}.{weight.name}", requires_grad=False)
         for weight in network.trainable_params()

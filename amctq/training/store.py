@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written as it goes on, the newest whole one found again."""
+"""Writes the checkpoints of a run, and finds the newest complete one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NUMBERED = re.compile(r"step-\d{8,}\.ckpt")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """The snapshot that a run goes on from.
+    """The snapshot that a run is resumed from.
 
     Attributes:
         path: of its file.
         snapshot: its content.
-        damaged: newer files that are not whole.
+        damaged: newer files that are damaged.
     """
 
     path: Path
@@ -30,13 +30,14 @@ class Found:
 
 
 class CheckpointStore:
-    """The folder ``checkpoints`` of a run, which holds its output directory.
+    """The folder ``checkpoints`` of a run. The run must hold its output directory.
 
-    ``step-00000625.ckpt`` and so on, and ``best.ckpt``, the epoch of the highest top-1; each goes on to the same end.
+    It has ``step-00000625.ckpt`` and so on, and ``best.ckpt``, the epoch with the highest top-1. A run that is resumed
+    from any of them ends with the same bytes.
 
     Args:
         folder: made when the first checkpoint is written.
-        keep: how many numbered ones stay.
+        keep: how many numbered files stay.
     """
 
     def __init__(self, folder: Path, *, keep: int) -> None:
@@ -44,7 +45,7 @@ class CheckpointStore:
         self._keep = keep
 
     def files(self) -> tuple[Path, ...]:
-        """What the folder holds of any run, by name."""
+        """All checkpoints in the folder, of any run, by name."""
         if not self.folder.is_dir():
             return ()
         return tuple(
@@ -52,10 +53,10 @@ class CheckpointStore:
         )
 
     def begin(self, snapshot: Snapshot) -> Artifact:
-        """Write the first checkpoint of a new run; those of a former run go once it is in place.
+        """Write the first checkpoint of a new run, then remove those of a former run.
 
         Raises:
-            WriteError: the file system refuses; the former run's are all there.
+            WriteError: the file system refuses; the former checkpoints are all kept.
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +68,14 @@ class CheckpointStore:
         return artifact
 
     def clear(self) -> None:
-        """Take away what a killed run has left half written."""
+        """Remove incomplete files of a killed run."""
         clear_partials(self.folder)
 
     def save(self, snapshot: Snapshot) -> Artifact:
-        """Write a checkpoint, then let go of those beyond ``keep``.
+        """Write a checkpoint, then remove the oldest ones until ``keep`` are left.
 
         Raises:
-            WriteError: the file system refuses; the former ones are all there.
+            WriteError: the file system refuses; the former ones are all kept.
         """
         artifact = write_snapshot(self._numbered(snapshot), snapshot)
         numbered = [path for path in self.files() if path.name != BEST]
@@ -86,19 +87,19 @@ class CheckpointStore:
         """Write ``best.ckpt``.
 
         Raises:
-            WriteError: the file system refuses; the former one is there.
+            WriteError: the file system refuses; the former one is kept.
         """
         return write_snapshot(self.folder / BEST, snapshot)
 
     def newest(self) -> Found:
-        """The whole snapshot with the most steps.
+        """The complete snapshot with the most steps.
 
         Raises:
             InputError: there is none.
         """
         found: tuple[Path, Snapshot] | None = None
         damaged = []
-        # Numbered ones tell their step by name: the first whole one will do, and then best.ckpt may be newer.
+        # Names hold the steps: the first complete numbered file is the newest of these, but best.ckpt may be newer.
         for path in sorted(self.files(), key=lambda path: (path.name != BEST, path.name), reverse=True):
             if found is not None and path.name != BEST:
                 continue
@@ -110,10 +111,10 @@ class CheckpointStore:
             if found is None or snapshot.state.step > found[1].state.step:
                 found = path, snapshot
         if found is None:
-            message = f"--resume: no checkpoint to go on from in {self.folder}"
+            message = f"--resume: no checkpoint to resume from in {self.folder}"
             if damaged:
                 message += f" ({', '.join(path.name for path in damaged)} damaged)"
-            raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
+            raise InputError(message, hint="leave --resume out to start a new run, or give the --output-dir of the run")
         return Found(path=found[0], snapshot=found[1], damaged=tuple(damaged))
 
     def _numbered(self, snapshot: Snapshot) -> Path:

@@ -106,7 +106,7 @@ def test_every_layer_is_recorded_in_the_order_of_execution(quantized: QuantizedN
 
 
 def test_scales_are_those_of_a_second_implementation(quantized: QuantizedNetwork, network: FloatNetwork) -> None:
-    """WtsARQ of folded weights, written down a second time from the reference (§4.3, §4.10)."""
+    """WtsARQ of folded weights, written down a second time (docs/en/reference.md, "ARQ")."""
     arrays = network.graph.arrays
     factor = arrays["bn1.gamma"] / np.sqrt(arrays["bn1.moving_variance"] + np.float32(1e-3))
     folded = {
@@ -125,7 +125,7 @@ def test_scales_are_those_of_a_second_implementation(quantized: QuantizedNetwork
 def test_folded_weights_and_biases_are_those_of_a_second_implementation(
     quantized: QuantizedNetwork, network: FloatNetwork
 ) -> None:
-    """Conv+BN folding and int32 biases, written down a second time in float64 (§4.9, §4.10)."""
+    """Conv+BN folding and int32 biases, written down a second time in float64 (docs/en/reference.md, "Bias")."""
     assert isinstance(quantized, NativeQuantizedNetwork)  # AMCT's too is one, on the scales of its record
     arrays = {name: value.astype(np.float64) for name, value in network.graph.arrays.items() if value.dtype.kind == "f"}
     factor = arrays["bn1.gamma"] / np.sqrt(arrays["bn1.moving_variance"] + 1e-3)

@@ -19,7 +19,7 @@ from tests.amct.standin_path import standin_importable
 from tests.backends.networks import Small
 
 INPUT = np.random.default_rng(0).uniform(0, 1, [4, 3, 32, 32]).astype(np.float32)
-# The manual's signatures (reference §1.1).
+# The manual's signatures (docs/en/reference.md, "amct_mindspore").
 SIGNATURES = {
     "set_logging_level": "(print_level='info', save_level='info')",
     "create_quant_config": "(config_file, network, *input_data, skip_layers=None, activation_offset=True, "

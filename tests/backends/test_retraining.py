@@ -19,7 +19,7 @@ from amctq.errors import InputError
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.topology import read_topology
 from amctq.inference.onnx_session import OnnxSession
-from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.float_onnx import export_float
 from amctq.networks.registry import find_model
@@ -385,7 +385,7 @@ def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, sha
 
 def _resnet20(shared: Shared, scratch: Path) -> FloatNetwork:
     cell = find_model("resnet20").build(10)
-    load_checkpoint(shared.checkpoint("resnet20"), cell, model="resnet20", num_classes=10)
+    read_checkpoint(shared.checkpoint("resnet20"), scratch).load_into(cell, model="resnet20", num_classes=10)
     graph = export_float(cell, (3, 32, 32), scratch / "resnet20.onnx")
     return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
 

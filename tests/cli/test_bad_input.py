@@ -453,7 +453,7 @@ CASES = [
     Case(
         id="factory-shuffles",
         code=3,
-        says=("is another one each time", "do not shuffle"),
+        says=("is not the same each time", "do not shuffle"),
         options=_data(
             "def images():\n    images = np.random.default_rng().normal(size=(90, 3, 32, 32)).astype(np.float32)\n"
             "    yield from zip(images, range(90))"
@@ -462,7 +462,7 @@ CASES = [
     Case(
         id="factory-can-be-read-once",
         code=3,
-        says=("0 of 8 images came this time", "anew each time"),
+        says=("it gave 0 of 8 images this time", "each time it is called"),
         options=_data("once = iter([(np.zeros((3, 32, 32), np.float32), 0)] * 90)\ndef images():\n    return once"),
     ),
     Case(
@@ -474,7 +474,7 @@ CASES = [
     Case(
         id="factory-without-any-role",
         code=3,
-        says=("None to role 'train' and to role 'test'",),
+        says=("None for role 'train' and for role 'test'",),
         options=_data("def images(role):\n    return None"),
     ),
     Case(
@@ -526,7 +526,7 @@ CASES = [
     Case(
         id="factory-yields-nothing",
         code=3,
-        says=("it yields no images",),
+        says=("it gives no images",),
         options=_data("def images():\n    return []"),
     ),
     Case(
@@ -538,7 +538,7 @@ CASES = [
     Case(
         id="factory-yields-no-pairs",
         code=3,
-        says=("item 0 is no pair",),
+        says=("item 0 is not a pair",),
         options=_data("def images():\n    return [1, 2, 3]"),
     ),
     Case(
@@ -600,7 +600,7 @@ CASES = [
     Case(
         id="npz-damaged",
         code=3,
-        says=("damaged or no .npz file", "numpy.savez"),
+        says=("damaged or not a .npz file", "numpy.savez"),
         options=lambda place: _own("small")(place) | {"dataset": place.written("x.npz", "PK")},
     ),
     Case(id="npz-with-other-names", code=3, says=("holds a, b", "x_train"), options=_npz(a=np.ones(3), b=np.ones(3))),
@@ -625,7 +625,7 @@ CASES = [
     Case(
         id="folder-with-a-damaged-image",
         code=3,
-        says=(".jpg is damaged or no image",),
+        says=(".jpg is damaged or not an image",),
         options=lambda place: {"dataset": _damaged_image(place), "eval-images": 10},
     ),
     # options

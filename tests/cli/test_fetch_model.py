@@ -477,7 +477,7 @@ def test_a_stopped_download_goes_on(server: Server, number: signal.Signals, code
     assert not FINAL.exists()
     received = PARTIAL.stat().st_size
     if code > 0:
-        assert f"{received:,} of 300,000 bytes of net.ckpt are kept: the same command goes on" in stderr.decode()
+        assert f"{received:,} of 300,000 bytes of net.ckpt are kept: the same command resumes" in stderr.decode()
     assert _fetch("--url", url, "--sha256", SHA256).code == 0
     assert FINAL.read_bytes() == CONTENT
     assert server.sent[1] == len(CONTENT) - received

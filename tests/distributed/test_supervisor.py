@@ -196,7 +196,7 @@ def test_a_guard_that_is_killed_takes_its_worker_along_and_is_told(tmp_path: Pat
     code, said = _finish(process, folder)
     assert code == 7
     assert said["data"]["failed"] == "rank 1"
-    assert "has not told how it ended" in said["message"]
+    assert "has ended without a report" in said["message"]
 
 
 def test_what_a_former_launch_told_is_forgotten(tmp_path: Path) -> None:

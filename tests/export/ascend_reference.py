@@ -1,8 +1,8 @@
 """The operators of an NPU for onnx's own reference evaluator: what CANN's manual says of each, in NumPy.
 
-AscendQuant      round(x × scale) + offset, clipped to int8        (reference §4.1, §5.3)
-Conv, Gemm       Σ (q - offset) × weight + bias, integers; padding is real zero        (reference §4.9)
-AscendDequant    sums × scale, float32        (reference §5.2)
+AscendQuant      round(x × scale) + offset, clipped to int8
+Conv, Gemm       Σ (q - offset) × weight + bias, integers; padding is real zero
+AscendDequant    sums × scale, float32        (docs/en/reference.md, "Deploy ONNX")
 """
 
 from __future__ import annotations

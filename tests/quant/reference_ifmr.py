@@ -1,4 +1,4 @@
-"""IFMR as reference/amct.md §4.2 writes it, every value and every candidate: slow and plain, for comparison."""
+"""IFMR (docs/en/reference.md, "IFMR"), every value and every candidate: slow and plain, for comparison."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Squares:
 
 
 def quantizer(low: float, high: float, *, symmetric: bool) -> tuple[float, int]:
-    """Scale and offset of a range as reference/amct.md §4.1 writes them."""
+    """Scale and offset of a range (docs/en/reference.md, "Range to scale and offset")."""
     if symmetric:
         return (high / 127 if high >= -low else -low / 128), 0
     scale = (high - low) / 255

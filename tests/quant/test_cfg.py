@@ -18,7 +18,7 @@ from amctq.quant.retrain_config import ArqRetrainConfig, RetrainConfig, UlqConfi
 from tests.quant.graphs import residual_graph
 
 FILE = Path("simple.cfg")
-# The three levels of reference §2.4, each with a search of its own.
+# The three levels (docs/en/reference.md, "Simplified .cfg"), each with a search of its own.
 LEVELS = """# ours
 activation_offset : true
 skip_layers : "end_point"

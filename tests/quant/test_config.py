@@ -17,7 +17,7 @@ from amctq.quant.config import WeightConfig, default_config
 from amctq.quant.layers import Topology
 from tests.quant.graphs import residual_graph
 
-# reference/amct.md §2.1, the layers of tests/quant/graphs.py in the place of a ResNet's.
+# (docs/en/reference.md, "config.json"), the layers of tests/quant/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
     "activation_offset":true,

@@ -19,7 +19,7 @@ TOLERANCE_WITHOUT_DENSITY = 1.03
 
 
 def _way(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Reference §4.4, bin by bin: first and last bin of all ranges that AMCT compares, and of the whole one."""
+    """AMCT's search, bin by bin: first and last bin of all ranges that AMCT compares, and of the whole one."""
     left, right = 0, len(counts) - 1
     step = max(math.ceil(counts.sum() / 100_000), 1)
     ranges = [(left, right)]

@@ -28,7 +28,7 @@ offsets = st.integers(-128, 127)
     ],
 )
 def test_asymmetric_rule(low: float, high: float, expected: QParams) -> None:
-    assert numerics.asymmetric_qparams(low, high) == expected
+    assert numerics.range_qparams(low, high) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_asymmetric_rule(low: float, high: float, expected: QParams) -> None:
     ],
 )
 def test_symmetric_rule(low: float, high: float, scale: float) -> None:
-    assert numerics.symmetric_qparams(low, high) == QParams(pytest.approx(scale), 0)  # type: ignore[arg-type]
+    assert numerics.range_qparams(low, high, symmetric=True) == QParams(pytest.approx(scale), 0)  # type: ignore[arg-type]
 
 
 @given(low=reals, high=reals)
 def test_zero_is_exactly_representable(low: float, high: float) -> None:
-    qparams = numerics.asymmetric_qparams(min(low, high), max(low, high))
+    qparams = numerics.range_qparams(min(low, high), max(low, high))
     zero = numerics.quantize(np.zeros(1, np.float32), qparams.scale, qparams.offset)
     assert numerics.dequantize(zero, qparams.scale, qparams.offset) == 0.0
 
@@ -54,7 +54,7 @@ def test_zero_is_exactly_representable(low: float, high: float) -> None:
 @given(low=reals, high=reals, x=st.floats(0, 1))
 def test_error_inside_the_range_is_at_most_one_step(low: float, high: float, x: float) -> None:
     low, high = min(low, high, 0.0), max(low, high, 0.0)
-    qparams = numerics.asymmetric_qparams(low, high)
+    qparams = numerics.range_qparams(low, high)
     value = np.asarray([low + x * (high - low)], np.float32)
     back = numerics.dequantize(numerics.quantize(value, qparams.scale, qparams.offset), qparams.scale, qparams.offset)
     # Half a step of rounding, and another half where the offset was rounded at the end of the range.

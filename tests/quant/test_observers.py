@@ -127,7 +127,7 @@ def test_nothing_seen_is_a_fault(kind: type[Observer]) -> None:
 
 
 def test_minmax_is_the_whole_range(activations: Float32Array) -> None:
-    expected = numerics.asymmetric_qparams(activations.min(), activations.max())
+    expected = numerics.range_qparams(activations.min(), activations.max())
     assert _watch(MinMaxObserver, [activations]) == expected
 
 

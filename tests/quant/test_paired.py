@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -16,9 +19,18 @@ def test_mcnemar(lost: int, gained: int, p: float) -> None:
     assert exact_mcnemar(lost, gained) == pytest.approx(p)
 
 
-def test_mcnemar_of_many_images_does_not_overflow() -> None:
-    assert exact_mcnemar(3000, 3000) == 1.0
-    assert 0.0 <= exact_mcnemar(4000, 2000) < 1e-100
+@pytest.mark.parametrize(
+    ("lost", "gained"),
+    [(2, 1), (41, 57), (100, 80), (0, 500), (1200, 1000), (3000, 2900), (3000, 3000), (2000, 1000), (4000, 2000)],
+)
+def test_mcnemar_against_whole_numbers(lost: int, gained: int) -> None:
+    tail = sum(math.comb(lost + gained, count) for count in range(min(lost, gained) + 1))
+    exact = Fraction(2 * tail, 2 ** (lost + gained))
+    assert exact_mcnemar(lost, gained) == pytest.approx(min(1.0, float(exact)), rel=1e-11)
+
+
+def test_mcnemar_beyond_the_smallest_float() -> None:
+    assert exact_mcnemar(6000, 0) == 0.0
 
 
 def test_difference_counts_images() -> None:

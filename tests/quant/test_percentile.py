@@ -21,8 +21,7 @@ def test_the_ends_are_order_statistics(name: str, percentile: float, symmetric: 
     ordered = np.sort(values)
     beyond = round((1 - percentile) / 2 * len(values))  # values that each end leaves out
     low, high = min(float(ordered[max(beyond - 1, 0)]), 0.0), max(float(ordered[-max(beyond, 1)]), 0.0)
-    rule = numerics.symmetric_qparams if symmetric else numerics.asymmetric_qparams
-    expected = rule(low, high)
+    expected = numerics.range_qparams(low, high, symmetric=symmetric)
     # Up to 2,048 values of an end are kept. Farther in, the histogram answers, half a bin at most away.
     tolerance = 1e-6 if beyond < 2048 else 0.01
     assert observer.qparams().scale == pytest.approx(expected.scale, rel=tolerance)

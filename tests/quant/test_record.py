@@ -15,7 +15,7 @@ from amctq.errors import InputError
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 
-# reference/amct.md §3, from AMCT's own documentation; dst_type is PyTorch's.
+# (docs/en/reference.md, "Calibration record"), from AMCT's own documentation; dst_type is PyTorch's.
 AMCT = """record {
   key: "conv1"
   value {

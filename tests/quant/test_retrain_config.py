@@ -22,7 +22,7 @@ from amctq.quant.retrain_config import (
 )
 from tests.quant.graphs import residual_graph
 
-# reference/amct.md §2.3, the layers of tests/quant/graphs.py in the place of a ResNet's.
+# (docs/en/reference.md, "retrain_quant_config.json"), the layers of tests/quant/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
     "conv1":{

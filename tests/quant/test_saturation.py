@@ -21,7 +21,7 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import placed_ascend
 from amctq.graph.topology import fuse, read_topology
 from amctq.inference.onnx_session import OnnxSession
-from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_onnx import export_float
 from amctq.networks.registry import find_model
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
@@ -58,7 +58,7 @@ def resnet20(shared: Shared, own: Own, tmp_path_factory: pytest.TempPathFactory)
     scratch = tmp_path_factory.mktemp("resnet20")
     load_mindspore(resolve_device(Device.CPU, None), scratch)
     cell = find_model("resnet20").build(10)
-    load_checkpoint(shared.checkpoint("resnet20"), cell, model="resnet20", num_classes=10)
+    read_checkpoint(shared.checkpoint("resnet20"), scratch).load_into(cell, model="resnet20", num_classes=10)
     cell.set_train(False)
     return Calibrated(export_float(cell, (3, 32, 32), scratch / "float.onnx"), own.record)
 

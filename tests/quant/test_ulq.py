@@ -45,7 +45,7 @@ def test_training_starts_where_the_record_ends(scale: float, offset: int, fixed_
 
 
 def _reference(x: np.ndarray, high: float, low: float, g: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """AMCT's PyTorch code (ulq_retrain_impl.py, reference §4.7) in float64."""
+    """AMCT's PyTorch code (ulq_retrain_impl.py) in float64."""
     x, g = x.astype(np.float64), g.astype(np.float64)
     scale = (high - low) / 255
     offset = np.rint(-128 - low / scale)

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from amctq.quant import numerics
 from amctq.quant.weights import arq_scale, quantize_weight, scale_that_fits_bias
 
-# reference/amct.md §4.3: AMCT's own vector (test_arq.py), tolerance 1e-4.
+# AMCT's own vector (test_arq.py), tolerance 1e-4.
 VECTOR = np.asarray([[-1] * 12, [0] * 12, [1] * 12, [-1, 0, 1] * 4], np.float32)
 TOLERANCE = 1e-4
 
@@ -27,7 +27,7 @@ def test_amct_vector_per_tensor() -> None:
 
 
 def test_amct_vector_with_offset() -> None:
-    qparams = [numerics.asymmetric_qparams(row.min(), row.max()) for row in VECTOR]
+    qparams = [numerics.range_qparams(row.min(), row.max()) for row in VECTOR]
     assert [item.scale for item in qparams] == pytest.approx([0.003923, 1, 0.003923, 0.007844], abs=TOLERANCE)
     assert [item.offset for item in qparams] == [127, -128, -128, -1]
     rows = [numerics.quantize(row, item.scale, item.offset) for row, item in zip(VECTOR, qparams, strict=True)]

@@ -1,4 +1,4 @@
-"""The formulas of reference/amct.md once more, value by value in float64: nothing of amctq's, and no thought of speed.
+"""AMCT's formulas once more, value by value in float64: nothing of amctq's, and no thought of speed.
 
 IFMR stands in tests/quant/reference_ifmr.py.
 """
@@ -20,7 +20,7 @@ def round_half_to_even(value: float) -> int:
     return round(value)
 
 
-# §4.1
+# (docs/en/reference.md, "Range to scale and offset")
 
 
 def asymmetric(low: float, high: float) -> tuple[float, int]:
@@ -37,12 +37,12 @@ def symmetric(low: float, high: float, bits: int) -> float:
 
 
 def wts_arq(low: float, high: float, bits: int) -> float:
-    """§4.3, WtsARQ: the larger of both."""
+    """WtsARQ: the larger of both."""
     scale = max(-min(low, 0.0) / 2 ** (bits - 1), max(high, 0.0) / (2 ** (bits - 1) - 1))
     return scale if scale >= FLT_EPSILON else 1.0
 
 
-# §4.3
+# (docs/en/reference.md, "ARQ")
 
 
 def arq(
@@ -63,7 +63,7 @@ def arq(
     return scales, np.asarray(integers).reshape(weight.shape)
 
 
-# §4.4
+# (docs/en/reference.md, "HFMG")
 
 
 def hfmg(values: Values, bins: int) -> tuple[float, float]:
@@ -105,7 +105,7 @@ def _hfmg_loss(counts: Sequence[int], width: float, left: int, right: int) -> fl
     return float(np.sum(np.asarray(counts) / width * inside))
 
 
-# §4.7, ActsULQ and its gradients
+# ActsULQ and its gradients (docs/en/reference.md, "ULQ")
 
 
 def ulq(x: Values, clip_min: float, clip_max: float) -> Values:
@@ -133,7 +133,7 @@ def ulq_gradients(x: Values, clip_min: float, clip_max: float, gradient: Values)
     return np.asarray(of_x), of_max, of_min
 
 
-# §4.9, §4.10
+# (docs/en/reference.md, "BatchNorm fusion", "Bias")
 
 
 def fold(

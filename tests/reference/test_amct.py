@@ -1,4 +1,4 @@
-"""amctq against the formulas of reference/amct.md, written a second time: scales within 1e-6, integers equal."""
+"""amctq against AMCT's formulas, written a second time: scales within 1e-6, integers equal."""
 
 from __future__ import annotations
 
@@ -151,6 +151,6 @@ def test_folding_and_the_bias() -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-2.5, 1.0), (-3.0, 0.0), (1.0, 4.0), (0.0, 0.0)])
 def test_the_rule_of_a_range(low: float, high: float) -> None:
     scale, offset = amct.asymmetric(low, high)
-    found = numerics.asymmetric_qparams(low, high)
+    found = numerics.range_qparams(low, high)
     assert found.scale == pytest.approx(scale, rel=CLOSE)
     assert found.offset == offset

@@ -176,5 +176,5 @@ def test_a_function_must_give_what_can_be_asked_for(tmp_path: Path) -> None:
     assert labels.tolist() == [1, 0]
     stream = open_factory(f"{tmp_path}/own.py:stream").train
     assert stream is not None
-    with pytest.raises(InputError, match="come one after the other"):
+    with pytest.raises(InputError, match="images in one order only"):
         stream.chosen(np.asarray([0]))

@@ -12,7 +12,7 @@ from amctq.training.hyper_parameters import read_hyper_parameters
 from tests.command import amctq, write_records
 
 FILE = Path("retrain_config.py")
-# The keys and values that the sample documents (reference/sample_workflow.md), in its form.
+# The keys and values that the sample documents (docs/en/reference.md, "Training step"), in its form.
 SAMPLE = '''"""network config setting"""
 from easydict import EasyDict as ed
 
@@ -78,7 +78,7 @@ def test_nothing_is_executed() -> None:
         ("CONFIG_QUANT = ed({\n 'lr_max': 0.1 * 2 })", "line 2: lr_max: 0.1 [*] 2 is not written out"),
         ("CONFIG_QUANT = ed({'epoch_size': 3.5})", "line 1: epoch_size: found 3.5"),
         ("CONFIG_QUANT = ed({'momentum': True})", "line 1: momentum: found True"),
-        ("CONFIG_QUANT = ed({'epoch_size': 3", "line 1: no Python"),
+        ("CONFIG_QUANT = ed({'epoch_size': 3", "line 1: not Python"),
         ("import os", "no dictionary"),
         ("a = {}\nb = {}", r"several dictionaries \(a, b\)"),
     ],

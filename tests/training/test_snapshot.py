@@ -93,7 +93,7 @@ def test_another_checkpoint_is_no_snapshot(tmp_path: Path) -> None:
 
     path = tmp_path / "other.ckpt"
     mindspore.save_checkpoint([{"name": "weight", "data": mindspore.Tensor([1.0])}], str(path))
-    with pytest.raises(DamagedSnapshotError, match="no checkpoint of a training run"):
+    with pytest.raises(DamagedSnapshotError, match="not a checkpoint of a training run"):
         read_snapshot(path)
 
 
@@ -188,11 +188,11 @@ def test_the_first_step_after_something_else_is_not_timed(monkeypatch: pytest.Mo
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     pace = Pace(images=32)
     pace.step_done()
-    assert pace.told(10) == ""
+    assert pace.format_rate(10) == ""
     pace.step_done()
     pace.step_done()
     pace.restart()
     pace.step_done()
-    assert pace.told(10) == ", 16 images/s, 20 s left"
+    assert pace.format_rate(10) == ", 16 images/s, 20 s left"
     pace.step_done()
-    assert pace.told(10) == ", 16 images/s, 20 s left"
+    assert pace.format_rate(10) == ", 16 images/s, 20 s left"

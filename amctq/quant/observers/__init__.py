@@ -1,6 +1,6 @@
-"""Observers: what turns the activations seen while calibrating into a scale and an offset.
+"""Observers: they choose the scale and offset of a tensor from its activations in the calibration.
 
-The set is open: an observer is a class that meets ``Observer`` and stands in ``OBSERVERS`` under its name.
+To add one, write a class that meets the contract of ``Observer``, and enter it in ``OBSERVERS``.
 """
 
 from __future__ import annotations

@@ -10,11 +10,13 @@ from amctq.quant.numerics import Float32Array, QParams
 
 
 class NonFiniteError(ValueError):
-    """An observer was shown NaN or infinity."""
+    """The activations hold NaN or infinity."""
 
 
 def finite_range(low: np.float32, high: np.float32) -> tuple[float, float]:
-    """The smallest and the largest value of a batch; both carry NaN and infinity through, so no pass looks for them.
+    """Check the smallest and the largest value of a batch, and return them as Python floats.
+
+    NaN and infinity in a batch show in these two, so the batch itself needs no check.
 
     Raises:
         NonFiniteError: one of them is not finite.
@@ -26,18 +28,18 @@ def finite_range(low: np.float32, high: np.float32) -> tuple[float, float]:
 
 
 class Observer(ABC):
-    """Watches one tensor of activations, batch by batch.
+    """Observes one tensor of activations, batch by batch.
 
-    An observer keeps statistics, not activations: its memory does not grow with the images, and its result does
-    not depend on how they are cut into batches or ordered.
+    An observer keeps statistics, not activations: its memory does not grow with the number of images, and its result
+    does not depend on the size and the order of the batches.
     """
 
-    def expect(self, images: int) -> None:  # noqa: B027  # most need not know
-        """Be told, before the first batch, how many images there will be in all."""
+    def expect(self, images: int) -> None:  # noqa: B027  # most do not need it
+        """Take the number of images in all batches together; called before the first batch."""
 
     @abstractmethod
     def update(self, batch: Float32Array) -> None:
-        """Take in one batch of the tensor, float32 of any shape, and keep no view of it: its memory is used again.
+        """Observe one batch, float32 of any shape. Keep no view of it: its memory is used again.
 
         Raises:
             NonFiniteError: the batch holds NaN or infinity.
@@ -45,8 +47,8 @@ class Observer(ABC):
 
     @abstractmethod
     def qparams(self) -> QParams:
-        """Scale and offset for all that was seen.
+        """Scale and offset for all observed values.
 
         Raises:
-            ValueError: nothing was seen.
+            ValueError: nothing was observed.
         """

@@ -1,19 +1,18 @@
-"""Entropy: the range of least Kullback-Leibler divergence (Migacz 2017, "8-bit inference with TensorRT", GTC).
+"""Entropy: the range of least Kullback-Leibler divergence (docs/en/reference.md, "Entropy").
 
-The histogram inside a range, what lies outside added to its outermost bins, is compared with itself after all bins of
-one quantization level have been made equal. Against the original:
+The histogram is clipped to a range: the values outside are added to its outermost bins. It is compared with a copy in
+which all bins of one quantization level have the same count. Differences from the original (Migacz 2017):
 
-- 256 levels as rule 4.1 places them, zero among them, instead of 128 of an absolute value; the threshold limits both
-  ends of the range.
-- Exact zeros are left out. Every candidate represents them without loss, and as more than half of the values behind a
-  ReLU they would hide what happens to the others.
-- A value that many activations share, the constant of a dead channel, is left out inside the range: spread over
-  the bins of its level it would count as a great loss, when it is rounded like any other. Outside it counts as clipped.
-- Neighbours differ by chance alone, which looks like a loss where bins are made equal, the more the fewer values there
-  are. What chance adds to a divergence on average is taken off (Miller 1955, "Note on the bias of information
-  estimates"), bins are merged until they hold enough values, and divergences are averaged over neighbouring
-  thresholds, as it is chance too what the outermost bin holds. Very few values have no more bins than levels, and
-  keep their whole range.
+- There are 256 levels with zero among them, not 128 levels of the absolute value. The threshold limits both ends.
+- Exact zeros are left out. Every range represents them exactly. After a ReLU they are more than half of the values, and
+  would hide the effect on the others.
+- A very frequent value, such as the constant of a dead channel, is left out inside the range. Spread over the bins of
+  its level, it would count as a large loss, although it is rounded like any other value. Outside of the range it counts
+  as clipped.
+- Neighbouring bins differ by chance too. Where bins are made equal, this looks like a loss, and the fewer the values,
+  the larger it is. So the expected effect of chance is subtracted from a divergence (Miller 1955, "Note on the bias of
+  information estimates"), bins are merged until they hold enough values, and divergences are averaged over neighbouring
+  thresholds. A tensor with very few values has no more bins than levels, and keeps its whole range.
 """
 
 from __future__ import annotations
@@ -29,29 +28,23 @@ from amctq.quant.observers.error import Candidates, Float64Array
 from amctq.quant.observers.statistics import StatisticsObserver
 
 _LEVELS = 256
-# How many are compared, and over how many of them, an odd number, a divergence is averaged.
+# Number of compared thresholds, and over how many neighbours (an odd number) a divergence is averaged.
 _THRESHOLDS, _AVERAGED = 128, 5
-# Values that a bin must hold on average.
+# Values that a bin holds on average, at least.
 _FILLING = 256
-# A bin that holds so many times the median of its neighbourhood is one shared value.
+# A bin with more than 4 times the median count of its 9 neighbours holds one very frequent value.
 _SPIKE, _NEIGHBOURS = 4, 9
 
 
 class EntropyObserver(StatisticsObserver):
-    """Searches the threshold that clips both ends.
-
-    Args:
-        symmetric: zero point fixed at 0.
-    """
-
-    def __init__(self, *, symmetric: bool = False) -> None:
-        super().__init__()
-        self._symmetric = symmetric
+    """Searches the threshold that clips both ends."""
 
     def _choose(self) -> QParams:
-        density = _filled(self._statistics.density())
+        density = _merged(self._statistics.density())
         low, high = min(self._statistics.low, 0.0), max(self._statistics.high, 0.0)
-        thresholds = _thresholds(density, max(-low, high))
+        # Down to a range that has one bin for every level.
+        shares = np.linspace(1.0, min(1.0, _LEVELS / len(density.counts)), _THRESHOLDS)
+        thresholds = max(-low, high) * shares
         lows, highs = np.maximum(low, -thresholds), np.minimum(high, thresholds)
         scales = Candidates.of_ranges(lows, highs, symmetric=self._symmetric).scale
         smooth = _without_spikes(density.counts)
@@ -65,14 +58,14 @@ class EntropyObserver(StatisticsObserver):
 
 
 def divergence(density: Density, smooth: Float64Array, *, low: float, high: float, scale: float) -> float:
-    """KL divergence of the values clipped to [low, high] from what is left of them with levels ``scale`` apart.
+    """KL divergence between the values clipped to [low, high] and the same values with equal counts in each level.
 
     Args:
-        density: of all values.
+        density: all values.
         smooth: its counts without spikes, float64 (B,).
         low: lower end of the range.
-        high: upper end.
-        scale: between levels.
+        high: upper end of the range.
+        scale: distance between two levels.
     """
     centres = (density.edges[:-1] + density.edges[1:]) / 2
     used = np.flatnonzero((smooth > 0) & (centres >= low) & (centres <= high))
@@ -90,15 +83,8 @@ def divergence(density: Density, smooth: Float64Array, *, low: float, high: floa
     return float(np.sum(p * np.log(p / q)) - chance)
 
 
-def _thresholds(density: Density, reach: float) -> Float64Array:
-    """From a range that has a bin for every level to ``reach``, which is the first of them."""
-    bins = len(density.counts)
-    narrowest = min(1.0, _LEVELS / bins)
-    return reach * np.linspace(1.0, narrowest, _THRESHOLDS)
-
-
-def _filled(density: Density) -> Density:
-    """The same with so many bins made one that they hold enough values."""
+def _merged(density: Density) -> Density:
+    """The density with bins merged until they hold enough values."""
     bins = len(density.counts)
     merged = -(-bins * _FILLING // max(int(density.counts.sum()), 1))
     starts = np.arange(0, bins, merged)
@@ -110,6 +96,6 @@ def _filled(density: Density) -> Density:
 
 
 def _without_spikes(counts: NDArray[np.int64]) -> Float64Array:
-    """Counts, float64 (B,), cut to what the neighbours make likely."""
+    """The counts, limited by the median of their neighbours; float64 (B,)."""
     around = sliding_window_view(np.pad(counts, _NEIGHBOURS // 2, mode="edge"), _NEIGHBOURS)
     return np.minimum(counts, _SPIKE * np.median(around, axis=1) + _FILLING).astype(np.float64)

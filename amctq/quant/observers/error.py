@@ -1,7 +1,7 @@
-"""The squared error of quantizing a tensor, for many quantizers at once: over a histogram, or value by value.
+"""The squared quantization error of a tensor, for many quantizers at once: over a histogram, or value by value.
 
-Over a histogram the error is integrated, values taken as uniform inside a bin and exact zeros at no cost:
-milliseconds instead of minutes, and within 0.2 % of the error over every value.
+Over a histogram the error is integrated: values are uniform inside a bin, and exact zeros have no error. This takes
+milliseconds instead of minutes, and differs by at most 0.2 % from the error over every value.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidates:
-    """Quantizers to choose from; all arrays float64 (n,).
+    """The quantizers to choose from; all arrays are float64 (n,).
 
-    A value x, measured from ``origin``, is clipped to [low, high], rounded to the nearest multiple of ``scale``, and
+    A value x - ``origin`` is clipped to [low, high], rounded to the nearest multiple of ``scale``, and
     then lies in [lowest, highest].
     """
 
@@ -36,7 +36,10 @@ class Candidates:
 
     @classmethod
     def of_ranges(cls, low: Float64Array, high: Float64Array, *, symmetric: bool) -> Candidates:
-        """The quantizers of ranges [low, high], low ≤ 0 ≤ high, by rule 4.1 of the reference; they clip integers."""
+        """The quantizers of ranges [low, high], low ≤ 0 ≤ high; clipping happens on the integers.
+
+        Scale and offset are AMCT's (docs/en/reference.md, "Range to scale and offset").
+        """
         if symmetric:
             scale = symmetric_scales(low, high, bits=8).astype(np.float64)
             lowest, highest = -128 * scale, 127 * scale
@@ -50,10 +53,10 @@ class Candidates:
 
 
 def squared_error(density: Density, candidates: Candidates) -> Float64Array:
-    """Sum of squared quantization errors of everything in the histogram, for each candidate; float64 (n,).
+    """Sum of squared quantization errors of all values in the histogram, for each candidate; float64 (n,).
 
-    The antiderivative of the squared error is closed: between two rounding points it is that of (x - n·scale)²,
-    beyond the clips that of the distance to the outermost value.
+    The antiderivative of the squared error has a closed form: between two rounding points it is that of (x - n·scale)²,
+    outside of the clips that of the squared distance to ``lowest`` or ``highest``.
     """
     origin = np.broadcast_to(candidates.origin, candidates.scale.shape)
     edges = density.edges[None, :] - origin[:, None]
@@ -66,7 +69,7 @@ def squared_error(density: Density, candidates: Candidates) -> Float64Array:
         (candidates.highest[:, None], high, np.maximum(edges, high)),
     ):
         integral += ((outside - end) ** 3 - (bound - end) ** 3) / 3
-    # An outer bin that the extremes cut to nothing holds one value alone, as often as it was seen: 6 behind a ReLU6.
+    # An outer bin of width 0 holds one value only, counted many times, such as 6 after a ReLU6.
     widths = np.diff(density.edges)
     points = widths <= 0
     error: Float64Array = np.diff(integral, axis=1) @ (density.counts / np.where(points, np.inf, widths))
@@ -78,7 +81,7 @@ def squared_error(density: Density, candidates: Candidates) -> Float64Array:
 def squared_error_of_values(
     values: Float64Array, candidates: Candidates, repeats: NDArray[np.int64] | int = 1
 ) -> Float64Array:
-    """The same for values that are at hand, one by one, each counted ``repeats`` times; float64 (n,)."""
+    """The same for single values, each counted ``repeats`` times; float64 (n,)."""
     errors = np.empty(len(candidates.scale))
     origins = np.broadcast_to(candidates.origin, candidates.scale.shape)
     for index, (scale, origin) in enumerate(zip(candidates.scale, origins, strict=True)):
@@ -88,17 +91,26 @@ def squared_error_of_values(
     return errors
 
 
-def least(count: int, errors: Callable[[NDArray[np.int64]], Float64Array]) -> int:
-    """About the best of candidates 0 … count - 1 whose error changes little from one to the next.
+def best_range(
+    lows: Float64Array, highs: Float64Array, errors: Callable[[Float64Array, Float64Array], Float64Array]
+) -> tuple[float, float]:
+    """Search the range of least error; neighbouring ranges must have similar errors.
 
-    A few far apart first, then all around the best of them: 2·√count errors instead of count.
+    First some ranges far apart are compared, then all ranges around the best of them: for n ranges, errors of about
+    2·√n are computed.
 
     Args:
-        count: how many candidates there are, at least one.
-        errors: gives the errors of some of them, by their numbers in ascending order.
+        lows: lower ends of the ranges, float64 (n,), n ≥ 1.
+        highs: their upper ends, float64 (n,).
+        errors: computes the errors of some ranges from their lower and upper ends.
+
+    Returns:
+        Lower and upper end.
     """
+    count = len(lows)
     stride = max(1, math.isqrt(count) // 2)
     coarse = np.unique(np.append(np.arange(0, count, stride), count - 1))
-    best = int(coarse[np.argmin(errors(coarse))])
-    fine = np.arange(max(0, best - stride), min(count, best + stride + 1))
-    return int(fine[np.argmin(errors(fine))])
+    best = coarse[np.argmin(errors(lows[coarse], highs[coarse]))]
+    fine = slice(max(0, best - stride), best + stride + 1)
+    best = fine.start + np.argmin(errors(lows[fine], highs[fine]))
+    return float(lows[best]), float(highs[best])

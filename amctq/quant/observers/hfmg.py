@@ -1,24 +1,25 @@
-"""HFMG, AMCT's search over a histogram that is cut from both ends (AMCT hfmg_impl.py, reference §4.4).
+"""HFMG, AMCT's search over a histogram that is cut at both ends (docs/en/reference.md, "HFMG").
 
-Small portions of the values are taken off the side where that shortens the range most, down to a quarter of it. Each
-range on the way is divided into 256 bins, and the squared distances of all values to the centre of their bin are
-compared. AMCT fits a new histogram to every batch and shares the counts of the old one out; here one histogram grows,
-so batches do not matter. Three departures: the whole range is compared too, all ranges hold zero, as rule 4.1 widens
-them in the end anyway, and exact zeros cost nothing, which every such range represents without loss.
+Step by step, a small portion of the values is cut off at the end where this shortens the range more, down to a quarter
+of the range. Each of these ranges is divided into 256 bins, and the sum of squared distances of all values to the
+centres of their bins is compared. AMCT fits a new histogram to every batch and distributes the old counts over it; here
+one histogram grows, so the batches do not matter. Three more differences: the whole range is compared too; all ranges
+contain zero, because they are widened to it at the end anyway; exact zeros have no error, because every such range
+represents them exactly.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.histogram import Density
 from amctq.quant.numerics import QParams
-from amctq.quant.observers.error import Candidates, Float64Array, least, squared_error
+from amctq.quant.observers.error import Candidates, Float64Array, best_range, squared_error
 from amctq.quant.observers.statistics import StatisticsObserver
 
 _LEVELS = 256
@@ -32,7 +33,7 @@ class HfmgSettings:
     """AMCT's parameters of HFMG.
 
     Attributes:
-        num_of_bins: of the histogram, at most: 1024, 2048, 4096 or 8192.
+        num_of_bins: number of bins of the histogram: 1024, 2048, 4096 or 8192.
         symmetric: offset fixed at 0.
     """
 
@@ -41,35 +42,30 @@ class HfmgSettings:
 
 
 class HfmgObserver(StatisticsObserver):
-    """Searches the ranges that are left when values are taken off the ends."""
+    """Searches the ranges that are left after values are cut off at the ends."""
 
     def __init__(self, settings: HfmgSettings | None = None) -> None:
-        self._settings = settings or HfmgSettings()
-        super().__init__(self._settings.num_of_bins)
+        settings = settings or HfmgSettings()
+        super().__init__(settings.num_of_bins, symmetric=settings.symmetric)
 
     def _choose(self) -> QParams:
         density = self._statistics.density()
-        lows, highs = _ranges(density)
-
-        def errors(chosen: NDArray[np.int64]) -> Float64Array:
-            return _distance_to_centres(density, lows[chosen], highs[chosen])
-
-        best = least(len(lows), errors)
-        return numerics.range_qparams(float(lows[best]), float(highs[best]), symmetric=self._settings.symmetric)
+        low, high = best_range(*_ranges(density), partial(_distance_to_centres, density))
+        return numerics.range_qparams(low, high, symmetric=self._symmetric)
 
 
 def _ranges(density: Density) -> tuple[Float64Array, Float64Array]:
-    """Lower and upper ends of the ranges to compare, from the whole one to the narrowest; float64 (n,)."""
+    """Lower and upper ends of the compared ranges, from the widest to the narrowest; both float64 (n,)."""
     counts = density.counts.copy()
-    home = int(np.clip(np.searchsorted(density.edges, 0.0, side="right") - 1, 0, len(counts) - 1))
-    counts[home] += density.zeros
-    below = [0, *np.cumsum(counts).tolist()]
-    portion = max(-(-below[-1] // _PORTIONS), 1)
+    zero_bin = int(np.clip(np.searchsorted(density.edges, 0.0, side="right") - 1, 0, len(counts) - 1))
+    counts[zero_bin] += density.zeros
+    cumulative = [0, *np.cumsum(counts).tolist()]
+    portion = max(-(-cumulative[-1] // _PORTIONS), 1)
     left, right = 0, len(counts)
     path = [(left, right)]
     while right - 1 - left > -(-len(counts) // _NARROWEST):
-        next_left = min(bisect_left(below, below[left] + portion), right - 1)
-        next_right = max(bisect_right(below, below[right] - portion) - 1, next_left + 1)
+        next_left = min(bisect_left(cumulative, cumulative[left] + portion), right - 1)
+        next_right = max(bisect_right(cumulative, cumulative[right] - portion) - 1, next_left + 1)
         if right - next_right >= next_left - left:
             right = next_right
         else:

@@ -1,4 +1,4 @@
-"""Min-max: the whole range that was seen, outliers included."""
+"""Min-max: the whole observed range, outliers included."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MinMaxObserver(Observer):
         self._high = max(self._high, high)
 
     def qparams(self) -> QParams:
-        """Rule 4.1 of the reference over the range seen."""
+        """Scale and offset for the observed range (docs/en/reference.md, "Range to scale and offset")."""
         if self._low > self._high:
             message = "no activations were observed"
             raise ValueError(message)

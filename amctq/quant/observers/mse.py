@@ -1,37 +1,27 @@
-"""MSE: the range of least squared quantization error (Nagel et al. 2021, arXiv:2106.08295, §3.1 "Mean squared error").
+"""MSE: the range of least squared quantization error (docs/en/reference.md, "MSE").
 
-Both ends are searched over a geometric grid that goes down to a thousandth of the extreme: first together, then in
-turns. While one stands still, the error is smooth in the other, and they compete for nothing but the step between
-levels.
+Both ends are searched over a geometric grid, from the extreme down to a thousandth of it: first both together, then
+each in turn. With one end fixed, the error is a smooth function of the other end.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.numerics import QParams
-from amctq.quant.observers.error import Candidates, Float64Array, least
+from amctq.quant.observers.error import Candidates, Float64Array, best_range
 from amctq.quant.observers.statistics import StatisticsObserver
 
-# Shares of an extreme, largest first: 64 to the octave, 10 octaves.
+# Fractions of an extreme, largest first: 10 octaves with 64 steps each.
 _SHARES = 2.0 ** (-np.arange(641) / 64)
-# What is between two of them, for the last touch.
+# The range between two neighbours of these, for the last refinement.
 _FINE = 2.0 ** (-np.arange(-16, 17) / 1024)
 _TURNS = 4
 
 
 class MseObserver(StatisticsObserver):
-    """Searches the end of the range, or both.
-
-    Args:
-        symmetric: zero point fixed at 0.
-    """
-
-    def __init__(self, *, symmetric: bool = False) -> None:
-        super().__init__()
-        self._symmetric = symmetric
+    """Searches one end of the range, or both."""
 
     def _choose(self) -> QParams:
         lowest, highest = min(self._statistics.low, 0.0), max(self._statistics.high, 0.0)
@@ -47,11 +37,9 @@ class MseObserver(StatisticsObserver):
         return numerics.range_qparams(low, high, symmetric=self._symmetric)
 
     def _best(self, lows: Float64Array, highs: Float64Array) -> tuple[float, float]:
-        """The range of least error among those from ``lows`` to ``highs``."""
+        """The range of least error among [lows[i], highs[i]]."""
 
-        def errors(chosen: NDArray[np.int64]) -> Float64Array:
-            ranges = Candidates.of_ranges(lows[chosen], highs[chosen], symmetric=self._symmetric)
-            return self._statistics.squared_error(ranges)
+        def errors(low: Float64Array, high: Float64Array) -> Float64Array:
+            return self._statistics.squared_error(Candidates.of_ranges(low, high, symmetric=self._symmetric))
 
-        best = least(len(lows), errors)
-        return float(lows[best]), float(highs[best])
+        return best_range(lows, highs, errors)

@@ -1,7 +1,7 @@
-"""Percentile: the range that holds a given share of the values (Wu et al. 2020, arXiv:2004.09602, §4 "Calibration").
+"""Percentile: the range that holds a given share of the values (docs/en/reference.md, "Percentile").
 
-What is left out is shared between both ends, as onnxruntime does it; an end that no value crosses, below zero after a
-ReLU, leaves its half inside.
+Half of the rest is left out at each end, as onnxruntime does it. Where an end of the range is 0 in any case (the lower
+end after a ReLU), its half stays inside.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class PercentileSettings:
     """Parameters of the percentile observer.
 
     Attributes:
-        percentile: share of the values inside the range, (0.5, 1]; the default is onnxruntime's.
+        percentile: share of the values inside the range, in (0.5, 1]; the default is that of onnxruntime.
         symmetric: offset fixed at 0.
     """
 
@@ -27,15 +27,14 @@ class PercentileSettings:
 
 
 class PercentileObserver(StatisticsObserver):
-    """Takes one order statistic at each end."""
+    """Uses one order statistic at each end."""
 
     def __init__(self, settings: PercentileSettings | None = None) -> None:
-        super().__init__()
         self._settings = settings or PercentileSettings()
+        super().__init__(symmetric=self._settings.symmetric)
 
     def _choose(self) -> QParams:
         statistics = self._statistics
         rank = statistics.rank((1 + self._settings.percentile) / 2)
-        return numerics.range_qparams(
-            statistics.kth_smallest(rank), statistics.kth_largest(rank), symmetric=self._settings.symmetric
-        )
+        low, high = statistics.kth_smallest(rank), statistics.kth_largest(rank)
+        return numerics.range_qparams(low, high, symmetric=self._symmetric)

@@ -1,8 +1,8 @@
-"""What an observer that searches a range keeps of a tensor: a histogram, the outermost values, and the values if few.
+"""The statistics of one tensor: a histogram, the largest and smallest values, and all values where there are few.
 
-All of it depends on nothing but the set of the images, and none of it grows with them. Where very many values will
-come the histogram counts every n-th of an image, at places that are the same in every image; the extremes and the
-outermost values of each side are taken from all of them, so that no outlier is missed.
+They do not depend on the order of the images, and their memory does not grow with the number of images. Where a tensor
+has very many values, the histogram counts every n-th value of an image, at the same places in every image. The extremes
+and the tails are still taken from all values, so that no outlier is missed.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from amctq.quant.observers.error import Candidates, Float64Array, squared_error,
 from amctq.quant.observers.tails import UpperTail
 
 _ROW = 1 << 15
-# Up to so many values other than zero are kept, 256 KiB for a tensor: they fill no histogram smoothly.
+# Up to this many values other than zero are kept (256 KiB a tensor), because a histogram of so few is not smooth.
 _FEW = 1 << 16
-# The histogram counts about so many values where there will be more.
+# The histogram counts about this many values where more are expected.
 _COUNTED = 1 << 24
 
 
 class Statistics:
-    """Collects one tensor.
+    """The statistics of one tensor.
 
     Args:
-        bins: of the histogram, at most.
+        bins: number of bins of the histogram.
 
     Attributes:
-        seen: how many values there were.
-        expected: how many images there will be; set before the first, 0 to count everything.
+        seen: number of observed values.
+        expected: number of images in all batches together; set before the first batch, 0 to count every value.
     """
 
     def __init__(self, bins: int = 2048) -> None:
@@ -50,14 +50,14 @@ class Statistics:
 
     @property
     def high(self) -> float:
-        """The largest value."""
+        """The largest value, minus infinity before the first."""
         return self._histogram.high
 
     def update(self, batch: Float32Array) -> None:
         """Count one batch, float32 of shape (N, …).
 
         Raises:
-            NonFiniteError: it holds NaN or infinity.
+            NonFiniteError: the batch holds NaN or infinity.
         """
         values = batch.reshape(-1)
         step = _step(values.size // max(len(batch), 1), self.expected)
@@ -67,7 +67,7 @@ class Statistics:
             if part.size:
                 lows, highs = part.min(axis=1), part.max(axis=1)
                 low, high = finite_range(lows.min(), highs.max())
-                if step == 1:  # the part is in the cache now
+                if step == 1:  # the part is in the cache of the core now
                     self._histogram.update(part.reshape(-1), low, high)
                 self._upper.update(part, highs)
                 if low < 0:
@@ -96,51 +96,53 @@ class Statistics:
             (self._upper, density.edges, counts),
             (self._lower, -density.edges[::-1], counts[::-1]),
         ):
-            known = edges[:-1] > tail.floor  # these bins hold nothing but values that were kept
+            known = edges[:-1] > tail.floor  # these bins hold only values that the tail keeps
             if known.any():
                 view[known] = np.histogram(tail.values, np.append(edges[:-1][known], np.inf))[0]
         zeros = round(density.zeros * (self.seen / self._counted))
         return Density(edges=density.edges, counts=counts, zeros=zeros)
 
     def squared_error(self, candidates: Candidates) -> Float64Array:
-        """Sum of squared quantization errors of all that was seen, for each candidate; float64 (n,)."""
+        """Sum of squared quantization errors of all values, for each candidate; float64 (n,)."""
         if self._few is None:
             return squared_error(self.density(), candidates)
-        ordered = np.sort(self._few).astype(np.float64)  # so that sums do not depend on the order of the images
+        ordered = np.sort(self._few).astype(np.float64)  # the sum then does not depend on the order of the images
         return squared_error_of_values(ordered, candidates)
 
     def kth_largest(self, k: int) -> float:
-        """Not below 0; exact while ``k`` is small, as it is with AMCT's percentiles, else from the histogram."""
+        """The k-th largest value, at least 0. Exact for small ``k`` (AMCT's percentiles), else from the histogram."""
         exact = self._upper.kth_largest(k)
         return self.density().kth_largest(k) if exact is None else exact
 
     def kth_smallest(self, k: int) -> float:
-        """Not above 0."""
+        """The k-th smallest value, at most 0; as ``kth_largest``."""
         exact = self._lower.kth_largest(k)
         return -(self.density().mirrored().kth_largest(k) if exact is None else exact)
 
     def rank(self, percentile: float) -> int:
-        """AMCT's k: the value that ``percentile`` of all values do not exceed is the k-th from the end."""
+        """AMCT's k for a percentile: the share ``percentile`` of all values does not exceed the k-th largest value."""
         return 1 if 1 - percentile < EPSILON else max(1, self.seen - int(percentile * self.seen))
 
 
 def _step(size: int, images: int) -> int:
-    """Which of an image's ``size`` values are counted: every n-th, which falls on all rows, columns and channels."""
+    """The n of "every n-th value is counted": coprime to the values of an image, so that all channels are hit."""
     return next(step for step in range(max(1, size * images // _COUNTED), 0, -1) if math.gcd(step, size) == 1)
 
 
 class StatisticsObserver(Observer):
-    """An observer that chooses from ``Statistics``.
+    """An observer that searches a range by ``Statistics``.
 
     Args:
-        bins: of the histogram.
+        bins: number of bins of the histogram.
+        symmetric: offset fixed at 0.
     """
 
-    def __init__(self, bins: int = 2048) -> None:
+    def __init__(self, bins: int = 2048, *, symmetric: bool = False) -> None:
         self._statistics = Statistics(bins)
+        self._symmetric = symmetric
 
     def expect(self, images: int) -> None:
-        """Count every n-th value alone where so many images bring very many."""
+        """Count only every n-th value where the images have very many."""
         self._statistics.expected = images
 
     def update(self, batch: Float32Array) -> None:
@@ -148,7 +150,7 @@ class StatisticsObserver(Observer):
         self._statistics.update(batch)
 
     def qparams(self) -> QParams:
-        """Scale and offset for all that was seen."""
+        """Scale and offset for all observed values."""
         if not self._statistics.seen:
             message = "no activations were observed"
             raise ValueError(message)
@@ -156,4 +158,4 @@ class StatisticsObserver(Observer):
 
     @abstractmethod
     def _choose(self) -> QParams:
-        """The same, once something was seen."""
+        """Scale and offset; at least one value was observed."""

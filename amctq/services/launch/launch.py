@@ -22,15 +22,16 @@ from amctq.errors import (
     WorkerError,
     WriteError,
 )
-from amctq.files import Artifact, FolderLock, reading, writing
+from amctq.files import Artifact, reading, writing
+from amctq.folder_lock import FolderLock
 from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
 from amctq.services.launch.plan import plan_launch, refuse_used_port
 from amctq.services.launch.request import LaunchRequest
 from amctq.services.launch.result import LaunchPreview, LaunchResult
-from amctq.services.ptq.plan import REPORT
 from amctq.services.qat.images import choose_images, open_images, recipe_for
 from amctq.services.qat.plan import plan_qat
-from amctq.services.qat.worker import worker_spec
+from amctq.services.qat.worker_spec import worker_spec
+from amctq.services.run.plan import REPORT
 from amctq.training.process_group import Worker
 
 _SHOWN = 64  # ranks that a live view has room for
@@ -68,7 +69,7 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
     try:
         ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
     except WorkerError as error:
-        raise _as_told(error) from None
+        raise _as_qat_error(error) from None
     except Stopped as stopped:
         stopped.left = relay.left
         raise
@@ -104,11 +105,11 @@ def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> Launch
     """
     reporter = Reporter(on_event)
     plan = plan_launch(request, reporter, simulated=True)
-    return LaunchPreview(plan=plan, table=request.read_table(), warnings=tuple(reporter.warnings))
+    return LaunchPreview(plan=plan, warnings=tuple(reporter.warnings))
 
 
 def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
-    """Refuse here, with the right exit code, what every rank would fail of."""
+    """Refuse here, with the right exit code, whatever would make every rank fail."""
     qat = plan_qat(request.qat, Worker(rank=0 if plan.has_scheduler else 1, size=len(plan.ranks)))
     if plan.has_scheduler:
         qat.output().check()
@@ -127,10 +128,10 @@ def _lock(folder: Path) -> FolderLock:
     return lock
 
 
-def _as_told(error: WorkerError) -> AmctqError:
-    """What the first rank that failed has found out by itself, as ``qat`` tells it on one device; else ``error``.
+def _as_qat_error(error: WorkerError) -> AmctqError:
+    """The error of the first rank that failed, as ``qat`` raises it on one device; else ``error``.
 
-    A checkpoint that does not fit or a gate that is missed is no failure of a worker, and has an exit code of its own.
+    A checkpoint that does not fit or a gate that is missed is no failure of a worker: it has its own exit code.
     """
     found = (error.data or {}).get("error") or {}
     kinds = {kind.code: kind for kind in (UsageError, InputError, UnavailableError, CheckError, WriteError)}
@@ -142,7 +143,7 @@ def _as_told(error: WorkerError) -> AmctqError:
 
 @dataclass(kw_only=False, eq=False)
 class _Relay:
-    """Tells of all ranks' progress side by side, and of what rank 0 says."""
+    """Passes on the progress of all ranks, and the notices of rank 0."""
 
     on_event: OnEvent
     size: int

@@ -44,7 +44,8 @@ def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool =
     kind = request.qat.device
     if kind is not Device.ASCEND or not simulated:
         kind = resolve_device(kind, None).kind
-    servers = _servers(request, kind)
+    table = request.read_table()
+    servers = _servers(request, table, kind)
     node = _this_server(request, [server.name for server in servers], simulated=simulated)
     local = [number for _, number in servers[node].ranks]
     if kind is Device.ASCEND and not simulated:
@@ -73,6 +74,7 @@ def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool =
         cluster_timeout=request.timeout,
         log_dir=request.logs,
         command=(sys.executable, "-m", "amctq", "worker"),
+        table=table,
     )
 
 
@@ -88,8 +90,7 @@ def refuse_used_port(plan: LaunchPlan) -> None:
         raise UsageError(message, hint="choose another one, the same on every server; on one server leave it out")
 
 
-def _servers(request: LaunchRequest, kind: Device) -> list[_Server]:
-    table = request.read_table()
+def _servers(request: LaunchRequest, table: RankTable | None, kind: Device) -> list[_Server]:
     if table is not None:
         return _tabled(table, str(request.rank_table), kind)
     assert request.workers is not None

@@ -4,62 +4,87 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from amctq.distributed.rank_table import RankTable
-from amctq.distributed.rank_table_json import read_rank_table
 from amctq.errors import UsageError
+from amctq.services.option import INPUT, OUTPUT, RUN, Limit, Option, Request
 from amctq.services.qat.request import QatRequest
-from amctq.services.request import refuse_below
+from amctq.services.spelling import port_or_auto, words
+
+if TYPE_CHECKING:
+    from amctq.distributed.rank_table import RankTable
 
 LOG_DIR = "logs"
 _PORTS = range(1024, 65536)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchRequest:
-    """What ``amctq launch-distributed`` shall do; fields carry the names of the options.
+class LaunchRequest(Request):
+    """What ``amctq launch-distributed`` shall do. Each field is the option of its name, which tells its meaning.
 
     Attributes:
         qat: what the ranks train; its batch size is that of each.
-        workers: how many ranks, over all servers; None for one on each device of the rank table.
-        rank_table: the servers and their devices; None for devices 0, 1, … of each server.
-        hosts: addresses of the servers, in order; instead of ``nodes`` and ``master_addr``.
-        nodes: how many servers; None for those of the rank table or of ``hosts``, else 1.
-        node_rank: which of them this is, from 0; None to tell by its addresses.
-        master_addr: address of server 0 that the others reach; None for what rank table or ``hosts`` say.
+        workers: None for one on each device of the rank table.
+        rank_table: None for devices 0, 1, … of each server.
+        nodes: None for those of the rank table or of ``hosts``, else 1.
+        node_rank: counts from 0.
+        master_addr: None for what rank table or ``hosts`` say.
         master_port: where MindSpore's scheduler listens there; None for a free one, on several servers 8118.
-        timeout: seconds, until which all ranks must have come together.
-        stall_timeout: seconds without news from any rank, after which the run is given up.
         grace: seconds that ranks have to save when the run is stopped.
-        log_dir: where processes write their logs; None for ``logs`` in the output directory.
         step_digests: have every rank tell after every step what it holds, a proof that all hold the same.
+
+    Raises:
+        UsageError: a value is out of its range, or two options contradict each other.
     """
 
     qat: QatRequest
-    workers: int | None = None
-    rank_table: Path | None = None
-    hosts: tuple[str, ...] = ()
-    nodes: int | None = None
-    node_rank: int | None = None
-    master_addr: str | None = None
-    master_port: int | None = None
-    timeout: int = 600
-    stall_timeout: float = 900.0
+    rank_table: Annotated[
+        Path | None, Option(INPUT, "One worker for each device of it.", metavar="FILE", aliases=("rank_table_file",))
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option(
+            RUN, "How many, over all servers; instead of a rank table.", min=1, metavar="N", aliases=("device_num",)
+        ),
+    ] = None
+    hosts: Annotated[
+        tuple[str, ...],
+        Option(RUN, "Of the servers, in order; run the command on each.", metavar="ADDRESS,…", read=words),
+    ] = ()
+    nodes: Annotated[int | None, Option(RUN, "How many servers, instead of --hosts.", min=1, metavar="M")] = None
+    node_rank: Annotated[
+        int | None, Option(RUN, "Which one this is.  [default: by its addresses]", min=0, metavar="R")
+    ] = None
+    master_addr: Annotated[str | None, Option(RUN, "Of server 0, as the others reach it.", metavar="ADDRESS")] = None
+    master_port: Annotated[
+        int | None,
+        Option(
+            RUN,
+            "On server 0; auto takes a free one, or 8118.",
+            metavar="auto|PORT",
+            read=port_or_auto,
+            default="auto",
+            limits=(Limit(expected=f"{_PORTS.start} to {_PORTS.stop - 1}", holds=_PORTS.__contains__),),
+        ),
+    ] = None
+    timeout: Annotated[int, Option(RUN, "Until all workers have come together.", min=1, metavar="SECONDS")] = 600
+    stall_timeout: Annotated[
+        float,
+        Option(
+            RUN,
+            "Without news of any worker, until giving up.",
+            metavar="SECONDS",
+            limits=(Limit(expected="seconds, more than 0", holds=lambda seconds: seconds > 0),),
+        ),
+    ] = 900.0
     grace: float = 60.0
-    log_dir: Path | None = None
-    step_digests: bool = False
+    step_digests: Annotated[bool, Option(RUN, hidden=True)] = False
+    log_dir: Annotated[
+        Path | None, Option(OUTPUT, "Of the workers' logs.  [default: OUTPUT_DIR/logs]", metavar="DIR")
+    ] = None
 
     def __post_init__(self) -> None:
-        refuse_below("--workers", self.workers, 1)
-        refuse_below("--nodes", self.nodes, 1)
-        refuse_below("--node-rank", self.node_rank, 0)
-        refuse_below("--timeout", self.timeout, 1)
-        if self.stall_timeout <= 0:
-            message = f"--stall-timeout {self.stall_timeout:g}: expected seconds, more than 0"
-            raise UsageError(message)
-        if self.master_port is not None and self.master_port not in _PORTS:
-            message = f"--master-port {self.master_port}: expected {_PORTS.start} to {_PORTS.stop - 1}"
-            raise UsageError(message)
+        super().__post_init__()
         if self.workers is None and self.rank_table is None:
             message = "neither --workers nor --rank-table says how many workers to start"
             raise UsageError(message, hint="give --workers N, or a rank table: amctq rank-table")
@@ -101,6 +126,8 @@ class LaunchRequest:
         Raises:
             InputError: it is not what it must be.
         """
+        from amctq.distributed.rank_table_json import read_rank_table
+
         return None if self.rank_table is None else read_rank_table(self.rank_table)
 
     @property

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from amctq.distributed.launch_plan import LaunchPlan
-from amctq.distributed.rank_table import RankTable
 from amctq.distributed.rank_table_json import dump_rank_table
 from amctq.distributed.status import ProcessState
 from amctq.files import Artifact
@@ -54,12 +53,10 @@ class LaunchPreview:
 
     Attributes:
         plan: the checked request.
-        table: the rank table; None without one.
         warnings: what was said on the way.
     """
 
     plan: LaunchPlan
-    table: RankTable | None
     warnings: tuple[str, ...]
 
     def data(self) -> dict[str, Any]:
@@ -74,7 +71,7 @@ class LaunchPreview:
             "master_port": plan.master_port,
             "log_dir": str(plan.log_dir),
             "command": list(plan.command),
-            "rank_table": None if self.table is None else dump_rank_table(self.table),
+            "rank_table": None if plan.table is None else dump_rank_table(plan.table),
             "ranks": [
                 {
                     "rank": rank.rank,

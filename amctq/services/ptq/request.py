@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from amctq.choices import (
-    WEIGHT_BITS,
     ActAlgo,
     ActType,
     ArqRule,
-    BackendName,
     ExportFormat,
     IfmrVariant,
     Placement,
@@ -20,79 +18,84 @@ from amctq.choices import (
     WeightStorage,
 )
 from amctq.errors import UsageError
-from amctq.services.request import NetworkRequest, refuse_below
-from amctq.services.run.atc import refuse_idle_soc_version
+from amctq.services import request as shared
+from amctq.services.option import QUANTIZATION, RUN, Option
+from amctq.services.request import QuantizationRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class PtqRequest(NetworkRequest):
-    """What ``amctq ptq`` shall do; fields carry the names of the options.
+class PtqRequest(QuantizationRequest):
+    """What ``amctq ptq`` shall do. Each field is the option of its name, which tells its meaning.
 
     Attributes:
-        dataset: CIFAR-10 folder, image folder, ``.npz`` file, or ``file.py:function``.
-        ckpt: MindSpore checkpoint.
-        calib_images: how many images calibrate; None for the configuration's batch_num, else 32.
-        config: AMCT's config.json; None for every layer by AMCT's defaults.
-        record: AMCT's calibration record, which makes calibration unnecessary; None to calibrate.
-        act_algo: the observer; None for IFMR.
-        ifmr_variant: AMCT's PyTorch code, or the Ascend operator.
-        arq_rule: which of the two weight scales.
-        act_symmetric: offsets fixed at 0.
-        per_tensor: one weight scale for the tensor, in convolutions too.
-        weight_bits: width of weights, one of WEIGHT_BITS; None for 8.
-        weight_algo: what chooses the scales of weights; None for ARQ.
-        weight_storage: whether 4-bit weights take a byte each in ONNX, or half a one.
-        isa: the x86 instructions that the ONNX file is written for; None for those of this CPU.
-        skip_layers: names or shell patterns of layers that stay in float.
-        placement: which activations are quantized; None for what suits the formats: ``ort`` for ONNX made by
-            calibration, else ``ascend``.
-        act_type: integer type of activations in ONNX.
-        export: formats to write; empty for what suits the back end, onnx or air.
-        soc_version: the chip that ATC shall compile the deploy file for; None to leave that to others.
-        backend: which engine.
-        max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
-        allow_poor_float: go on although the float network is hardly better than chance.
-        simulate: compare with the engine's own forward on every image, not only on 256.
-        seed: chooses the calibration images.
-        output_dir: where the files go.
-        force: replace the files of a former run.
+        placement: None for what suits the formats: ``ort`` for ONNX made by calibration, else ``ascend``.
+        isa: None for the instructions of this CPU.
+
+    Raises:
+        UsageError: a value is out of its range, or two options contradict each other.
     """
 
-    dataset: str | Path
-    ckpt: Path
-    calib_images: int | None = None
-    config: Path | None = None
-    record: Path | None = None
-    act_algo: ActAlgo | None = None
-    ifmr_variant: IfmrVariant = IfmrVariant.EXACT
-    arq_rule: ArqRule = ArqRule.AMCT
-    act_symmetric: bool = False
-    per_tensor: bool = False
-    weight_bits: int | None = None
-    weight_algo: WeightAlgo | None = None
-    weight_storage: WeightStorage = WeightStorage.INT8
-    isa: TargetIsa | None = None
-    skip_layers: tuple[str, ...] = ()
-    placement: Placement | None = None
-    act_type: ActType = ActType.UINT8
-    export: tuple[ExportFormat, ...] = ()
-    soc_version: str | None = None
-    backend: BackendName = BackendName.AUTO
-    max_drop: float | None = None
-    allow_poor_float: bool = False
-    simulate: bool = False
-    seed: int = 1
-    output_dir: Path = Path("results")
-    force: bool = False
+    dataset: Annotated[str | Path, shared.DATASET]
+    ckpt: Annotated[Path, shared.CKPT]
+    calib_images: Annotated[int | None, shared.CALIB_IMAGES] = None
+    config: Annotated[
+        Path | None, Option(QUANTIZATION, "AMCT's config.json, or its simplified .cfg.", metavar="FILE")
+    ] = None
+    record: Annotated[
+        Path | None, Option(QUANTIZATION, "AMCT's calibration_record.txt: no calibration then.", metavar="FILE")
+    ] = None
+    act_algo: Annotated[ActAlgo | None, Option(QUANTIZATION, "Observer of activations.  [default: ifmr]")] = None
+    ifmr_variant: Annotated[IfmrVariant, Option(QUANTIZATION, "AMCT's open code, or the operator of Ascend NPUs.")] = (
+        IfmrVariant.EXACT
+    )
+    act_symmetric: Annotated[bool, Option(QUANTIZATION, "Activations with zero point 0.")] = False
+    per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale for each layer, not for each channel.")] = False
+    weight_bits: Annotated[
+        int | None,
+        Option(QUANTIZATION, "Width of the weights.  [default: 8]", metavar="8|7|6|4", limits=(shared.WIDTH,)),
+    ] = None
+    weight_algo: Annotated[
+        WeightAlgo | None,
+        Option(QUANTIZATION, "Weight scale: by the largest weight, or of least squared error.  [default: arq]"),
+    ] = None
+    arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "Weight scale: AMCT's, or that of Ascend's WtsARQ.")] = (
+        ArqRule.AMCT
+    )
+    skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
+    placement: Annotated[
+        Placement | None,
+        Option(
+            QUANTIZATION,
+            "Which activations are integers: ort for speed on CPUs, ascend as AMCT does it.  "
+            "[default: ort; ascend with --record]",
+        ),
+    ] = None
+    act_type: Annotated[ActType, Option(QUANTIZATION, "Integer type of activations in ONNX; int8 is slow on x86.")] = (
+        ActType.UINT8
+    )
+    weight_storage: Annotated[
+        WeightStorage,
+        Option(QUANTIZATION, "How ONNX stores 4-bit weights: a byte each, or two to a byte at the same speed."),
+    ] = WeightStorage.INT8
+    isa: Annotated[
+        TargetIsa | None,
+        Option(
+            QUANTIZATION,
+            "x86 instructions to write ONNX for; avx2 is exact without VNNI too, and slower (see amctq doctor).",
+            default_help="those of this CPU",
+        ),
+    ] = None
+    simulate: Annotated[
+        bool,
+        Option(
+            RUN, "Compare with MindSpore's own fake-quant forward on all images, not 256.", after="allow_poor_float"
+        ),
+    ] = False
+    seed: Annotated[int, Option(RUN, "Chooses the calibration images.", min=0, after="batch_size")] = 1
+    output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_below("--calib-images", self.calib_images, 1)
-        refuse_below("--seed", self.seed, 0)
-        refuse_idle_soc_version(self.soc_version, self.export)
-        if self.max_drop is not None and not math.isfinite(self.max_drop):
-            message = f"--max-drop {self.max_drop}: expected a number of percentage points"
-            raise UsageError(message)
         if self.max_drop is not None and self.eval_images == 0:
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
@@ -139,9 +142,6 @@ class PtqRequest(NetworkRequest):
 
     def _refuse_weight_options(self) -> None:
         """Refuse what options of weights say against each other."""
-        if self.weight_bits is not None and self.weight_bits not in WEIGHT_BITS:
-            message = f"--weight-bits {self.weight_bits}: expected one of {', '.join(map(str, WEIGHT_BITS))}"
-            raise UsageError(message)
         if self.weight_algo is WeightAlgo.MSE and self.arq_rule is not ArqRule.AMCT:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is mse"
             raise UsageError(message, hint="leave one of the two out")

@@ -6,10 +6,9 @@ import tempfile
 from pathlib import Path
 
 from amctq.progress import OnEvent, Reporter, silent
-from amctq.services.ptq.plan import RECORD
 from amctq.services.qat.plan import plan_qat
+from amctq.services.qat.prepare import prepare
 from amctq.services.qat.request import QatRequest
-from amctq.services.qat.start import prepare
 from amctq.services.qat.train import retrain
 from amctq.training.process_group import ProcessGroup, SingleProcess, Worker
 
@@ -26,19 +25,18 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
         AmctqError: as ``qat`` would; WorkerError where the devices do not find each other.
         Stopped: by a signal, of this device or another.
     """
-    from amctq.amct_files.record_text import load_record
+    from amctq.amct_files.record_text import parse_record
 
     plan, reporter = plan_qat(request, worker), Reporter(on_event)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(plan, Path(folder), reporter)
         group = join(worker, reporter)
         with reporter.phase("waiting for rank 0"):
-            (Path(folder) / RECORD).write_bytes(group.share(None))
-        record = load_record(Path(folder) / RECORD)
+            record = parse_record(group.share(None), "the record of rank 0")
         retraining = plan.backend.retrain(
             network=prepared.verified.network, config=prepared.config, initial=record, reporter=reporter
         )
-        retrain(plan, prepared.images, prepared.verified, retraining, prepared.recipe, {}, reporter, group)
+        retrain(plan, prepared, retraining, {}, reporter, group)
         with reporter.phase("waiting for rank 0"):
             group.agree(stop=False)
 

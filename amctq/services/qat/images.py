@@ -9,8 +9,8 @@ import numpy as np
 
 from amctq.data.samples import Dataset, Samples, Split, split
 from amctq.errors import InputError, UsageError
-from amctq.services.ptq.plan import CALIB_IMAGES
 from amctq.services.qat.plan import QatPlan
+from amctq.services.run.plan import CALIB_IMAGES
 from amctq.training.batches import training_subset
 from amctq.training.recipe import Recipe, resolve_recipe
 
@@ -45,7 +45,7 @@ def open_images(plan: QatPlan) -> Dataset:
     dataset = request.open_dataset(plan.data, preprocessing)
     if request.train_dataset is None:
         if dataset.train is None:
-            kind = "its images have no roles" if dataset.whole else "it holds test images alone"
+            kind = "its images have no roles" if dataset.whole else "it holds only test images"
             message = f"{dataset.name} has no training images: {kind}"
             raise InputError(message, hint="add them, or give --train-dataset and --eval-dataset")
         return dataset
@@ -72,26 +72,19 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
 
     Raises:
         UsageError: more images are asked for than there are.
-        InputError: the configuration is no JSON, its batch_num no number from 1 up, or a training image cannot be had.
+        InputError: a training image cannot be had.
     """
-    from amctq.amct_files.config_file import read_batch_num
-
     request = plan.request
     assert dataset.train is not None
-    batches = None if request.config is None else read_batch_num(request.config, retrain=True)
     if request.train_images is not None and request.train_images > len(dataset.train):
         message = f"--train-images {request.train_images}: there are {len(dataset.train):,} images to train with"
         raise UsageError(message, hint="ask for fewer, or leave the option out")
-    if batches is not None and request.calib_images is not None:
-        message = f"--calib-images and batch_num in {request.config} both say how many images calibrate"
-        raise UsageError(message, hint="leave one of the two out")
     dataset.train.chosen(np.zeros(1, np.int64))  # a stream gives none by its index: better said now than after an hour
-    usual = min(CALIB_IMAGES, len(dataset.train)) if batches is None else batches * request.batch_size
     return QatImages(
         training=training_subset(dataset.train, request.train_images, request.seed),
         split=split(
             dataset,
-            calibration_images=request.calib_images or usual,
+            calibration_images=plan.calibration_images(min(CALIB_IMAGES, len(dataset.train))),
             evaluation_images=request.eval_images,
             seed=request.seed,
         ),

@@ -1,33 +1,22 @@
-"""The plan of ``amctq qat``: its request, once everything cheap has been checked."""
+"""The plan of ``amctq qat``, and the configuration of each layer."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import Backend
-from amctq.backends.choice import Asked, resolve_backend
-from amctq.choices import (
-    ActType,
-    ExportFormat,
-    WeightStorage,
-)
-from amctq.data.samples import Batches, Samples
-from amctq.data.source import DataSource, find_dataset
+from amctq.backends.choice import Asked
+from amctq.choices import ActType, WeightStorage
 from amctq.errors import InputError
-from amctq.export.targets import Target, resolve_target
-from amctq.files import OutputDirectory, reading
-from amctq.networks.checkpoint import check_readable
-from amctq.networks.registry import ModelSpec, find_model
+from amctq.export.targets import resolve_target
+from amctq.files import OutputDirectory
 from amctq.progress import Reporter
-from amctq.runtime import ResolvedDevice, cpu_instructions, resolve_device
-from amctq.services.ptq.plan import LOG, RECORD, REPORT
+from amctq.runtime import cpu_instructions
 from amctq.services.qat.request import QatRequest
-from amctq.services.run.atc import om_name, require_atc
+from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
 from amctq.training.process_group import Worker
 from amctq.training.recipe import Recipe
 from amctq.training.store import CheckpointStore
@@ -41,30 +30,20 @@ _SAVE_EPOCHS = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class QatPlan:
+class QatPlan(RunPlan):
     """A request that has passed every check that costs nothing.
 
     Attributes:
-        request: what was asked for.
-        spec: the network.
-        data: the training images' dataset, found and not read.
-        evaluation_data: the test images'; the same where one dataset holds both.
-        device: where MindSpore runs.
-        backend: the engine.
-        backend_reason: why this one.
-        target: the x86 instructions that the ONNX file is written for.
         worker: which of the devices that train together this process is.
     """
 
     request: QatRequest
-    spec: ModelSpec
-    data: DataSource
-    evaluation_data: DataSource
-    device: ResolvedDevice
-    backend: Backend
-    backend_reason: str
-    target: Target
     worker: Worker = field(default_factory=Worker)
+
+    @property
+    def stem(self) -> str:
+        """Name of the exported files, without suffix."""
+        return self.request.air or f"{self.spec.name}_quant_retrain"
 
     @property
     def batch_size(self) -> int:
@@ -72,17 +51,10 @@ class QatPlan:
         return self.request.batch_size * self.worker.size
 
     @property
-    def model_files(self) -> dict[ExportFormat, str]:
-        """Names of the INT8 model by format, in the order asked for."""
-        stem = self.request.air or f"{self.spec.name}_quant_retrain"
-        return {form: f"{stem}{form.suffix}" for form in self.request.export}
-
-    @property
     def files(self) -> tuple[str, ...]:
         """What appears when the run has come to its end; the report last, because it speaks of the others."""
-        models = self.model_files
-        compiled = () if self.request.soc_version is None else (om_name(models[ExportFormat.ASCEND]),)
-        return (*models.values(), *compiled, *self.backend.own_files, RETRAIN_CONFIG, RECORD, LOG, REPORT)
+        models = compiled_files(self.request, self.stem)
+        return (*models, *self.backend.own_files, RETRAIN_CONFIG, RECORD, LOG, REPORT)
 
     @cached_property
     def store(self) -> CheckpointStore:
@@ -104,26 +76,10 @@ class QatPlan:
             remedy="pass --resume to go on with that run, --force to replace it, or choose another --output-dir",
         )
 
-    def batches(self, samples: Samples) -> Batches:
-        """``samples`` in batches of the size asked for."""
-        return Batches(samples=samples, size=self.request.batch_size)
-
     def save_every(self, recipe: Recipe) -> int:
         """Steps between two checkpoints."""
         epochs = self.request.save_checkpoint_epochs or _SAVE_EPOCHS
         return self.request.save_every_steps or epochs * recipe.steps_per_epoch
-
-    def metadata(self, images: Samples) -> dict[str, str]:
-        """What whoever runs the exported file must know of it, as its metadata."""
-        channels, height, width = images.input_shape
-        known = {
-            "amctq.model": self.spec.name,
-            "amctq.num_classes": str(self.request.num_classes),
-            "amctq.input": f"float32 NCHW {channels}x{height}x{width}",
-        }
-        if images.preprocessing is not None:
-            known["amctq.preprocessing"] = json.dumps(asdict(images.preprocessing))
-        return known
 
 
 def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
@@ -138,32 +94,17 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         InputError: a dataset, checkpoint, configuration or record is not there, or there is nothing to resume.
         UnavailableError: backend or device are missing.
     """
-    spec = find_model(request.model)
-    data = find_dataset(str(request.train_dataset or request.dataset))
-    evaluation_data = data if request.eval_dataset is None else find_dataset(str(request.eval_dataset))
-    with reading(f"--ckpt {request.ckpt}"):
-        check_readable(request.ckpt)
-    for option, path in (("--config", request.config), ("--record", request.record)):
-        with reading(f"{option} {path}"):
-            if path is not None and not path.is_file():
-                message = f"{option} {path}: no such file"
-                raise InputError(message, hint="check the path")
-    require_atc(request.soc_version)
-    device = resolve_device(request.device, request.device_id)
     asked = Asked(formats=request.export, device=request.device, weight_bits=request.weight_bits or 8)
-    backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
-    request = replace(request, export=request.export or backend.default_export)
-    plan = QatPlan(
-        request=request,
-        spec=spec,
-        data=data,
-        evaluation_data=evaluation_data,
-        device=device,
-        backend=backend,
-        backend_reason=reason,
-        target=resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8),
-        worker=worker or Worker(),
+    target = resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8)
+    shared = plan_run(
+        request,
+        asked,
+        target,
+        dataset=str(request.train_dataset or request.dataset),
+        evaluation_dataset=None if request.eval_dataset is None else str(request.eval_dataset),
+        retrain=True,
     )
+    plan = QatPlan(**vars(shared), worker=worker or Worker())
     if request.resume and plan.worker.is_first and not plan.store.files():
         message = f"--resume: no checkpoint in {plan.store.folder}"
         raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
@@ -173,7 +114,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
 def retrain_config(
     plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, reporter: Reporter
 ) -> RetrainConfig:
-    """What shall be done to each layer: by ``--config``, else by options and, where they are silent, by the record.
+    """The configuration of each layer: by ``--config``, else by options, else by the record.
 
     Args:
         plan: what was asked for.
@@ -185,12 +126,11 @@ def retrain_config(
         UsageError: ``--skip-layer`` matches nothing.
         InputError: the file is not what it must be, or no layer is left.
     """
-    from amctq.amct_files.config_file import read_retrain_config
     from amctq.quant.retrain_config import default_retrain_config
 
     request = plan.request
-    if request.config is not None:
-        return read_retrain_config(request.config, topology, reporter.warn)
+    if plan.config is not None:
+        return plan.config.retrain_config(topology, reporter.warn)
     config = default_retrain_config(topology, weight_bits=request.weight_bits or 8, skip=request.skip_layers)
     if recorded_bits is None:
         return config

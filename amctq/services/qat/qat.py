@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from amctq.backends.base import OpaqueNetwork
-from amctq.errors import CheckError
+from amctq.backends.base import QuantizedNetwork
 from amctq.files import Artifact, OutputDirectory, sha256_of
 from amctq.progress import OnEvent, Reporter, silent
-from amctq.services.ptq.plan import LOG, RECORD, REPORT
-from amctq.services.qat.finish import QatAccuracy, exported_files, opaque_files
+from amctq.services.qat.finish import Stages, finish_trained, measure_start
 from amctq.services.qat.follower import join
 from amctq.services.qat.plan import RETRAIN_CONFIG, QatPlan, plan_qat
-from amctq.services.qat.report import qat_report
+from amctq.services.qat.prepare import announce, estimate, prepare, quantized_start
+from amctq.services.qat.preview import QatPreview
 from amctq.services.qat.request import QatRequest
-from amctq.services.qat.result import QatPreview, QatResult
-from amctq.services.qat.start import (
-    estimate,
-    measure_float,
-    measure_start,
-    prepare,
-    quantized_start,
-    steps_done,
-    tell_plan,
-)
-from amctq.services.qat.train import record_sha256, retrain, training_is_saved
+from amctq.services.qat.result import QatResult
+from amctq.services.qat.train import retrain, training_is_saved
+from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
-from amctq.services.run.report import report_bytes
+from amctq.services.run.plan import RECORD
+from amctq.services.run.publish import publish
 from amctq.training.process_group import ProcessGroup, Worker
-
-if TYPE_CHECKING:
-    pass
 
 
 def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | None = None) -> QatResult:
@@ -58,13 +47,25 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
         WriteError: the output directory cannot be written.
         Stopped: by a signal; during the training, after a checkpoint has been saved.
     """
+    from amctq.amct_files.record_text import dump_record
+    from amctq.amct_files.retrain_json import dump_retrain_config
+
     plan = plan_qat(request, worker)
     with plan.output() as output:
         log = RunLog(on_event)
         result, group = _run(plan, worker, output, Reporter(log))
-        result = _publish(result, output, log)
+        # Of an opaque network only the record is known that it started from.
+        known = result.quantized if isinstance(result.quantized, QuantizedNetwork) else result.start
+        contents = {RETRAIN_CONFIG: dump_retrain_config(result.config), RECORD: dump_record(known.record)}
+        hint = (
+            f"nothing was exported, checkpoints stay in {plan.store.folder}; train longer or with another --lr-max, "
+            "or take a higher --max-drop where there is one"
+        )
+        published = publish(result, contents, output, log, hint=hint)
+        own = [plan.history, *plan.store.files()]
+        written = tuple(Artifact(path=path, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in own)
     group.agree(stop=False)
-    return result
+    return replace(result, artifacts=(*published, *written))
 
 
 def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
@@ -84,7 +85,7 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
             topology=prepared.verified.network.topology,
             config=prepared.config,
             recipe=prepared.recipe,
-            resumes_at=steps_done(plan),
+            resumes_at=None if prepared.resumed is None else prepared.resumed.snapshot.state.step,
             estimated_seconds=estimate(plan, prepared),
             warnings=tuple(reporter.warnings),
         )
@@ -96,76 +97,40 @@ def _run(
     from amctq.amct_files.record_text import dump_record
 
     prepared = prepare(plan, output.scratch(), reporter)
-    images, config, recipe = prepared.images, prepared.config, prepared.recipe
     group = join(worker, reporter)  # before what takes long: the others wait for it --timeout seconds
-    tell_plan(plan, prepared, reporter)
-    before = measure_float(plan, prepared, reporter)
+    announce(plan, prepared, reporter)
+    evaluation = plan.evaluation_batches(prepared.images.evaluation)
+    before = measure_float(plan, prepared.verified, evaluation, reporter)
     start = quantized_start(plan, prepared, reporter)
-    started = measure_start(plan, prepared, start, output, reporter)
-    group.share(dump_record(start.record))
+    started = measure_start(plan, evaluation, start, output, reporter)
+    record = dump_record(start.record)
+    group.share(record)
     retraining = plan.backend.retrain(
-        network=prepared.verified.network, config=config, initial=start.record, reporter=reporter
+        network=prepared.verified.network, config=prepared.config, initial=start.record, reporter=reporter
     )
     reporter.info(f"quantizers: {retraining.operators}")
-    identity = prepared.identity | {"record_sha256": record_sha256(start.record)}
-    trained = retrain(plan, images, prepared.verified, retraining, recipe, identity, reporter, group)
+    identity = prepared.identity | {"record_sha256": hashlib.sha256(record).hexdigest()}
+    trained = retrain(plan, prepared, retraining, identity, reporter, group)
     with training_is_saved(plan):
         quantized = retraining.finish(weight_type=plan.target.weight_type)
         stages = None
         if before is not None and started is not None and trained.outcome is not None:
-            stages = QatAccuracy(float_label_ranks=before, ptq_label_ranks=started, training=trained.outcome)
-        if isinstance(quantized, OpaqueNetwork):
-            found = opaque_files(plan, prepared, quantized, stages, output, reporter)
-        else:
-            found = exported_files(plan, prepared, quantized, stages, output, reporter)
+            stages = Stages(float_ranks=before, ptq_ranks=started, training=trained.outcome)
+        finished = finish_trained(plan, prepared, quantized, stages, output, reporter)
     result = QatResult(
+        **vars(finished),
         plan=plan,
-        images=images,
         verified=prepared.verified,
-        config=config,
-        recipe=recipe,
+        quantized=quantized,
+        images=prepared.images,
+        config=prepared.config,
+        recipe=prepared.recipe,
         operators=retraining.operators,
         trained=trained,
         start=start,
-        quantized=quantized,
-        accuracy=found.accuracy,
-        compared=found.compared,
-        atc=found.atc,
-        simulation=found.simulation,
-        checks=found.checks,
-        files=found.files,
-        exports=found.exports,
-        checkpoint_sha256=prepared.identity["checkpoint_sha256"],
+        stages=stages,
         warnings=tuple(reporter.warnings),
         seconds=dict(reporter.seconds),
         parts=dict(reporter.parts),
     )
     return result, group
-
-
-def _publish(result: QatResult, output: OutputDirectory, log: RunLog) -> QatResult:
-    """Put the files in place, or refuse to where a check has failed."""
-    from amctq.amct_files.record_text import dump_record
-    from amctq.amct_files.retrain_json import dump_retrain_config
-
-    plan = result.plan
-    report = qat_report(result)
-    failed = [check for check in result.checks if not check.passed]
-    if failed:
-        message = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        hint = (
-            f"nothing was exported, checkpoints stay in {plan.store.folder}; train longer or with another --lr-max, "
-            "or take a higher --max-drop where there is one"
-        )
-        raise CheckError(message, hint=failed[0].hint or hint, data=report)
-    # Of a opaque network only the record is known that it started from.
-    known = result.start if isinstance(result.quantized, OpaqueNetwork) else result.quantized
-    contents = {RETRAIN_CONFIG: dump_retrain_config(result.config), RECORD: dump_record(known.record)}
-    for name, content in (contents | dict(result.quantized.own_files)).items():
-        output.write(name, content)
-    output.write(REPORT, report_bytes(report))
-    output.write(LOG, log.content())
-    published = output.publish()
-    own = [plan.history, *plan.store.files()]
-    written = tuple(Artifact(path=path, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in own)
-    return replace(result, artifacts=(*published, *written))

@@ -2,157 +2,152 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from amctq.choices import WEIGHT_BITS, BackendName, ExportFormat, LrDecay, RecipeName, SelectEpoch
+from amctq.choices import LrDecay, RecipeName, SelectEpoch
 from amctq.errors import UsageError
-from amctq.services.evaluate import EvaluateRequest
-from amctq.services.request import NetworkRequest, refuse_below
-from amctq.services.run.atc import refuse_idle_soc_version
-from amctq.training.recipe import Distillation, RecipeOptions
+from amctq.services import request as shared
+from amctq.services.option import ABOVE_0, FROM_0, FROM_0_TO_1, INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, Option
+from amctq.services.request import QuantizationRequest
+
+if TYPE_CHECKING:
+    from amctq.training.recipe import RecipeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class QatRequest(NetworkRequest):
-    """What ``amctq qat`` shall do; fields carry the names of the options.
+class QatRequest(QuantizationRequest):
+    """What ``amctq qat`` shall do. Each field is the option of its name, which tells its meaning.
 
     Attributes:
-        ckpt: MindSpore checkpoint of the float network.
         dataset: holds training and test images; instead of the two that follow.
         train_dataset: its training images train, or all where they have no roles.
         eval_dataset: its test images evaluate, or all where they have no roles.
-        record: AMCT's calibration record, where the clips start; None to calibrate first.
-        calib_images: how many training images calibrate; None for the configuration's batch_num, else 32.
-        config: AMCT's retrain_quant_config.json; None for every layer by AMCT's defaults.
-        weight_bits: width of weights, one of WEIGHT_BITS; None for the record's, else 8.
-        skip_layers: names or shell patterns of layers that stay in float.
-        recipe: which defaults of training; AUTO chooses by the length of the run.
-        hyper_parameters: the file that values here have come from, to be told; it changes nothing.
+        train_images: None for all.
+        hyper_parameters: the file that values here have come from, for the report; it changes nothing.
         unused_hyper_parameters: what stands in it and has no field here, to be warned of.
-        epochs: over the training images; None for 30.
-        max_steps: instead of ``epochs``.
-        train_images: how many train, chosen by seed; None for all.
-        lr_init: learning rate where the warm-up starts.
-        lr_max: where it ends.
-        lr_end: where the decay ``linear`` ends.
-        lr_decay: what follows the warm-up.
-        warmup_epochs: length of the warm-up.
-        momentum: of the optimizer.
-        weight_decay: on weights alone.
-        loss_scale: against underflow in float16.
-        freeze_bn_after: epochs, after which BatchNorm keeps its statistics; None for never.
-        distill: the float network teaches; None leaves it to the recipe unless one of the next two is given.
-        distill_temperature: by which logits are divided; None for 4.
-        distill_weight: of the teacher's part of the loss, 0…1; None for 0.9.
-        augment: crop and flip training images.
-        save_every_steps: steps between two checkpoints; None for ``save_checkpoint_epochs``.
-        save_checkpoint_epochs: epochs between two checkpoints; None for 5.
-        keep_checkpoint_max: how many of them stay.
-        select: which epoch is exported.
-        resume: go on with the run that the output directory holds.
-        air: stem of the exported files; None for ``<model>_quant_retrain``.
-        export: formats to write; empty for what suits the back end, onnx or air.
-        soc_version: the chip that ATC shall compile the deploy file for; None to leave that to others.
-        backend: which engine.
-        max_drop: fail when top-1 drops by more percentage points than this; None for no gate.
-        allow_poor_float: go on although the float network is hardly better than chance.
-        seed: chooses images, their order and their augmentation.
-        output_dir: where the files go.
-        force: replace the files of a former run.
+        freeze_bn_after: None for never.
+        distill: None leaves it to the recipe unless one of the next two is given.
+        save_every_steps: None for ``save_checkpoint_epochs``.
+        save_checkpoint_epochs: None for 5.
+
+    Raises:
+        UsageError: a value is out of its range, or two options contradict each other.
     """
 
-    ckpt: Path
-    dataset: str | Path | None = None
-    train_dataset: str | Path | None = None
-    eval_dataset: str | Path | None = None
-    record: Path | None = None
-    calib_images: int | None = None
-    config: Path | None = None
-    weight_bits: int | None = None
-    skip_layers: tuple[str, ...] = ()
-    recipe: RecipeName = RecipeName.AUTO
-    hyper_parameters: Path | None = None
+    ckpt: Annotated[Path, shared.CKPT]
+    dataset: Annotated[
+        str | Path | None,
+        Option(
+            INPUT,
+            "Training and test images: CIFAR-10 (binary version) or image folder, .npz file, or file.py:function.",
+            metavar="DATA",
+            aliases=("dataset_path",),
+        ),
+    ] = None
+    train_dataset: Annotated[
+        str | Path | None, Option(INPUT, "Training images, instead of --dataset.", metavar="DATA")
+    ] = None
+    eval_dataset: Annotated[
+        str | Path | None, Option(INPUT, "Test images, beside --train-dataset.", metavar="DATA")
+    ] = None
+    train_images: Annotated[
+        int | None, Option(INPUT, "Train on that many, chosen by seed.  [default: all]", min=1, after="num_classes")
+    ] = None
+    record: Annotated[
+        Path | None,
+        Option(
+            QUANTIZATION,
+            "AMCT's calibration_record.txt to start from; without it a calibration runs first.",
+            metavar="FILE",
+        ),
+    ] = None
+    calib_images: Annotated[int | None, shared.CALIB_IMAGES] = None
+    config: Annotated[
+        Path | None, Option(QUANTIZATION, "AMCT's retrain_quant_config.json, or its simplified .cfg.", metavar="FILE")
+    ] = None
+    weight_bits: Annotated[
+        int | None,
+        Option(
+            QUANTIZATION,
+            "Width of the weights.  [default: the record's, else 8]",
+            metavar="8|7|6|4",
+            limits=(shared.WIDTH,),
+        ),
+    ] = None
+    skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
+    recipe: Annotated[
+        RecipeName, Option(TRAINING, "Defaults: the sample's, or gentle ones; auto takes those below 10 epochs.")
+    ] = RecipeName.AUTO
+    hyper_parameters: Annotated[
+        Path | None,
+        Option(TRAINING, "The sample's retrain_config.py, read and not executed; options win over it.", metavar="FILE"),
+    ] = None
     unused_hyper_parameters: tuple[str, ...] = ()
-    epochs: int | None = None
-    max_steps: int | None = None
-    train_images: int | None = None
-    lr_init: float | None = None
-    lr_max: float | None = None
-    lr_end: float | None = None
-    lr_decay: LrDecay | None = None
-    warmup_epochs: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    loss_scale: float = 1024.0
-    freeze_bn_after: int | None = None
-    distill: bool | None = None
-    distill_temperature: float | None = None
-    distill_weight: float | None = None
-    augment: bool = True
-    save_every_steps: int | None = None
-    save_checkpoint_epochs: int | None = None
-    keep_checkpoint_max: int = 10
-    select: SelectEpoch = SelectEpoch.LAST
-    resume: bool = False
-    air: str | None = None
-    export: tuple[ExportFormat, ...] = ()
-    soc_version: str | None = None
-    backend: BackendName = BackendName.AUTO
-    max_drop: float | None = None
-    allow_poor_float: bool = False
-    seed: int = 1
-    output_dir: Path = Path("retrain_result")
-    force: bool = False
+    epochs: Annotated[int | None, Option(TRAINING, "Over the training images.  [default: 30]", min=1)] = None
+    max_steps: Annotated[int | None, Option(TRAINING, "Steps of the whole run, instead of --epochs.", min=1)] = None
+    lr_init: Annotated[
+        float | None, Option(TRAINING, "Learning rate at the first step.  [default: 5e-4]", limits=(FROM_0,))
+    ] = None
+    lr_max: Annotated[
+        float | None,
+        Option(TRAINING, "Behind the warm-up.  [default: 0.1; 1e-3 with finetune]", limits=(FROM_0, ABOVE_0)),
+    ] = None
+    lr_end: Annotated[
+        float | None, Option(TRAINING, "At the end of --lr-decay linear.  [default: 1e-5]", limits=(FROM_0,))
+    ] = None
+    lr_decay: Annotated[
+        LrDecay | None, Option(TRAINING, "Behind the warm-up.  [default: poly; cosine with finetune]")
+    ] = None
+    warmup_epochs: Annotated[
+        float | None, Option(TRAINING, "[default: 5; 5 % of the steps with finetune]", limits=(FROM_0,))
+    ] = None
+    momentum: Annotated[float, Option(TRAINING, "Of the optimizer.", limits=(FROM_0_TO_1,))] = 0.9
+    weight_decay: Annotated[
+        float, Option(TRAINING, "On weights; none on beta, gamma, bias and clips.", limits=(FROM_0,))
+    ] = 1e-4
+    loss_scale: Annotated[float, Option(TRAINING, "Against underflow in float16, on an NPU.", limits=(ABOVE_0,))] = (
+        1024.0
+    )
+    freeze_bn_after: Annotated[
+        int | None, Option(TRAINING, "BatchNorm keeps its statistics.", min=0, metavar="EPOCHS")
+    ] = None
+    distill: Annotated[
+        bool | None, Option(TRAINING, "The float network teaches, beside the labels.  [default: only with finetune]")
+    ] = None
+    distill_temperature: Annotated[float | None, Option(TRAINING, "[default: 4]", limits=(ABOVE_0,))] = None
+    distill_weight: Annotated[
+        float | None, Option(TRAINING, "The teacher's part of the loss, 0…1.  [default: 0.9]", limits=(FROM_0_TO_1,))
+    ] = None
+    augment: Annotated[bool, Option(TRAINING, "Neither crop nor mirror training images.")] = True
+    save_every_steps: Annotated[
+        int | None, Option(TRAINING, "Steps between checkpoints.  [default: 5 epochs]", min=1)
+    ] = None
+    save_checkpoint_epochs: Annotated[int | None, Option(TRAINING, "The same in epochs.", min=1)] = None
+    keep_checkpoint_max: Annotated[int, Option(TRAINING, "Checkpoints that stay, beside the best.", min=1)] = 10
+    select: Annotated[
+        SelectEpoch,
+        Option(TRAINING, "Export the last epoch, or the best on the test images (whose accuracy then flatters)."),
+    ] = SelectEpoch.LAST
+    resume: Annotated[bool, Option(RUN, "Go on with the run in --output-dir, to the same bytes.")] = False
+    seed: Annotated[
+        int, Option(RUN, "Chooses images, their order and their augmentation.", min=0, after="batch_size")
+    ] = 1
+    air: Annotated[
+        str | None,
+        Option(
+            OUTPUT,
+            "Name of the exported files, without suffix.  [default: MODEL_quant_retrain]",
+            metavar="NAME",
+            after="soc_version",
+        ),
+    ] = None
+    output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="air")] = Path("retrain_result")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_idle_soc_version(self.soc_version, self.export)
-        for option, whole in (
-            ("--calib-images", self.calib_images),
-            ("--epochs", self.epochs),
-            ("--max-steps", self.max_steps),
-            ("--train-images", self.train_images),
-            ("--save-every-steps", self.save_every_steps),
-            ("--save-checkpoint-epochs", self.save_checkpoint_epochs),
-            ("--keep-checkpoint-max", self.keep_checkpoint_max),
-        ):
-            refuse_below(option, whole, 1)
-        refuse_below("--seed", self.seed, 0)
-        refuse_below("--freeze-bn-after", self.freeze_bn_after, 0)
-        self._refuse_numbers()
         self._refuse_contradictions()
-
-    def _refuse_numbers(self) -> None:
-        """Refuse numbers that no training survives."""
-        for option, number, least, most in (
-            ("--lr-init", self.lr_init, 0.0, math.inf),
-            ("--lr-max", self.lr_max, 0.0, math.inf),
-            ("--lr-end", self.lr_end, 0.0, math.inf),
-            ("--warmup-epochs", self.warmup_epochs, 0.0, math.inf),
-            ("--momentum", self.momentum, 0.0, 1.0),
-            ("--weight-decay", self.weight_decay, 0.0, math.inf),
-            ("--distill-weight", self.distill_weight, 0.0, 1.0),
-        ):
-            if number is not None and not (math.isfinite(number) and least <= number <= most):
-                expected = f"from 0 to {most:g}" if math.isfinite(most) else "from 0 up"
-                message = f"{option} {number:g}: expected a number {expected}"
-                raise UsageError(message)
-        for option, number in (
-            ("--loss-scale", self.loss_scale),
-            ("--distill-temperature", self.distill_temperature),
-            ("--lr-max", self.lr_max),
-        ):
-            if number is not None and not (math.isfinite(number) and number > 0):
-                message = f"{option} {number:g}: expected a number above 0"
-                raise UsageError(message)
-        if self.max_drop is not None and not math.isfinite(self.max_drop):
-            message = f"--max-drop {self.max_drop}: expected a number of percentage points"
-            raise UsageError(message)
-        if self.weight_bits is not None and self.weight_bits not in WEIGHT_BITS:
-            message = f"--weight-bits {self.weight_bits}: expected one of {', '.join(map(str, WEIGHT_BITS))}"
-            raise UsageError(message)
 
     def _refuse_contradictions(self) -> None:
         """Refuse two options that say the same, or that do not go together."""
@@ -194,41 +189,9 @@ class QatRequest(NetworkRequest):
     @property
     def recipe_options(self) -> RecipeOptions:
         """What the user said of the recipe."""
+        from amctq.training.recipe import Distillation, RecipeOptions
+
         teaching = {"temperature": self.distill_temperature, "weight": self.distill_weight}
         given = {name: value for name, value in teaching.items() if value is not None}
-        return RecipeOptions(
-            recipe=self.recipe,
-            epochs=self.epochs,
-            max_steps=self.max_steps,
-            lr_init=self.lr_init,
-            lr_max=self.lr_max,
-            lr_end=self.lr_end,
-            lr_decay=self.lr_decay,
-            warmup_epochs=self.warmup_epochs,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            loss_scale=self.loss_scale,
-            freeze_bn_after=self.freeze_bn_after,
-            distill=True if given else self.distill,
-            distillation=Distillation(**given),
-            augment=self.augment,
-        )
-
-    @property
-    def of_float(self) -> EvaluateRequest:
-        """The request that measures the float checkpoint on the same images: ``--original``."""
-        dataset = self.dataset if self.eval_dataset is None else self.eval_dataset
-        assert dataset is not None
-        return EvaluateRequest(
-            dataset=dataset,
-            ckpt=self.ckpt,
-            model=self.model,
-            image_size=self.image_size,
-            mean=self.mean,
-            std=self.std,
-            num_classes=self.num_classes,
-            batch_size=self.batch_size,
-            eval_images=self.eval_images,
-            device=self.device,
-            device_id=self.device_id,
-        )
+        same = {item.name: getattr(self, item.name) for item in fields(RecipeOptions) if item.name != "distillation"}
+        return RecipeOptions(**same | {"distill": True if given else self.distill}, distillation=Distillation(**given))

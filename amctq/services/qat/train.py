@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 from amctq.choices import Device, SelectEpoch
 from amctq.data.samples import Batches
 from amctq.errors import InputError, Stopped
-from amctq.files import sha256_of
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
-from amctq.runtime import cpu_count, cpu_instructions, cpu_model, graph_mode, versions
-from amctq.services.qat.images import QatImages
+from amctq.runtime import graph_mode
+from amctq.services.qat.identity import made_on, refuse_other_run
 from amctq.services.qat.plan import QatPlan
-from amctq.services.run import report
+from amctq.services.qat.prepare import Prepared
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
-from amctq.training.loop import TrainingRun, train
+from amctq.training.loop import train
 from amctq.training.process_group import ProcessGroup
-from amctq.training.recipe import Recipe
+from amctq.training.run import TrainingRun
 from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
 from amctq.training.store import BEST, Found
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from amctq.backends.base import RetrainingNetwork
     from amctq.inference.accuracy import Outcome
     from amctq.inference.session import Session
-    from amctq.quant.record import QuantRecord
-    from amctq.quant.retrain_config import RetrainConfig
 
 _SHOWN = 5  # differences named in a message
 
@@ -57,10 +53,8 @@ class Trained:
 
 def retrain(
     plan: QatPlan,
-    images: QatImages,
-    verified: VerifiedNetwork,
+    prepared: Prepared,
     retraining: RetrainingNetwork,
-    recipe: Recipe,
     identity: Mapping[str, Any],
     reporter: Reporter,
     group: ProcessGroup,
@@ -69,11 +63,9 @@ def retrain(
 
     Args:
         plan: what was asked for; its output directory is this run's own.
-        images: which train and which evaluate.
-        verified: the float network, which may teach.
+        prepared: images, recipe, the float network, which may teach, and the checkpoint to go on from.
         retraining: the network with its quantizers, as it starts.
-        recipe: how.
-        identity: what decides the result (``run_identity``), the record too.
+        identity: what decides the result, the record too.
         reporter: is told of everything.
         group: the devices that train together, all in this call.
 
@@ -86,6 +78,7 @@ def retrain(
     from amctq.backends.ascend import use_half_precision
     from amctq.training.step import TrainingStep, zero_moments
 
+    images, recipe = prepared.images, prepared.recipe
     with graph_mode():
         if plan.device.kind is Device.ASCEND:
             use_half_precision(retraining.cell)
@@ -104,7 +97,7 @@ def retrain(
                 rank=group.worker.rank,
                 world_size=group.worker.size,
             ),
-            teacher=teacher_on(plan.device.kind, verified).logits if recipe.distillation else None,
+            teacher=teacher_on(plan.device.kind, prepared.verified).logits if recipe.distillation else None,
             evaluate=None if evaluator is None else evaluator.top1_and_top5,
             evaluation_images=0 if images.evaluation is None else len(images.evaluation),
             save_every=plan.save_every(recipe),
@@ -112,7 +105,7 @@ def retrain(
         )
         if not group.worker.is_first:
             return _follow(run, group, reporter)
-        begins, saved, resumed_at = _start(plan, run, identity, reporter)
+        begins, saved, resumed_at = _start(plan, prepared.resumed, run, identity, reporter)
         group.share(json.dumps([begins.step, begins.evaluated]).encode())
         run.share()
         with History(plan.history, begins) as history:
@@ -134,53 +127,9 @@ def teacher_on(device: Device, verified: VerifiedNetwork) -> Session:
     return CellSession(verified.network.rebuild().set_train(False))
 
 
-def run_identity(plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe) -> dict[str, Any]:
-    """Everything that decides the result of a run but the record that it starts from: equal ones, equal bytes."""
-    from amctq.amct_files.retrain_json import dump_retrain_config
-
-    request = plan.request
-    evaluation = images.evaluation
-    return {
-        "model": report.model(request, plan.spec.name, images.training),
-        "checkpoint_sha256": sha256_of(request.ckpt),
-        "training": report.samples(images.training) | {"first_images_sha256": _first_images(plan, images)},
-        "evaluation": None if evaluation is None else report.samples(evaluation),
-        "seed": request.seed,
-        "devices": plan.worker.size,
-        "recipe": recipe.data(),
-        "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
-    }
-
-
-def record_sha256(record: QuantRecord) -> str:
-    """Identifies a record."""
-    from amctq.amct_files.record_text import dump_record
-
-    return hashlib.sha256(dump_record(record)).hexdigest()
-
-
-def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
-    """Refuse to go on from a checkpoint of another run.
-
-    Args:
-        found: the checkpoint.
-        identity: of this run, or a part of it.
-
-    Raises:
-        InputError: it belongs to another run; the message names what differs.
-    """
-    known = found.snapshot.state.identity
-    differences = list(_differences({key: known.get(key) for key in identity}, identity, ""))
-    if not differences:
-        return
-    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    message = f"--resume: {found.path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
-    raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
-
-
 @contextlib.contextmanager
 def training_is_saved(plan: QatPlan) -> Iterator[None]:
-    """Let whoever stops what follows the training know that nothing of it is lost."""
+    """Say, when a signal stops what follows the training, that the training is not lost."""
     try:
         yield
     except Stopped as stopped:
@@ -207,7 +156,7 @@ class _Evaluator:
 
 
 def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Trained:
-    """Train beside the first device, which alone reads and writes checkpoints."""
+    """Train beside the first device; only that one reads and writes checkpoints."""
     step, evaluated = json.loads(group.share(None))
     begins = TrainingState(step=step, evaluated=evaluated, best=None, last=None, identity={}, made_on={})
     run.share()
@@ -216,31 +165,30 @@ def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Traine
 
 
 def _start(
-    plan: QatPlan, run: TrainingRun, identity: Mapping[str, Any], reporter: Reporter
+    plan: QatPlan, resumed: Found | None, run: TrainingRun, identity: Mapping[str, Any], reporter: Reporter
 ) -> tuple[TrainingState, Path, int | None]:
     """Where the run begins or goes on, the checkpoint that holds it, and the step that it goes on from."""
-    if not plan.request.resume:
-        state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=_made_on())
+    if resumed is None:
+        state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=made_on())
         return state, plan.store.begin(run.snapshot(state)).path, None
     plan.store.clear()
-    found = plan.store.newest()
-    for path in found.damaged:
+    for path in resumed.damaged:
         reporter.warn(f"{path} is damaged; going on from the one before it")
-    state = found.snapshot.state
-    refuse_other_run(found, identity)
+    state = resumed.snapshot.state
+    refuse_other_run(resumed, identity)
     then = state.made_on
-    changed = [f"{key} {then.get(key)}, now {value}" for key, value in _made_on().items() if then.get(key) != value]
+    changed = [f"{key} {then.get(key)}, now {value}" for key, value in made_on().items() if then.get(key) != value]
     if changed:
         reporter.warn(
             f"the checkpoint was made with {'; '.join(changed)}: last bits may differ from one run throughout"
         )
-    run.restore(found.snapshot.arrays)
-    reporter.info(f"going on from step {state.step:,} ({found.path})")
-    return replace(state, made_on=_made_on()), found.path, state.step
+    run.restore(resumed.snapshot.arrays)
+    reporter.info(f"going on from step {state.step:,} ({resumed.path})")
+    return replace(state, made_on=made_on()), resumed.path, state.step
 
 
 def _select(plan: QatPlan, run: TrainingRun, state: TrainingState) -> int:
-    """Put the parameters of the epoch that shall be exported in place; gives its number."""
+    """Restore the parameters of the epoch to export, and return its number."""
     best = state.best
     if plan.request.select is SelectEpoch.LAST or best is None or best.epoch == run.recipe.epochs:
         return run.recipe.epochs
@@ -250,43 +198,6 @@ def _select(plan: QatPlan, run: TrainingRun, state: TrainingState) -> int:
     except DamagedSnapshotError as error:
         raise InputError(error.message, hint="export the last epoch instead: --resume --select last") from error
     return best.epoch
-
-
-def _made_on() -> dict[str, Any]:
-    """What the last bits of a training depend on beside its identity."""
-    known = versions()
-    return {
-        "mindspore": known["mindspore"],
-        "numpy": known["numpy"],
-        "cpu": cpu_model(),
-        "instructions": " ".join(cpu_instructions()),
-        "cores": cpu_count(),
-    }
-
-
-def _first_images(plan: QatPlan, images: QatImages) -> str:
-    """Tells another dataset of the same size and names."""
-    pixels, labels = next(images.training.batches(plan.request.batch_size))
-    return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-
-
-def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:
-    """What differs between two JSON values, by dotted name."""
-    if isinstance(found, Mapping) and isinstance(expected, Mapping):
-        for key in dict.fromkeys([*found, *expected]):
-            yield from _differences(found.get(key), expected.get(key), f"{name}.{key}" if name else key)
-    elif _plain(found) != _plain(expected):
-        yield f"{name} is {_format(found)} in it, {_format(expected)} here"
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as JSON gives them back."""
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _format(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:12] + "…"
 
 
 def _warn_of_dropout(cell: Any, reporter: Reporter) -> None:

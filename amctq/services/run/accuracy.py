@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks, Outcome
     from amctq.inference.session import Session
 
-# Made to run elsewhere. MindIR, which is compared too, is MindSpore's own forward (exports.compare_simulation).
+# Made to run elsewhere. MindIR, which is compared too, is MindSpore's own forward (simulation.simulate).
 _COMPARED = (ExportFormat.ASCEND, ExportFormat.FAKEQUANT)
 
 
@@ -26,14 +26,14 @@ class Accuracy:
     """Float and INT8 on the same images.
 
     Attributes:
-        float_label_ranks: of the exported float graph.
-        int8_label_ranks: of the exported INT8 file.
+        float_ranks: of the exported float graph.
+        int8_ranks: of the exported INT8 file.
         difference: their paired top-1 difference.
-        speed: of both, taking turns; None where what was measured runs here for proof alone.
+        speed: of both, taking turns; None where the measured file is made to run elsewhere.
     """
 
-    float_label_ranks: LabelRanks
-    int8_label_ranks: LabelRanks
+    float_ranks: LabelRanks
+    int8_ranks: LabelRanks
     difference: PairedDifference
     speed: Speed | None
 
@@ -61,7 +61,7 @@ class ComparedFile:
 
 
 def measure_exports(
-    exports: Exports, float_label_ranks: LabelRanks, evaluation: Batches, reporter: Reporter
+    exports: Exports, float_ranks: LabelRanks, evaluation: Batches, reporter: Reporter
 ) -> tuple[Accuracy, Outcome]:
     """Run the measured file on every evaluation image, and time it beside the float network.
 
@@ -80,9 +80,9 @@ def measure_exports(
         with reporter.phase("speed"):
             speed = compare_speed(exported.open_float(), exported.session, evaluation.first())
     accuracy = Accuracy(
-        float_label_ranks=float_label_ranks,
-        int8_label_ranks=outcome.ranks,
-        difference=paired_difference(float_label_ranks.hits, outcome.ranks.hits),
+        float_ranks=float_ranks,
+        int8_ranks=outcome.ranks,
+        difference=paired_difference(float_ranks.hits, outcome.ranks.hits),
         speed=speed,
     )
     return accuracy, outcome
@@ -96,7 +96,7 @@ def compare_files(
     Args:
         exports: what was written.
         batches: the evaluation images, or calibration images where there are none.
-        measured: what the measured file said of them; None where it has not been asked.
+        measured: what the measured file said of them; None where it was not run.
         reporter: is told of the phases.
     """
     from amctq.inference.accuracy import classify

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from amctq.choices import ExportFormat
-from amctq.errors import UnavailableError, UsageError
+from amctq.errors import UnavailableError
 from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
-from amctq.services.run.checks import Check
+from amctq.services.run.check import Check
 
 _ONNX = 5  # of --framework
 _ANY_CHIP = "SOC_VERSION"
@@ -32,7 +32,7 @@ class AtcRun:
 
     Attributes:
         model: name of the deploy file.
-        arguments: of the command, to be run where the file lies; writes ``om``.
+        arguments: of the command, which is run in the folder of the file and writes ``om``.
         soc_version: the chip; None where none was named, and nothing is run.
         exit_code: of ATC; None where it has not been run.
         om_bytes: size of what it has written; None where there is nothing.
@@ -48,7 +48,7 @@ class AtcRun:
 
     @property
     def om(self) -> str:
-        """Name of the compiled model, which lies beside the deploy file."""
+        """Name of the compiled model, beside the deploy file."""
         return om_name(self.model)
 
     @property
@@ -91,24 +91,8 @@ def om_name(model: str) -> str:
     return f"{Path(model).stem}.om"
 
 
-def refuse_idle_soc_version(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
-    """Refuse ``--soc-version`` where there is nothing to compile, or no chip in it.
-
-    Raises:
-        UsageError: so it is.
-    """
-    if soc_version is None:
-        return
-    if ExportFormat.ASCEND not in export:
-        message = f"--soc-version {soc_version}: there is no deploy file to compile"
-        raise UsageError(message, hint="add ascend to --export, or leave --soc-version out")
-    if not re.fullmatch(r"\w+", soc_version, re.ASCII):
-        message = f"--soc-version {soc_version!r}: expected the name of a chip, such as Ascend310P3"
-        raise UsageError(message, hint="npu-smi info shows it; put Ascend in front of the name there")
-
-
 def require_atc(soc_version: str | None) -> None:
-    """Make sure that ATC can be run where it shall be.
+    """Make sure that ATC can be run where ``--soc-version`` asks for it.
 
     Raises:
         UnavailableError: it is not on PATH.
@@ -165,7 +149,7 @@ def run_atc(asked: AtcRun | None, output: OutputDirectory, reporter: Reporter) -
     for line in log:
         reporter.debug(f"atc: {line}")
     done = replace(asked, exit_code=exit_code, log="\n".join(log[-_LOG_LINES:]))
-    # Where host and device differ, newer versions put the host's name behind the stem.
+    # Where host and device differ, newer versions append the host's name to the stem.
     made = sorted(folder.glob(f"{Path(asked.model).stem}*.om"))
     if exit_code != 0 or not made:
         return done
@@ -175,7 +159,7 @@ def run_atc(asked: AtcRun | None, output: OutputDirectory, reporter: Reporter) -
 
 
 def _run(arguments: tuple[str, ...], folder: Path) -> tuple[int, list[str]]:
-    """Exit code and output; whoever interrupts the run ends ATC and what it has started too."""
+    """Exit code and output; an interrupt also ends ATC and its child processes."""
     environment = {_LOG_FOLDER: str((folder / "log").resolve()), **os.environ}
     try:
         process = subprocess.Popen(

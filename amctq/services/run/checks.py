@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,27 +11,18 @@ import numpy as np
 from amctq.errors import InputError
 from amctq.quant.numerics import Float32Array
 from amctq.services.run.accuracy import Accuracy
+from amctq.services.run.check import Check
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks, Outcome
     from amctq.inference.proof import ForwardProof
     from amctq.services.run.accuracy import ComparedFile
-    from amctq.services.run.exports import Simulation
+    from amctq.services.run.simulation import Simulation
 
 
 # Measured: 6e-4 on ResNet-20, 2e-4 on ResNet-50.
 _MEAN_DIFFERENCE = 0.01
 _GAP = 0.15  # percentage points
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that the run made sure of; ``hint`` is the next step where it failed, None for the command's own."""
-
-    name: str
-    passed: bool
-    detail: str
-    hint: str | None = None
 
 
 def refuse_chance(ranks: LabelRanks, *, allow: bool) -> None:
@@ -94,7 +84,7 @@ def run_checks(
             )
         )
     if accuracy is not None:
-        before, after = accuracy.float_label_ranks.top1, accuracy.int8_label_ranks.top1
+        before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
         checks.append(
             Check(
                 name="INT8 top-1 at least half of float",

@@ -1,7 +1,7 @@
 """The files of a quantized network: written, opened again, and compared with each other.
 
-What MindSpore runs is compared with the QDQ graph of the same placement in onnxruntime, the reference. Where nobody
-asked for ONNX, that graph is written into scratch.
+What MindSpore runs is compared with the QDQ graph of the same placement in onnxruntime, the reference. Where ONNX
+was not asked for, that graph is written into scratch.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.base import FinishedNetwork, OpaqueNetwork, QuantizedNetwork
 from amctq.choices import ExportFormat
-from amctq.data.samples import Batches, first_images
-from amctq.errors import NotSimulatedError
 from amctq.files import OutputDirectory, writing
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 
 if TYPE_CHECKING:
-    from amctq.inference.agreement import Agreement
     from amctq.inference.session import FileSession, Session
 
 
@@ -70,7 +67,7 @@ class Exports:
 
     Attributes:
         files: by format, in the order asked for.
-        reference: the ONNX file, or where nobody asked for one the ONNX graph of the same placement.
+        reference: the ONNX file, or the ONNX graph of the same placement where ONNX was not asked for.
     """
 
     files: Mapping[ExportFormat, WrittenFile]
@@ -105,7 +102,7 @@ def export_all(
         quantized: the network.
         verified: the float network.
         names: file names by format.
-        metadata: stands in the files.
+        metadata: is written into the files.
         output: where they are staged.
         reporter: is told of the phase.
 
@@ -153,7 +150,7 @@ def _written(
     staged = output.staged(name)
     with writing(output.path / name):
         finished.export(form, staged, metadata)
-        if form is ExportFormat.AIR:  # runs on an NPU, behind ATC
+        if form is ExportFormat.AIR:  # runs on an NPU, after ATC
             float_bytes = verified.network.graph.file_bytes
             return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
         return _opened(form, staged, verified, output.scratch())
@@ -186,45 +183,3 @@ def _opened(form: ExportFormat, staged: Path, verified: VerifiedNetwork, scratch
         session=onnx_session(content),
         open_float=lambda: verified.session,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Simulation:
-    """The ONNX file compared with the quantized network as MindSpore computes it.
-
-    Attributes:
-        through: what MindSpore ran, the MindIR file or the live cells.
-        exported: it was the MindIR file.
-        agreement: what came of it.
-    """
-
-    through: str
-    exported: bool
-    agreement: Agreement
-
-
-def compare_simulation(
-    exports: Exports, quantized: QuantizedNetwork, batches: Batches, *, images: int, reporter: Reporter
-) -> Simulation | None:
-    """Compare MindSpore with onnxruntime: through the MindIR file where there is one, else through the live cells.
-
-    Returns:
-        None where no MindIR was written and the network's layers are no cells of their own.
-    """
-    from amctq.inference.agreement import compare_forward
-    from amctq.inference.cell_session import CellSession
-
-    some = Batches(samples=first_images(batches.samples, images), size=batches.size)
-    reference = exports.reference.session
-    mindir = exports.files.get(ExportFormat.MINDIR)
-    if isinstance(mindir, ExportedFile):
-        with reporter.phase("MindIR against ONNX", images) as advance:
-            agreement = compare_forward(mindir.session, reference, some, advance)
-        return Simulation(through=mindir.name, exported=True, agreement=agreement)
-    try:
-        with reporter.phase("simulation", images) as advance, quantized.simulated() as cell:
-            agreement = compare_forward(CellSession(cell), reference, some, advance)
-    except NotSimulatedError as error:
-        reporter.warn(f"the engine's own forward cannot run this network: {error.message}")
-        return None
-    return Simulation(through="MindSpore cells", exported=False, agreement=agreement)

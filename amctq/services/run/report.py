@@ -1,4 +1,4 @@
-"""report.json: everything that a run measured. What differs between two equal runs stands under ``timing`` alone."""
+"""Parts of report.json. What differs between two equal runs is under ``timing`` only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amctq.quant.layers import Topology
 from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from amctq.quant.record import LayerRecord
     from amctq.services.request import NetworkRequest
     from amctq.services.run.accuracy import Accuracy, ComparedFile
-    from amctq.services.run.checks import Check
-    from amctq.services.run.exports import Simulation, WrittenFile
+    from amctq.services.run.check import Check
+    from amctq.services.run.exports import WrittenFile
+    from amctq.services.run.simulation import Simulation
 
 SCHEMA = 1
 
@@ -67,6 +69,19 @@ def samples(images: Samples) -> dict[str, Any]:
 def ranks(measured: LabelRanks) -> dict[str, float]:
     """Top-1 and top-5, percent."""
     return {"top1": round(measured.top1, 4), "top5": round(measured.top5, 4)}
+
+
+def left_in_float(skipped: Iterable[str], topology: Topology) -> list[dict[str, str]]:
+    """Layers that are not quantized, each with its reason: those that were skipped, then those that cannot be."""
+    return [
+        *({"name": name, "reason": "skipped"} for name in skipped),
+        *({"name": layer.name, "reason": layer.reason} for layer in topology.left_in_float),
+    ]
+
+
+def rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Times by name, to the millisecond."""
+    return {name: round(value, 3) for name, value in seconds.items()}
 
 
 def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, Any]:
@@ -147,8 +162,8 @@ def accuracy(measured: Accuracy) -> dict[str, Any]:
     difference = measured.difference
     return {
         "images": difference.images,
-        "float": ranks(measured.float_label_ranks),
-        "int8": ranks(measured.int8_label_ranks),
+        "float": ranks(measured.float_ranks),
+        "int8": ranks(measured.int8_ranks),
         "top1_drop": round(difference.drop, 4),
         "top1_drop_95": [round(end, 4) for end in difference.interval],
         "lost": difference.lost,

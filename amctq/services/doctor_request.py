@@ -1,0 +1,16 @@
+"""What ``amctq doctor`` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from amctq.choices import Requirement
+from amctq.services.option import RUN, Option, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorRequest(Request):
+    """What ``amctq doctor`` shall do."""
+
+    require: Annotated[tuple[Requirement, ...], Option(RUN, "Fail (exit 4) when this is missing; repeatable.")] = ()

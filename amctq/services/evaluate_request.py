@@ -1,0 +1,48 @@
+"""What ``amctq evaluate`` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated
+
+from amctq.errors import UsageError
+from amctq.services.option import INPUT, Option
+from amctq.services.qat.request import QatRequest
+from amctq.services.request import CKPT, DATASET, NetworkRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest(NetworkRequest):
+    """What ``amctq evaluate`` shall do; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
+
+    Attributes:
+        onnx: a deploy model for NPUs included. One of amctq's own says how its images are prepared.
+
+    Raises:
+        UsageError: a value is out of its range, or two options contradict each other.
+    """
+
+    dataset: Annotated[str | Path, replace(DATASET, aliases=("dataset_path", "eval_dataset"))]
+    ckpt: Annotated[Path | None, CKPT] = None
+    onnx: Annotated[Path | None, Option(INPUT, "Exported model: float, INT8, or for atc.", metavar="FILE")] = None
+    mindir: Annotated[
+        Path | None, Option(INPUT, "Exported model in MindSpore's format, float or INT8.", metavar="FILE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
+            message = "evaluate takes one of --ckpt, --onnx and --mindir"
+            raise UsageError(message, hint="give the one that shall be measured")
+        if self.eval_images == 0:
+            message = "--eval-images 0: there would be nothing to evaluate"
+            raise UsageError(message, hint="give a number from 1 up, or all")
+
+
+def original_request(request: QatRequest) -> EvaluateRequest:
+    """The request that measures the float checkpoint of ``qat`` on the same images: ``--original``."""
+    dataset = request.dataset if request.eval_dataset is None else request.eval_dataset
+    assert dataset is not None
+    same = {item.name: getattr(request, item.name) for item in fields(NetworkRequest)}
+    return EvaluateRequest(dataset=dataset, ckpt=request.ckpt, **same)

@@ -1,0 +1,72 @@
+"""What ``amctq fetch-model`` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from amctq.choices import FetchWhat, ModelData
+from amctq.download.source import checked_sum, checked_url
+from amctq.errors import UsageError
+from amctq.services import request as shared
+from amctq.services.option import INPUT, RUN, Option, Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchModelRequest(Request):
+    """What ``amctq fetch-model`` shall do. Each field is the option of its name, which tells its meaning.
+
+    Attributes:
+        url: addresses of the checkpoint, instead of the published ones, the best first.
+        force: replace files that are not what they should be.
+
+    Raises:
+        UsageError: a value is out of its range, or two options contradict each other.
+    """
+
+    model: Annotated[
+        str,
+        Option(
+            positional=True, metavar="MODEL", complete=shared.model_names, help="The network, one of ptq's --model."
+        ),
+    ] = "resnet50"
+    data: Annotated[ModelData, Option(INPUT, "What the checkpoint was trained on.")] = ModelData.CIFAR10
+    what: Annotated[FetchWhat, Option(INPUT, "The checkpoint, the sample's four definition files, or both.")] = (
+        FetchWhat.CHECKPOINT
+    )
+    url: Annotated[tuple[str, ...], Option(INPUT, "Another address of the checkpoint; repeatable.", metavar="URL")] = ()
+    sha256: Annotated[str | None, Option(INPUT, "Of the checkpoint, instead of the published one.", metavar="HEX")] = (
+        None
+    )
+    from_file: Annotated[Path | None, Option(INPUT, "The checkpoint, brought by hand: no network.", metavar="FILE")] = (
+        None
+    )
+    mirror: Annotated[tuple[str, ...], shared.MIRROR] = ()
+    insecure: Annotated[
+        bool,
+        Option(RUN, "Do not check the certificates of servers, in this call.", aliases=("close_certificate_verify",)),
+    ] = False
+    allow_unverified: Annotated[bool, Option(RUN, "With --insecure: even a file that nothing can be checked by.")] = (
+        False
+    )
+    retries: Annotated[int, shared.RETRIES] = 3
+    timeout: Annotated[float, shared.TIMEOUT] = 30
+    retry_delay: Annotated[float, shared.RETRY_DELAY] = 1
+    output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("model")
+    force: Annotated[bool, shared.FORCE] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, values in (("--url", self.url), ("--mirror", self.mirror)):
+            for value in values:
+                checked_url(value, option=option)
+        if self.sha256 is not None:
+            object.__setattr__(self, "sha256", checked_sum(self.sha256, option="--sha256", digits=64))
+        if self.url and self.from_file is not None:
+            message = "--url and --from-file contradict each other"
+            raise UsageError(message, hint="give the one that the checkpoint shall come from")
+        given = {"--url": self.url, "--sha256": self.sha256, "--from-file": self.from_file}
+        if self.what is FetchWhat.DEFINITION and (named := [name for name, value in given.items() if value]):
+            message = f"{named[0]} says where a checkpoint comes from, and --what definition gets none"
+            raise UsageError(message, hint="leave one of them out; mirrors of the definition files go in --mirror")

@@ -1,0 +1,65 @@
+"""The answer of ``amctq ptq`` to ``--dry-run``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amctq.data.samples import Split
+    from amctq.quant.config import QuantConfig
+    from amctq.quant.layers import QuantizableLayer, Topology
+    from amctq.services.ptq.plan import PtqPlan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PtqPreview:
+    """What ``ptq`` would do: the answer to ``--dry-run``.
+
+    Attributes:
+        plan: the checked request.
+        split: which images would calibrate and evaluate.
+        topology: what there is to quantize.
+        quant: what would be done to each layer; None where a record says it.
+        estimated_seconds: of calibration and evaluation.
+        warnings: what was said on the way.
+    """
+
+    plan: PtqPlan
+    split: Split
+    topology: Topology
+    quant: QuantConfig | None
+    estimated_seconds: float
+    warnings: tuple[str, ...]
+
+    def data(self) -> dict[str, Any]:
+        """The preview, ready for JSON."""
+        return {
+            "dry_run": True,
+            "backend": self.plan.backend.name.value,
+            "backend_reason": self.plan.backend_reason,
+            "placement": self.plan.request.resolved_placement.value,
+            "isa": self.plan.target.isa.value,
+            "device": self.plan.device.kind.value,
+            "calibration_images": len(self.split.calibration),
+            "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),
+            "split": self.split.note,
+            "layers": [self._layer(layer) for layer in self.topology.layers],
+            "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in self.topology.left_in_float],
+            "files": [str(self.plan.request.output_dir / name) for name in self.plan.files],
+            "estimated_seconds": round(self.estimated_seconds, 1),
+            "warnings": list(self.warnings),
+        }
+
+    def _layer(self, layer: QuantizableLayer) -> dict[str, Any]:
+        config = None if self.quant is None else self.quant.enabled.get(layer.name)
+        return {
+            "name": layer.name,
+            "type": layer.kind.value,
+            "quantized": self.quant is None or config is not None,
+            "act_algo": None if config is None else config.activation.algo.value,
+            "weight_bits": None if config is None else config.weight.bits,
+            "weight_algo": None if config is None else config.weight.algo.value,
+            "channel_wise": None if config is None else config.weight.channel_wise,
+            "batch_norm": layer.batch_norm is not None,
+        }

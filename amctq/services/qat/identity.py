@@ -1,0 +1,64 @@
+"""What decides the result of a run, so that --resume goes on with no other one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from amctq.errors import InputError
+from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
+
+if TYPE_CHECKING:
+    from amctq.training.store import Found
+
+_SHOWN = 5  # differences named in a message
+
+
+def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another run.
+
+    Args:
+        found: the checkpoint.
+        identity: of this run, or a part of it.
+
+    Raises:
+        InputError: it belongs to another run; the message names what differs.
+    """
+    known = found.snapshot.state.identity
+    differences = list(_differences({key: known.get(key) for key in identity}, identity, ""))
+    if not differences:
+        return
+    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    message = f"--resume: {found.path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
+    raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
+
+
+def made_on() -> dict[str, Any]:
+    """What the last bits of a training depend on beside its identity."""
+    known = versions()
+    return {
+        "mindspore": known["mindspore"],
+        "numpy": known["numpy"],
+        "cpu": cpu_model(),
+        "instructions": " ".join(cpu_instructions()),
+        "cores": cpu_count(),
+    }
+
+
+def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:
+    """What differs between two JSON values, by dotted name."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in dict.fromkeys([*found, *expected]):
+            yield from _differences(found.get(key), expected.get(key), f"{name}.{key}" if name else key)
+    elif _plain(found) != _plain(expected):
+        yield f"{name} is {_format(found)} in it, {_format(expected)} here"
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as JSON gives them back."""
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _format(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "…"

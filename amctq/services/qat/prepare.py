@@ -1,0 +1,182 @@
+"""Before ``amctq qat`` trains: every input is read, and whatever can be refused is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amctq.backends.base import PtqConfig, QuantizedNetwork
+from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
+from amctq.networks.verified import VerifiedNetwork
+from amctq.progress import Reporter
+from amctq.services.qat.identity import refuse_other_run
+from amctq.services.qat.images import QatImages, choose_images, open_images, recipe_for
+from amctq.services.qat.plan import QatPlan, retrain_config
+from amctq.services.run import report
+from amctq.services.run.inputs import begin, check_exportable, named_record, verified_network
+from amctq.training.pace import duration
+from amctq.training.recipe import Recipe
+from amctq.training.store import Found
+
+if TYPE_CHECKING:
+    from amctq.quant.retrain_config import RetrainConfig
+
+# Measured on resnet20 and resnet50: passes backward, batch statistics and quantizers on top of one pass forward.
+_STEP = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """Everything that is read before anything is computed.
+
+    Attributes:
+        images: which train, calibrate and evaluate.
+        recipe: how the network is trained.
+        verified: the float network.
+        config: what is done to each layer.
+        start: the network on the record that was given; None to calibrate.
+        identity: what decides the result, but for the record.
+        resumed: the checkpoint that is gone on with; None for a new run, and on all devices but the first.
+    """
+
+    images: QatImages
+    recipe: Recipe
+    verified: VerifiedNetwork
+    config: RetrainConfig
+    start: QuantizedNetwork | None
+    identity: dict[str, Any]
+    resumed: Found | None
+
+
+def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
+    """Read images, network, record and configuration.
+
+    Raises:
+        UsageError: options and inputs contradict each other.
+        InputError: an input is not what it must be, or the checkpoint to go on from belongs to another run.
+        CheckError: the exported float graph computes something else than MindSpore.
+        UnavailableError: MindSpore does not work here.
+    """
+    request = plan.request
+    begin(plan, reporter)
+    if request.unused_hyper_parameters:
+        unused = ", ".join(request.unused_hyper_parameters)
+        reporter.warn(f"{request.hyper_parameters}: not used, because no option means the same: {unused}")
+    with reporter.phase("dataset"):
+        images = choose_images(plan, open_images(plan))
+    recipe = recipe_for(plan, images)
+    verified = verified_network(plan, plan.batches(images.split.calibration), scratch, reporter)
+    network = verified.network
+    record = named_record(plan, network, reporter)
+    bits = None if record is None else {entry.name: entry.weight_bits for entry in record.layers}
+    config = retrain_config(plan, network.topology, bits, reporter)
+    if bits is not None and request.config is None:
+        missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in bits]
+        if missing:
+            reporter.warn(f"{', '.join(missing)}: not in the record, and not quantized")
+    check_exportable(plan, network, config.selected(network.topology))
+    identity = _identity(plan, images, config, recipe, verified.checkpoint.sha256)
+    resumed = plan.store.newest() if request.resume and plan.worker.is_first else None
+    if resumed is not None:
+        refuse_other_run(resumed, identity)
+    start = None
+    if record is not None:
+        start = plan.backend.from_record(
+            network=network, record=record, act_type=ActType.UINT8, weight_type=plan.target.weight_type
+        )
+    return Prepared(
+        images=images,
+        recipe=recipe,
+        verified=verified,
+        config=config,
+        start=start,
+        identity=identity,
+        resumed=resumed,
+    )
+
+
+def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> QuantizedNetwork:
+    """The network as post-training quantization leaves it: by the record, or by calibration, the sample's way."""
+    if prepared.start is not None:
+        return prepared.start
+    from amctq.quant.config import LayerConfig, QuantConfig, WeightConfig
+
+    quant = QuantConfig(
+        layers=tuple(
+            LayerConfig(
+                name=layer.name,
+                enabled=layer.enabled,
+                weight=WeightConfig(bits=layer.weight.bits, channel_wise=layer.weight.channel_wise),
+            )
+            for layer in prepared.config.layers
+        )
+    )
+    return plan.backend.quantize(
+        network=prepared.verified.network,
+        config=PtqConfig(
+            quant=quant,
+            placement=Placement.ASCEND,
+            act_type=ActType.UINT8,
+            ifmr_variant=IfmrVariant.EXACT,
+            arq_rule=ArqRule.AMCT,
+            weight_type=plan.target.weight_type,
+        ),
+        calibration=plan.batches(prepared.images.split.calibration),
+        reporter=reporter,
+    )
+
+
+def announce(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> None:
+    """Say what is going to be done, and how long it will take."""
+    recipe, images = prepared.recipe, prepared.images
+    evaluated = 0 if images.evaluation is None else len(images.evaluation)
+    reporter.info(
+        f"recipe {recipe.name.value}: {recipe.steps:,} steps of {recipe.batch_size} images "
+        f"({recipe.steps / recipe.steps_per_epoch:.3g} x {len(images.training):,}), learning rate up to "
+        f"{recipe.lr_max:g} in {recipe.warmup_steps:,} steps, then {recipe.lr_decay.value}; "
+        f"{evaluated:,} evaluation images"
+    )
+    reporter.info(f"about {duration(estimate(plan, prepared))} to go")
+
+
+def estimate(plan: QatPlan, prepared: Prepared) -> float:
+    """Seconds that everything will take, from one timed batch of the float network."""
+    from amctq.inference.cell_session import CellSession
+
+    recipe, images, verified = prepared.recipe, prepared.images, prepared.verified
+    batch = plan.batches(images.split.calibration).first()
+    session = CellSession(verified.network.cell)
+    session.logits(batch)  # the first run of this size allocates
+    in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, verified.session))
+    done = 0 if prepared.resumed is None else prepared.resumed.snapshot.state.step
+    trained = (recipe.steps - done) * plan.request.batch_size  # each device's own
+    evaluated = 0 if images.evaluation is None else len(images.evaluation)
+    return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)
+
+
+def _identity(
+    plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe, checkpoint_sha256: str
+) -> dict[str, Any]:
+    """Everything that decides the result of a run but the record that it starts from: equal ones, equal bytes."""
+    from amctq.amct_files.retrain_json import dump_retrain_config
+
+    request = plan.request
+    evaluation = images.evaluation
+    return {
+        "model": report.model(request, plan.spec.name, images.training),
+        "checkpoint_sha256": checkpoint_sha256,
+        "training": report.samples(images.training) | {"first_images_sha256": _first_images(plan, images)},
+        "evaluation": None if evaluation is None else report.samples(evaluation),
+        "seed": request.seed,
+        "devices": plan.worker.size,
+        "recipe": recipe.data(),
+        "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
+    }
+
+
+def _first_images(plan: QatPlan, images: QatImages) -> str:
+    """Tells another dataset of the same size and names."""
+    pixels, labels = next(images.training.batches(plan.request.batch_size))
+    return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()

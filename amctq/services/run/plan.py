@@ -1,0 +1,173 @@
+"""The plan of a run: its request, once everything has been checked that needs no MindSpore."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amctq.backends.base import Backend
+from amctq.backends.choice import Asked, resolve_backend
+from amctq.choices import ExportFormat
+from amctq.data.samples import Batches, Samples
+from amctq.data.source import DataSource, find_dataset
+from amctq.errors import InputError, UsageError
+from amctq.export.targets import Target
+from amctq.files import reading
+from amctq.networks.checkpoint import check_readable
+from amctq.networks.registry import ModelSpec, find_model
+from amctq.runtime import ResolvedDevice, resolve_device
+from amctq.services.request import QuantizationRequest
+from amctq.services.run.atc import om_name, require_atc
+
+if TYPE_CHECKING:
+    from amctq.amct_files.config_file import ConfigFile
+    from amctq.quant.record import QuantRecord
+
+REPORT, LOG, RECORD = "report.json", "amctq.log", "calibration_record.txt"
+CALIB_IMAGES = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunPlan:
+    """A request that has passed every check that costs nothing.
+
+    Attributes:
+        request: what was asked for.
+        spec: the network.
+        data: the dataset, found and not read.
+        evaluation_data: that of the test images; the same where one dataset holds both.
+        device: where MindSpore runs.
+        backend: the engine.
+        backend_reason: why this one.
+        target: the x86 instructions that the ONNX file is written for.
+        config: what ``--config`` holds; None without it.
+        recorded: what ``--record`` holds, its layers named as in the file; None without it.
+    """
+
+    request: QuantizationRequest
+    spec: ModelSpec
+    data: DataSource
+    evaluation_data: DataSource
+    device: ResolvedDevice
+    backend: Backend
+    backend_reason: str
+    target: Target
+    config: ConfigFile | None
+    recorded: QuantRecord | None
+
+    @property
+    def stem(self) -> str:
+        """Name of the exported files, without suffix."""
+        return f"{self.spec.name}_quant"
+
+    @property
+    def model_files(self) -> dict[ExportFormat, str]:
+        """Names of the INT8 model by format, in the order asked for."""
+        return {form: f"{self.stem}{form.suffix}" for form in self.request.export}
+
+    def calibration_images(self, default: int) -> int:
+        """How many images calibrate: ``--calib-images``, else the configuration's batch_num x batch size."""
+        if self.request.calib_images is not None:
+            return self.request.calib_images
+        batches = None if self.config is None else self.config.batch_num
+        return default if batches is None else batches * self.request.batch_size
+
+    def batches(self, samples: Samples) -> Batches:
+        """``samples`` in batches of the size asked for."""
+        return Batches(samples=samples, size=self.request.batch_size)
+
+    def evaluation_batches(self, samples: Samples | None) -> Batches | None:
+        """The same of the images that evaluate; None where there are none."""
+        return None if samples is None else self.batches(samples)
+
+    def metadata(self, images: Samples) -> dict[str, str]:
+        """What a user of the exported file must know, as its metadata."""
+        channels, height, width = images.input_shape
+        known = {
+            "amctq.model": self.spec.name,
+            "amctq.num_classes": str(self.request.num_classes),
+            "amctq.input": f"float32 NCHW {channels}x{height}x{width}",
+        }
+        if images.preprocessing is not None:
+            known["amctq.preprocessing"] = json.dumps(asdict(images.preprocessing))
+        return known
+
+
+def compiled_files(request: QuantizationRequest, stem: str) -> tuple[str, ...]:
+    """Names of the exported files and of what ATC compiles; the stem is that of the files."""
+    models = tuple(f"{stem}{form.suffix}" for form in request.export)
+    deploy = f"{stem}{ExportFormat.ASCEND.suffix}"
+    return models if request.soc_version is None else (*models, om_name(deploy))
+
+
+def plan_run(
+    request: QuantizationRequest,
+    asked: Asked,
+    target: Target,
+    *,
+    dataset: str,
+    evaluation_dataset: str | None,
+    retrain: bool,
+) -> RunPlan:
+    """Check what ``ptq`` and ``qat`` have in common; every file is read once, here, but for data and checkpoint.
+
+    Args:
+        request: what was asked for.
+        asked: what it asks of an engine.
+        target: what the ONNX file is written for.
+        dataset: where the dataset is.
+        evaluation_dataset: where that of the test images is; None for the same.
+        retrain: the configuration is one of retraining.
+
+    Raises:
+        UsageError: options contradict each other or name what there is not.
+        InputError: dataset, checkpoint, configuration or record are missing, or are not what they must be.
+        UnavailableError: backend or device are missing.
+    """
+    spec = find_model(request.model)
+    data = find_dataset(dataset)
+    evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
+    with reading(f"--ckpt {request.ckpt}"):
+        check_readable(request.ckpt)
+    for option, path in (("--config", request.config), ("--record", request.record)):
+        with reading(f"{option} {path}"):
+            if path is not None and not path.is_file():
+                message = f"{option} {path}: no such file"
+                raise InputError(message, hint="check the path")
+    require_atc(request.soc_version)
+    device = resolve_device(request.device, request.device_id)
+    backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
+    return RunPlan(
+        request=replace(request, export=request.export or backend.default_export),
+        spec=spec,
+        data=data,
+        evaluation_data=evaluation_data,
+        device=device,
+        backend=backend,
+        backend_reason=reason,
+        target=target,
+        config=_read_config(request, retrain=retrain),
+        recorded=_read_record(request.record),
+    )
+
+
+def _read_config(request: QuantizationRequest, *, retrain: bool) -> ConfigFile | None:
+    if request.config is None:
+        return None
+    from amctq.amct_files.config_file import open_config
+
+    config = open_config(request.config, retrain=retrain)
+    if config.batch_num is not None and request.calib_images is not None:
+        message = f"--calib-images and batch_num in {request.config} both say how many images calibrate"
+        raise UsageError(message, hint="leave one of the two out")
+    return config
+
+
+def _read_record(path: Path | None) -> QuantRecord | None:
+    if path is None:
+        return None
+    from amctq.amct_files.record_text import load_record
+
+    return load_record(path)

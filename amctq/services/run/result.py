@@ -1,0 +1,100 @@
+"""The result of a run, and its report."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from amctq.services.run import report
+from amctq.services.run.finish import Finished
+
+if TYPE_CHECKING:
+    from amctq.backends.base import OpaqueNetwork, QuantizedNetwork
+    from amctq.data.samples import Samples
+    from amctq.files import Artifact
+    from amctq.networks.verified import VerifiedNetwork
+    from amctq.services.run.plan import RunPlan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult(Finished, ABC):
+    """What ``ptq`` and ``qat`` have in common.
+
+    Attributes:
+        plan: what was to be done.
+        verified: the float network, and the proof that onnxruntime computes what MindSpore computes.
+        quantized: the quantized network, which its engine may keep opaque.
+        warnings: what was said on the way.
+        seconds: wall time by phase.
+        parts: wall time of parts of phases.
+        artifacts: the files, in their final place; empty when a check failed.
+    """
+
+    command: ClassVar[str]
+
+    plan: RunPlan
+    verified: VerifiedNetwork
+    quantized: QuantizedNetwork | OpaqueNetwork
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    parts: dict[str, float]
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    @abstractmethod
+    def example_images(self) -> Samples:
+        """Images that are prepared as the network wants them."""
+
+    @abstractmethod
+    def data_section(self) -> dict[str, Any]:
+        """Which images were used, for what."""
+
+    @abstractmethod
+    def quantization_section(self) -> dict[str, Any]:
+        """What was done to each layer."""
+
+    def further_sections(self) -> dict[str, Any]:
+        """Sections that only this command has."""
+        return {}
+
+    def accuracy_section(self) -> dict[str, Any] | None:
+        """Float and INT8 on the same images; None where there are none."""
+        if self.accuracy is None or self.exports is None:
+            return None
+        return {"file": self.exports.measured.name} | report.accuracy(self.accuracy)
+
+    def further_timing(self) -> dict[str, Any]:
+        """What else differs between two equal runs."""
+        return {}
+
+    def data(self) -> dict[str, Any]:
+        """The report, ready for JSON; what differs between two equal runs is under ``timing``."""
+        plan, request = self.plan, self.plan.request
+        timing = {
+            "seconds": report.rounded(self.seconds),
+            "parts": report.rounded(self.parts),
+            **self.further_timing(),
+        }
+        if self.exports is not None and self.accuracy is not None and self.accuracy.speed is not None:
+            timing["images_per_second"] = report.speed(self.exports.measured.name, self.accuracy.speed)
+        return {
+            "schema": report.SCHEMA,
+            "command": self.command,
+            "environment": report.environment(plan.device),
+            "model": report.model(request, plan.spec.name, self.example_images)
+            | {"checkpoint": str(request.ckpt), "checkpoint_sha256": self.verified.checkpoint.sha256},
+            "data": self.data_section(),
+            "quantization": self.quantization_section(),
+            **self.further_sections(),
+            "accuracy": self.accuracy_section(),
+            "simulation": report.simulation(self.simulation, measured=self.accuracy is not None),
+            "files": report.model_files(self.files, self.compared),
+            "atc": None if self.atc is None else self.atc.data(),
+            "not_run": [file.name for file in self.files.values()]
+            if self.exports is None
+            else list(self.exports.not_run),
+            "checks": report.checks(self.checks),
+            "warnings": list(self.warnings),
+            "timing": timing,
+        }

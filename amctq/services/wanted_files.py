@@ -1,0 +1,79 @@
+"""The files that a run of fetch-model gets, and which of them are in the output directory already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from amctq.download.source import Source
+from amctq.download.sums import Sums, sums_of
+from amctq.errors import UsageError
+from amctq.files import reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedFile:
+    """A file to get.
+
+    Attributes:
+        name: in the output directory.
+        what: "checkpoint" or "definition".
+        source: its addresses and its known sums.
+        verified: where its sum comes from, "published", "given" or "pinned"; None without a sum.
+    """
+
+    name: str
+    what: str
+    source: Source
+    verified: str | None
+
+    def pinned(self, pins: Mapping[str, str]) -> WantedFile:
+        """The same file with the sum of its first download, unless a better sum is known."""
+        if self.verified is not None or self.name not in pins:
+            return self
+        return replace(self, source=replace(self.source, sha256=pins[self.name]), verified="pinned")
+
+
+def file_name(url: str) -> str:
+    """The file name at the end of an address.
+
+    Raises:
+        UsageError: there is none that can be used.
+    """
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    if not name or name.startswith(".") or "\0" in name or len(os.fsencode(name)) > 200:
+        message = f"--url {url}: expected an address that ends in the name of a file"
+        raise UsageError(message, hint="download it in another way, and pass it with --from-file")
+    return name
+
+
+def find_kept(wanted: Iterable[WantedFile], folder: Path, *, force: bool) -> dict[str, Sums]:
+    """The sums of the files that are in ``folder`` and right, by name; these are not fetched again.
+
+    Raises:
+        UsageError: a file is there, is not right, and may not be replaced. All such files are named.
+    """
+    kept, refused = {}, []
+    for item in wanted:
+        path = folder / item.name
+        if not os.path.lexists(path):
+            continue
+        if not path.is_file():
+            message = f"{path} is not a regular file, and this run would write a file of that name"
+            raise UsageError(message, hint="choose another --output-dir")
+        if item.verified is None:
+            refused.append(f"{path}: there is no sum to check it with")
+            continue
+        with reading(str(path)):
+            sums = sums_of(path)
+        if wrong := item.source.mismatch(sums):
+            refused.append(f"{path}: {wrong}")
+        else:
+            kept[item.name] = sums
+    if refused and not force:
+        message = f"these files exist and would be replaced: {'; '.join(refused)}"
+        raise UsageError(message, hint="pass --force to replace them, or choose another --output-dir")
+    return kept
