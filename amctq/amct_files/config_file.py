@@ -94,18 +94,3 @@ def _text(content: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         message = f"{path} is no text: {error}"
         raise InputError(message, hint="--config takes AMCT's config.json, or its simplified .cfg") from error
-
-
-def read_config(path: Path, topology: Topology, warn: Warn) -> QuantConfig:
-    """Goes as soon as its callers open the file themselves."""
-    return open_config(path).quant_config(topology, warn)
-
-
-def read_retrain_config(path: Path, topology: Topology, warn: Warn) -> RetrainConfig:
-    """Goes as soon as its callers open the file themselves."""
-    return open_config(path, retrain=True).retrain_config(topology, warn)
-
-
-def read_batch_num(path: Path, *, retrain: bool = False) -> int | None:
-    """Goes as soon as its callers open the file themselves."""
-    return open_config(path, retrain=retrain).batch_num

@@ -30,11 +30,7 @@ _SCHEMA: Schema = {
     "SingleLayerKVCacheRecord": "scale:float* offset:int32*",
 }
 # The only values that mean what amctq does; UNSET leaves it to act_type and wts_type.
-_ONLY = {
-    "dst_type": {"", "INT8", "UNSET"},
-    "act_type": {"", "INT8"},
-    "fakequant_precision_mode": {"", "DEFAULT"},
-}
+_ONLY = {"dst_type": {"", "INT8", "UNSET"}, "act_type": {"", "INT8"}, "fakequant_precision_mode": {"", "DEFAULT"}}
 # What amctq does not have, by field.
 _FOREIGN = {
     **dict.fromkeys(("scale_h", "offset_h", "scale_r", "offset_r"), "a recurrent layer"),

@@ -25,11 +25,12 @@ from amctq.errors import InputError, NoSimulationError, first_line
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import place_ascend
 from amctq.networks.float_network import FloatNetwork
+from amctq.quant.config import LayerConfig
 from amctq.quant.integer import make_record
 from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import QParams
 from amctq.quant.record import QuantRecord
-from amctq.quant.retrain_config import RetrainConfig, RetrainLayerConfig
+from amctq.quant.retrain_config import RetrainConfig, UlqConfig
 from amctq.quant.trained import EvaluatedLayer, evaluated_layer, trained_layer
 from amctq.quant.ulq import Clips, clips_of
 
@@ -158,7 +159,7 @@ def _after_relu(tensor: str, graph: FloatGraph) -> bool:
 
 
 def _initial_clips(
-    layer: QuantizableLayer, config: RetrainLayerConfig, initial: QuantRecord, graph: FloatGraph
+    layer: QuantizableLayer, config: LayerConfig[UlqConfig], initial: QuantRecord, graph: FloatGraph
 ) -> Clips:
     activation = config.activation
     fixed_min = _after_relu(layer.input, graph) if activation.fixed_min is None else activation.fixed_min

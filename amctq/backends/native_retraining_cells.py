@@ -18,7 +18,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.backends.compiled import Kernels
 from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
-from amctq.quant.retrain_config import ArqRetrainConfig
+from amctq.quant.config import WeightConfig
 from amctq.quant.trained import EvaluatedLayer
 from amctq.quant.ulq import Clips
 
@@ -101,7 +101,7 @@ class WeightQuantizer(_Float32Cell):
     """
 
     def __init__(
-        self, weight: Parameter, gamma: Parameter | None, *, config: ArqRetrainConfig, operators: Operators
+        self, weight: Parameter, gamma: Parameter | None, *, config: WeightConfig, operators: Operators
     ) -> None:
         super().__init__(auto_prefix=False)
         self.weight = weight

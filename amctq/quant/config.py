@@ -100,7 +100,7 @@ class LayerConfig(Generic[Activation]):
 
     name: str
     enabled: bool = True
-    activation: Activation = field(default_factory=ActivationConfig)  # type: ignore[assignment]  # goes
+    activation: Activation
     weight: WeightConfig = field(default_factory=WeightConfig)
 
 

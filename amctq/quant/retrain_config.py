@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amctq.quant.config import LayerConfig, NetworkConfig, WeightConfig, default_layers
+from amctq.quant.config import NetworkConfig, default_layers
 from amctq.quant.layers import Topology
 
 
@@ -58,8 +58,3 @@ def default_retrain_config(
     config = RetrainConfig(layers=layers)
     config.selected(topology)
     return config
-
-
-# These two names go as soon as nobody asks for them.
-ArqRetrainConfig = WeightConfig
-RetrainLayerConfig = LayerConfig[UlqConfig]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.quant import numerics
+from amctq.quant.config import WeightConfig
 from amctq.quant.folding import FusedParameters, batch_norm_factor, fold
 from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
-from amctq.quant.retrain_config import ArqRetrainConfig
 from amctq.quant.ulq import arq_retrain, arq_retrain_scale
 from amctq.quant.weights import scale_that_fits_bias
 
@@ -35,7 +35,7 @@ class TrainedLayer:
     scale: Float32Array
 
 
-def trained_layer(layer: QuantizableLayer, config: ArqRetrainConfig, arrays: Arrays) -> TrainedLayer:
+def trained_layer(layer: QuantizableLayer, config: WeightConfig, arrays: Arrays) -> TrainedLayer:
     """Fold a layer; the scale is that of ARQ × |γ| / √(σ² + ε) (docs/en/reference.md, "ARQ while retraining").
 
     A record holds no scale below EPSILON, so a channel whose gamma is almost 0 gets EPSILON. Its bias keeps its
@@ -75,7 +75,7 @@ class EvaluatedLayer:
 
 
 def evaluated_layer(
-    layer: QuantizableLayer, config: ArqRetrainConfig, arrays: Arrays, activation: QParams
+    layer: QuantizableLayer, config: WeightConfig, arrays: Arrays, activation: QParams
 ) -> EvaluatedLayer:
     """The parameters with which a layer computes what the exported file will compute.
 

@@ -12,9 +12,9 @@ from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.choices import ActAlgo
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
-from amctq.quant.config import ActivationConfig, QuantConfig, default_config
+from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig, default_config
 from amctq.quant.layers import Topology
-from amctq.quant.retrain_config import ArqRetrainConfig, RetrainConfig, UlqConfig, default_retrain_config
+from amctq.quant.retrain_config import RetrainConfig, UlqConfig, default_retrain_config
 from tests.graph.graphs import residual_graph
 
 FILE = Path("simple.cfg")
@@ -119,7 +119,7 @@ override_layer_configs {
     layers = {layer.name: layer for layer in _read_retrain(text, topology).layers}
     assert not layers["end_point"].enabled
     assert layers["conv1"].activation == UlqConfig(fixed_min=True)
-    assert layers["conv1"].weight == ArqRetrainConfig(channel_wise=False)
+    assert layers["conv1"].weight == WeightConfig(channel_wise=False)
     other = next(layer for name, layer in layers.items() if name not in {"conv1", "end_point"})
     assert other.activation == UlqConfig(clip_max=3.0, clip_min=-3.0)
 

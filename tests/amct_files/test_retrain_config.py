@@ -13,9 +13,9 @@ from amctq.amct_files.config_file import open_config
 from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.errors import InputError, UsageError
 from amctq.graph.topology import read_topology
+from amctq.quant.config import WeightConfig
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import (
-    ArqRetrainConfig,
     RetrainConfig,
     UlqConfig,
     default_retrain_config,
@@ -91,7 +91,7 @@ def test_clips_widths_and_batches_are_read_back(topology: Topology) -> None:
     changed = replace(
         config.layers[0],
         activation=UlqConfig(clip_max=3.0, clip_min=-3.0, fixed_min=False),
-        weight=ArqRetrainConfig(bits=4, channel_wise=False),
+        weight=WeightConfig(bits=4, channel_wise=False),
     )
     config = replace(config, layers=(changed, *config.layers[1:]), batch_num=2)
     written = json.loads(dump_retrain_config(config))

@@ -101,15 +101,11 @@ def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> Qu
     """The network as post-training quantization leaves it: by the record, or by calibration, the sample's way."""
     if prepared.start is not None:
         return prepared.start
-    from amctq.quant.config import LayerConfig, QuantConfig, WeightConfig
+    from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig
 
     quant = QuantConfig(
         layers=tuple(
-            LayerConfig(
-                name=layer.name,
-                enabled=layer.enabled,
-                weight=WeightConfig(bits=layer.weight.bits, channel_wise=layer.weight.channel_wise),
-            )
+            LayerConfig(name=layer.name, enabled=layer.enabled, activation=ActivationConfig(), weight=layer.weight)
             for layer in prepared.config.layers
         )
     )

@@ -99,7 +99,7 @@ def read_retrain_config(path: str, layers: dict[str, Layer]) -> dict[str, Any]:
 def _load(path: str) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
-            raise ValueError(f"{path}: a key stands there twice")
+            raise ValueError(f"{path}: a duplicate key")
         return dict(pairs)
 
     document: dict[str, Any] = json.loads(Path(path).read_text(), object_pairs_hook=unique)
