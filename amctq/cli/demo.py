@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @command(lambda: amctq.DemoRequest, failure_tables=report_tables)
 def demo(make: Callable[[], amctq.DemoRequest], output: Output) -> CommandResult:
-    """Go the whole way on what the package carries: no network, no dataset, no NPU, under a minute.
+    """Run everything once with what the package contains, in under a minute, without internet, dataset or NPU.
 
-    Draws pictures of ten classes, quantizes a small network that was trained on such pictures, runs the INT8 file, and
-    shows what to type next.
+    Generates pictures of ten classes, quantizes a small network that was trained on such pictures, runs the INT8 file,
+    and shows the next commands to try.
 
     Example: amctq demo
     """

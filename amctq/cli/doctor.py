@@ -27,7 +27,7 @@ def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
 def doctor(make: Callable[[], amctq.DoctorRequest], output: Output) -> CommandResult:
     """Show what this machine can do: MindSpore, CANN, NPU, amct_mindspore, onnxruntime, CPU instructions.
 
-    Ends with 0 whatever it finds, unless --require names something that is missing.
+    The exit code is 0, unless something that --require names is missing.
 
     Example: amctq doctor --require ascend
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def evaluate(make: Callable[[], amctq.EvaluateRequest], output: Output) -> CommandResult:
     """Measure the accuracy of a checkpoint or of an exported file on test images.
 
-    A file that amctq has exported says itself how its images are prepared.
+    A file that amctq exported contains how its images are prepared.
 
     Example: amctq evaluate --dataset data --onnx results/resnet20_quant.onnx
     """

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @command(lambda: amctq.FetchModelRequest)
 def fetch_model(make: Callable[[], amctq.FetchModelRequest], output: Output) -> CommandResult:
-    """Get an official checkpoint or the sample's definition files: resumed, verified, with mirrors.
+    """Download an official checkpoint or the sample's definition files, and verify them.
 
-    A download that was broken off goes on where it stopped. Proxies (HTTPS_PROXY …) and SSL_CERT_FILE are honoured.
+    An interrupted download continues where it stopped. Proxies (HTTPS_PROXY …) and SSL_CERT_FILE are used.
 
     Example: amctq fetch-model resnet50 --data cifar10
     """

@@ -19,15 +19,15 @@ from amctq.services.option import OUTPUT, Option, Request, option_in
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-EPILOG = "Every option can also be set in the environment, --calib-images as AMCTQ_CALIB_IMAGES and so on."
+EPILOG = "Every option can also be set in the environment: --calib-images as AMCTQ_CALIB_IMAGES, and so on."
 Asked = TypeVar("Asked", bound=Request)
 
 
 def _every_command(
     *,
-    as_json: Annotated[bool, Option(OUTPUT, "One JSON object on stdout, also on failure.", name="json")] = False,
-    quiet: Annotated[bool, Option(OUTPUT, "No progress, notices or warnings.", short="-q")] = False,
-    verbose: Annotated[bool, Option(OUTPUT, "Details, and tracebacks of errors.", short="-v")] = False,
+    as_json: Annotated[bool, Option(OUTPUT, "Print one JSON object on stdout, on failure too.", name="json")] = False,
+    quiet: Annotated[bool, Option(OUTPUT, "Show no progress, notices or warnings.", short="-q")] = False,
+    verbose: Annotated[bool, Option(OUTPUT, "Show details, and tracebacks of errors.", short="-v")] = False,
 ) -> None:
     """The options that all commands take."""
 

@@ -26,13 +26,13 @@ def launch_distributed(
     output: Output,
     *,
     dry_run: Annotated[
-        bool, Option(RUN, "Show every worker and its environment, of any number; start nothing.", after="stall_timeout")
+        bool, Option(RUN, "Show every worker and its environment. Start nothing.", after="stall_timeout")
     ] = False,
 ) -> CommandResult:
     """Retrain on several devices, on one server or more, under MindSpore's msrun.
 
-    Takes the options of qat; --batch-size is that of each worker. What the workers say is in DIR/train_parallel0/log
-    and so on; the first one that fails is named with the last lines of its log, and the others are stopped.
+    Takes the options of qat; --batch-size counts the images of one worker. The logs of the workers are
+    DIR/train_parallel0/log and so on. If a worker fails, the last lines of its log are shown, and the others stop.
 
     Example: amctq launch-distributed --workers 2 --dataset data --ckpt resnet20.ckpt --model resnet20 --epochs 2
     """

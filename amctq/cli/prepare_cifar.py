@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @command(lambda: amctq.PrepareCifarRequest)
 def prepare_cifar(make: Callable[[], amctq.PrepareCifarRequest], output: Output) -> CommandResult:
-    """Get, verify and unpack CIFAR-10, as cifar-10-batches-bin (training) and cifar-10-verify-bin (test).
+    """Download, verify and unpack CIFAR-10 as cifar-10-batches-bin (training) and cifar-10-verify-bin (test).
 
-    What is there already with the right checksums is left alone. Without a network: --archive, or --synthetic.
+    Existing files with the right checksums are kept. Without internet, use --archive or --synthetic.
 
     Example: amctq prepare-cifar --archive cifar-10-binary.tar.gz --output-dir data
     """

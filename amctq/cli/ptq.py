@@ -92,13 +92,13 @@ def ptq(
     output: Output,
     *,
     dry_run: Annotated[
-        bool, Option(RUN, "Check every input and show the plan; write nothing.", after="simulate")
+        bool, Option(RUN, "Check every input and show the plan. Write nothing.", after="simulate")
     ] = False,
 ) -> CommandResult:
-    """Quantize a trained network to INT8 without retraining, and measure what that costs.
+    """Quantize a trained network to INT8 without retraining, and measure the loss of accuracy.
 
     Calibrates on training images, writes MODEL_quant.onnx (or what --export names), runs it on the test images, and
-    reports its accuracy, size and speed beside the float network's.
+    reports accuracy, size and speed next to those of the float network.
 
     Example: amctq ptq --dataset data --ckpt resnet20.ckpt --model resnet20 --calib-images 320
     """

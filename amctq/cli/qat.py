@@ -31,14 +31,14 @@ def qat(
         int | None, Option(RUN, "Train on N devices of this machine.", min=1, metavar="N", aliases=("device_num",))
     ] = None,
     rank_table: Annotated[Path | None, Option(INPUT, "Train on the devices of a rank table.", metavar="FILE")] = None,
-    original: Annotated[bool, Option(RUN, "Measure the float checkpoint, and do nothing else.")] = False,
-    dry_run: Annotated[bool, Option(RUN, "Check every input and show the plan; write nothing.")] = False,
+    original: Annotated[bool, Option(RUN, "Only measure the float checkpoint.")] = False,
+    dry_run: Annotated[bool, Option(RUN, "Check every input and show the plan. Write nothing.")] = False,
     run_distribute: Annotated[str | None, Option(RUN, hidden=True)] = None,
 ) -> CommandResult:
-    """Retrain a network with quantizers in it, when post-training quantization loses too much.
+    """Retrain a network with quantizers, when post-training quantization loses too much accuracy.
 
-    Trains from a PTQ record (or a calibration), writes checkpoints that --resume goes on from to the same bytes,
-    exports MODEL_quant_retrain.onnx, and reports its accuracy beside that of float and of PTQ.
+    Starts from a PTQ record (or a calibration), writes checkpoints that --resume can continue from, exports
+    MODEL_quant_retrain.onnx, and reports its accuracy next to that of float and of PTQ.
 
     Example: amctq qat --dataset data --ckpt resnet20.ckpt --model resnet20 --epochs 2
     """

@@ -25,10 +25,10 @@ def rank_table(
     *,
     files: Annotated[
         tuple[Path, ...],
-        Option(positional=True, metavar="FILE", help="With --merge: the rank tables to join, in this order."),
+        Option(positional=True, metavar="FILE", help="With --merge: the rank tables to join, in order."),
     ] = (),
     merge: Annotated[
-        bool, Option(RUN, "Join the rank tables FILE … into one, and number the ranks anew.", after="hccn_conf")
+        bool, Option(RUN, "Join the rank tables FILE … into one. Ranks get new numbers.", after="hccn_conf")
     ] = False,
 ) -> CommandResult:
     """Write the rank table of this server's NPUs, join those of several servers, or check one.
@@ -38,7 +38,7 @@ def rank_table(
     Example: amctq rank-table --devices "[0,8)" --server-ip 10.0.0.1
     """
     if files and not merge:
-        message = f"found {', '.join(map(str, files))}, expected files with --merge alone"
+        message = f"found {', '.join(map(str, files))}, expected files only with --merge"
         raise UsageError(message, hint=f"pass --merge to join them, or --check {files[0]}")
     result = amctq.rank_table(make(merge=tuple(files) if merge else None), output.event)
     data = result.data()

@@ -25,7 +25,9 @@ class DemoRequest(Request):
         UsageError: a value is out of its range.
     """
 
-    seed: Annotated[int, Option(RUN, "Of the pictures, and of the choice of those that calibrate.", min=0)] = 1
+    seed: Annotated[
+        int, Option(RUN, "Random seed for the pictures and for the choice of calibration images.", min=0)
+    ] = 1
     output_dir: Annotated[Path, OUTPUT_DIR] = Path("demo")
     force: Annotated[bool, FORCE] = False
 

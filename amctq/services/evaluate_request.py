@@ -25,10 +25,10 @@ class EvaluateRequest(NetworkRequest):
 
     dataset: Annotated[str | Path, replace(DATASET, aliases=("dataset_path", "eval_dataset"))]
     ckpt: Annotated[Path | None, CKPT] = None
-    onnx: Annotated[Path | None, Option(INPUT, "Exported model: float, INT8, or for atc.", metavar="FILE")] = None
-    mindir: Annotated[
-        Path | None, Option(INPUT, "Exported model in MindSpore's format, float or INT8.", metavar="FILE")
+    onnx: Annotated[
+        Path | None, Option(INPUT, "Exported ONNX file: float, INT8, or a deploy file for ATC.", metavar="FILE")
     ] = None
+    mindir: Annotated[Path | None, Option(INPUT, "Exported MindIR file: float or INT8.", metavar="FILE")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,26 +28,28 @@ class FetchModelRequest(Request):
     model: Annotated[
         str,
         Option(
-            positional=True, metavar="MODEL", complete=shared.model_names, help="The network, one of ptq's --model."
+            positional=True,
+            metavar="MODEL",
+            complete=shared.model_names,
+            help="Name of the network, as in ptq --model.",
         ),
     ] = "resnet50"
-    data: Annotated[ModelData, Option(INPUT, "What the checkpoint was trained on.")] = ModelData.CIFAR10
-    what: Annotated[FetchWhat, Option(INPUT, "The checkpoint, the sample's four definition files, or both.")] = (
-        FetchWhat.CHECKPOINT
-    )
+    data: Annotated[ModelData, Option(INPUT, "Dataset that the checkpoint was trained on.")] = ModelData.CIFAR10
+    what: Annotated[
+        FetchWhat, Option(INPUT, "What to get: the checkpoint, the sample's four definition files, or both.")
+    ] = FetchWhat.CHECKPOINT
     url: Annotated[tuple[str, ...], Option(INPUT, "Another address of the checkpoint; repeatable.", metavar="URL")] = ()
-    sha256: Annotated[str | None, Option(INPUT, "Of the checkpoint, instead of the published one.", metavar="HEX")] = (
-        None
-    )
-    from_file: Annotated[Path | None, Option(INPUT, "The checkpoint, brought by hand: no network.", metavar="FILE")] = (
-        None
-    )
+    sha256: Annotated[
+        str | None, Option(INPUT, "SHA-256 of the checkpoint, instead of the published one.", metavar="HEX")
+    ] = None
+    from_file: Annotated[
+        Path | None, Option(INPUT, "Use this local copy of the checkpoint instead of a download.", metavar="FILE")
+    ] = None
     mirror: Annotated[tuple[str, ...], shared.MIRROR] = ()
     insecure: Annotated[
-        bool,
-        Option(RUN, "Do not check the certificates of servers, in this call.", aliases=("close_certificate_verify",)),
+        bool, Option(RUN, "Do not check the certificates of servers.", aliases=("close_certificate_verify",))
     ] = False
-    allow_unverified: Annotated[bool, Option(RUN, "With --insecure: even a file that nothing can be checked by.")] = (
+    allow_unverified: Annotated[bool, Option(RUN, "With --insecure: accept a file that has no checksum to verify.")] = (
         False
     )
     retries: Annotated[int, shared.RETRIES] = 3

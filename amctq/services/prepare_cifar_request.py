@@ -33,15 +33,27 @@ class PrepareCifarRequest(Request):
         UsageError: a value is out of its range, or two options contradict each other.
     """
 
-    archive: Annotated[Path | None, Option(INPUT, "cifar-10-binary.tar.gz on this machine.", metavar="FILE")] = None
-    url: Annotated[str | None, Option(INPUT, "Where to get it.  [default: the official address]", metavar="URL")] = None
+    archive: Annotated[Path | None, Option(INPUT, "Your own copy of cifar-10-binary.tar.gz.", metavar="FILE")] = None
+    url: Annotated[
+        str | None, Option(INPUT, "Address of the archive.  [default: the official address]", metavar="URL")
+    ] = None
     mirror: Annotated[tuple[str, ...], shared.MIRROR] = ()
-    sha256: Annotated[str | None, Option(INPUT, "Of an archive that is not the official one.", metavar="HEX")] = None
-    md5: Annotated[str | None, Option(INPUT, "The same.  [default: the official one]", metavar="HEX")] = None
-    synthetic: Annotated[bool, Option(_GENERATED, "Draw shapes and textures of ten classes instead.")] = False
-    train_images: Annotated[int | None, Option(_GENERATED, "[default: 10,000]", metavar="N")] = None
-    test_images: Annotated[int | None, Option(_GENERATED, "[default: 10,000]", metavar="N")] = None
-    seed: Annotated[int | None, Option(_GENERATED, "The same seed, the same bytes.  [default: 1]", metavar="N")] = None
+    sha256: Annotated[
+        str | None, Option(INPUT, "SHA-256 of the archive, if it is not the official one.", metavar="HEX")
+    ] = None
+    md5: Annotated[str | None, Option(INPUT, "MD5 of the archive.  [default: the official one]", metavar="HEX")] = None
+    synthetic: Annotated[bool, Option(_GENERATED, "Generate images of shapes and textures in ten classes instead.")] = (
+        False
+    )
+    train_images: Annotated[
+        int | None, Option(_GENERATED, "Number of training images.  [default: 10,000]", metavar="N")
+    ] = None
+    test_images: Annotated[int | None, Option(_GENERATED, "Number of test images.  [default: 10,000]", metavar="N")] = (
+        None
+    )
+    seed: Annotated[
+        int | None, Option(_GENERATED, "Random seed; the same seed gives the same files.  [default: 1]", metavar="N")
+    ] = None
     retries: Annotated[int, shared.RETRIES] = 3
     timeout: Annotated[float, shared.TIMEOUT] = 30
     retry_delay: Annotated[float, shared.RETRY_DELAY] = 1

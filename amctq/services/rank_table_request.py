@@ -37,7 +37,7 @@ class RankTableRequest(Request):
         Sequence[int] | None,
         Option(
             INPUT,
-            "NPUs to use, in the order of their ranks; [0,8) is without 8.  [default: all]",
+            "NPUs to use, in rank order. [0,8) does not include 8.  [default: all]",
             metavar=_LIST,
             aliases=("device_num",),
             read=partial(parse_devices, option="--devices"),
@@ -47,32 +47,32 @@ class RankTableRequest(Request):
         Sequence[int] | None,
         Option(
             INPUT,
-            "Physical numbers of the NPUs to be had; --devices then counts these from 0.",
+            "Physical numbers of the available NPUs. --devices then counts these from 0.",
             metavar=_LIST,
             read=partial(parse_devices, option="--visible-devices"),
         ),
     ] = None
     server_ip: Annotated[
-        str | None, Option(INPUT, "Of this server.  [default: of its host name]", metavar="ADDRESS")
+        str | None, Option(INPUT, "Address of this server.  [default: that of its host name]", metavar="ADDRESS")
     ] = None
     hccn_conf: Annotated[
         Path | None,
         Option(
             INPUT,
-            "Addresses of the NPUs.  [default: hccn_tool where it is on PATH, else /etc/hccn.conf]",
+            "File with the addresses of the NPUs.  [default: hccn_tool if it is on PATH, else /etc/hccn.conf]",
             metavar="FILE",
         ),
     ] = None
     merge: Sequence[Path] | None = None
-    check: Annotated[Path | None, Option(RUN, "Check a rank table and show it; write nothing.", metavar="FILE")] = None
+    check: Annotated[Path | None, Option(RUN, "Check a rank table and show it. Write nothing.", metavar="FILE")] = None
     group_check: Annotated[
-        bool, Option(RUN, "Allow devices of both groups of four of an 8-device server; Atlas A2 has no such groups.")
+        bool, Option(RUN, "Allow devices from both groups of four on an 8-device server. Atlas A2 has no such groups.")
     ] = True
     output: Annotated[
         Path | None,
         Option(
             OUTPUT,
-            "The file.  [default: hccl_<n>p_<devices>_<server ip>.json; merged hccl_<servers>s_<n>p.json]",
+            "Name of the file.  [default: hccl_<n>p_<devices>_<server ip>.json; merged hccl_<servers>s_<n>p.json]",
             metavar="FILE",
         ),
     ] = None

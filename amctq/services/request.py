@@ -38,24 +38,24 @@ WIDTH = Limit(expected=f"one of {', '.join(map(str, WEIGHT_BITS))}", holds=WEIGH
 
 DATASET = Option(
     INPUT,
-    "CIFAR-10 (binary version) or image folder, .npz file, or file.py:function.",
+    "CIFAR-10 (binary version), image folder, .npz file, or file.py:function.",
     metavar="DATA",
     aliases=("dataset_path",),
 )
 CKPT = Option(INPUT, "MindSpore checkpoint.", metavar="FILE", aliases=("checkpoint_path", "pre_trained"))
-CALIB_IMAGES = Option(QUANTIZATION, "Training images that calibrate.  [default: 32]", min=1)
+CALIB_IMAGES = Option(QUANTIZATION, "How many training images calibrate.  [default: 32]", min=1)
 SKIP_LAYER = Option(QUANTIZATION, "Leave these layers in float; repeatable.", name="skip-layer", metavar="PATTERN")
 MAX_DROP = Option(
     RUN,
-    "Fail (exit 5) when top-1 drops by more percentage points.",
+    "Fail (exit 5) if top-1 drops by more than this.",
     metavar="POINTS",
     limits=(Limit(expected="a number of percentage points", holds=math.isfinite),),
 )
-ALLOW_POOR_FLOAT = Option(RUN, "Go on although the float network hardly beats chance.")
-BACKEND = Option(RUN, "The engine: amctq's own, or Huawei's amct_mindspore.", after="seed")
+ALLOW_POOR_FLOAT = Option(RUN, "Go on even if the float network is no better than chance.")
+BACKEND = Option(RUN, "Quantization engine: amctq's own (native), or Huawei's amct_mindspore.", after="seed")
 EXPORT = Option(
     OUTPUT,
-    "What to write: onnx, mindir, ascend (for ATC), fakequant (air needs an NPU).  "
+    "Formats to write: onnx, mindir, ascend (for ATC), fakequant, air (needs an NPU).  "
     "[default: onnx; air with --backend amct]",
     metavar="FORMAT,…",
     read=formats,
@@ -63,17 +63,17 @@ EXPORT = Option(
     complete=_format_names,
 )
 SOC_VERSION = Option(
-    OUTPUT, "With --export ascend: let atc compile the deploy file for this chip, such as Ascend310P3.", metavar="CHIP"
+    OUTPUT, "With --export ascend: compile for this chip with atc, for example Ascend310P3.", metavar="CHIP"
 )
-OUTPUT_DIR = Option(OUTPUT, "Where the files go.", metavar="DIR")
-FORCE = Option(OUTPUT, "Replace the files of a former run.")
+OUTPUT_DIR = Option(OUTPUT, "Folder for the output files.", metavar="DIR")
+FORCE = Option(OUTPUT, "Replace files of an earlier run.")
 MIRROR = Option(
-    INPUT, "A base address to try first, for every file under its published name; repeatable.", metavar="URL"
+    INPUT, "Base address to try first; it has the files under their published names. Repeatable.", metavar="URL"
 )
-RETRIES = Option(RUN, "Further tries at an address, in a row, without getting on.", min=0)
-TIMEOUT = Option(RUN, "Without a byte, until a try is given up.", min=0.1, metavar="SECONDS")
+RETRIES = Option(RUN, "Retries at one address; data that arrives resets the count.", min=0)
+TIMEOUT = Option(RUN, "Give up a try after this time without data.", min=0.1, metavar="SECONDS")
 RETRY_DELAY = Option(
-    RUN, "Before the second try; each later one waits twice as long, 30 s at most.", min=0, max=30, metavar="SECONDS"
+    RUN, "Wait before the first retry; it doubles each time, up to 30 s.", min=0, max=30, metavar="SECONDS"
 )
 
 
@@ -89,7 +89,7 @@ class NetworkRequest(Request):
         str,
         Option(
             INPUT,
-            "The network that the checkpoint belongs to, or your own: file.py:function.",
+            "Network of the checkpoint: a known name, or your own file.py:function.",
             metavar="NAME",
             aliases=("net",),
             complete=model_names,
@@ -103,7 +103,7 @@ class NetworkRequest(Request):
         tuple[float, float, float] | None,
         Option(
             INPUT,
-            "Of red, green, blue in 0…1.  [default: the model's own]",
+            "Mean of red, green and blue, for pixels in 0…1.  [default: the model's own]",
             metavar="R,G,B",
             read=three_numbers,
             limits=(FINITE,),
@@ -113,25 +113,25 @@ class NetworkRequest(Request):
         tuple[float, float, float] | None,
         Option(
             INPUT,
-            "Standard deviation, in 0…1.  [default: the model's own]",
+            "Standard deviation of red, green and blue, for pixels in 0…1.  [default: the model's own]",
             metavar="R,G,B",
             read=three_numbers,
             limits=(FINITE, POSITIVE),
         ),
     ] = None
-    num_classes: Annotated[int, Option(INPUT, "Classes of the checkpoint.", min=2)] = 10
+    num_classes: Annotated[int, Option(INPUT, "Number of classes of the checkpoint.", min=2)] = 10
     eval_images: Annotated[
         int | None,
         Option(
             RUN,
-            "Test images to measure accuracy on; 0 for none.",
+            "How many test images measure accuracy; 0 for none.",
             metavar="all|N",
             min=0,
             read=images_or_all,
             default="all",
         ),
     ] = None
-    batch_size: Annotated[int, Option(RUN, "Images in one forward pass.", min=1)] = 32
+    batch_size: Annotated[int, Option(RUN, "Images in one batch.", min=1)] = 32
     device: Annotated[Device, Option(RUN, "Where MindSpore runs.", aliases=("device_target",))] = Device.AUTO
     device_id: Annotated[int | None, Option(RUN, "Index of the NPU.  [default: DEVICE_ID, else 0]", min=0)] = None
 

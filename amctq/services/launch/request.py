@@ -39,40 +39,53 @@ class LaunchRequest(Request):
 
     qat: QatRequest
     rank_table: Annotated[
-        Path | None, Option(INPUT, "One worker for each device of it.", metavar="FILE", aliases=("rank_table_file",))
+        Path | None,
+        Option(
+            INPUT, "Start one worker for each device of this rank table.", metavar="FILE", aliases=("rank_table_file",)
+        ),
     ] = None
     workers: Annotated[
         int | None,
         Option(
-            RUN, "How many, over all servers; instead of a rank table.", min=1, metavar="N", aliases=("device_num",)
+            RUN,
+            "Number of workers on all servers together, instead of a rank table.",
+            min=1,
+            metavar="N",
+            aliases=("device_num",),
         ),
     ] = None
     hosts: Annotated[
         tuple[str, ...],
-        Option(RUN, "Of the servers, in order; run the command on each.", metavar="ADDRESS,…", read=words),
+        Option(
+            RUN, "Addresses of the servers, in order. Run the command on each server.", metavar="ADDRESS,…", read=words
+        ),
     ] = ()
-    nodes: Annotated[int | None, Option(RUN, "How many servers, instead of --hosts.", min=1, metavar="M")] = None
+    nodes: Annotated[int | None, Option(RUN, "Number of servers, instead of --hosts.", min=1, metavar="M")] = None
     node_rank: Annotated[
-        int | None, Option(RUN, "Which one this is.  [default: by its addresses]", min=0, metavar="R")
+        int | None, Option(RUN, "Number of this server, from 0.  [default: found by its addresses]", min=0, metavar="R")
     ] = None
-    master_addr: Annotated[str | None, Option(RUN, "Of server 0, as the others reach it.", metavar="ADDRESS")] = None
+    master_addr: Annotated[
+        str | None, Option(RUN, "Address of server 0 that the other servers can reach.", metavar="ADDRESS")
+    ] = None
     master_port: Annotated[
         int | None,
         Option(
             RUN,
-            "On server 0; auto takes a free one, or 8118.",
+            "Port on server 0. auto is a free port, or 8118 with several servers.",
             metavar="auto|PORT",
             read=port_or_auto,
             default="auto",
             limits=(Limit(expected=f"{_PORTS.start} to {_PORTS.stop - 1}", holds=_PORTS.__contains__),),
         ),
     ] = None
-    timeout: Annotated[int, Option(RUN, "Until all workers have come together.", min=1, metavar="SECONDS")] = 600
+    timeout: Annotated[
+        int, Option(RUN, "How long to wait until all workers are connected.", min=1, metavar="SECONDS")
+    ] = 600
     stall_timeout: Annotated[
         float,
         Option(
             RUN,
-            "Without news of any worker, until giving up.",
+            "Give up after this time without news from any worker.",
             metavar="SECONDS",
             limits=(Limit(expected="seconds, more than 0", holds=lambda seconds: seconds > 0),),
         ),
@@ -80,7 +93,7 @@ class LaunchRequest(Request):
     grace: float = 60.0
     step_digests: Annotated[bool, Option(RUN, hidden=True)] = False
     log_dir: Annotated[
-        Path | None, Option(OUTPUT, "Of the workers' logs.  [default: OUTPUT_DIR/logs]", metavar="DIR")
+        Path | None, Option(OUTPUT, "Folder for the workers' logs.  [default: OUTPUT_DIR/logs]", metavar="DIR")
     ] = None
 
     def __post_init__(self) -> None:

@@ -42,23 +42,23 @@ class PtqRequest(QuantizationRequest):
         Path | None, Option(QUANTIZATION, "AMCT's config.json, or its simplified .cfg.", metavar="FILE")
     ] = None
     record: Annotated[
-        Path | None, Option(QUANTIZATION, "AMCT's calibration_record.txt: no calibration then.", metavar="FILE")
+        Path | None,
+        Option(QUANTIZATION, "AMCT's calibration_record.txt, used instead of a calibration.", metavar="FILE"),
     ] = None
-    act_algo: Annotated[ActAlgo | None, Option(QUANTIZATION, "Observer of activations.  [default: ifmr]")] = None
-    ifmr_variant: Annotated[IfmrVariant, Option(QUANTIZATION, "AMCT's open code, or the operator of Ascend NPUs.")] = (
-        IfmrVariant.EXACT
-    )
-    act_symmetric: Annotated[bool, Option(QUANTIZATION, "Activations with zero point 0.")] = False
-    per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale for each layer, not for each channel.")] = False
+    act_algo: Annotated[ActAlgo | None, Option(QUANTIZATION, "Observer for activations.  [default: ifmr]")] = None
+    ifmr_variant: Annotated[
+        IfmrVariant, Option(QUANTIZATION, "IFMR as in AMCT's open code, or as in the operator of Ascend NPUs.")
+    ] = IfmrVariant.EXACT
+    act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
+    per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
     weight_bits: Annotated[
-        int | None,
-        Option(QUANTIZATION, "Width of the weights.  [default: 8]", metavar="8|7|6|4", limits=(shared.WIDTH,)),
+        int | None, Option(QUANTIZATION, "Bits per weight.  [default: 8]", metavar="8|7|6|4", limits=(shared.WIDTH,))
     ] = None
     weight_algo: Annotated[
         WeightAlgo | None,
-        Option(QUANTIZATION, "Weight scale: by the largest weight, or of least squared error.  [default: arq]"),
+        Option(QUANTIZATION, "Weight scale from the largest weight, or with the least squared error.  [default: arq]"),
     ] = None
-    arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "Weight scale: AMCT's, or that of Ascend's WtsARQ.")] = (
+    arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, or as in Ascend's WtsARQ.")] = (
         ArqRule.AMCT
     )
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
@@ -66,7 +66,7 @@ class PtqRequest(QuantizationRequest):
         Placement | None,
         Option(
             QUANTIZATION,
-            "Which activations are integers: ort for speed on CPUs, ascend as AMCT does it.  "
+            "Which activations are integers: ort is fast on CPUs, ascend is AMCT's way.  "
             "[default: ort; ascend with --record]",
         ),
     ] = None
@@ -75,23 +75,25 @@ class PtqRequest(QuantizationRequest):
     )
     weight_storage: Annotated[
         WeightStorage,
-        Option(QUANTIZATION, "How ONNX stores 4-bit weights: a byte each, or two to a byte at the same speed."),
+        Option(QUANTIZATION, "How ONNX stores 4-bit weights: one per byte, or two per byte at the same speed."),
     ] = WeightStorage.INT8
     isa: Annotated[
         TargetIsa | None,
         Option(
             QUANTIZATION,
-            "x86 instructions to write ONNX for; avx2 is exact without VNNI too, and slower (see amctq doctor).",
+            "x86 instructions of the target; avx2 is exact on CPUs without VNNI, but slower (see amctq doctor).",
             default_help="those of this CPU",
         ),
     ] = None
     simulate: Annotated[
         bool,
         Option(
-            RUN, "Compare with MindSpore's own fake-quant forward on all images, not 256.", after="allow_poor_float"
+            RUN,
+            "Compare with MindSpore's fake-quantized forward pass on all images, not only 256.",
+            after="allow_poor_float",
         ),
     ] = False
-    seed: Annotated[int, Option(RUN, "Chooses the calibration images.", min=0, after="batch_size")] = 1
+    seed: Annotated[int, Option(RUN, "Random seed that chooses the calibration images.", min=0, after="batch_size")] = 1
     output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ class QatRequest(QuantizationRequest):
         str | Path | None,
         Option(
             INPUT,
-            "Training and test images: CIFAR-10 (binary version) or image folder, .npz file, or file.py:function.",
+            "Training and test images: CIFAR-10 (binary version), image folder, .npz file, or file.py:function.",
             metavar="DATA",
             aliases=("dataset_path",),
         ),
@@ -50,16 +50,17 @@ class QatRequest(QuantizationRequest):
         str | Path | None, Option(INPUT, "Training images, instead of --dataset.", metavar="DATA")
     ] = None
     eval_dataset: Annotated[
-        str | Path | None, Option(INPUT, "Test images, beside --train-dataset.", metavar="DATA")
+        str | Path | None, Option(INPUT, "Test images, together with --train-dataset.", metavar="DATA")
     ] = None
     train_images: Annotated[
-        int | None, Option(INPUT, "Train on that many, chosen by seed.  [default: all]", min=1, after="num_classes")
+        int | None,
+        Option(INPUT, "How many images to train on, chosen by the seed.  [default: all]", min=1, after="num_classes"),
     ] = None
     record: Annotated[
         Path | None,
         Option(
             QUANTIZATION,
-            "AMCT's calibration_record.txt to start from; without it a calibration runs first.",
+            "AMCT's calibration_record.txt to start from. Without it, a calibration runs first.",
             metavar="FILE",
         ),
     ] = None
@@ -70,75 +71,91 @@ class QatRequest(QuantizationRequest):
     weight_bits: Annotated[
         int | None,
         Option(
-            QUANTIZATION,
-            "Width of the weights.  [default: the record's, else 8]",
-            metavar="8|7|6|4",
-            limits=(shared.WIDTH,),
+            QUANTIZATION, "Bits per weight.  [default: the record's, else 8]", metavar="8|7|6|4", limits=(shared.WIDTH,)
         ),
     ] = None
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     recipe: Annotated[
-        RecipeName, Option(TRAINING, "Defaults: the sample's, or gentle ones; auto takes those below 10 epochs.")
+        RecipeName,
+        Option(
+            TRAINING, "Default values: the sample's, or gentle ones (finetune). auto means finetune below 10 epochs."
+        ),
     ] = RecipeName.AUTO
     hyper_parameters: Annotated[
         Path | None,
-        Option(TRAINING, "The sample's retrain_config.py, read and not executed; options win over it.", metavar="FILE"),
+        Option(
+            TRAINING, "The sample's retrain_config.py. It is read, not executed. Options win over it.", metavar="FILE"
+        ),
     ] = None
     unused_hyper_parameters: tuple[str, ...] = ()
-    epochs: Annotated[int | None, Option(TRAINING, "Over the training images.  [default: 30]", min=1)] = None
-    max_steps: Annotated[int | None, Option(TRAINING, "Steps of the whole run, instead of --epochs.", min=1)] = None
+    epochs: Annotated[int | None, Option(TRAINING, "Passes over the training images.  [default: 30]", min=1)] = None
+    max_steps: Annotated[int | None, Option(TRAINING, "Length of the run in steps, instead of --epochs.", min=1)] = None
     lr_init: Annotated[
         float | None, Option(TRAINING, "Learning rate at the first step.  [default: 5e-4]", limits=(FROM_0,))
     ] = None
     lr_max: Annotated[
         float | None,
-        Option(TRAINING, "Behind the warm-up.  [default: 0.1; 1e-3 with finetune]", limits=(FROM_0, ABOVE_0)),
+        Option(
+            TRAINING, "Learning rate after the warm-up.  [default: 0.1; 1e-3 with finetune]", limits=(FROM_0, ABOVE_0)
+        ),
     ] = None
     lr_end: Annotated[
-        float | None, Option(TRAINING, "At the end of --lr-decay linear.  [default: 1e-5]", limits=(FROM_0,))
+        float | None,
+        Option(TRAINING, "Learning rate at the end of --lr-decay linear.  [default: 1e-5]", limits=(FROM_0,)),
     ] = None
     lr_decay: Annotated[
-        LrDecay | None, Option(TRAINING, "Behind the warm-up.  [default: poly; cosine with finetune]")
+        LrDecay | None,
+        Option(TRAINING, "How the learning rate falls after the warm-up.  [default: poly; cosine with finetune]"),
     ] = None
     warmup_epochs: Annotated[
-        float | None, Option(TRAINING, "[default: 5; 5 % of the steps with finetune]", limits=(FROM_0,))
+        float | None,
+        Option(TRAINING, "Warm-up in epochs.  [default: 5; 5 % of the steps with finetune]", limits=(FROM_0,)),
     ] = None
-    momentum: Annotated[float, Option(TRAINING, "Of the optimizer.", limits=(FROM_0_TO_1,))] = 0.9
+    momentum: Annotated[float, Option(TRAINING, "Momentum of the optimizer.", limits=(FROM_0_TO_1,))] = 0.9
     weight_decay: Annotated[
-        float, Option(TRAINING, "On weights; none on beta, gamma, bias and clips.", limits=(FROM_0,))
+        float, Option(TRAINING, "Weight decay; none for beta, gamma, bias and clips.", limits=(FROM_0,))
     ] = 1e-4
-    loss_scale: Annotated[float, Option(TRAINING, "Against underflow in float16, on an NPU.", limits=(ABOVE_0,))] = (
+    loss_scale: Annotated[float, Option(TRAINING, "Factor against float16 underflow on an NPU.", limits=(ABOVE_0,))] = (
         1024.0
     )
     freeze_bn_after: Annotated[
-        int | None, Option(TRAINING, "BatchNorm keeps its statistics.", min=0, metavar="EPOCHS")
+        int | None, Option(TRAINING, "After this many epochs, BatchNorm keeps its statistics.", min=0, metavar="EPOCHS")
     ] = None
     distill: Annotated[
-        bool | None, Option(TRAINING, "The float network teaches, beside the labels.  [default: only with finetune]")
+        bool | None,
+        Option(TRAINING, "Learn from the float network too, not only from labels.  [default: only with finetune]"),
     ] = None
-    distill_temperature: Annotated[float | None, Option(TRAINING, "[default: 4]", limits=(ABOVE_0,))] = None
+    distill_temperature: Annotated[
+        float | None, Option(TRAINING, "Temperature of distillation.  [default: 4]", limits=(ABOVE_0,))
+    ] = None
     distill_weight: Annotated[
-        float | None, Option(TRAINING, "The teacher's part of the loss, 0…1.  [default: 0.9]", limits=(FROM_0_TO_1,))
+        float | None, Option(TRAINING, "Share of distillation in the loss, 0…1.  [default: 0.9]", limits=(FROM_0_TO_1,))
     ] = None
-    augment: Annotated[bool, Option(TRAINING, "Neither crop nor mirror training images.")] = True
+    augment: Annotated[bool, Option(TRAINING, "Do not crop or mirror training images.")] = True
     save_every_steps: Annotated[
         int | None, Option(TRAINING, "Steps between checkpoints.  [default: 5 epochs]", min=1)
     ] = None
-    save_checkpoint_epochs: Annotated[int | None, Option(TRAINING, "The same in epochs.", min=1)] = None
-    keep_checkpoint_max: Annotated[int, Option(TRAINING, "Checkpoints that stay, beside the best.", min=1)] = 10
+    save_checkpoint_epochs: Annotated[int | None, Option(TRAINING, "Epochs between checkpoints.", min=1)] = None
+    keep_checkpoint_max: Annotated[
+        int, Option(TRAINING, "How many checkpoints to keep, in addition to the best.", min=1)
+    ] = 10
     select: Annotated[
         SelectEpoch,
-        Option(TRAINING, "Export the last epoch, or the best on the test images (whose accuracy then flatters)."),
+        Option(
+            TRAINING, "Export the last epoch, or the best on the test images (its accuracy is then too optimistic)."
+        ),
     ] = SelectEpoch.LAST
-    resume: Annotated[bool, Option(RUN, "Go on with the run in --output-dir, to the same bytes.")] = False
+    resume: Annotated[bool, Option(RUN, "Continue the run in --output-dir; the result is the same, byte for byte.")] = (
+        False
+    )
     seed: Annotated[
-        int, Option(RUN, "Chooses images, their order and their augmentation.", min=0, after="batch_size")
+        int, Option(RUN, "Random seed for images, their order and their augmentation.", min=0, after="batch_size")
     ] = 1
     air: Annotated[
         str | None,
         Option(
             OUTPUT,
-            "Name of the exported files, without suffix.  [default: MODEL_quant_retrain]",
+            "Name of the exported files without suffix.  [default: MODEL_quant_retrain]",
             metavar="NAME",
             after="soc_version",
         ),
