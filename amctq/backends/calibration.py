@@ -156,4 +156,5 @@ def _tapped_graph(
         if parameters.bias is not None:
             inputs.append(writer.initializer(f"{layer.name}.bias.fused", parameters.bias))
         writer.layer(layer, node, inputs)
-    return writer.finish(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped)
+    outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped]
+    return writer.finish(outputs=outputs)

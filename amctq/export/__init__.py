@@ -1,1 +1,1 @@
-"""One module a file format, and what each runtime wants."""
+"""Writing quantized networks: one module for each file format, and the choice of the target CPU."""

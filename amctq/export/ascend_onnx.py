@@ -1,13 +1,13 @@
-"""Deploy ONNX: what ATC makes a model for an Ascend NPU of (docs/en/reference.md, "Deploy ONNX").
+"""Deploy ONNX: the file that ATC compiles for an Ascend NPU (docs/en/reference.md, "Deploy ONNX").
 
     x ─ AscendQuant ─ int8 ─┐
     int8 weight ────────────┤ Conv/Gemm ─ int32 ─ AscendDequant ─ y
     int32 bias ─────────────┘                          │
     uint64: scale_d × scale_w as float32 in bits 0…31 ─┘
 
-No zero point stands in the bias: sums are those of ``q - offset``, for which CANN corrects the bias when it compiles,
-and padding is real zero. Layers that read one tensor on one scale share an AscendQuant. Nobody but ATC takes such a
-file; what it means stands in ascend_lowering.py.
+The bias contains no zero point: the sums are those of ``q - offset``. CANN corrects the bias for this when it compiles
+the file, and padding is real zero. Layers that read the same tensor with the same scale share an AscendQuant. Only ATC
+reads such a file; inference/ascend_lowering.py expresses it in standard operators.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
 
 from amctq.export.shared_inputs import layers_on_shared_inputs
 from amctq.graph.float_graph import FloatGraph
@@ -31,19 +30,19 @@ from amctq.quant.numerics import Float32Array, QParams
 def build_ascend(
     graph: FloatGraph, layers: tuple[IntegerLayer, ...], *, metadata: Mapping[str, str] | None = None
 ) -> onnx.ModelProto:
-    """Write the quantized network, batch dynamic; opset 11, or 17 where an operator has changed since.
+    """Write the quantized network with a dynamic batch; opset 11, or 17 where an operator has changed since 11.
 
     Args:
         graph: the float network; it is not changed.
-        layers: the layers to quantize; all others keep their float weights.
-        metadata: stands in the file as metadata_props.
+        layers: the layers to quantize; all others stay in float.
+        metadata: for the file's metadata_props.
     """
     graph = deploy_graph(graph)
     writer = GraphWriter(graph, (item.layer for item in layers))
     for node, item, integers in layers_on_shared_inputs(writer, layers, _quantize):
         layer, inputs, attributes = item.layer, [integers], {}
         values = item.weight.values
-        if layer.kind is LayerKind.DENSE:  # ATC takes weights of shape (C_in, C_out)
+        if layer.kind is LayerKind.DENSE:  # ATC expects weights of shape (C_in, C_out)
             values, attributes = np.ascontiguousarray(values.T), {"transB": 0}
         inputs.append(writer.initializer(layer.weight, values))
         if item.bias is not None:
@@ -51,21 +50,19 @@ def build_ascend(
         sums = writer.layer(layer, node, inputs, f"{layer.name}.int32", **attributes)
         parameter = writer.initializer(f"{layer.name}.dequant.param", dequant_parameter(item.bias_scale))
         writer.node("AscendDequant", f"{layer.name}.dequant", [sums, parameter], layer.output, dtype=0)
-    model = writer.finish(graph.model.graph.output)
-    helper.set_model_props(model, dict(metadata or {}))
-    return model
+    return writer.finish(metadata=metadata)
 
 
 def dequant_parameter(scale: Float32Array) -> NDArray[np.uint64]:
-    """AscendDequant's second input: float32 scales of shape (C_out,) or (1,) in the low half of uint64.
+    """AscendDequant's second input: uint64 with the float32 scales, shape (C_out,) or (1,), in the low 32 bits.
 
-    Bits 32 and up hold an offset of weights and a shift of sums, which are 0.
+    The high 32 bits are an offset of weights and a shift of sums, which are 0.
     """
     return np.ascontiguousarray(scale, np.float32).view(np.uint32).astype(np.uint64)
 
 
 def _quantize(writer: GraphWriter, layer: str, tensor: str, qparams: QParams) -> str:
-    """Quantize a tensor for ``layer`` and whoever else reads it; returns the integers' name."""
+    """Add the quantization of a tensor, named after ``layer``; returns the name of the integers."""
     return writer.node(
         "AscendQuant",
         f"{layer}.quant",
@@ -78,5 +75,5 @@ def _quantize(writer: GraphWriter, layer: str, tensor: str, qparams: QParams) ->
 
 
 def reciprocal(scale: float) -> np.float32:
-    """What a deploy file multiplies with, where everything else divides by the scale."""
+    """1 / scale: AscendQuant multiplies by it, while all other formats divide by the scale."""
     return np.float32(1.0 / np.float64(np.float32(scale)))

@@ -1,10 +1,10 @@
-"""Fake-quant ONNX: the deploy file in float, by standard operators (docs/en/reference.md, "Fake-quant ONNX").
+"""Fake-quant ONNX: the deploy file in standard float operators (docs/en/reference.md, "Fake-quant ONNX").
 
     x ─ Mul(1 / scale_d) ─ Round ─ Add(offset) ─ Clip(-128, 127) ─ Sub(offset) ─┐
     weight, whole numbers in float32 ───────────────────────────────────────────┤ Conv/Gemm ─ Mul(scale_d × scale_w) ─ y
     bias, whole numbers in float32 ─────────────────────────────────────────────┘
 
-It runs wherever ONNX runs, and is as large as the float file. Sums beyond 2^24 are rounded, as float32 does.
+Every ONNX runtime runs it. It is as large as the float file. Sums above 2^24 are rounded to float32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from amctq.export.ascend_onnx import reciprocal
 from amctq.export.shared_inputs import layers_on_shared_inputs
@@ -27,12 +26,12 @@ from amctq.quant.numerics import QParams
 def build_fakequant(
     graph: FloatGraph, layers: tuple[IntegerLayer, ...], *, metadata: Mapping[str, str] | None = None
 ) -> onnx.ModelProto:
-    """Write the quantized network, batch dynamic; opset 17.
+    """Write the quantized network with a dynamic batch; opset 17.
 
     Args:
         graph: the float network; it is not changed.
-        layers: the layers to quantize; all others keep their float weights.
-        metadata: stands in the file as metadata_props.
+        layers: the layers to quantize; all others stay in float.
+        metadata: for the file's metadata_props.
     """
     writer = GraphWriter(graph, (item.layer for item in layers))
     for node, item, numbers in layers_on_shared_inputs(writer, layers, _fake_quantize):
@@ -44,13 +43,11 @@ def build_fakequant(
         shape = (1, -1, 1, 1) if layer.kind is LayerKind.CONV else (1, -1)
         scale = writer.initializer(f"{layer.name}.deq_scale", item.bias_scale.reshape(shape))
         writer.node("Mul", f"{layer.name}.dequant", [sums, scale], layer.output)
-    model = writer.finish(graph.model.graph.output)
-    helper.set_model_props(model, dict(metadata or {}))
-    return model
+    return writer.finish(metadata=metadata)
 
 
 def _fake_quantize(writer: GraphWriter, layer: str, tensor: str, qparams: QParams) -> str:
-    """Quantize a tensor for ``layer`` and whoever else reads it; returns the whole numbers ``q - offset``."""
+    """Add the fake quantization of a tensor, named after ``layer``; returns the name of ``q - offset``."""
     name = f"{layer}.fakequant"
     numbers = {
         "scale": reciprocal(qparams.scale),

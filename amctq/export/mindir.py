@@ -1,8 +1,8 @@
-"""MindIR, MindSpore's own format: written by MindSpore, then put into one form that does not vary from run to run.
+"""MindIR, MindSpore's own format: exported by MindSpore, then changed so that every run writes the same bytes.
 
-A MindIR file is a protobuf (``mindspore.train.mind_ir_pb2``). What MindSpore writes names every tensor after counters
-of the process and addresses in memory, repeats the name of the graph in each of them, and notes time and scope of the
-compilation. None of it is needed to load the file.
+A MindIR file is a protobuf (``mindspore.train.mind_ir_pb2``). MindSpore names every tensor after counters of the
+process and memory addresses, repeats the name of the graph in each of these names, and stores time and scope of the
+compilation. None of this is needed to load the file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from amctq.errors import InputError
 from amctq.networks.exporting import exporting
 
 GRAPH_NAME, INPUT_NAME = "network", "image"
-_LARGEST = 1 << 30  # bytes of parameters that MindSpore puts into one file
-_PRIMITIVE = "REF::"  # how a node names its operator
+_LARGEST = 1 << 30  # bytes of parameters that MindSpore writes into one file
+_PRIMITIVE = "REF::"  # prefix of a node's reference to its operator
 
 
 def export_plain(network: Any, input_shape: tuple[int, int, int], target: Path) -> None:
-    """Export a network as MindSpore does it, batch dynamic.
+    """Export a network as MindSpore does, with a dynamic batch.
 
     Args:
         network: ``mindspore.nn.Cell`` in inference mode, taking one image tensor.
@@ -44,13 +44,13 @@ def export_plain(network: Any, input_shape: tuple[int, int, int], target: Path) 
 def export_mindir(
     network: Any, input_shape: tuple[int, int, int], target: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Export a network, batch dynamic; the same network gives the same bytes in every process.
+    """Export a network with a dynamic batch; the same network gives the same bytes in every process.
 
     Args:
         network: ``mindspore.nn.Cell`` in inference mode, taking one image tensor.
         input_shape: (C, H, W) of one image.
         target: the file, which ends in ``.mindir``.
-        metadata: stands in the file as user_info.
+        metadata: for the file's user_info.
 
     Raises:
         InputError: MindSpore cannot export the network, or would split it into several files.
@@ -60,16 +60,16 @@ def export_mindir(
 
     export_plain(network, input_shape, target)
     model = mind_ir_pb2.ModelProto.FromString(target.read_bytes())
-    normalise(model)
+    _normalise(model)
     model.user_info.update(metadata or {})
     target.unlink()  # MindSpore left it read-only
     target.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def normalise(model: Any) -> None:
-    """Rename everything by its place in the file, and drop what only says how the file came about.
+def _normalise(model: Any) -> None:
+    """Name everything by its position in the file, and remove what only describes the export.
 
-    A graph that calls other graphs keeps its names: nodes refer to those in ways of their own.
+    A model with several graphs keeps its names, because nodes refer to graphs in other ways.
 
     Args:
         model: ``mind_ir_pb2.ModelProto``; it is changed.
@@ -77,7 +77,7 @@ def normalise(model: Any) -> None:
     if model.functions:
         return
     graph = model.graph
-    del graph.attribute[:]  # phases, which hold a time and an address
+    del graph.attribute[:]  # phases, with a time and an address
     graph.name = GRAPH_NAME
     names: dict[str, str] = {}
     for parameter in graph.parameter:
@@ -96,7 +96,7 @@ def normalise(model: Any) -> None:
 
 
 def _sort_primitives(model: Any) -> None:
-    """Put the operators, which MindSpore writes in the order of a hash table, into the order of their use."""
+    """Sort the operators by first use; MindSpore writes them in the order of a hash table."""
     operators = {primitive.name: primitive for primitive in model.primitives}
     renamed: dict[str, str] = {}
     for node in model.graph.node:

@@ -1,4 +1,4 @@
-"""placement.json: the scales of placement ``ort`` that AMCT's record has no place for."""
+"""placement.json: the scales of placement ``ort`` that AMCT's record cannot hold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SCHEMA = 1
 
 
 def dump_placement(activations: PlacedActivations) -> bytes:
-    """UTF-8 JSON: what the record does not hold, tensor by tensor in the order of execution.
+    """UTF-8 JSON with the tensors that the record does not hold, in the order of execution.
 
-    ``after`` names the last layer before the tensor; ``offset`` is the zero point in the int8 domain, as in the record.
+    ``after`` is the last layer before the tensor; ``offset`` is the zero point in the int8 domain, as in the record.
     """
     data = {
         "schema": SCHEMA,

@@ -1,11 +1,11 @@
-"""QDQ ONNX: QuantizeLinear/DequantizeLinear pairs where the plan puts them.
+"""QDQ ONNX: QuantizeLinear and DequantizeLinear pairs at the sites of a placement (docs/en/reference.md, "QDQ ONNX").
 
     x ─ QuantizeLinear ─ DequantizeLinear ─┐
     int8 weight ────── DequantizeLinear ───┤ Conv/Gemm ─ y
     int32 bias ─────── DequantizeLinear ───┘
 
-With placement ``ascend`` layers alone read what is dequantized. With ``ort`` everything does that reads a quantized
-tensor, nodes that only move values work on the integers between the pair, and the first convolution is rearranged.
+With placement ``ascend``, only layers read the dequantized tensors. With ``ort``, all nodes read them, nodes that only
+move values work on the integers between the pair, and the first convolution is rewritten (stem.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from amctq.choices import ActType, Placement, WeightType
 from amctq.export.stem import write_stem
@@ -25,7 +24,6 @@ from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.layers import QuantizableLayer
-from amctq.quant.numerics import QParams
 
 
 def build_qdq(
@@ -37,26 +35,24 @@ def build_qdq(
     weight_type: WeightType = WeightType.INT8,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """Write the quantized network, batch dynamic; opset 17, or 21 with INT4 weights.
+    """Write the quantized network with a dynamic batch; opset 17, or 21 with INT4 weights.
 
     Args:
         graph: the float network; it is not changed.
-        layers: the layers to quantize; all others keep their float weights.
-        activations: which tensors are quantized, and how.
+        layers: the layers to quantize; all others stay in float.
+        activations: the quantized tensors with their scales and offsets.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, where their width allows it.
-        metadata: stands in the file as metadata_props.
+        metadata: for the file's metadata_props.
     """
     writer = _QdqWriter(graph_for(graph, weight_type), layers, activations, act_type, weight_type)
     for node, layer in writer.walk():
         writer.write(node, layer)
-    model = writer.finish(graph.model.graph.output)
-    helper.set_model_props(model, dict(metadata or {}))
-    return model
+    return writer.finish(metadata=metadata)
 
 
 class _QdqWriter(GraphWriter):
-    """Keeps track of what each tensor is called as integers and dequantized."""
+    """Keeps the names of the integers and of the dequantized copy of each tensor."""
 
     def __init__(
         self,
@@ -69,7 +65,7 @@ class _QdqWriter(GraphWriter):
         super().__init__(graph, (item.layer for item in layers))
         self._items = {item.layer.name: item for item in layers}
         self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
-        # With placement ascend two sites may stand on one tensor; whoever is no layer then reads the float.
+        # With placement ascend, a tensor may have two sites; nodes that are no layers then read the float tensor.
         self._sites: dict[str, list[int]] = {}
         for index, site in enumerate(self._plan.sites):
             self._sites.setdefault(site.tensor, []).append(index)
@@ -78,7 +74,7 @@ class _QdqWriter(GraphWriter):
         self._scales: list[list[str]] = [[] for _ in self._qparams]
         self._integers: dict[tuple[int, str], str] = {}
         self._dequantized: dict[tuple[int, str], str] = {}
-        self._shared: dict[str, int] = {}  # by tensor, the site that every reader of it reads
+        self._shared: dict[str, int] = {}  # by tensor, the site that all its readers use
         self._quantize(graph.input_name)
 
     def write(self, node: onnx.NodeProto, layer: QuantizableLayer | None) -> None:
@@ -90,12 +86,13 @@ class _QdqWriter(GraphWriter):
             site = self._shared[tensor]
             moved = f"{output}.q"
             others = list(node.input[1:])
-            if node.op_type == "Pad":  # the zeros that it brings in
+            if node.op_type == "Pad":  # its value is the zero point now
                 others[1:2] = [self._scales[site][1]]
             self.copy(node, [self._integers[site, tensor], *others], moved)
             self._integers[site, output], self._shared[output] = moved, site
         else:
-            self.copy(node, [self._read(name) for name in node.input])
+            sites = self._shared
+            self.copy(node, [self._dequantize(sites[name], name) if name in sites else name for name in node.input])
         for output in [layer.output] if layer is not None else node.output:
             self._quantize(output)
 
@@ -106,7 +103,7 @@ class _QdqWriter(GraphWriter):
             self._plan.placement is Placement.ORT
             and self._act_type is ActType.UINT8
             and layer.input == self._graph.input_name
-            # The direct kernels take int8 weights alone; those for uint8 gain nothing.
+            # The direct kernels take only int8 weights; with uint8 weights nothing is gained.
             and weight_type_of(item.weight, self._weight_type) is not WeightType.UINT8
         ):
             stem = write_stem(self, item, node, self._integers[site, layer.input], self._graph.input_shape)
@@ -121,11 +118,11 @@ class _QdqWriter(GraphWriter):
         self.layer(layer, node, inputs, **attributes)
 
     def _quantize(self, tensor: str) -> None:
-        """Put quantizers on a float tensor that now exists."""
+        """Add the quantizers of a float tensor that was just written."""
         for index in self._sites.get(tensor, ()):
             site, qparams = self._plan.sites[index], self._qparams[index]
             name = f"{site.layers[0]}.input" if site.layers else tensor
-            zero = _zero_point(qparams, self._act_type)
+            zero = np.uint8(qparams.zero_point_uint8) if self._act_type is ActType.UINT8 else np.int8(qparams.offset)
             self._scales[index] = [
                 self.initializer(f"{name}.scale", np.asarray(qparams.scale, np.float32)),
                 self.initializer(f"{name}.zero_point", np.asarray(zero)),
@@ -136,11 +133,6 @@ class _QdqWriter(GraphWriter):
             if self._plan.placement is Placement.ORT:
                 self._shared[tensor] = index
 
-    def _read(self, tensor: str) -> str:
-        """What a node that is no layer reads."""
-        site = self._shared.get(tensor)
-        return tensor if site is None else self._dequantize(site, tensor)
-
     def _dequantize(self, site: int, tensor: str) -> str:
         if (site, tensor) not in self._dequantized:
             self._dequantized[site, tensor] = self._dequantize_as(site, self._integers[site, tensor])
@@ -149,7 +141,3 @@ class _QdqWriter(GraphWriter):
     def _dequantize_as(self, site: int, integers: str) -> str:
         name = integers.removesuffix(".q")
         return self.node("DequantizeLinear", f"{name}.dq", [integers, *self._scales[site]], f"{name}.dq")
-
-
-def _zero_point(qparams: QParams, act_type: ActType) -> np.generic:
-    return np.uint8(qparams.zero_point_uint8) if act_type is ActType.UINT8 else np.int8(qparams.offset)

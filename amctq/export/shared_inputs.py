@@ -1,4 +1,4 @@
-"""Layers of a deploy file or its float likeness, each behind the quantized input that it shares with others."""
+"""Visiting the layers of a deploy or fake-quant file; layers with the same input share its quantization."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def layers_on_shared_inputs(
     layers: Iterable[IntegerLayer],
     quantize: Callable[[GraphWriter, str, str, QParams], str],
 ) -> Iterator[tuple[onnx.NodeProto, IntegerLayer, str]]:
-    """Copy what stays in float, and come by each layer in the order of execution.
+    """Copy the nodes that stay in float, and yield each layer in the order of execution.
 
     Args:
-        writer: of the graph.
-        layers: those to quantize.
-        quantize: writes the quantization of a tensor on its scale, for the first layer (its name) that reads it so;
-            returns the integers' name.
+        writer: writes the new graph.
+        layers: the layers to quantize.
+        quantize: adds the quantization of a tensor, and returns the name of the result. Its arguments: the writer, the
+            name of the first layer that reads the tensor, the tensor's name, and its scale and offset.
 
     Yields:
         The layer's node, the layer, and the name of its quantized input.

@@ -1,10 +1,9 @@
-"""The first convolution, rewritten for onnxruntime's integer kernels; every output stays the same number.
+"""The first convolution (the stem), rewritten for onnxruntime's integer kernels; its outputs do not change.
 
-Their direct kernel wants the number of input channels to be a multiple of four, and images have three. Either a fourth
-channel of zeros is put beside them, or, where that multiplies less, a convolution of stride 2 becomes one of stride 1
-on blocks of 2 x 2 pixels taken as channels. onnxruntime's convolutions have the channels last: there a block is two
-pieces of memory of two pixels each, and taking it together costs half of a SpaceToDepth with channels first and a
-Transpose of its twelve channels.
+The direct kernel needs a multiple of four input channels, and images have three. Either a fourth channel of zeros is
+added, or a convolution of stride 2 becomes one of stride 1 whose channels are blocks of 2 x 2 pixels, where this needs
+fewer multiplications. onnxruntime's convolutions have the channels last: there a block is two pieces of memory with two
+pixels each. Joining them takes half the time of a SpaceToDepth with channels first and a Transpose of its 12 channels.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
+from amctq.graph.float_graph import attributes_of
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.layers import LayerKind
@@ -27,12 +26,12 @@ _CHANNELS = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stem:
-    """How the first convolution is written.
+    """The rewritten first convolution.
 
     Attributes:
-        item: the layer with its weights rearranged.
-        integers: the uint8 tensor that it reads.
-        attributes: of its Conv node, those that change.
+        item: the layer with rearranged weights.
+        integers: name of the uint8 tensor that it reads.
+        attributes: the changed attributes of its Conv node.
     """
 
     item: IntegerLayer
@@ -43,16 +42,16 @@ class Stem:
 def write_stem(
     writer: GraphWriter, item: IntegerLayer, node: onnx.NodeProto, integers: str, shape: tuple[int, int, int]
 ) -> Stem | None:
-    """Rearrange the image and the weights of a convolution, or None where there is nothing to gain.
+    """Rearrange the image and the weights of a convolution; None where this brings nothing.
 
     Args:
-        writer: takes the nodes that rearrange the image.
+        writer: receives the nodes that rearrange the image.
         item: the layer.
         node: its Conv node in the float graph.
-        integers: the image as uint8, (N, C, H, W).
+        integers: name of the uint8 image (N, C, H, W).
         shape: (C, H, W).
     """
-    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    attributes = attributes_of(node)
     channels = shape[0]
     if item.layer.kind is not LayerKind.CONV or attributes.get("group", 1) != 1 or channels >= _CHANNELS:
         return None
@@ -61,7 +60,7 @@ def write_stem(
     if geometry is not None:
         (top, left, bottom, right), weight = geometry
         pads = [top // 2, left // 2, bottom // 2, right // 2]
-        below, beside = bottom % 2, right % 2  # what makes the last blocks whole
+        below, beside = bottom % 2, right % 2  # one more row or column of pixels completes the last blocks
         name = f"{item.layer.name}.blocks"
         if below or beside:
             integers = _pad(writer, name, integers, [0, 0, 0, 0, 0, 0, below, beside], zero)
@@ -75,13 +74,16 @@ def write_stem(
 
 
 def _pad(writer: GraphWriter, name: str, integers: str, pads: list[int], zero: np.uint8) -> str:
-    inputs = [integers, writer.initializer(f"{name}.pads", np.asarray(pads, np.int64))]
-    inputs.append(writer.initializer(f"{name}.zero", np.asarray(zero)))
+    amounts = writer.initializer(f"{name}.pads", np.asarray(pads, np.int64))
+    inputs = [integers, amounts, writer.initializer(f"{name}.zero", np.asarray(zero))]
     return writer.node("Pad", f"{name}.pad", inputs, f"{name}.padded")
 
 
 def _take_blocks(writer: GraphWriter, name: str, integers: str, shape: tuple[int, int, int]) -> str:
-    """(N, C, H, W) with even H and W as (N, 4 C, H/2, W/2): channel (dy × 2 + dx) × C + c is channel c at (dy, dx)."""
+    """Add the nodes from (N, C, H, W), H and W even, to (N, 4 C, H/2, W/2); returns the output's name.
+
+    Channel (dy × 2 + dx) × C + c is channel c at (dy, dx) of the block.
+    """
     channels, rows, columns = shape[0], shape[1] // 2, shape[2] // 2
     last = writer.node("Transpose", f"{name}.last", [integers], f"{name}.last", perm=[0, 2, 3, 1])
     split = writer.initializer(f"{name}.split.shape", np.asarray([0, rows, 2, columns, 2 * channels], np.int64))
@@ -97,7 +99,7 @@ def _blocks(
 ) -> tuple[list[int], QuantizedWeight] | None:
     """Pads (top, left, bottom, right) in pixels and weights (C_out, 4 C, k/2, k/2) for 2 x 2 blocks.
 
-    None where it would not multiply less, or would crop the image.
+    None where this does not need fewer multiplications, or would crop the image.
     """
     out, channels, *kernel = weight.values.shape
     if list(attributes.get("strides", [1, 1])) != [2, 2]:
@@ -106,7 +108,7 @@ def _blocks(
     for axis, (size, length) in enumerate(zip(kernel, shape[1:], strict=True)):
         first, last = _padding(attributes, axis, size, length)
         outputs = (length + first + last - size) // 2 + 1
-        # Blocks start at even places: an odd padding takes one more pixel, and the kernel one more tap of zero there.
+        # Blocks start at even positions: odd padding gets one more pixel, and the kernel one more tap of zero there.
         lead = first % 2
         width = (size + lead + 1) // 2 * 2
         taps[axis] = (lead, width - size - lead)
@@ -118,14 +120,14 @@ def _blocks(
     rows, columns = values.shape[2] // 2, values.shape[3] // 2
     if 4 * channels * rows * columns > _CHANNELS * kernel[0] * kernel[1]:
         return None
-    # Ordered as _take_blocks does the image.
+    # The same order as in _take_blocks.
     split = values.reshape(out, channels, rows, 2, columns, 2).transpose(0, 3, 5, 1, 2, 4)
     arranged = np.ascontiguousarray(split.reshape(out, 4 * channels, rows, columns))
     return [*before, *after], replace(weight, values=arranged)
 
 
 def _padding(attributes: Mapping[str, Any], axis: int, size: int, length: int) -> tuple[int, int]:
-    """Zeros in front and behind, as ``pads`` or ``auto_pad`` say."""
+    """The zeros before and after an axis, from ``pads`` or ``auto_pad``."""
     auto = attributes.get("auto_pad", b"NOTSET")
     if auto in {b"SAME_UPPER", b"SAME_LOWER"}:
         total = max((-(-length // 2) - 1) * 2 + size - length, 0)

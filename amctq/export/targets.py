@@ -1,4 +1,4 @@
-"""Which x86 instructions an ONNX file is written for, and what to say where this CPU has others."""
+"""The x86 instructions that an ONNX file is written for, and the warning where this CPU has others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PLAIN_SESSION_WARNING = (
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What an ONNX file is written for.
+    """The CPUs that an ONNX file is written for.
 
     Attributes:
         isa: the instructions.
-        reason: why these.
-        weight_type: integer type of weights, where their width allows it.
+        reason: why they were chosen.
+        weight_type: integer type of the weights, where their width allows it.
     """
 
     isa: TargetIsa
@@ -32,13 +32,13 @@ class Target:
 def resolve_target(
     asked: TargetIsa | None, instructions: Collection[str], storage: WeightStorage, act_type: ActType
 ) -> Target:
-    """The instructions asked for, else those of this CPU: a file must compute in a plain session what it says.
+    """The instructions of ``--isa``, else those of this CPU, so that a plain session computes the file exactly.
 
     Args:
-        asked: what ``--isa`` says.
-        instructions: of this CPU.
-        storage: INT4 does not go with the uint8 weights that a CPU without VNNI needs.
-        act_type: nor does INT8.
+        asked: the value of ``--isa``.
+        instructions: those of this CPU.
+        storage: INT4 excludes the uint8 weights that a CPU without VNNI needs.
+        act_type: INT8 excludes them too.
     """
     if asked is not None:
         isa, reason = asked, "asked for"
@@ -55,12 +55,12 @@ def resolve_target(
 def saturation_warning(
     instructions: Collection[str], weight_type: WeightType, weight_bits: Iterable[int]
 ) -> str | None:
-    """What to say of a file whose products this CPU does not add up exactly; None where it does.
+    """The warning for a file whose products this CPU does not add exactly; None where it does.
 
     Args:
-        instructions: of this CPU.
-        weight_type: integer type asked for the weights.
-        weight_bits: widths of the weights of all layers; up to 7 bits nothing saturates.
+        instructions: those of this CPU.
+        weight_type: the requested integer type of the weights.
+        weight_bits: weight widths of all layers; up to 7 bits nothing saturates.
     """
     if weight_type is WeightType.UINT8 or 8 not in set(weight_bits) or not saturates(instructions):
         return None

@@ -1,18 +1,17 @@
-"""How the integers of weights and biases stand in an ONNX file, each behind its DequantizeLinear.
+"""Writing integer weights and biases into an ONNX file, each with its DequantizeLinear.
 
     INT8    int8 initializer ─ DequantizeLinear ─
     UINT8   uint8 initializer, zero point 128 ─ DequantizeLinear ─
     INT4    int4 initializer, two to a byte ─ Cast to int8 ─ DequantizeLinear ─
 
-The numbers are the same in all three. Without the Cast, which onnxruntime folds when it loads the file, INT4 would run
-in float; with it the layer runs on the kernels of int8.
+All three have the same values. onnxruntime folds the Cast when it loads the file, and runs the layer with its int8
+kernels; without the Cast, a layer with INT4 weights would run in float.
 
-UINT8 is for x86 CPUs without VNNI. Of onnxruntime's kernels there (MLAS), those for uint8 times int8 add up pairs of
-products with VPMADDUBSW, which saturates at 16 bits (mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, macro
-MultiplyAccumulateRowU8S8Avx2; the same in QgemmU8X8KernelAvx512Core.S and, for convolutions, ConvSymKernelAvx2.S);
-those for uint8 times uint8 widen both to 16 bits (VPMOVZXBW) and add pairs up in 32 (VPMADDWD, macro
-MultiplyAccumulateRowU8U8Avx2), so that nothing saturates, at about half the speed. Weights of 7 bits and fewer cannot
-saturate: 2 × 255 × 64 = 32,640 < 2^15. They stay int8.
+UINT8 is for x86 CPUs without VNNI. There, onnxruntime's kernels (MLAS) for uint8 times int8 add pairs of products with
+VPMADDUBSW, which saturates at 16 bits (mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, macro MultiplyAccumulateRowU8S8Avx2; the
+same in QgemmU8X8KernelAvx512Core.S and, for convolutions, ConvSymKernelAvx2.S). The kernels for uint8 times uint8 widen
+both to 16 bits (VPMOVZXBW) and add pairs in 32 bits (VPMADDWD, macro MultiplyAccumulateRowU8U8Avx2). Nothing saturates
+there, at about half the speed. Weights of at most 7 bits cannot saturate, 2 × 255 × 64 = 32,640 < 2^15, and stay int8.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from amctq.quant.weights import QuantizedWeight
 
 
 def weight_type_of(weight: QuantizedWeight, wanted: WeightType) -> WeightType:
-    """The type that a weight is stored in where ``wanted`` is asked for: INT4 holds 4 bits, and 8 alone need UINT8."""
+    """The type that stores a weight: ``wanted`` where its width fits (INT4: 4 bits, UINT8: 8 bits), else INT8."""
     needs = {WeightType.INT4: 4, WeightType.UINT8: 8}
     return wanted if needs.get(wanted) == weight.bits else WeightType.INT8
 
 
 def write_weight(writer: GraphWriter, name: str, weight: QuantizedWeight, wanted: WeightType) -> str:
-    """Add a weight, dequantized along axis 0 where it has a scale per channel; returns the float tensor's name."""
-    scale, kind = _shaped(weight.scale), weight_type_of(weight, wanted)
+    """Add a weight and its DequantizeLinear, per channel or per tensor; returns the float tensor's name."""
+    kind = weight_type_of(weight, wanted)
     if kind is WeightType.INT4:
         packed = writer.tensor(f"{name}.q", _int4(weight.values))
         values = writer.node("Cast", f"{name}.cast", [packed], f"{name}.int8", to=onnx.TensorProto.INT8)
@@ -44,39 +43,34 @@ def write_weight(writer: GraphWriter, name: str, weight: QuantizedWeight, wanted
         values = writer.initializer(f"{name}.q", weight.values.view(np.uint8) ^ np.uint8(0x80))
     else:
         values = writer.initializer(f"{name}.q", weight.values)
-    zero = np.full(scale.shape, 128, np.uint8) if kind is WeightType.UINT8 else np.zeros(scale.shape, np.int8)
-    return _dequantized(writer, name, values, scale, zero)
+    zero = np.uint8(128) if kind is WeightType.UINT8 else np.int8(0)
+    return _dequantized(writer, name, values, weight.scale, zero)
 
 
 def may_saturate(model: onnx.ModelProto) -> bool:
-    """Whether a file has layers whose sums saturate without VNNI: int8 weights of more than 7 bits."""
+    """Whether a file has int8 weights of more than 7 bits, whose sums saturate without VNNI."""
     weights = (item for item in model.graph.initializer if item.data_type == onnx.TensorProto.INT8)
     return any(np.abs(numpy_helper.to_array(item).astype(np.int16)).max(initial=0) > 64 for item in weights)
 
 
 def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:
     """Add an int32 bias in units of ``scale``; returns the float tensor's name."""
-    # A zero point left out means 0; here it would cost four bytes each.
-    return _dequantized(writer, name, writer.initializer(f"{name}.q", bias), _shaped(scale), None)
+    # Without a zero point it is 0; an int32 zero point would take four bytes for each channel.
+    return _dequantized(writer, name, writer.initializer(f"{name}.q", bias), scale, None)
 
 
-def _dequantized(
-    writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: NDArray[np.generic] | None
-) -> str:
+def _dequantized(writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: np.generic | None) -> str:
+    if scale.shape[0] == 1:
+        scale = scale.reshape(())
     inputs = [values, writer.initializer(f"{name}.scale", scale)]
     if zero is not None:
-        inputs.append(writer.initializer(f"{name}.zero_point", zero))
+        inputs.append(writer.initializer(f"{name}.zero_point", np.full(scale.shape, zero)))
     attributes = {"axis": 0} if scale.ndim else {}
     return writer.node("DequantizeLinear", f"{name}.dq", inputs, f"{name}.dq", **attributes)
 
 
-def _shaped(scale: Float32Array) -> Float32Array:
-    """A vector where there is a scale per channel, else a scalar."""
-    return scale if scale.shape[0] > 1 else scale.reshape(())
-
-
 def _int4(values: NDArray[np.int8]) -> onnx.TensorProto:
-    """Integers -8…7 two to a byte, the first in the low half, as ONNX stores INT4."""
+    """Integers -8…7 as ONNX stores INT4: two in a byte, the first in the low half."""
     halves = values.ravel().view(np.uint8) & np.uint8(15)
     if halves.size % 2:
         halves = np.append(halves, np.uint8(0))

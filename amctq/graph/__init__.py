@@ -1,1 +1,1 @@
-"""The float graph and what is done to it: layers found, quantizers placed, nodes rewritten, opset raised."""
+"""The float graph, and what is done to it: finding layers, placing quantizers, rewriting nodes, raising the opset."""

@@ -1,23 +1,30 @@
-"""The float network as ONNX, with its tensors and edges at hand."""
+"""The float network as an ONNX graph, with access to its tensors and edges."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name; strings as bytes."""
+    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
 
 @dataclass(frozen=True, eq=False)
 class FloatGraph:
-    """The float network as ONNX.
+    """The float network as an ONNX graph.
 
     Attributes:
-        model: opset 17, one input of shape (N, C, H, W) and one output of shape (N, classes), N dynamic.
+        model: one input of shape (N, C, H, W) and one output of shape (N, classes), N dynamic; opset 17.
         file_bytes: size of the file as MindSpore exported it.
     """
 
@@ -26,12 +33,12 @@ class FloatGraph:
 
     @property
     def input_name(self) -> str:
-        """Name of the image tensor."""
+        """Name of the input tensor, the images."""
         return str(self.model.graph.input[0].name)
 
     @property
     def output_name(self) -> str:
-        """Name of the logits tensor."""
+        """Name of the output tensor, the logits."""
         return str(self.model.graph.output[0].name)
 
     @property
@@ -47,7 +54,7 @@ class FloatGraph:
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[onnx.NodeProto, ...]]:
-        """Nodes that read each tensor."""
+        """By tensor, the nodes that read it."""
         found: dict[str, list[onnx.NodeProto]] = {}
         for node in self.model.graph.node:
             for name in dict.fromkeys(node.input):
@@ -56,17 +63,19 @@ class FloatGraph:
 
     @cached_property
     def producers(self) -> Mapping[str, onnx.NodeProto]:
-        """The node that makes each tensor."""
+        """By tensor, the node that yields it."""
         return {name: node for node in self.model.graph.node for name in node.output}
 
     def with_arrays(self, arrays: Mapping[str, NDArray[np.generic]]) -> FloatGraph:
         """The same graph with other values in some of its initializers.
 
         Args:
-            arrays: by name, of the shapes that are there; names that the graph lacks are passed over.
+            arrays: new values by name, of the same shapes; names that the graph does not have are ignored.
+
+        Raises:
+            ValueError: an array has another shape than its initializer.
         """
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
+        model = copy.deepcopy(self.model)
         for item in model.graph.initializer:
             if item.name not in arrays:
                 continue
@@ -75,4 +84,4 @@ class FloatGraph:
                 message = f"{item.name} is {before.shape} in the graph, and {arrays[item.name].shape} was given"
                 raise ValueError(message)
             item.CopyFrom(numpy_helper.from_array(arrays[item.name].astype(before.dtype), item.name))
-        return FloatGraph(model=model, file_bytes=self.file_bytes)
+        return replace(self, model=model)

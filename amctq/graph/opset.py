@@ -1,6 +1,9 @@
-"""Raising a graph to a newer ONNX opset."""
+"""Changing the ONNX opset of a graph."""
 
 from __future__ import annotations
+
+import copy
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,8 +13,8 @@ from onnx import numpy_helper
 from amctq.choices import WeightType
 from amctq.graph.float_graph import FloatGraph
 
-# Operators whose meaning for float tensors is the same from opset 11 to 17; with these alone the number can simply be
-# raised. The version converter takes seconds on a ResNet-50.
+# Operators that mean the same for float tensors from opset 11 to 17. In a graph with only these, it is enough to change
+# the number; the version converter takes seconds on a ResNet-50.
 _UNCHANGED_11_TO_17 = frozenset(
     """
     Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose Div Elu Erf Exp Expand
@@ -20,50 +23,52 @@ _UNCHANGED_11_TO_17 = frozenset(
     Slice Softplus Sqrt Sub Tanh Transpose Where
     """.split()
 )
-# From 18 on these take their axes as an input; nothing else of the above changes up to 21, but for AveragePool's
-# ceil_mode, which the converter is left to.
+# From opset 18 on, these have their axes as an input. Of the operators above, only AveragePool changes too up to opset
+# 21 (its ceil_mode); a graph with it goes through the converter.
 _AXES_BECOME_INPUT = frozenset({"ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"})
 _UNCHANGED_17_TO_21 = _UNCHANGED_11_TO_17 - {"AveragePool"}
 
-# Per-channel DequantizeLinear needs 13; 17 is what onnxruntime's own quantizer writes.
+# DequantizeLinear per channel needs 13; onnxruntime's own quantizer writes 17.
 OPSET = 17
-# INT4 tensors come with 21.
+# INT4 tensors need 21.
 INT4_OPSET = 21
-# MindSpore's own, and the middle of what CANN's parsers of AscendQuant and AscendDequant are registered for: 9 to 12 in
-# the oldest of them, 8 to 22 in the newest.
+# The opset that MindSpore exports. CANN has parsers of AscendQuant and AscendDequant for 9 to 12 in its oldest
+# version, and for 8 to 22 in its newest.
 DEPLOY_OPSET = 11
-_IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # the ones that belong to them
+_IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # those that ONNX published with these opsets
 
 
 def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph at OPSET; the argument may be changed."""
-    return _raised(model, OPSET, unchanged=_UNCHANGED_11_TO_17)
+    """The same graph in OPSET; the argument may be changed."""
+    return _with_opset(model, OPSET, unchanged=_UNCHANGED_11_TO_17)
 
 
 def graph_for(graph: FloatGraph, weight_type: WeightType) -> FloatGraph:
-    """The graph at the opset that a file with such weights needs: the one place where it rises beyond OPSET."""
+    """The graph in the opset that weights of this type need: INT4_OPSET for INT4, else unchanged."""
     if weight_type is not WeightType.INT4:
         return graph
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    if {node.op_type for node in model.graph.node} <= _UNCHANGED_17_TO_21:
+    model = copy.deepcopy(graph.model)
+    if _has_only(model, _UNCHANGED_17_TO_21):
         for node in model.graph.node:
             if node.op_type in _AXES_BECOME_INPUT:
-                _axes_as_input(model, node)
-    return FloatGraph(model=_raised(model, INT4_OPSET, unchanged=_UNCHANGED_17_TO_21), file_bytes=graph.file_bytes)
+                _move_axes_to_input(model, node)
+    return replace(graph, model=_with_opset(model, INT4_OPSET, unchanged=_UNCHANGED_17_TO_21))
 
 
 def deploy_graph(graph: FloatGraph) -> FloatGraph:
-    """The graph at the opset that every CANN takes, where its operators are the same there."""
-    if not {node.op_type for node in graph.model.graph.node} <= _UNCHANGED_11_TO_17:
+    """The graph in DEPLOY_OPSET, which every CANN reads; unchanged where an operator means something else there."""
+    if not _has_only(graph.model, _UNCHANGED_11_TO_17):
         return graph
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    return FloatGraph(model=_raised(model, DEPLOY_OPSET, unchanged=_UNCHANGED_11_TO_17), file_bytes=graph.file_bytes)
+    model = copy.deepcopy(graph.model)
+    return replace(graph, model=_with_opset(model, DEPLOY_OPSET, unchanged=_UNCHANGED_11_TO_17))
 
 
-def _raised(model: onnx.ModelProto, opset: int, *, unchanged: frozenset[str]) -> onnx.ModelProto:
-    if {node.op_type for node in model.graph.node} <= unchanged:
+def _has_only(model: onnx.ModelProto, operators: frozenset[str]) -> bool:
+    return operators.issuperset(node.op_type for node in model.graph.node)
+
+
+def _with_opset(model: onnx.ModelProto, opset: int, *, unchanged: frozenset[str]) -> onnx.ModelProto:
+    if _has_only(model, unchanged):
         del model.opset_import[:]
         model.opset_import.append(onnx.helper.make_opsetid("", opset))
     else:
@@ -72,8 +77,8 @@ def _raised(model: onnx.ModelProto, opset: int, *, unchanged: frozenset[str]) ->
     return model
 
 
-def _axes_as_input(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
-    """Turn the attribute ``axes`` of opset 17 into the input of opset 18."""
+def _move_axes_to_input(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
+    """Change the attribute ``axes`` of opset 17 to the input of opset 18."""
     for attribute in list(node.attribute):
         if attribute.name == "axes":
             name = f"{node.output[0]}.axes"

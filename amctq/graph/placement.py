@@ -1,8 +1,8 @@
-"""Where quantizers stand: which tensors of activations become integers.
+"""Placement: which tensors of activations are quantized.
 
-``ascend``: the inputs of Conv2d and Dense, as AMCT does it; what lies between them stays float. ``ort``: every tensor
-between integer layers, so that onnxruntime runs additions, pooling and the head in integers as well and no tensor
-becomes float on the way.
+``ascend``: the inputs of Conv2d and Dense, as in AMCT; everything between layers stays in float. ``ort``: every tensor
+between integer operators; onnxruntime then computes additions, pooling and the head in integers too, and no tensor
+between them becomes float.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import QParams
 
-# They move integers about, or choose among them: scale and zero point stay those of their input.
+# They move integers or choose among them: the output has the scale and zero point of the input.
 _MOVES = frozenset({"MaxPool", "Slice", "Pad", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze"})
-# onnxruntime has integer kernels for them that take and give scales of their own.
+# onnxruntime has integer kernels for them; their output has a scale of its own.
 _COMPUTES = frozenset({"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
-# They clip what a layer or an addition gives, which the quantizer behind them does as well.
+# They clip the output of a layer or an addition. The quantizer after them can do this.
 _CLIPS = frozenset({"Relu", "Clip"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A tensor that is quantized.
+    """A quantized tensor.
 
     Attributes:
         tensor: its name in the float graph.
-        watched: the tensor whose values decide on the scale. It is ``tensor``, or what moves have made of it where a
-            layer reads that: behind a MaxPool fewer and larger values are left.
-        layers: names of the layers that read it, or what moves have made of it.
-        like: the layer whose configuration says how it is observed.
+        watched: the tensor that is observed. It is ``tensor``, or its copy after nodes such as MaxPool where a layer
+            reads that copy: fewer and larger values remain after a MaxPool.
+        layers: names of the layers that read it, directly or after such nodes.
+        like: the layer whose configuration chooses the observer.
     """
 
     tensor: str
@@ -46,12 +46,12 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementPlan:
-    """All tensors of a network that are quantized.
+    """All quantized tensors of a network.
 
     Attributes:
-        placement: by which rule.
+        placement: the rule that chose them.
         sites: the tensors, in the order of execution.
-        moves: names of nodes that work on the integers themselves.
+        moves: names of the nodes that move integers without computing.
     """
 
     placement: Placement
@@ -61,29 +61,29 @@ class PlacementPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedActivations:
-    """A plan with its scales and zero points: ``qparams[i]`` belongs to ``plan.sites[i]``."""
+    """A plan with scales and zero points: ``qparams[i]`` belongs to ``plan.sites[i]``."""
 
     plan: PlacementPlan
     qparams: tuple[QParams, ...]
 
     @property
     def by_layer(self) -> dict[str, QParams]:
-        """How each layer's input is quantized."""
+        """By layer, scale and offset of its input."""
         pairs = zip(self.plan.sites, self.qparams, strict=True)
         return {name: qparams for site, qparams in pairs for name in site.layers}
 
     @property
     def further(self) -> tuple[tuple[Site, QParams], ...]:
-        """The sites that no layer reads, which AMCT's record therefore cannot hold."""
+        """The sites that no layer reads, so that AMCT's record cannot hold them."""
         return tuple(pair for pair in zip(self.plan.sites, self.qparams, strict=True) if not pair[0].layers)
 
 
 def place_ascend(topology: Topology, alike: Mapping[str, Hashable]) -> PlacementPlan:
-    """One site for each layer's input; layers that read one tensor share it.
+    """Placement ``ascend``: one site for each layer's input; layers that read the same tensor share it.
 
     Args:
         topology: the layers that are quantized.
-        alike: by layer, what must be equal for layers to share a site: how they are configured, or quantized.
+        alike: by layer, a value that must be equal for layers to share a site: its configuration, or scale and offset.
     """
     readers: dict[tuple[str, Hashable], list[str]] = {}
     for layer in topology.layers:
@@ -98,21 +98,22 @@ def place_ascend(topology: Topology, alike: Mapping[str, Hashable]) -> Placement
 
 
 def placed_ascend(topology: Topology, activations: Mapping[str, QParams]) -> PlacedActivations:
-    """Placement ``ascend`` where it is known, by layer, how inputs are quantized: what a record says."""
+    """Placement ``ascend`` with scale and offset of every layer's input, by layer, as a record has them."""
     plan = place_ascend(topology, activations)
     return PlacedActivations(plan=plan, qparams=tuple(activations[site.like] for site in plan.sites))
 
 
 def place_ort(graph: FloatGraph, topology: Topology) -> PlacementPlan:
-    """Every tensor between integer operators.
+    """Placement ``ort``: every tensor between integer operators.
 
-    An addition or a pooling is an integer operator when integers come in from all sides, and are wanted behind it.
+    An addition or a pooling is an integer operator when all its inputs are integers and an integer operator reads it.
 
     Args:
         graph: the float network.
         topology: the layers of ``graph`` that are quantized.
     """
-    nodes = _nodes(graph, topology)
+    layer_nodes = {name for layer in topology.layers for name in (layer.node, layer.batch_norm_node)}
+    nodes = [node for node in graph.model.graph.node if node.name not in layer_nodes and node.output]
     able = _able_to_compute(nodes, graph, topology)
     wanted = {layer.input for layer in topology.layers}
     moves: set[str] = set()
@@ -124,21 +125,12 @@ def place_ort(graph: FloatGraph, topology: Topology) -> PlacementPlan:
             wanted.add(node.input[0])
         elif node.name in able and (output in wanted or clipped.get(output) in wanted):
             wanted.update(node.input)
-    return PlacementPlan(
-        placement=Placement.ORT,
-        sites=_sites(wanted, moves, nodes, graph, topology),
-        moves=frozenset(moves),
-    )
-
-
-def _nodes(graph: FloatGraph, topology: Topology) -> list[onnx.NodeProto]:
-    """The nodes between the layers."""
-    layers = {name for layer in topology.layers for name in (layer.node, layer.batch_norm_node)}
-    return [node for node in graph.model.graph.node if node.name not in layers and node.output]
+    sites = _sites(wanted, moves, nodes, graph, topology)
+    return PlacementPlan(placement=Placement.ORT, sites=sites, moves=frozenset(moves))
 
 
 def _able_to_compute(nodes: list[onnx.NodeProto], graph: FloatGraph, topology: Topology) -> set[str]:
-    """Names of the nodes that could work in integers, because all that they read comes as integers."""
+    """Names of the nodes that can compute in integers, because all their inputs are integers."""
     integers = {tensor for layer in topology.layers for tensor in (layer.input, layer.output)}
     able: set[str] = set()
     for node in nodes:
@@ -151,7 +143,7 @@ def _able_to_compute(nodes: list[onnx.NodeProto], graph: FloatGraph, topology: T
 
 
 def _moves(node: onnx.NodeProto, graph: FloatGraph) -> bool:
-    """Whether a node only moves values: it may bring in zeros, which are integers on any scale, and nothing else."""
+    """Whether a node only moves values. A Pad may add zeros, which any scale represents exactly, but no other value."""
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:
         value = graph.arrays.get(node.input[2])
         if value is None or np.any(value):
@@ -164,29 +156,25 @@ def _sites(
 ) -> tuple[Site, ...]:
     origin = {node.output[0]: node.input[0] for node in nodes if node.name in moves}
     members: dict[str, list[str]] = {}
-    for tensor in _in_order(wanted, graph):
+    execution = [graph.input_name, *(name for node in graph.model.graph.node for name in node.output)]
+    for tensor in filter(wanted.__contains__, execution):
         root = tensor
         while root in origin:
             root = origin[root]
         members.setdefault(root, []).append(tensor)
-    order = [node.name for node in graph.model.graph.node]
     sites = []
     for root, tensors in members.items():
         readers = [layer for layer in topology.layers if layer.input in tensors]
-        # The root itself where anything but moves reads it.
+        # The root itself where another node reads it too.
         direct = any(node.name not in moves for node in graph.consumers.get(root, ()))
         watched = root if direct or not readers else readers[0].input
-        like = readers[0] if readers else _layer_before(root, order, graph, topology)
+        like = readers[0] if readers else _layer_before(root, graph, topology)
         sites.append(Site(tensor=root, watched=watched, layers=tuple(layer.name for layer in readers), like=like.name))
     return tuple(sites)
 
 
-def _in_order(tensors: set[str], graph: FloatGraph) -> list[str]:
-    made = [graph.input_name, *(name for node in graph.model.graph.node for name in node.output)]
-    return [name for name in made if name in tensors]
-
-
-def _layer_before(tensor: str, order: list[str], graph: FloatGraph, topology: Topology) -> QuantizableLayer:
-    """The last layer that is computed before a tensor is: the one that made it, more or less."""
+def _layer_before(tensor: str, graph: FloatGraph, topology: Topology) -> QuantizableLayer:
+    """The last layer that is computed before a tensor; usually the tensor is made from its output."""
+    order = [node.name for node in graph.model.graph.node]
     position = next(index for index, node in enumerate(graph.model.graph.node) if tensor in node.output)
     return [layer for layer in topology.layers if order.index(layer.node) <= position][-1]

@@ -1,4 +1,4 @@
-"""ReduceMean over height and width, written as the pooling that it is: integer kernels exist for that name alone."""
+"""Replacing ReduceMean over height and width by GlobalAveragePool, for which integer kernels exist."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper
 
+from amctq.graph.float_graph import attributes_of
 
-def name_global_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with GlobalAveragePool, and Flatten where the mean drops both axes; the argument is changed."""
-    ranks = _ranks(model)
+
+def use_global_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with GlobalAveragePool, and with Flatten where the mean drops both axes.
+
+    The argument is changed.
+    """
+    axis_counts = _axis_counts(model)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        attributes = attributes_of(node)
         axes = sorted(axis % 4 for axis in attributes.get("axes", []))
-        if node.op_type != "ReduceMean" or axes != [2, 3] or ranks.get(node.input[0]) != 4:
+        if node.op_type != "ReduceMean" or axes != [2, 3] or axis_counts.get(node.input[0]) != 4:
             nodes.append(node)
             continue
         output = node.output[0]
@@ -28,8 +33,8 @@ def name_global_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _ranks(model: onnx.ModelProto) -> Mapping[str, int]:
-    """How many axes each tensor has, where shape inference knows."""
+def _axis_counts(model: onnx.ModelProto) -> Mapping[str, int]:
+    """The number of axes of each tensor, where shape inference knows it."""
     inferred = onnx.shape_inference.infer_shapes(model)
     values = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
     return {

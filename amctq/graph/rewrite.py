@@ -1,8 +1,9 @@
-"""Writing a new graph from the float one: the one place where nodes are taken over, replaced and dropped."""
+"""Writing a new graph from the float graph: nodes are copied, replaced or left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from amctq.quant.layers import QuantizableLayer
 
 
 class GraphWriter:
-    """Collects nodes and initializers, in the order in which they are given.
+    """Collects nodes and initializers, in the order of the calls.
 
     Args:
         graph: the float network.
-        layers: those of its layers that are written anew, their BatchNorm folded in.
+        layers: the layers that are replaced, their BatchNorm folded in.
     """
 
     def __init__(self, graph: FloatGraph, layers: Iterable[QuantizableLayer]) -> None:
@@ -29,7 +30,7 @@ class GraphWriter:
         self._initializers: list[onnx.TensorProto] = []
 
     def walk(self) -> Iterator[tuple[onnx.NodeProto, QuantizableLayer | None]]:
-        """The float graph's nodes in order, each with the layer that it is; BatchNorms folded in are left out."""
+        """The nodes of the float graph in order, each with its layer or None; folded BatchNorms are left out."""
         folded = {layer.batch_norm_node for layer in self._layers.values()}
         for node in self._graph.model.graph.node:
             if node.name not in folded:
@@ -40,22 +41,19 @@ class GraphWriter:
         return self.tensor(name, numpy_helper.from_array(array))
 
     def tensor(self, name: str, tensor: onnx.TensorProto) -> str:
-        """Add a constant of a type that NumPy lacks; ``tensor`` gets ``name``, which is returned."""
+        """Add a constant of a type that NumPy does not have; returns its name."""
         tensor.name = name
         self._initializers.append(tensor)
         return name
 
     def node(self, op: str, name: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add a node; returns its output."""
+        """Add a node; returns the name of its output."""
         self._nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
     def copy(self, node: onnx.NodeProto, inputs: Sequence[str], output: str | None = None) -> None:
-        """Take a node over, reading other tensors, and yielding another one where ``output`` is given."""
-        taken = self._taken(node, inputs)
-        if output is not None:
-            taken.output[:] = [output]
-        self._nodes.append(taken)
+        """Add a copy of a node with other inputs, and with another output where it is given."""
+        self._add_copy(node, inputs, [output] if output is not None else node.output)
 
     def layer(
         self,
@@ -65,44 +63,49 @@ class GraphWriter:
         output: str | None = None,
         **attributes: Any,
     ) -> str:
-        """Write a layer on other operands, some attributes changed; returns its output.
+        """Add a layer with other inputs and changed attributes; returns the name of its output.
 
-        That is what its BatchNorm yielded, unless ``output`` names another tensor.
+        The output is that of its BatchNorm, unless ``output`` is given.
         """
-        written = self._taken(node, inputs)
+        written = self._add_copy(node, inputs, [output or layer.output])
         written.name = layer.name
-        written.output[:] = [output or layer.output]
         if attributes:
             kept = [item for item in written.attribute if item.name not in {*attributes, "auto_pad"}]
             del written.attribute[:]
             written.attribute.extend([*kept, *(helper.make_attribute(key, value) for key, value in attributes.items())])
-        self._nodes.append(written)
-        return written.output[0]
+        return str(written.output[0])
 
-    def finish(self, outputs: Iterable[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    def finish(
+        self, *, outputs: Iterable[onnx.ValueInfoProto] | None = None, metadata: Mapping[str, str] | None = None
+    ) -> onnx.ModelProto:
         """The new model, with the float graph's input and opset.
 
-        Constants that nobody reads are left out; one that is written anew takes the place of the float one.
+        Constants that no node reads are left out; a new constant replaces the one of the same name.
+
+        Args:
+            outputs: of the new graph; those of the float graph without it.
+            metadata: for the file's metadata_props.
         """
         source = self._graph.model
         read = {name for node in self._nodes for name in node.input} - {item.name for item in self._initializers}
         kept = [item for item in source.graph.initializer if item.name in read]
-        return helper.make_model(
+        model = helper.make_model(
             helper.make_graph(
                 self._nodes,
                 "amctq",
                 list(source.graph.input),
-                list(outputs),
+                list(source.graph.output if outputs is None else outputs),
                 initializer=[*kept, *self._initializers],
             ),
             opset_imports=list(source.opset_import),
             ir_version=source.ir_version,
             producer_name="amctq",
         )
+        helper.set_model_props(model, dict(metadata or {}))
+        return model
 
-    @staticmethod
-    def _taken(node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
-        taken = onnx.NodeProto()
-        taken.CopyFrom(node)
-        taken.input[:] = inputs
-        return taken
+    def _add_copy(self, node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:
+        added = copy.deepcopy(node)
+        added.input[:], added.output[:] = inputs, outputs
+        self._nodes.append(added)
+        return added

@@ -1,7 +1,7 @@
-"""What there is to quantize, read from the ONNX graph that MindSpore exports.
+"""Finding the layers to quantize in the ONNX graph that MindSpore exports.
 
-The exported graph is a truthful map of the network whatever Python built it: its initializers carry the parameter
-names, and its edges tell which BatchNorm follows which convolution and which layers share an input.
+The exported graph describes the network completely, however its Python code is written: the initializers have the
+parameters' names, and the edges show which BatchNorm follows which convolution and which layers share an input.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import Counter
 import onnx
 
 from amctq.errors import InputError
-from amctq.graph.float_graph import FloatGraph
+from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.quant.folding import FusedParameters, fold
 from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, QuantizableLayer, Topology
 
 
 def read_topology(graph: FloatGraph) -> Topology:
-    """Find the layers to quantize: every Conv2d and Dense, first and last included, as AMCT chooses them.
+    """Find the layers to quantize: every Conv2d and Dense, the first and the last included, as in AMCT.
 
     Raises:
         InputError: the network has no layer that can be quantized.
@@ -28,8 +28,8 @@ def read_topology(graph: FloatGraph) -> Topology:
     for node in graph.model.graph.node:
         if node.op_type not in {"Conv", "Gemm", "MatMul"}:
             continue
-        name = _layer_name(node)
-        reason = _why_not(node, graph, uses)
+        name = str(node.input[1] if len(node.input) > 1 else node.name).removesuffix(".weight")
+        reason = _reason_for_float(node, graph, uses)
         if reason is None:
             layers.append(_layer(name, node, graph))
         elif reason:
@@ -42,7 +42,7 @@ def read_topology(graph: FloatGraph) -> Topology:
 
 
 def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
-    """Fold each layer's BatchNorm into its weight and bias; by layer name, in the order of execution.
+    """Fold each layer's BatchNorm into its weight and bias; by layer, in the order of execution.
 
     w' = w·γ/√(σ²+ε), b' = (b-μ)·γ/√(σ²+ε) + β in float64 (docs/en/reference.md, "BatchNorm fusion").
 
@@ -52,17 +52,8 @@ def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
     return {layer.name: fold(layer, graph.arrays) for layer in topology.layers}
 
 
-def _layer_name(node: onnx.NodeProto) -> str:
-    name = str(node.input[1]) if len(node.input) > 1 else str(node.name)
-    return name.removesuffix(".weight")
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, object]:
-    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-
-
-def _why_not(node: onnx.NodeProto, graph: FloatGraph, uses: Counter[str]) -> str | None:
-    """Why a node stays in float: None where it does not, "" where it is no layer at all (two activations)."""
+def _reason_for_float(node: onnx.NodeProto, graph: FloatGraph, uses: Counter[str]) -> str | None:
+    """Why a node stays in float; None where it is quantized, "" where it is no layer (two activations)."""
     weight = graph.arrays.get(node.input[1])
     if weight is None:
         return ""
@@ -70,14 +61,14 @@ def _why_not(node: onnx.NodeProto, graph: FloatGraph, uses: Counter[str]) -> str
         return "its weights are used more than once"
     if len(node.input) > 2 and node.input[2] and node.input[2] not in graph.arrays:
         return "its bias is not constant"
-    attributes = _attributes(node)
+    attributes = attributes_of(node)
     if node.op_type == "Conv":
         if weight.ndim != 4:
             return f"its weights have {weight.ndim} axes, only 2-D convolutions are quantized"
-        if any(step != 1 for step in attributes.get("dilations", [1, 1])):  # type: ignore[attr-defined]
+        if any(step != 1 for step in attributes.get("dilations", [1, 1])):
             return f"dilation {attributes['dilations']}"
         group = attributes.get("group", 1)
-        depthwise = weight.shape[1] == 1 and weight.shape[0] == group
+        depthwise = weight.shape[:2] == (group, 1)
         if group != 1 and not depthwise:
             return f"grouped convolution (group {group}), neither ungrouped nor depthwise"
         return None
@@ -101,9 +92,8 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLay
             beta=beta,
             mean=mean,
             variance=variance,
-            epsilon=float(_attributes(norm_node).get("epsilon", 1e-5)),  # type: ignore[arg-type]
+            epsilon=float(attributes_of(norm_node).get("epsilon", 1e-5)),
         )
-    bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
     return QuantizableLayer(
         name=name,
         kind=LayerKind.CONV if node.op_type == "Conv" else LayerKind.DENSE,
@@ -112,14 +102,14 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLay
         raw_output=node.output[0],
         output=(norm_node or node).output[0],
         weight=node.input[1],
-        bias=bias,
+        bias=(node.input[2] or None) if len(node.input) > 2 else None,
         batch_norm=norm,
         batch_norm_node=None if norm_node is None else norm_node.name,
     )
 
 
 def _batch_norm_after(node: onnx.NodeProto, graph: FloatGraph) -> onnx.NodeProto | None:
-    """The BatchNormalization that alone reads this convolution's output, with constant parameters."""
+    """The BatchNormalization with constant parameters that is the only reader of a convolution's output."""
     if node.output[0] == graph.output_name:
         return None
     consumers = graph.consumers.get(node.output[0], ())

@@ -1,1 +1,1 @@
-"""What runs a network, and what is measured with it: agreement, accuracy, speed."""
+"""Running networks, and measuring agreement, accuracy and speed."""

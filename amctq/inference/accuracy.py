@@ -1,4 +1,4 @@
-"""Accuracy: the label rank of every image."""
+"""Accuracy, measured by the label rank of every image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from amctq.quant.numerics import Float32Array
 
 @dataclass(frozen=True, eq=False)
 class LabelRanks:
-    """For every image, how many classes scored above its label: 0 is a top-1 hit.
+    """The label ranks of all images, and the number of classes.
 
-    Ties count as the lower class index first, as arg-max does. ``classes`` is how many classes there are.
+    A label rank is the number of classes with a higher score than the label: 0 is a top-1 hit. Of classes with equal
+    scores, the one with the lower index comes first, as in arg-max.
     """
 
     ranks: NDArray[np.int64]
@@ -26,14 +27,13 @@ class LabelRanks:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Whether each image is right at top-1, (N,)."""
-        right: NDArray[np.bool_] = self.ranks == 0
-        return right
+        """Whether the label of each image scored highest, bool (N,)."""
+        return np.equal(self.ranks, 0)
 
     @property
     def top1(self) -> float:
         """Percent of images whose label scored highest."""
-        return 100.0 * float(np.mean(self.ranks == 0))
+        return 100.0 * float(np.mean(self.hits))
 
     @property
     def top5(self) -> float:
@@ -42,19 +42,19 @@ class LabelRanks:
 
 
 def rank_labels(logits: Float32Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many classes of each row of ``logits`` (N, classes) stand before its label (N,)."""
-    own = logits[np.arange(len(labels)), labels][:, None]
-    before = (logits == own) & (np.arange(logits.shape[1])[None, :] < labels[:, None])
-    ranks: NDArray[np.int64] = ((logits > own) | before | np.isnan(logits)).sum(axis=1)
+    """The label ranks, (N,), of ``logits`` (N, classes) with ``labels`` (N,)."""
+    scores = logits[np.arange(len(labels)), labels][:, None]
+    tied = (logits == scores) & (np.arange(logits.shape[1])[None, :] < labels[:, None])
+    ranks: NDArray[np.int64] = ((logits > scores) | tied | np.isnan(logits)).sum(axis=1)
     return ranks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What a network said of every image.
+    """The result of a network for every image.
 
     Attributes:
-        ranks: the place of each image's class.
+        ranks: the label ranks.
         predicted: the class that scored highest, int64 (N,).
     """
 
@@ -62,20 +62,20 @@ class Outcome:
     predicted: NDArray[np.int64]
 
     def disagreements(self, other: Outcome) -> int:
-        """Images for which another network names another class."""
+        """The number of images for which another network predicts another class."""
         return int((self.predicted != other.predicted).sum())
 
 
 def measure(session: Session, batches: Batches, advance: Callable[[int], None]) -> LabelRanks:
-    """Run every image of ``batches`` through a session."""
+    """Run every image of ``batches`` through a session; as ``classify``, but with only the label ranks."""
     return classify(session, batches, advance).ranks
 
 
 def classify(session: Session, batches: Batches, advance: Callable[[int], None]) -> Outcome:
-    """Run every image of ``batches`` through a session, and keep what it says.
+    """Run every image of ``batches`` through a session; ``advance`` is called with the number of images done.
 
     Raises:
-        InputError: an image has a class that the network has not.
+        InputError: an image has a class that the network does not have.
     """
     ranks: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []

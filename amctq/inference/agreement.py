@@ -1,4 +1,4 @@
-"""How far two ways to compute the same network agree."""
+"""The agreement of two ways to compute the same network."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from amctq.inference.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Of two ways to compute the same network.
+    """The agreement of two ways to compute the same network.
 
     Attributes:
-        images: how many were compared.
-        argmax_differences: images whose class differs.
+        images: number of compared images.
+        argmax_differences: number of images whose class differs.
         max_difference: largest difference of a logit, divided by the largest logit.
         mean_difference: mean difference of a logit, divided by the largest logit.
-        top1: of the first way, percent of these images.
+        top1: top-1 of the first way on these images, percent.
     """
 
     images: int
@@ -31,13 +31,13 @@ class Agreement:
 
 
 def compare_forward(one: Session, other: Session, batches: Batches, advance: Callable[[int], None]) -> Agreement:
-    """Run every image of ``batches`` through two sessions.
+    """Run every image of ``batches`` through two sessions, and compare the logits.
 
     Args:
         one: a quantized network.
-        other: what should be the same network.
+        other: another way to compute the same network.
         batches: the images.
-        advance: is told how many are done.
+        advance: called with the number of images done.
     """
     images = differences = logits = hits = 0
     largest = difference = total = 0.0

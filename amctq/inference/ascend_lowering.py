@@ -1,12 +1,12 @@
-"""What a deploy file means, in operators that onnxruntime has.
+"""Expressing a deploy file in standard operators, so that onnxruntime can run it (docs/en/reference.md, "Deploy ONNX").
 
     AscendQuant      q = clip(rint(x × scale) + offset, -128, 127)
     Conv, Gemm       Σ (q - offset) × weight + bias in int32; padding adds nothing
     AscendDequant    y = sums × float32(bits 0…31)
     AscendAntiQuant  y = (q - offset) × scale
 
-Sums stay int32: ConvInteger and MatMulInteger, on uint8 whose zero points are shifted by 128. onnxruntime's kernels for
-uint8 times uint8 are exact on every CPU; those for uint8 times int8 saturate on x86 without VNNI.
+The sums are int32, computed by ConvInteger and MatMulInteger on uint8 with zero points shifted by 128: onnxruntime's
+kernels for uint8 times uint8 are exact on every CPU, while those for uint8 times int8 saturate on x86 without VNNI.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from amctq.errors import InputError
+from amctq.graph.float_graph import FloatGraph, attributes_of
+from amctq.graph.rewrite import GraphWriter
 
 _QUANT, _DEQUANT, _ANTI_QUANT = "AscendQuant", "AscendDequant", "AscendAntiQuant"
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 _SHIFT = 128  # int8 to uint8
-# Other values than these turn the operator into another one, which AMCT does not write for networks of 8 bits.
+_NO_DEPLOY_FILE = "the file is no deploy model of AMCT or amctq"
+# With other values the operators mean something else. AMCT does not write those for networks of 8 bits.
 _PLAIN = {"dst_type": b"INT8", "round_mode": b"Round", "sqrt_mode": 0, "relu_flag": 0, "dtype": 0}
 
 
 def is_deploy(model: onnx.ModelProto) -> bool:
-    """Whether a file has operators of an NPU."""
+    """Whether a model has operators that only an NPU has."""
     return any(node.op_type.startswith("Ascend") for node in model.graph.node)
 
 
@@ -37,28 +39,25 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same network in standard operators, bit for bit; the argument is not changed.
 
     Raises:
-        InputError: the file has operators, or attributes of them, that are none of the above.
+        InputError: the file has operators, or values of their attributes, that are not listed above.
     """
-    lowering = _Lowering(model)
+    writer = _LoweringWriter(model)
     for node in model.graph.node:
-        lowering.take(node)
-    return lowering.finish()
+        writer.write(node)
+    return writer.finish(metadata={item.key: item.value for item in model.metadata_props})
 
 
-class _Lowering:
-    """Keeps track of which tensors are integers, and what they are called."""
+class _LoweringWriter(GraphWriter):
+    """Keeps track of the tensors that are integers."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
-        self._arrays = {item.name: item for item in model.graph.initializer}
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: list[onnx.TensorProto] = []
-        self._offsets: dict[str, int] = {}  # of tensors that AscendQuant makes
-        self._sums: dict[str, tuple[int, ...]] = {}  # of int32 tensors, the shape that a scale per channel has
+        super().__init__(FloatGraph(model=model, file_bytes=model.ByteSize()), layers=())
+        self._offsets: dict[str, int] = {}  # by output of an AscendQuant
+        self._sums: dict[str, tuple[int, ...]] = {}  # by int32 tensor, the shape of a scale per channel
 
-    def take(self, node: onnx.NodeProto) -> None:
+    def write(self, node: onnx.NodeProto) -> None:
         """Write one node."""
-        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        attributes = attributes_of(node)
         if node.op_type.startswith("Ascend"):
             self._refuse_other_kinds(node, attributes)
         integers = [name for name in node.input if name in self._offsets]
@@ -74,28 +73,9 @@ class _Lowering:
             message = f"{node.name}: {node.op_type} reads integers"
             raise InputError(message, hint=f"amctq evaluates {', '.join(sorted(_PRODUCTS))} on integers")
         else:
-            self._nodes.append(node)
-            if any(name in self._sums for name in node.input):  # the bias behind a MatMul
+            self.copy(node, node.input)
+            if any(name in self._sums for name in node.input):  # the Add of a bias after a MatMul
                 self._sums[node.output[0]] = (-1,)
-
-    def finish(self) -> onnx.ModelProto:
-        """The new model."""
-        source = self._model
-        read = {name for node in self._nodes for name in node.input}
-        kept = [item for name, item in self._arrays.items() if name in read]
-        made = helper.make_model(
-            helper.make_graph(
-                self._nodes,
-                source.graph.name,
-                list(source.graph.input),
-                list(source.graph.output),
-                initializer=[*kept, *self._initializers],
-            ),
-            opset_imports=list(source.opset_import),
-            ir_version=source.ir_version,
-        )
-        made.metadata_props.extend(source.metadata_props)
-        return made
 
     def _quantize(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         offset = int(attributes["offset"])
@@ -117,14 +97,14 @@ class _Lowering:
         weight = self._constant(node, 1)
         if weight.dtype != np.int8:
             message = f"{node.name}: weights of {weight.dtype} on integers, expected int8"
-            raise InputError(message, hint="the file is no deploy model of AMCT or amctq")
+            raise InputError(message, hint=_NO_DEPLOY_FILE)
         if attributes.pop("transB", 0):
             weight = np.ascontiguousarray(weight.T)
         operands = [
             source,
-            self._initializer(f"{output}.weight", weight.view(np.uint8) ^ np.uint8(_SHIFT)),
-            self._initializer(f"{output}.zero", np.asarray(self._offsets[source] + _SHIFT, np.uint8)),
-            self._initializer(f"{output}.weight.zero", np.asarray(_SHIFT, np.uint8)),
+            self.initializer(f"{output}.weight", weight.view(np.uint8) ^ np.uint8(_SHIFT)),
+            self.initializer(f"{output}.zero", np.asarray(self._offsets[source] + _SHIFT, np.uint8)),
+            self.initializer(f"{output}.weight.zero", np.asarray(_SHIFT, np.uint8)),
         ]
         convolution = node.op_type == "Conv"
         self._sums[output] = (-1, 1, 1) if convolution else (-1,)
@@ -136,16 +116,16 @@ class _Lowering:
             self._node("MatMulInteger", operands, products)
         if biased:
             bias = self._constant(node, 2).astype(np.int32).reshape(self._sums[output])
-            self._node("Add", [products, self._initializer(f"{output}.bias", bias)], output)
+            self._node("Add", [products, self.initializer(f"{output}.bias", bias)], output)
 
     def _dequantize(self, node: onnx.NodeProto) -> None:
         parameter = self._constant(node, 1)
         if np.any(parameter >> np.uint64(32)):
-            message = f"{node.name}: its parameter holds an offset of weights or a shift, expected a scale alone"
+            message = f"{node.name}: its parameter holds an offset of weights or a shift, expected only a scale"
             raise InputError(message, hint="amctq evaluates symmetric weights, as AMCT writes them")
         scale = parameter.astype(np.uint32).view(np.float32).reshape(self._sums.get(node.input[0], (-1,)))
         real = self._node("Cast", [node.input[0]], f"{node.output[0]}.float", to=onnx.TensorProto.FLOAT)
-        self._node("Mul", [real, self._initializer(f"{node.output[0]}.scale", scale)], node.output[0])
+        self._node("Mul", [real, self.initializer(f"{node.output[0]}.scale", scale)], node.output[0])
 
     def _anti_quantize(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         output = node.output[0]
@@ -164,18 +144,13 @@ class _Lowering:
 
     def _constant(self, node: onnx.NodeProto, index: int) -> NDArray[Any]:
         name = node.input[index]
-        if name not in self._arrays:
+        if name not in self._graph.arrays:
             message = f"{node.name}: {name} is not constant"
-            raise InputError(message, hint="the file is no deploy model of AMCT or amctq")
-        return numpy_helper.to_array(self._arrays[name])
+            raise InputError(message, hint=_NO_DEPLOY_FILE)
+        return self._graph.arrays[name]
 
     def _number(self, node: onnx.NodeProto, role: str, value: float) -> str:
-        return self._initializer(f"{node.output[0]}.{role}", np.asarray(value, np.float32))
-
-    def _initializer(self, name: str, array: NDArray[Any]) -> str:
-        self._initializers.append(numpy_helper.from_array(array, name))
-        return name
+        return self.initializer(f"{node.output[0]}.{role}", np.asarray(value, np.float32))
 
     def _node(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
-        return output
+        return self.node(op, output, inputs, output, **attributes)

@@ -1,4 +1,4 @@
-"""Running live MindSpore cells."""
+"""Running MindSpore cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amctq.signals import signal_handlers_kept
 
 
 class CellSession(Session):
-    """Runs a live ``mindspore.nn.Cell``."""
+    """Runs a ``mindspore.nn.Cell``."""
 
     def __init__(self, cell: Any) -> None:
         self._cell = cell
@@ -27,11 +27,11 @@ class CellSession(Session):
 
 
 class FixedBatchSession(CellSession):
-    """Runs a live cell on batches of one size, so that a graph is compiled once; a smaller batch is filled up.
+    """Runs a cell on batches of one size, so that its graph is compiled once; zeros fill a smaller batch.
 
     Args:
         cell: the network.
-        size: images that the cell sees at a time.
+        size: images in a batch.
     """
 
     def __init__(self, cell: Any, size: int) -> None:

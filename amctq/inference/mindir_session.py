@@ -14,7 +14,7 @@ from mindspore import nn
 from amctq.choices import ExportFormat
 from amctq.errors import InputError, first_line
 from amctq.files import writing
-from amctq.inference.session import FileSession, Port, model_bytes
+from amctq.inference.session import FileSession, Port, open_file
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
@@ -22,22 +22,22 @@ _DAMAGED = "the file is damaged or no MindIR model; export it again"
 
 
 class MindirSession(FileSession):
-    """Runs a MindIR model on the device that MindSpore is set to, in graph mode.
+    """Runs a MindIR model in graph mode, on the device that MindSpore is set to.
 
     Args:
         content: of the file.
 
     Raises:
-        InputError: MindSpore does not take it.
+        InputError: MindSpore does not load it.
     """
 
     def __init__(self, content: bytes) -> None:
         model = _parsed(content)
-        self._inputs = tuple(map(_port, model.graph.input))
-        self._outputs = tuple(map(_port, model.graph.output))
-        self._metadata = dict(model.user_info)
+        self.inputs = tuple(map(_port, model.graph.input))
+        self.outputs = tuple(map(_port, model.graph.output))
+        self.metadata = dict(model.user_info)
         try:
-            # MindSpore reads no bytes, and under LANG=C no path with Chinese characters.
+            # MindSpore loads only files, and under LANG=C no path with Chinese characters.
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"model{ExportFormat.MINDIR.suffix}"
                 with writing(path):
@@ -52,66 +52,45 @@ class MindirSession(FileSession):
         """The network's output, (N, classes), for a batch of images."""
         try:
             with signal_handlers_kept():
-                output = self._cell(mindspore.Tensor(images))
-                logits: Float32Array = output.asnumpy()
+                logits: Float32Array = self._cell(mindspore.Tensor(images)).asnumpy()
         except Exception as error:
             message = f"MindSpore cannot run the model on images {images.shape}: {first_line(error)}"
             raise InputError(message, hint="check --image-size, and that the model is a classifier") from error
         return logits
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """What the model takes."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """What the model gives."""
-        return self._outputs
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What stands in the file beside the graph."""
-        return dict(self._metadata)
 
 
 def open_mindir(path: Path) -> MindirSession:
     """A session for a file.
 
     Raises:
-        InputError: there is no file, or MindSpore does not take it.
+        InputError: the file cannot be read, or MindSpore does not load it.
     """
-    content = model_bytes(path, option="--mindir")
-    try:
-        return MindirSession(content)
-    except InputError as error:
-        message = f"{path}: {error.message}"
-        raise InputError(message, hint=error.hint) from error
+    return open_file(path, MindirSession, option="--mindir")
 
 
 def _parsed(content: bytes) -> Any:
-    """The protobuf, whole: MindSpore's loader aborts the process on one that lacks a part.
+    """The complete protobuf; MindSpore's loader aborts the process on an incomplete one.
 
     Raises:
-        InputError: it is none, or lacks a part.
+        InputError: the content is no MindIR model, or is incomplete.
     """
     from google.protobuf.message import DecodeError
     from mindspore.train import mind_ir_pb2
 
     try:
         model = mind_ir_pb2.ModelProto.FromString(content)
-        lacks = _lacking(model)
+        defect = _defect(model)
     except (DecodeError, UnicodeDecodeError) as error:
         message = f"these {len(content):,} bytes are no MindIR model"
         raise InputError(message, hint=_DAMAGED) from error
-    if lacks is not None:
-        message = f"no MindIR model that MindSpore could run: {lacks}"
+    if defect is not None:
+        message = f"no MindIR model that MindSpore could run: {defect}"
         raise InputError(message, hint=_DAMAGED)
     return model
 
 
-def _lacking(model: Any) -> str | None:
-    """What a model lacks, or None."""
+def _defect(model: Any) -> str | None:
+    """The reason why a model is incomplete, or None."""
     graph = model.graph
     if not graph.node or not graph.input or not graph.output:
         return "it has no graph"
@@ -120,16 +99,17 @@ def _lacking(model: Any) -> str | None:
     for parameter in graph.parameter:
         size = _BYTES.get(parameter.data_type)
         if size is None or len(parameter.raw_data) != size * math.prod(parameter.dims):
-            return f"parameter {parameter.name} is cut off, or stands in another file"
+            return f"parameter {parameter.name} is cut off, or lies in another file"
     for node in graph.node:
         attributes: Mapping[str, Any] = {item.name: item for item in node.attribute}
         if node.op_type == "Constant":
-            whole = "value" in attributes
+            complete = "value" in attributes
         elif model.functions:
-            whole = True  # nodes that call other graphs look different
+            complete = True  # nodes that call other graphs have another form
         else:
-            whole = node.op_type in operators and known.issuperset(node.input) and _has_shape(attributes.get("shape"))
-        if not whole or not node.output:
+            known_inputs = node.op_type in operators and known.issuperset(node.input)
+            complete = known_inputs and _has_shape(attributes.get("shape"))
+        if not complete or not node.output:
             return f"node {node.name} is incomplete"
         known.update(node.output)
     if not known.issuperset(value.name for value in graph.output):
@@ -138,7 +118,7 @@ def _lacking(model: Any) -> str | None:
 
 
 def _has_shape(attribute: Any) -> bool:
-    """Whether the loader finds a tensor where the type of a node's output promises one."""
+    """Whether the attribute has the tensor that describes a node's output, which the loader expects."""
     if attribute is None:
         return False
     kinds = type(attribute).AttributeType
@@ -147,7 +127,7 @@ def _has_shape(attribute: Any) -> bool:
     return attribute.type != kinds.Value("TENSORS") or len(attribute.tensors) > 0
 
 
-# mind_ir.proto, TensorProto.DataType: number of the type and bytes of an element.
+# Bytes of an element by number of the type (mind_ir.proto, TensorProto.DataType).
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
 

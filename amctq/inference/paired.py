@@ -1,4 +1,4 @@
-"""The difference of two classifiers on the same images (docs/en/reference.md, "Paired comparison")."""
+"""Comparing two classifiers on the same images (docs/en/reference.md, "Paired comparison")."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _Z95 = 1.959963984540054  # standard normal quantile at 0.975
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """How top-1 changes from the float to the quantized network.
+    """The change of top-1 from the float to the quantized network.
 
     Attributes:
-        images: how many were compared.
-        lost: right in float, wrong quantized (McNemar's b).
-        gained: wrong in float, right quantized (McNemar's c).
+        images: number of compared images.
+        lost: images that are right in float and wrong after quantization (McNemar's b).
+        gained: images that are wrong in float and right after quantization (McNemar's c).
         drop: float minus quantized, percentage points.
-        interval: of the drop, 95 %, percentage points.
-        p_value: exact two-sided McNemar test that there is no difference.
+        interval: 95 % confidence interval of the drop, percentage points.
+        p_value: of the exact two-sided McNemar test; the null hypothesis is that there is no difference.
     """
 
     images: int
@@ -33,11 +33,11 @@ class PairedDifference:
 
 
 def paired_difference(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> PairedDifference:
-    """Compare which images two networks classify rightly; both arrays of shape (N,), N ≥ 1.
+    """Compare two networks by the images that each classifies correctly; bool arrays of shape (N,), N ≥ 1.
 
-    The interval is Agresti and Min's (Simple improved confidence intervals for comparing matched proportions,
-    Statistics in Medicine 24, 2005): Wald's, after half an image is added to each of the four cells. It stays
-    sensible where no image changes. The test is McNemar's with the exact binomial distribution.
+    The interval is that of Agresti and Min (Simple improved confidence intervals for comparing matched proportions,
+    Statistics in Medicine 24, 2005): Wald's interval after half an image is added to each of the four cells. It is
+    meaningful also where no image changes. The test is McNemar's with the exact binomial distribution.
     """
     images = len(before)
     lost, gained = int((before & ~after).sum()), int((~before & after).sum())
@@ -55,12 +55,12 @@ def paired_difference(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Pa
 
 
 def exact_mcnemar(lost: int, gained: int) -> float:
-    """Two-sided p value of ``lost`` against ``gained`` under a fair coin."""
-    # This module of SciPy is loaded with MindSpore. scipy.stats.binomtest gives the same digits, and takes 2 s to load.
+    """The two-sided p value of ``lost`` and ``gained``, if each had probability 1/2."""
+    # MindSpore loads this module of SciPy anyway. scipy.stats.binomtest gives the same digits, but takes 2 s to load.
     from scipy.special import betainc
 
     least, most = sorted((lost, gained))
     if least == most:
         return 1.0
-    # P(X <= least) for n = least + most throws is the regularized incomplete beta function.
+    # For n = least + most, P(X <= least) is the regularized incomplete beta function.
     return min(1.0, 2.0 * float(betainc(most, least + 1, 0.5)))

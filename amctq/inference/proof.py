@@ -1,4 +1,4 @@
-"""That onnxruntime computes what MindSpore computes, before anything else is measured."""
+"""The proof that onnxruntime computes the float network as MindSpore does; every run begins with it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,27 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
-# Two float engines add up in different orders; logits are of the order of 10.
+# Two float engines add in different orders; logits are of the order of 10.
 FORWARD_TOLERANCE = 1e-3
-
-
-# The cube unit multiplies float16 (11 bits); each of some 50 layers adds half a step of that. Estimated, not measured.
-_FORWARD_TOLERANCE = 2e-2
+# The cube unit multiplies in float16 (11 bits); each of about 50 layers adds half a step. Estimated, not measured.
+_ASCEND_TOLERANCE = 2e-2
 
 
 def forward_tolerance(device: Device) -> float:
-    """By how much of the largest logit MindSpore may differ from onnxruntime on the float network."""
-    return _FORWARD_TOLERANCE if device is Device.ASCEND else FORWARD_TOLERANCE
+    """The allowed difference between MindSpore and onnxruntime, as a fraction of the largest logit."""
+    return _ASCEND_TOLERANCE if device is Device.ASCEND else FORWARD_TOLERANCE
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardProof:
-    """That onnxruntime computes what MindSpore computes.
+    """The comparison of MindSpore and onnxruntime on the float network.
 
     Attributes:
-        images: how many were compared.
+        images: number of compared images.
         max_difference: largest difference of a logit, divided by the largest logit.
-        argmax_differences: images whose class differs.
-        mindspore_seconds: that MindSpore took for one image.
-        onnxruntime_seconds: that onnxruntime took for one image.
+        argmax_differences: number of images whose class differs.
+        mindspore_seconds: time of MindSpore for one image.
+        onnxruntime_seconds: time of onnxruntime for one image.
     """
 
     images: int
@@ -49,15 +47,15 @@ class ForwardProof:
 def prove_forward(
     cell: Any, session: OnnxSession, images: Float32Array, *, tolerance: float = FORWARD_TOLERANCE
 ) -> ForwardProof:
-    """Compare MindSpore's own forward with onnxruntime's on one batch.
+    """Compare the forward pass of MindSpore with that of onnxruntime on one batch.
 
-    Everything that follows runs the exported graph; this is what makes its figures MindSpore's.
+    All later steps run the exported graph. With this proof, their figures hold for MindSpore too.
 
     Args:
         cell: ``mindspore.nn.Cell`` in inference mode.
-        session: of the graph exported from it.
+        session: runs the graph exported from ``cell``.
         images: (N, C, H, W) float32.
-        tolerance: of a logit, as a part of the largest one.
+        tolerance: allowed difference of a logit, as a fraction of the largest logit.
 
     Raises:
         InputError: the network's output is not one (N, classes) tensor, or not finite.
@@ -77,7 +75,7 @@ def prove_forward(
         raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
     if isinstance(output, (tuple, list)) or output.ndim != 2:
         message = f"the network gives {getattr(output, 'shape', 'several tensors')}, expected one (N, classes) tensor"
-        raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
+        raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
     with signal_handlers_kept():
         own = output.asnumpy()
     middle = time.perf_counter()

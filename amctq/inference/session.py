@@ -1,25 +1,29 @@
-"""What runs a network: a MindSpore cell, an ONNX file in onnxruntime, or (mindir_session.py) a MindIR file."""
+"""Sessions, which run a network: a MindSpore cell, an ONNX file in onnxruntime, or a MindIR file in MindSpore."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from amctq.errors import InputError
 from amctq.quant.numerics import Float32Array
 
+_S = TypeVar("_S", bound="FileSession")
+
 
 class Session(ABC):
-    """A network that can be run."""
+    """Runs a network."""
 
     @abstractmethod
     def logits(self, images: Float32Array) -> Float32Array:
         """The network's output, (N, classes), for a batch of images (N, C, H, W)."""
 
     def seconds_per_image(self, images: Float32Array) -> float:
-        """How long one image takes, from one timed run of a batch: for estimates."""
+        """The time for one image, from one timed run of a batch; for estimates."""
         start = time.perf_counter()
         self.logits(images)
         return (time.perf_counter() - start) / len(images)
@@ -30,9 +34,9 @@ class Port:
     """An input or output of a model.
 
     Attributes:
-        name: the model's own.
-        type: ``tensor(float)`` and so on.
-        shape: a number for each axis that is fixed, a name or None for the others.
+        name: its name in the model.
+        type: such as ``tensor(float)``.
+        shape: a number for each fixed axis, a name or None for a dynamic one.
     """
 
     name: str
@@ -44,35 +48,30 @@ class Port:
 
 
 class FileSession(Session):
-    """Runs an exported file."""
+    """Runs an exported file.
 
-    @property
-    @abstractmethod
-    def inputs(self) -> tuple[Port, ...]:
-        """What the model takes."""
+    Attributes:
+        inputs: of the model.
+        outputs: of the model.
+        metadata: the key-value pairs that the file has beside the graph.
+    """
 
-    @property
-    @abstractmethod
-    def outputs(self) -> tuple[Port, ...]:
-        """What the model gives."""
-
-    @property
-    @abstractmethod
-    def metadata(self) -> dict[str, str]:
-        """What stands in the file beside the graph."""
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    metadata: dict[str, str]
 
     @property
     def image_size(self) -> int | None:
-        """Height of the images where the model fixes it."""
+        """The height of the images; None where it is dynamic."""
         shape = self.inputs[0].shape
         height = shape[2] if len(shape) == 4 else None
         return height if isinstance(height, int) else None
 
     def check_input(self, shape: tuple[int, int, int]) -> None:
-        """Make sure that the model takes a batch of images of ``shape``, (C, H, W).
+        """Check that the model is a classifier for batches of images of ``shape``, (C, H, W).
 
         Raises:
-            InputError: it has another number of inputs, or they have another type or shape.
+            InputError: its inputs or outputs have another number, type or shape.
         """
         inputs, outputs = self.inputs, self.outputs
         fits = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
@@ -84,21 +83,26 @@ class FileSession(Session):
             message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
             raise InputError(message, hint="check --image-size, and that the model takes one batch of images")
         if isinstance(inputs[0].shape[0], int):
-            message = f"the model takes batches of {inputs[0].shape[0]} alone"
+            message = f"the model takes only batches of {inputs[0].shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
         if len(outputs[0].shape) != 2:
             message = f"the model gives {list(outputs[0].shape)}, expected (N, classes)"
             raise InputError(message, hint="amctq measures classifiers")
 
 
-def model_bytes(path: Path, *, option: str) -> bytes:
-    """Content of a model file that came with ``option``.
+def open_file(path: Path, session: Callable[[bytes], _S], *, option: str) -> _S:
+    """A session for a model file given with ``option``; ``session`` makes it from the content.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read, or ``session`` refuses its content.
     """
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise InputError(message, hint=f"check the path given with {option}") from error
+    try:
+        return session(content)
+    except InputError as error:
+        message = f"{path}: {error.message}"
+        raise InputError(message, hint=error.hint) from error

@@ -1,4 +1,4 @@
-"""Images per second of two sessions that take turns."""
+"""Measuring the speed of two sessions in turns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from amctq.quant.numerics import Float32Array
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Images per second of two sessions that took turns on one batch.
+    """Images per second of two sessions, measured in turns on one batch.
 
     Attributes:
-        float32: median of the float session.
-        int8: median of the quantized session.
-        batch_size: images per run.
-        rounds: runs of each.
+        float32: of the float session, by its median time.
+        int8: of the quantized session, by its median time.
+        batch_size: images in a run.
+        rounds: runs of each session.
     """
 
     float32: float
@@ -40,14 +40,14 @@ def compare_speed(
     rounds: int = 9,
     seconds: float = 3,
 ) -> Speed:
-    """Time two sessions in turns, so that whatever else the machine does meets both alike.
+    """Time two sessions in turns, so that other load on the machine affects both equally.
 
     Args:
-        float_session: of the float network.
-        int8_session: of the quantized network, in the same engine.
+        float_session: runs the float network.
+        int8_session: runs the quantized network, in the same engine.
         images: one batch, (N, C, H, W).
-        rounds: how often each runs, at most.
-        seconds: no further round starts after that long; at least three are run.
+        rounds: runs of each session, at most.
+        seconds: after this time no new round starts; at least three are run.
     """
     sessions = (float_session, int8_session)
     for session in sessions:

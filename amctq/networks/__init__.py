@@ -1,1 +1,1 @@
-"""Where a float network comes from: registry, a file of the user's own, checkpoint; and its graph, verified."""
+"""The float network: found in the registry or a user's file, loaded from a checkpoint, exported and verified."""

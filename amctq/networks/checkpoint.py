@@ -1,4 +1,4 @@
-"""Loading a MindSpore checkpoint into a network, or saying exactly why it does not fit."""
+"""Loading a MindSpore checkpoint into a network, with the exact reason where it does not fit."""
 
 from __future__ import annotations
 
@@ -13,27 +13,18 @@ from amctq.files import reading, writing
 from amctq.networks.registry import REGISTRY
 from amctq.signals import signals_held
 
-# What MindSpore's training callbacks and optimizers, and amctq's training, store beside the network's own parameters.
+# State of MindSpore's training callbacks and optimizers, and of amctq's training, that a checkpoint may also hold.
 _TRAINING_STATE = frozenset(
-    {
-        "learning_rate",
-        "global_step",
-        "epoch_num",
-        "step_num",
-        "loss_scale",
-        "momentum",
-        "current_iterator_step",
-    }
+    "learning_rate global_step epoch_num step_num loss_scale momentum current_iterator_step".split()
 )
 _TRAINING_STATE_PREFIXES = ("moments.", "momentum.", "accum.", "moment1.", "moment2.", "stat.", "scale_sense", "amctq.")
-_TRAINING_STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's own retraining, which the record holds
+_TRAINING_STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's retraining; the record holds them
 _SUFFIX = ".ckpt"
-_BLOCK = 1 << 20
-_SHOWN = 5  # differences named in a message; the rest is counted
+_SHOWN = 5  # differences that a message names; the others are counted
 
 
 def check_readable(path: Path) -> None:
-    """Refuse a checkpoint that cannot be one, before MindSpore is imported.
+    """Refuse a file that cannot be a checkpoint, before MindSpore is imported.
 
     Raises:
         InputError: the file is missing, a folder, unreadable or empty.
@@ -56,13 +47,13 @@ def check_readable(path: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint file, read once: what is hashed is what is loaded, whatever becomes of the file meanwhile.
+    """A checkpoint file, read once: the loaded content is the hashed content, even if the file changes later.
 
     Attributes:
-        path: what the user calls it.
-        copy: its content, in a folder of the run's own.
+        path: as the user gave it.
+        copy: a copy of the file in a folder of the run.
         bytes: its size.
-        sha256: of its content.
+        sha256: of its content, lower-case hexadecimal.
     """
 
     path: Path
@@ -73,12 +64,12 @@ class Checkpoint:
     def load_into(self, network: Any, *, model: str, num_classes: int) -> None:
         """Load every parameter of ``network``.
 
-        Optimizer state that is stored with a training run is left aside, and so are the clips of a retrained network.
+        The state of an optimizer and the clips of a retrained network are ignored.
 
         Args:
             network: ``mindspore.nn.Cell``.
             model: its name, for messages.
-            num_classes: that it was built with, for messages.
+            num_classes: the number it was built with, for messages.
 
         Raises:
             InputError: the file is damaged, holds NaN or infinity, or its parameters are not the network's.
@@ -86,12 +77,12 @@ class Checkpoint:
         import mindspore
 
         try:
-            with signals_held():  # MindSpore takes whatever is raised meanwhile for a damaged file, and says so
+            with signals_held():  # MindSpore would report a signal's exception as a damaged file
                 parameters = mindspore.load_checkpoint(str(self.copy))
         except Exception as error:
             message = f"{self.path} is damaged or not a MindSpore checkpoint ({self.bytes:,} bytes)"
             raise InputError(message, hint="copy or download it again, and compare its checksum") from error
-        _refuse_other(parameters, network, path=self.path, model=model, num_classes=num_classes)
+        _check_parameters(parameters, network, path=self.path, model=model, num_classes=num_classes)
         try:
             mindspore.load_param_into_net(network, parameters)
         except Exception as error:
@@ -100,14 +91,14 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, scratch: Path) -> Checkpoint:
-    """Read a checkpoint file, from its first byte to its last.
+    """Read a checkpoint file, and copy it for MindSpore.
 
     Args:
         path: the file.
-        scratch: where its content is kept for MindSpore, which reads files only.
+        scratch: folder for the copy.
 
     Raises:
-        InputError: the file has another name than MindSpore reads, or cannot be read.
+        InputError: the file's name does not end in ``.ckpt``, or the file cannot be read.
         WriteError: there is no room for the copy.
     """
     if path.suffix != _SUFFIX:
@@ -124,11 +115,11 @@ def read_checkpoint(path: Path, scratch: Path) -> Checkpoint:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     with reading(f"--ckpt {path}"), path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
+        while block := stream.read(1 << 20):
             yield block
 
 
-def _refuse_other(parameters: Mapping[str, Any], network: Any, *, path: Path, model: str, num_classes: int) -> None:
+def _check_parameters(parameters: Mapping[str, Any], network: Any, *, path: Path, model: str, num_classes: int) -> None:
     import numpy as np
 
     expected = _shapes(network)
@@ -139,7 +130,7 @@ def _refuse_other(parameters: Mapping[str, Any], network: Any, *, path: Path, mo
     }
     if found != expected:
         message = f"{path} does not fit {model} with {num_classes} classes: {_difference(found, expected)}"
-        raise InputError(message, hint=_what_fits(found, expected))
+        raise InputError(message, hint=_hint(found, expected))
     for name in expected:
         if not np.isfinite(parameters[name].asnumpy()).all():
             message = f"{path}: parameter {name} holds NaN or infinity"
@@ -164,15 +155,14 @@ def _difference(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tup
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
-    parts = []
-    for differences in (reshaped, missing, unknown):
-        if differences:
-            more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-            parts.append(", ".join(differences[:_SHOWN]) + more)
-    return "; ".join(parts)
+    return "; ".join(
+        ", ".join(differences[:_SHOWN]) + (f" and {len(differences) - _SHOWN} more" if differences[_SHOWN:] else "")
+        for differences in (reshaped, missing, unknown)
+        if differences
+    )
 
 
-def _what_fits(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+def _hint(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
     head = found.get("end_point.bias")
     classes = head[0] if head else 10
     if head and found.keys() == expected.keys() and head != expected.get("end_point.bias"):

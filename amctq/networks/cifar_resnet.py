@@ -1,8 +1,8 @@
 """ResNets for CIFAR-10: He et al., Deep Residual Learning for Image Recognition (2015), section 4.2.
 
-6n + 2 layers: a 3x3 stem, three stages of n basic blocks with 16, 32 and 64 channels, global average pooling, a
-Dense. Shortcuts have no parameters (option A of the paper): where the shape changes, every second row and column is
-taken and channels of zeros are added on both sides.
+They have 6n + 2 layers: a 3x3 stem, three stages of n basic blocks with 16, 32 and 64 channels, global average pooling,
+and a Dense. Shortcuts have no parameters (option A of the paper): where the shape changes, they take every second row
+and column, and add channels of zeros on both sides.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class BasicBlock(nn.Cell):
 
 
 class CifarResNet(nn.Cell):
-    """Images (N, 3, 32, 32) to logits (N, num_classes)."""
+    """The network with ``depth`` = 6n + 2 layers; images (N, 3, 32, 32) to logits (N, num_classes)."""
 
-    def __init__(self, blocks: int, num_classes: int) -> None:
+    def __init__(self, *, depth: int, num_classes: int) -> None:
         super().__init__()
+        blocks = (depth - 2) // 6
         self.conv1 = _conv3x3(3, 16, 1)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
@@ -53,11 +54,6 @@ class CifarResNet(nn.Cell):
         x = self.layer3(self.layer2(self.layer1(x)))
         x = ops.mean(x, (2, 3), True)
         return self.end_point(self.flatten(x))
-
-
-def cifar_resnet(*, depth: int, num_classes: int) -> CifarResNet:
-    """The network with ``depth`` = 6n + 2 layers."""
-    return CifarResNet((depth - 2) // 6, num_classes)
 
 
 def _conv3x3(channels_in: int, channels_out: int, stride: int) -> nn.Conv2d:

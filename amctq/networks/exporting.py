@@ -1,4 +1,4 @@
-"""What MindSpore's own exports need around them, whatever the format."""
+"""Calling MindSpore's exporters, for every format."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
 
     Args:
         network: ``mindspore.nn.Cell`` in inference mode.
-        target: where the file shall lie; one that is there is replaced.
+        target: the file; an existing file is replaced.
         form: name of the format, for messages.
 
     Yields:
-        Where MindSpore shall write: it refuses names with spaces or Chinese characters.
+        The path for MindSpore, which refuses spaces and Chinese characters in names.
 
     Raises:
         InputError: MindSpore cannot export the network.
         OSError: there is no room for the file.
     """
-    # A second export of one network in one process fails on what the first one cached.
+    # Otherwise a second export in one process fails, because of the cache of the first.
     network.compile_cache.clear()
     _refuse_full_disk(network, target)
     plain = f"export{target.suffix}"
@@ -43,19 +43,19 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         raise
     except Exception as error:
         message = f"MindSpore cannot export this network to {form}: {first_line(error)}"
-        raise InputError(message, hint=_how_to_rewrite(str(error), form)) from error
+        raise InputError(message, hint=_rewrite_hint(str(error), form)) from error
     finally:
         os.close(folder)
 
 
 def _refuse_full_disk(network: Any, target: Path) -> None:
-    """MindSpore does not say that a disk is full: it leaves no file, or half of one."""
+    """Refuse a full disk: MindSpore does not report it, and writes no file or half of one."""
     needed = sum(parameter.nbytes for parameter in network.get_parameters())
     if shutil.disk_usage(target.parent).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
-def _how_to_rewrite(text: str, form: str) -> str:
+def _rewrite_hint(text: str, form: str) -> str:
     if "Inplace" in text or "TensorMove" in text:
         return (
             f"write x = x + y (or ops.add(x, y)) where construct() has x += y: the {form} exporter refuses the latter"

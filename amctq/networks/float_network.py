@@ -1,4 +1,4 @@
-"""A float network, ready to be quantized."""
+"""The float network that a back end quantizes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from amctq.quant.layers import Topology
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatNetwork:
-    """A network with its trained weights.
+    """A float network with its trained weights.
 
     Attributes:
         cell: ``mindspore.nn.Cell`` in inference mode, checkpoint loaded.
         graph: the same network as ONNX.
-        topology: what there is to quantize in ``graph``.
-        rebuild: gives the cell once more, for an engine that changes cells and cannot change them back.
-        scratch: folder for working files of an engine, gone when the run ends.
+        topology: the layers of ``graph`` that can be quantized.
+        rebuild: builds the same cell again, for a back end that changes cells and cannot undo it.
+        scratch: folder for temporary files of a back end; it is removed at the end of the run.
     """
 
     cell: Any

@@ -1,4 +1,4 @@
-"""The float network as ONNX, the way MindSpore itself exports it."""
+"""Exporting the float network to ONNX with MindSpore's exporter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.opset import raise_opset
-from amctq.graph.pooling import name_global_pooling
+from amctq.graph.pooling import use_global_pooling
 from amctq.networks.exporting import exporting
 
 INPUT_NAME = "image"
@@ -21,9 +21,9 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     """Export a MindSpore network to ONNX, opset 17, with a dynamic batch.
 
     Args:
-        network: ``mindspore.nn.Cell`` in inference mode, taking one image tensor and giving one logits tensor.
+        network: ``mindspore.nn.Cell`` in inference mode, from one image tensor to one logits tensor.
         input_shape: (C, H, W) of one image.
-        scratch: where MindSpore may put its file; the caller removes it.
+        scratch: path of MindSpore's file; the caller removes it.
 
     Raises:
         InputError: MindSpore cannot export the network, or it has several outputs.
@@ -46,8 +46,8 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.output]
     if ranks != [2]:
         message = f"the network has outputs of rank {ranks}, expected one (N, classes) tensor of logits"
-        raise InputError(message, hint="give amctq the classifier alone, without loss or extra heads")
-    # dynamic_axes leaves the output at the batch of the example, and onnxruntime then warns on every run.
+        raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
+    # dynamic_axes does not reach the output, which keeps the example's batch of 1; onnxruntime would warn in every run.
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    return FloatGraph(model=name_global_pooling(raise_opset(model)), file_bytes=scratch.stat().st_size)
+    return FloatGraph(model=use_global_pooling(raise_opset(model)), file_bytes=scratch.stat().st_size)

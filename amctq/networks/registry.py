@@ -1,4 +1,4 @@
-"""Which networks there are, how each is built, and how its images are prepared. Loads no framework."""
+"""The known networks: how each is built, and how its images are preprocessed. Imports no framework."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class ModelSpec:
     """A network that can be built.
 
     Attributes:
-        name: what ``--model`` takes; the stem of its files.
-        build: gives a new ``mindspore.nn.Cell`` in inference mode, images (N, C, H, W) to logits (N, classes).
-        preprocessing: how its images are prepared, by number of classes, unless options say otherwise.
+        name: its name for ``--model``, with which its files begin.
+        build: makes a new ``mindspore.nn.Cell`` in inference mode from the number of classes; images (N, C, H, W) to
+            logits (N, classes).
+        preprocessing: gives the default preprocessing of its images from the number of classes.
     """
 
     name: str
@@ -32,9 +33,9 @@ class ModelSpec:
     preprocessing: Callable[[int], Preprocessing]
 
 
-def _official(module: str, builder: str, depth: int, preprocessing: Callable[[int], Preprocessing]) -> ModelSpec:
+def _built_in(module: str, network_class: str, depth: int, preprocessing: Callable[[int], Preprocessing]) -> ModelSpec:
     def build(num_classes: int) -> Any:
-        network = getattr(importlib.import_module(module), builder)(depth=depth, num_classes=num_classes)
+        network = getattr(importlib.import_module(module), network_class)(depth=depth, num_classes=num_classes)
         network.set_train(False)
         return network
 
@@ -42,16 +43,16 @@ def _official(module: str, builder: str, depth: int, preprocessing: Callable[[in
 
 
 def _by_classes(num_classes: int) -> Preprocessing:
-    """The sample's: ImageNet's for a thousand classes, CIFAR-10's at 224 for any other number."""
+    """As in the sample: ImageNet's for 1000 classes, CIFAR-10's at 224 x 224 for any other number."""
     return IMAGENET_224 if num_classes == IMAGENET_CLASSES else CIFAR10_224
 
 
 REGISTRY: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        *(_official("amctq.networks.resnet", "resnet", depth, _by_classes) for depth in (18, 34, 50, 101, 152)),
+        *(_built_in("amctq.networks.resnet", "ResNet", depth, _by_classes) for depth in (18, 34, 50, 101, 152)),
         *(
-            _official("amctq.networks.cifar_resnet", "cifar_resnet", depth, lambda _: _CIFAR_RESNET)
+            _built_in("amctq.networks.cifar_resnet", "CifarResNet", depth, lambda _: _CIFAR_RESNET)
             for depth in (8, 20, 32, 44, 56, 110)
         ),
     )
@@ -59,11 +60,11 @@ REGISTRY: dict[str, ModelSpec] = {
 
 
 def find_model(name: str) -> ModelSpec:
-    """The registry's entry of that name, case ignored, or a network of the user's own.
+    """The network of that name in the registry (case is ignored), or the user's own.
 
     Raises:
-        UsageError: there is none.
-        InputError: the user's own file is not there; whether it can be imported shows when it is built.
+        UsageError: there is no such network.
+        InputError: the user's file does not exist. It is imported later, when the network is built.
     """
     if name.lower() in REGISTRY:
         return REGISTRY[name.lower()]
@@ -78,10 +79,10 @@ def find_model(name: str) -> ModelSpec:
 
 
 def _own(text: str) -> ModelSpec:
-    """A function of the user's own, which may take ``num_classes`` or, as the sample's, ``class_num``."""
+    """The network that a user's function makes; its argument is ``num_classes`` or, as in the sample, ``class_num``."""
 
     def build(num_classes: int) -> Any:
-        # Imported here: a network's file imports MindSpore, whose environment must stand before.
+        # Imported here: a user's file imports MindSpore, whose environment must be set first.
         factory = load_factory(text, option="--model")
         network = call_factory(factory, text, option="--model", num_classes=num_classes, class_num=num_classes)
         from mindspore import nn

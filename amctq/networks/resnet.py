@@ -1,8 +1,8 @@
 """The official MindSpore ResNets, with the parameter names, padding and BatchNorm settings of their checkpoints.
 
-He et al., Deep Residual Learning for Image Recognition (2015); ResNet-50 and deeper in the variant called v1.5, whose
-stride sits on the 3x3 convolution. ResNet-18 and 34 pad symmetrically, as PyTorch does; ResNet-50, 101 and 152 pad
-"same", so that a 7x7 convolution of stride 2 gets two rows before and three after.
+He et al., Deep Residual Learning for Image Recognition (2015). ResNet-50 and deeper are the variant v1.5, with the
+stride in the 3x3 convolution. ResNet-18 and 34 pad symmetrically, as PyTorch does. ResNet-50, 101 and 152 pad "same": a
+7x7 convolution of stride 2 gets two rows before and three after.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Bottleneck(nn.Cell):
 
 
 class ResNet(nn.Cell):
-    """Images (N, 3, H, W) to logits (N, num_classes)."""
+    """The network with ``depth`` 18, 34, 50, 101 or 152; images (N, 3, H, W) to logits (N, num_classes)."""
 
-    def __init__(self, depth: int, num_classes: int) -> None:
+    def __init__(self, *, depth: int, num_classes: int) -> None:
         super().__init__()
         basic = depth in _BASIC
         blocks = _BASIC[depth] if basic else _BOTTLENECK[depth]
@@ -100,11 +100,6 @@ class ResNet(nn.Cell):
         return self.end_point(self.flatten(x))
 
 
-def resnet(*, depth: int, num_classes: int) -> ResNet:
-    """The network with ``depth`` layers: 18, 34, 50, 101 or 152."""
-    return ResNet(depth, num_classes)
-
-
 def _stage(block: type[nn.Cell], blocks: int, channels_in: int, channels_out: int, stride: int) -> nn.SequentialCell:
     first = block(channels_in, channels_out, stride)
     return nn.SequentialCell([first, *(block(channels_out, channels_out, 1) for _ in range(blocks - 1))])
@@ -123,5 +118,5 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _stem_norm(channels: int) -> nn.BatchNorm2d:
-    """Of the stem and the shortcuts of ResNet-18 and 34."""
+    """The BatchNorm of the stem and the shortcuts of ResNet-18 and 34."""
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)

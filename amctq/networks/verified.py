@@ -1,4 +1,4 @@
-"""From a checkpoint to a float network whose exported graph is verified to be MindSpore's."""
+"""Loading a float network from a checkpoint, and verifying its exported graph against MindSpore."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from amctq.inference.onnx_session import OnnxSession
     from amctq.inference.proof import ForwardProof
 
-# A wrong graph is wrong on every image, and MindSpore takes half a second for each of ResNet-50's.
+# A wrong graph is wrong on every image, and MindSpore takes half a second per image of ResNet-50.
 _COMPARED_IMAGES = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VerifiedNetwork:
-    """A float network, ready to be measured and quantized.
+    """A float network whose exported graph computes what MindSpore computes.
 
     Attributes:
         network: the network.
-        checkpoint: the file that its parameters come from.
-        session: that runs its exported graph.
-        proof: that this is what MindSpore computes.
+        checkpoint: the file with its parameters.
+        session: runs its exported graph.
+        proof: the comparison of the exported graph with MindSpore.
     """
 
     network: FloatNetwork
@@ -53,17 +53,17 @@ def load_network(
     """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few images.
 
     Args:
-        spec: which network.
+        spec: the network.
         ckpt: its checkpoint.
         num_classes: of the checkpoint.
         device: where MindSpore runs.
-        examples: the first of them are compared.
-        scratch: folder for working files; the caller removes it.
-        reporter: is told of the phases, and of layers that stay in float.
+        examples: images; the first of them are compared.
+        scratch: folder for temporary files; the caller removes it.
+        reporter: receives the phases, and a warning for each layer that stays in float.
 
     Raises:
-        InputError: checkpoint or network are not what they must be.
-        CheckError: the exported graph computes something else.
+        InputError: the checkpoint does not fit the network, or the network cannot be exported or run.
+        CheckError: the exported graph does not compute what MindSpore computes.
         UnavailableError: MindSpore does not work here.
     """
     with reporter.phase("mindspore"):
@@ -77,7 +77,7 @@ def load_network(
     with reporter.phase("checkpoint"):
         checkpoint = read_checkpoint(ckpt, scratch)
         cell = build()
-        # A user's file may have chosen graph mode; hooks work in the other one.
+        # A user's file may have set graph mode, in which hooks do not work.
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
     from amctq.graph.topology import read_topology
     from amctq.inference.onnx_session import OnnxSession

@@ -126,15 +126,15 @@ def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, repor
 
         from amctq.export.weights_onnx import may_saturate
         from amctq.inference.ascend_lowering import is_deploy
-        from amctq.inference.onnx_session import open_onnx
-        from amctq.inference.session import model_bytes
+        from amctq.inference.onnx_session import OnnxSession, onnx_session, open_onnx
 
-        content = model_bytes(request.onnx, option="--onnx")
-        session = open_onnx(content, request.onnx)
-        model = onnx.load_model_from_string(content)
-        if saturates(cpu_instructions()) and may_saturate(model) and not is_deploy(model):
-            reporter.warn(PLAIN_SESSION_WARNING)
-        return session
+        def session(content: bytes) -> OnnxSession:
+            opened, model = onnx_session(content), onnx.load_model_from_string(content)
+            if saturates(cpu_instructions()) and may_saturate(model) and not is_deploy(model):
+                reporter.warn(PLAIN_SESSION_WARNING)
+            return opened
+
+        return open_onnx(request.onnx, session)
     assert request.mindir is not None
     with reporter.phase("mindspore"):
         load_mindspore(device, scratch)
