@@ -13,13 +13,13 @@ import pytest
 import typer
 
 import amctq
-from amctq.cli.app import app
+from amctq.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ROOT / "README.md", ROOT / "README.zh.md"
 ENGLISH = sorted((ROOT / "docs" / "en").glob("*.md"))
 PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = {name: command.typer_command() for name, command in app.COMMANDS.items()}
 OPTIONS = {
     "--help",
     *(name for command in COMMANDS.values() for item in command.params for name in (*item.opts, *item.secondary_opts)),
