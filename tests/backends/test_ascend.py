@@ -25,6 +25,7 @@ from amctq.runtime import load_mindspore, resolve_device
 from tests.amct.standin_path import on_an_npu
 from tests.backends.test_simulation import network_of
 from tests.command import amctq
+from tests.runs import ptq
 
 
 def test_half_precision_ends_without_a_trace(tmp_path: Path) -> None:
@@ -96,10 +97,9 @@ def test_the_way_of_an_npu_through_the_commands(pictures: Path) -> None:
 
 @pytest.mark.ascend
 def test_ptq_on_an_npu_writes_what_a_cpu_writes(pictures: Path) -> None:
-    data = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--backend", "native", "--json")
+    network = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--backend", "native")
     for device in ("cpu", "ascend"):
-        done = amctq("ptq", *data, "--device", device, "--output-dir", device)
-        assert done.code == 0, done.stderr
+        ptq(network, "--device", device, "--output-dir", device)
     for name in ("resnet8_quant.onnx", "calibration_record.txt", "config.json"):
         assert Path("cpu", name).read_bytes() == Path("ascend", name).read_bytes()
 
