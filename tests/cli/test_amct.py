@@ -11,13 +11,13 @@ from amctq.amct_files.record_text import load_record
 from amctq.pretrained import CHECKPOINT
 from tests.amct.standin_path import on_an_npu
 from tests.command import amctq
+from tests.runs import ptq
 
 
 def test_ptq_collects_what_amct_writes_and_tells_what_was_not_run(pictures: Path) -> None:
     Path("net.ckpt").symlink_to(CHECKPOINT)  # a relative path, though AMCT's calls have another current directory
-    arguments = ("ptq", "--dataset", pictures, "--ckpt", "net.ckpt", "--model", "resnet8", "--json")
-    done = amctq(*arguments, env=on_an_npu())
-    assert done.code == 0, done.stderr
+    network = ("--dataset", pictures, "--ckpt", "net.ckpt", "--model", "resnet8")
+    done = ptq(network, env=on_an_npu())
     names = {path.name for path in Path("results").iterdir()}
     assert names == {
         *("resnet8_quant.air", "config.json", "calibration_record.txt", "amct_mindspore.log"),
@@ -36,8 +36,7 @@ def test_ptq_collects_what_amct_writes_and_tells_what_was_not_run(pictures: Path
     assert "images_per_second" not in report["timing"], "the speed of a graph that is not among the files says nothing"
     assert len(load_record(Path("results/calibration_record.txt")).layers) == len(quantization["layers"])
 
-    again = amctq(*arguments, env=on_an_npu())
-    assert again.code == 2
+    again = ptq(network, code=2, env=on_an_npu())
     assert "amct_mindspore.log" in again.stderr
 
 

@@ -18,6 +18,7 @@ from amctq.errors import UsageError
 from amctq.files import sha256_of
 from amctq.pretrained import CHECKPOINT, train
 from tests.command import AMCTQ, Finished, amctq, amctq_here
+from tests.runs import ptq
 
 FILES = {
     "cifar-10-batches-bin": ["batches.meta.txt", *(f"data_batch_{index}.bin" for index in range(1, 6)), "readme.html"],
@@ -93,9 +94,7 @@ def test_the_pictures_are_neither_trivial_nor_noise(demonstrated: dict[str, Any]
 def test_it_does_what_the_other_commands_do(demonstrated: dict[str, Any]) -> None:
     again = amctq_here("prepare-cifar", "--synthetic", "--output-dir", "demo", "--json")
     assert again.envelope["data"]["already_prepared"]
-    own = ["--dataset", "demo", "--ckpt", f"demo/{CHECKPOINT.name}", "--model", "resnet8"]
-    done = amctq("ptq", *own, "--eval-images", "0")
-    assert done.code == 0, done.stderr
+    ptq(("--dataset", "demo", "--ckpt", f"demo/{CHECKPOINT.name}", "--model", "resnet8"), "--eval-images", 0)
     for name in ("resnet8_quant.onnx", "config.json", "calibration_record.txt", "placement.json"):
         assert Path("results", name).read_bytes() == Path("demo", name).read_bytes()
 

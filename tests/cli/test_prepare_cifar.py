@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from amctq import PrepareCifarRequest, prepare_cifar
-from amctq.errors import InputError, UsageError
-from tests.command import AMCTQ, RECORD_BYTES, Finished, Shared, amctq, amctq_here, on_a_terminal, small_file_system
+from tests.command import AMCTQ, Finished, Shared, amctq, amctq_here, on_a_terminal, small_file_system
 from tests.server import Server, hold, login_page, reset, status, truncate
+from tests.services.archives import TRAIN, Content, content_of, header, tar
 
-TRAIN = [f"data_batch_{index}.bin" for index in range(1, 6)]
 LAYOUT = {
     "cifar-10-batches-bin": sorted(["batches.meta.txt", *TRAIN, "readme.html"]),
     "cifar-10-verify-bin": ["batches.meta.txt", "readme.html", "test_batch.bin"],
 }
 MANIFEST = "cifar-10-manifest.json"
-INSIDE = "cifar-10-batches-bin"
-Content = dict[str, bytes]
 Run = Callable[..., Finished]
-
-
-def _content(shared: Shared, images: int | None = None) -> Content:
-    """The eight files with real records; where ../shared has only two training files, they come again."""
-    length = None if images is None else images * RECORD_BYTES
-    first, second, test = (
-        (shared.records / name).read_bytes()[:length] for name in (TRAIN[0], TRAIN[1], "test_batch.bin")
-    )
-    names = {name: (shared.records / name).read_bytes() for name in ("batches.meta.txt", "readme.html")}
-    return {**names, **dict(zip(TRAIN, [first, second, first, second, first], strict=True)), "test_batch.bin": test}
-
-
-def _tar(content: Content, *more: tarfile.TarInfo, level: int = 6, compress: bool = True) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        folder = tarfile.TarInfo("cifar-10-batches-bin")
-        folder.type = tarfile.DIRTYPE
-        tar.addfile(folder)
-        for header in more:
-            tar.addfile(header)
-        for name, data in content.items():
-            header = tarfile.TarInfo(name if "/" in name else f"cifar-10-batches-bin/{name}")
-            header.size = len(data)
-            header.mtime = 1.5  # makes an extended header
-            tar.addfile(header, io.BytesIO(data))
-    return gzip.compress(stream.getvalue(), level) if compress else stream.getvalue()
 
 
 def _prepare(archive: bytes | Path, *more: str | Path, output: str | Path = "data") -> Finished:
@@ -68,16 +34,6 @@ def _prepare(archive: bytes | Path, *more: str | Path, output: str | Path = "dat
         archive = Path("own.tar.gz")
     own = [] if "--md5" in more or "--sha256" in more else ["--md5", hashlib.md5(archive.read_bytes()).hexdigest()]
     return amctq_here("prepare-cifar", "--archive", archive, *own, "--output-dir", output, "--json", *more)
-
-
-def _refused_here(archive: bytes, *words: str) -> None:
-    """The same without a process of its own: bad input, and nothing is left."""
-    Path("own.tar.gz").write_bytes(archive)
-    with pytest.raises(InputError) as caught:
-        prepare_cifar(PrepareCifarRequest(archive=Path("own.tar.gz"), md5=hashlib.md5(archive).hexdigest()))
-    assert all(word in caught.value.message for word in words), caught.value.message
-    assert caught.value.hint
-    assert [path.name for path in Path.cwd().iterdir()] == ["own.tar.gz"]
 
 
 def _refused(done: Finished, code: int, *words: str) -> None:
@@ -105,19 +61,19 @@ def _check(root: Path, content: Content) -> None:
 
 @pytest.fixture(scope="module")
 def small(shared: Shared) -> Content:
-    return _content(shared, 100)
+    return content_of(shared, 100)
 
 
 @pytest.fixture(scope="module")
 def whole(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Content]:
-    content = _content(shared)
+    content = content_of(shared)
     path = tmp_path_factory.mktemp("whole") / "cifar-10-binary.tar.gz"
-    path.write_bytes(_tar(content, level=0))
+    path.write_bytes(tar(content, level=0))
     return path, content
 
 
 def test_the_folders_of_the_sample_guide(small: Content) -> None:
-    done = _prepare(_tar(small))
+    done = _prepare(tar(small))
     assert done.code == 0, done.stderr
     _check(Path("data"), small)
     data = done.envelope["data"]
@@ -132,7 +88,7 @@ def test_the_folders_of_the_sample_guide(small: Content) -> None:
 def test_paths_in_chinese_with_spaces(small: Content) -> None:
     Path("我的 数据").mkdir()
     archive = Path("我的 数据/档 案.tar.gz")
-    archive.write_bytes(_tar(small))
+    archive.write_bytes(tar(small))
     env = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     done = amctq("prepare-cifar", "--archive", archive, "--md5", md5, "--output-dir", "新 目录/data", env=env)
@@ -141,7 +97,7 @@ def test_paths_in_chinese_with_spaces(small: Content) -> None:
 
 
 def test_what_is_right_already_is_left_alone(small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     _prepare(archive)
     before = {path: path.stat().st_mtime_ns for path in Path("data").rglob("*")}
     again = _prepare(archive)
@@ -152,7 +108,7 @@ def test_what_is_right_already_is_left_alone(small: Content) -> None:
 
 
 def test_a_damaged_file_is_named_and_force_mends_it(small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     _prepare(archive)
     damaged = Path("data/cifar-10-batches-bin/data_batch_2.bin")
     damaged.write_bytes(bytes(len(small["data_batch_2.bin"])))
@@ -165,17 +121,17 @@ def test_files_of_another_set_are_named_before_any_work(small: Content) -> None:
     own = Path("data/cifar-10-verify-bin/test_batch.bin")
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
-    _refused(_prepare(_tar(small)), 2, "cifar-10-verify-bin/test_batch.bin")
+    _refused(_prepare(tar(small)), 2, "cifar-10-verify-bin/test_batch.bin")
     assert own.read_bytes() == b"mine"
     assert [path for path in Path("data").rglob("*") if path.is_file()] == [own]
     (own.parent / "notes.txt").touch()
-    assert _prepare(_tar(small), "--force").code == 0
+    assert _prepare(tar(small), "--force").code == 0
     (own.parent / "notes.txt").unlink()  # not ours, and not deleted
     _check(Path("data"), small)
 
 
 def test_what_an_interrupted_publication_has_left_is_completed(small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     _prepare(archive)
     for path in Path("data/cifar-10-verify-bin").iterdir():
         path.unlink()
@@ -186,114 +142,14 @@ def test_what_an_interrupted_publication_has_left_is_completed(small: Content) -
     _check(Path("data"), small)
 
 
-def _header(name: str, kind: bytes = tarfile.REGTYPE, *, link: str = "", size: int = 0) -> tarfile.TarInfo:
-    header = tarfile.TarInfo(name)
-    header.type, header.linkname, header.size = kind, link, size
-    return header
-
-
-@pytest.mark.parametrize(
-    ("header", "word"),
-    [
-        pytest.param(_header("../x"), "leads out of the folder", id="parent"),
-        pytest.param(_header(f"{INSIDE}/../../x"), "leads out", id="parent-inside"),
-        pytest.param(_header("/tmp/amctq-x"), "leads out of the folder", id="absolute"),
-        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.SYMTYPE, link="/etc/passwd"), "link", id="symlink"),
-        pytest.param(_header(f"{INSIDE}/test_batch.bin", tarfile.LNKTYPE, link="x"), "link", id="hard-link"),
-        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.CHRTYPE), "neither file nor folder", id="device"),
-        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.BLKTYPE), "neither file nor folder", id="disk"),
-        pytest.param(_header(f"{INSIDE}/readme.html", tarfile.FIFOTYPE), "neither file", id="fifo"),
-        pytest.param(_header(f"{INSIDE}/data_batch_1.bin", size=1 << 40), "1,099,511,627,776", id="bomb"),
-        pytest.param(_header(f"{INSIDE}/evil.so"), "evil.so", id="stranger"),
-        pytest.param(_header(f"{INSIDE}/" + "x" * 200), "xxxx", id="long-name"),
-        pytest.param(_header("././@LongLink", tarfile.GNUTYPE_LONGNAME), "neither file nor folder", id="gnu-long-name"),
-    ],
-)  # fmt: skip
-def test_hostile_members(header: tarfile.TarInfo, word: str, small: Content) -> None:
-    if header.size:
-        header, size = _header(header.name), header.size
-        stream = io.BytesIO(_tar({}, header, compress=False))
-        huge = _header(header.name, size=size).tobuf(tarfile.GNU_FORMAT)
-        archive = gzip.compress(stream.getvalue()[:512] + huge + bytes(10_000))
-    else:
-        archive = _tar(small, header)
-    _refused_here(archive, "own.tar.gz", word)
-
-
-def _damaged(small: Content) -> bytes:
-    """The last block of deflate's data replaced, so that its CRC is another one."""
-    archive = gzip.compress(_tar(small, compress=False), 0)
-    middle = len(archive) - 3000  # the padding of tar, stored as it is
-    return archive[:middle] + b"x" + archive[middle + 1 :]
-
-
-def _bomb_of_zeros(small: Content) -> bytes:
-    """Zeros without end after a whole archive."""
-    return gzip.compress(_tar(small, compress=False) + bytes(64 << 20))
-
-
-def _bomb_in_an_extended_header(small: Content) -> bytes:
-    """What tarfile would read into memory: 256 MiB of extended header, in 256 KiB."""
-    header = _header("x", tarfile.XHDTYPE, size=256 << 20)
-    return gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        pytest.param(lambda small: b"<html>404 not found</html>", ["no .tar.gz", "<html>"], id="html"),
-        pytest.param(lambda small: b"", ["cut short"], id="empty"),
-        pytest.param(lambda small: gzip.compress(b"x" * 5000), ["no tar archive"], id="gzip-but-no-tar"),
-        pytest.param(lambda small: _tar(small)[:-5000], ["cut short"], id="truncated-gzip"),
-        pytest.param(lambda small: _tar(small)[:-4], ["cut short"], id="truncated-trailer"),
-        pytest.param(
-            lambda small: gzip.compress(_tar(small, compress=False)[:700_000]),
-            ["ends in the middle"],
-            id="truncated-tar",
-        ),
-        pytest.param(_damaged, ["own.tar.gz is damaged"], id="damaged"),
-        pytest.param(_bomb_of_zeros, ["1 MiB after its last file"], id="zeros"),
-        pytest.param(_bomb_in_an_extended_header, ["extended header"], id="extended-header"),
-        pytest.param(
-            lambda small: _tar({**small, "data_batch_3.bin": small["data_batch_3.bin"][:-1]}),
-            ["data_batch_3.bin", "3,073"],
-            id="length",
-        ),
-        pytest.param(lambda small: _tar({**small, "data_batch_3.bin": b""}), ["data_batch_3.bin"], id="empty-member"),
-        pytest.param(
-            lambda small: _tar({**small, "test_batch.bin": small["test_batch.bin"] + b"\x0b" + bytes(3072)}),
-            ["test_batch.bin", "record 100 has label 11"],
-            id="label",
-        ),
-        pytest.param(
-            lambda small: _tar({name: data for name, data in small.items() if name != "data_batch_4.bin"}),
-            ["lacks data_batch_4.bin"],
-            id="lacking",
-        ),
-        pytest.param(
-            lambda small: _tar({**small, "cifar-10-batches-bin/test_batch.bin": b"x"}), ["two files"], id="twice"
-        ),
-        pytest.param(lambda small: _tar({**small, "batches.meta.txt": b"cat\ndog\n"}), ["2 names"], id="names"),
-        pytest.param(
-            lambda small: _tar({**small, "batches.meta.txt": bytes(1 << 20)}), ["1,048,576 bytes"], id="long-text"
-        ),
-        pytest.param(
-            lambda small: _tar({"cifar-10-batches-py/data_batch_1": b"\x80\x02"}), ["Python version"], id="python"
-        ),
-    ],
-)  # fmt: skip
-def test_bad_archives(make: Callable[[Content], bytes], words: list[str], small: Content) -> None:
-    _refused_here(make(small), *words)
-
-
 def test_a_bad_archive_through_the_command(small: Content) -> None:
-    _refused(_prepare(_tar(small)[:-5000]), 3, "own.tar.gz is cut short")
-    _refused(_prepare(_tar(small, _header("../x"))), 3, "'../x'")
+    _refused(_prepare(tar(small)[:-5000]), 3, "own.tar.gz is cut short")
+    _refused(_prepare(tar(small, header("../x"))), 3, "'../x'")
     assert [path.name for path in Path.cwd().iterdir()] == ["own.tar.gz"]
 
 
 def test_another_checksum(small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     right = hashlib.sha256(archive).hexdigest()
     _refused(_prepare(archive, "--sha256", "0" * 64), 5, right, "0" * 64)
     assert not Path("data").exists()
@@ -301,32 +157,9 @@ def test_another_checksum(small: Content) -> None:
 
 
 def test_without_a_checksum_it_must_be_the_official_archive(small: Content) -> None:
-    Path("own.tar.gz").write_bytes(_tar(small))
+    Path("own.tar.gz").write_bytes(tar(small))
     done = amctq_here("prepare-cifar", "--archive", "own.tar.gz", "--json")
     _refused(done, 5, "expected 170,052,171")
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"archive": Path("F"), "url": "http://localhost/x"}, ["--archive", "--url"]),
-        ({"archive": Path("F"), "synthetic": True}, ["--archive", "--synthetic"]),
-        ({"synthetic": True, "md5": "0" * 32}, ["--synthetic", "--md5"]),
-        ({"md5": "0" * 32, "sha256": "0" * 64}, ["--md5", "--sha256"]),
-        ({"md5": "12"}, ["--md5", "32"]),
-        ({"sha256": "g" * 64}, ["--sha256"]),
-        ({"url": "ftp://host/x"}, ["--url"]),
-        ({"train_images": 100}, ["--train-images", "--synthetic"]),
-        ({"seed": 0}, ["--seed"]),
-        ({"synthetic": True, "test_images": 9}, ["--test-images 9", "10"]),
-        ({"synthetic": True, "seed": -1}, ["--seed"]),
-    ],
-    ids=str,
-)
-def test_contradicting_options(options: dict[str, Any], words: list[str]) -> None:
-    with pytest.raises(UsageError) as caught:
-        PrepareCifarRequest(**options)
-    assert all(word in caught.value.message for word in words), caught.value.message
 
 
 def test_a_usage_error_through_the_command() -> None:
@@ -358,7 +191,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(small_disk: Path, small: Content) -> None:
-    _refused(_prepare(_tar(small), output=small_disk / "data"), 8, "No space left")
+    _refused(_prepare(tar(small), output=small_disk / "data"), 8, "No space left")
     assert list(small_disk.iterdir()) == []
 
 
@@ -372,7 +205,7 @@ def _get(url: str, archive: bytes, *more: str, env: dict[str, str] | None = None
 
 
 def test_from_an_address(server: Server, small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     url = server.page("/c.tar.gz", archive)
     _refused(amctq_here("prepare-cifar", "--url", url, "--md5", "0" * 32, "--json"), 5, "0" * 32)
     assert not Path("data").exists()
@@ -387,7 +220,7 @@ def test_from_an_address(server: Server, small: Content) -> None:
 
 
 def test_an_archive_comes_in_pieces_and_each_byte_once(server: Server, small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     url = server.page("/c.tar.gz", archive, truncate(500_000), reset(300_000), status(503), hold(200_000))
     done = _get(url, archive, "--retries", "4")
     assert done.code == 0, done.stderr
@@ -396,7 +229,7 @@ def test_an_archive_comes_in_pieces_and_each_byte_once(server: Server, small: Co
 
 
 def test_an_archive_that_changes_between_tries_is_fetched_anew(server: Server, small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     url = server.page("/c.tar.gz", bytes(len(archive)), truncate(500_000))
     _refused(_get(url, archive, "--retries", "0"), 6, "broke off")
     server.page("/c.tar.gz", archive, etag='"two"')
@@ -406,12 +239,12 @@ def test_an_archive_that_changes_between_tries_is_fetched_anew(server: Server, s
 
 def test_a_login_page_is_no_archive(server: Server, small: Content) -> None:
     url = server.page("/c.tar.gz", b"", login_page)
-    _refused(_get(url, _tar(small)), 6, "web page")
+    _refused(_get(url, tar(small)), 6, "web page")
     assert not Path("data").exists()
 
 
 def test_an_archive_comes_over_tls(tls_server: Server, certificate: Path, small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     url = tls_server.page("/c.tar.gz", archive)
     _refused(_get(url, archive), 6, "certificate")
     assert _get(url, archive, env={"SSL_CERT_FILE": str(certificate)}).code == 0
@@ -419,7 +252,7 @@ def test_an_archive_comes_over_tls(tls_server: Server, certificate: Path, small:
 
 
 def test_a_mirror_is_tried_first(server: Server, small: Content) -> None:
-    archive = _tar(small)
+    archive = tar(small)
     url = server.page("/m/cifar-10-binary.tar.gz", archive)
     env = {"AMCTQ_MIRROR": f"{server.url}/m", "AMCTQ_RETRIES": "0", "HTTPS_PROXY": "http://127.0.0.1:9"}
     official = amctq_here("prepare-cifar", "--json", env=env)
@@ -459,7 +292,7 @@ def test_killed_anywhere_the_same_command_finishes(
         "    return result\n"
         "setattr(owner, name, killing)\n"
     )
-    archive = _tar(small)
+    archive = tar(small)
     url = server.page("/c.tar.gz", archive)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     assert _get(url, archive, env={"PYTHONPATH": path}, run=amctq).code == -signal.SIGKILL
@@ -484,7 +317,7 @@ def test_images_are_shown_as_they_are_prepared() -> None:
 def test_memory_does_not_grow_with_the_archive(whole: tuple[Path, Content], small: Content) -> None:
     """Relation of two archives: a hundred times as many images, and not 8 MiB more in memory."""
     path, _ = whole
-    Path("own.tar.gz").write_bytes(_tar(small, level=0))
+    Path("own.tar.gz").write_bytes(tar(small, level=0))
     peaks = []
     for archive in (Path("own.tar.gz"), path):
         code = (
@@ -530,4 +363,4 @@ def test_no_permission(small: Content) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
     Path("closed").mkdir(mode=0o500)
-    _refused(_prepare(_tar(small), output="closed/data"), 8, "Permission denied")
+    _refused(_prepare(tar(small), output="closed/data"), 8, "Permission denied")

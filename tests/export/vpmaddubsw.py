@@ -58,7 +58,8 @@ def forward(
             values[item.layer.output] = _layer(node, item, values[item.layer.input], dot)
         elif node.name not in folded:
             read = {name: values[name] for name in node.input}
-            outputs: Any = ReferenceEvaluator(_alone(node)).run(None, read)
+            outputs = ReferenceEvaluator(_alone(node)).run(None, read)
+            assert isinstance(outputs, list)
             values[node.output[0]] = outputs[0]
     return values
 
