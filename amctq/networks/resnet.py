@@ -1,8 +1,8 @@
 """The official MindSpore ResNets, with the parameter names, padding and BatchNorm settings of their checkpoints.
 
 He et al., Deep Residual Learning for Image Recognition (2015). ResNet-50 and deeper are the variant v1.5, with the
-stride in the 3x3 convolution. ResNet-18 and 34 pad symmetrically, as PyTorch does. ResNet-50, 101 and 152 pad "same", so
-that a 7x7 convolution of stride 2 gets two rows before and three after.
+stride in the 3x3 convolution. ResNet-18 and 34 pad symmetrically, as PyTorch does. ResNet-50, 101 and 152 pad "same",
+so that a 7x7 convolution of stride 2 gets two rows before and three after.
 """
 
 from __future__ import annotations

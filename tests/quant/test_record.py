@@ -133,7 +133,7 @@ def test_every_float_survives(scale: float, offset: int, weights: list[float], s
         (AMCT.replace("offset_w: 0\n    skip", "offset_w: 7\n    skip"), "offset_w must be 0"),
         (AMCT.replace('"INT8"', '"INT4"'), "dst_type INT4"),
         (AMCT.replace('dst_type: "INT8"', 'wts_type: "INT16"'), "wts_type INT16, expected one of INT8"),
-        (AMCT.replace("layer1.0.conv1", "conv1"), "twice"),
+        (AMCT.replace("layer1.0.conv1", "conv1"), "duplicate layer name"),
         (AMCT.replace('dst_type: "INT8"', 'act_type: "INT16"'), "conv1: act_type INT16, expected INT8"),
         (
             AMCT.replace('dst_type: "INT8"', 'fakequant_precision_mode: "FORCE_FP16_QUANT"'),
