@@ -14,7 +14,6 @@ from typing import Any
 from amctq.errors import InputError
 from amctq.networks.exporting import exporting
 
-GRAPH_NAME, INPUT_NAME = "network", "image"
 _LARGEST = 1 << 30  # bytes of parameters that MindSpore writes into one file
 _PRIMITIVE = "REF::"  # prefix of a node's reference to its operator
 
@@ -78,12 +77,12 @@ def _normalise(model: Any) -> None:
         return
     graph = model.graph
     del graph.attribute[:]  # phases, with a time and an address
-    graph.name = GRAPH_NAME
+    graph.name = "network"
     names: dict[str, str] = {}
     for parameter in graph.parameter:
         names[parameter.name] = parameter.name = parameter.name.partition(":")[2] or parameter.name
     for index, value in enumerate(graph.input):
-        names[value.name] = value.name = f"{INPUT_NAME}{index or ''}"
+        names[value.name] = value.name = f"image{index or ''}"
     for node in graph.node:
         for index, name in enumerate(node.output):
             node.output[index] = names[name] = f"%{len(names)}"

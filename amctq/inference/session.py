@@ -74,11 +74,10 @@ class FileSession(Session):
             InputError: its inputs or outputs have another number, type or shape.
         """
         inputs, outputs = self.inputs, self.outputs
-        fits = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
-        if fits:
-            pairs = zip(inputs[0].shape[1:], shape, strict=True)
-            fits = all(not isinstance(own, int) or own == other for own, other in pairs)
-        if not fits:
+        takes_images = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
+        if not takes_images or any(
+            isinstance(own, int) and own != size for own, size in zip(inputs[0].shape[1:], shape, strict=True)
+        ):
             found = ", ".join(map(str, inputs))
             message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
             raise InputError(message, hint="check --image-size, and that the model takes one batch of images")

@@ -155,11 +155,11 @@ def _difference(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tup
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
-    return "; ".join(
-        ", ".join(differences[:_SHOWN]) + (f" and {len(differences) - _SHOWN} more" if differences[_SHOWN:] else "")
-        for differences in (reshaped, missing, unknown)
-        if differences
-    )
+    parts = []
+    for differences in filter(None, (reshaped, missing, unknown)):
+        more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        parts.append(", ".join(differences[:_SHOWN]) + more)
+    return "; ".join(parts)
 
 
 def _hint(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:

@@ -32,7 +32,9 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
     """
     # Otherwise a second export in one process fails, because of the cache of the first.
     network.compile_cache.clear()
-    _refuse_full_disk(network, target)
+    # MindSpore does not report a full disk: it writes no file, or half of one.
+    if shutil.disk_usage(target.parent).free < sum(parameter.nbytes for parameter in network.get_parameters()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     plain = f"export{target.suffix}"
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -46,13 +48,6 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         raise InputError(message, hint=_rewrite_hint(str(error), form)) from error
     finally:
         os.close(folder)
-
-
-def _refuse_full_disk(network: Any, target: Path) -> None:
-    """Refuse a full disk: MindSpore does not report it, and writes no file or half of one."""
-    needed = sum(parameter.nbytes for parameter in network.get_parameters())
-    if shutil.disk_usage(target.parent).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 def _rewrite_hint(text: str, form: str) -> str:

@@ -12,7 +12,6 @@ from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAG
 from amctq.errors import InputError, UsageError
 from amctq.plugins import call_factory, check_factory, factory_name, is_factory, load_factory
 
-IMAGENET_CLASSES = 1000
 # The published CIFAR weights were trained with ImageNet's mean and deviation.
 _CIFAR_RESNET = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
@@ -44,7 +43,7 @@ def _built_in(module: str, network_class: str, depth: int, preprocessing: Callab
 
 def _by_classes(num_classes: int) -> Preprocessing:
     """As in the sample: ImageNet's for 1000 classes, CIFAR-10's at 224 x 224 for any other number."""
-    return IMAGENET_224 if num_classes == IMAGENET_CLASSES else CIFAR10_224
+    return IMAGENET_224 if num_classes == 1000 else CIFAR10_224
 
 
 REGISTRY: dict[str, ModelSpec] = {

@@ -26,8 +26,7 @@ def batch_norm_factor(norm: BatchNorm, arrays: Mapping[str, NDArray[Any]]) -> ND
     """γ / √(σ² + ε), float64 of shape (C_out,); NaN where σ² + ε is negative."""
     gamma, variance = (arrays[name].astype(np.float64) for name in (norm.gamma, norm.variance))
     with np.errstate(all="ignore"):  # fold() refuses what is not finite
-        factor: NDArray[np.float64] = gamma / np.sqrt(variance + norm.epsilon)
-    return factor
+        return np.divide(gamma, np.sqrt(variance + norm.epsilon))
 
 
 def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedParameters:

@@ -18,7 +18,7 @@ from amctq.quant.numerics import Float32Array
 
 # Elements in one pass: a chunk and its indices fit into the cache of a core.
 _CHUNK = 1 << 15
-# The reciprocal of a width must be a float32. A smaller width would not change any quantized value.
+# The reciprocal of a width must be a float32. Values that need a smaller width are zero for any quantization.
 _NARROWEST = 2.0**-120
 # Above this width, the smallest normal float32 divided by the width may be 0.
 _UNDERFLOWING = 2.0**20

@@ -17,7 +17,7 @@ from amctq.data.source import find_dataset
 from amctq.errors import CheckError
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.proof import forward_tolerance, prove_forward
-from amctq.networks.checkpoint import load_checkpoint
+from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_onnx import export_float
 from amctq.networks.registry import find_model
 from amctq.pretrained import CHECKPOINT
@@ -51,7 +51,7 @@ def test_the_tolerance_of_an_npu_lets_float16_pass_and_refuses_a_wrong_graph(pic
     spec = find_model("resnet8")
     load_mindspore(resolve_device(Device.CPU, None), tmp_path)
     cell = spec.build(10)
-    load_checkpoint(CHECKPOINT, cell, model=spec.name, num_classes=10)
+    read_checkpoint(CHECKPOINT, tmp_path).load_into(cell, model=spec.name, num_classes=10)
     graph = export_float(cell, (3, 32, 32), tmp_path / "float.onnx").model
     dataset = find_dataset(str(pictures)).open(spec.preprocessing(10))
     images = Batches(samples=split(dataset, calibration_images=16, evaluation_images=0, seed=1).calibration, size=16)

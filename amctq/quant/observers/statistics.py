@@ -32,6 +32,8 @@ class Statistics:
         bins: number of bins of the histogram.
 
     Attributes:
+        low: the smallest value; infinity before the first.
+        high: the largest value; minus infinity before the first.
         seen: number of observed values.
         expected: number of images in all batches together; set before the first batch, 0 to count every value.
     """
@@ -41,17 +43,8 @@ class Statistics:
         self._upper, self._lower = UpperTail(), UpperTail()
         self._few: Float32Array | None = np.empty(0, np.float32)
         self._counted = 0
+        self.low, self.high = math.inf, -math.inf
         self.seen = self.expected = 0
-
-    @property
-    def low(self) -> float:
-        """The smallest value, infinity before the first."""
-        return self._histogram.low
-
-    @property
-    def high(self) -> float:
-        """The largest value, minus infinity before the first."""
-        return self._histogram.high
 
     def update(self, batch: Float32Array) -> None:
         """Count one batch, float32 of shape (N, …).
@@ -61,7 +54,7 @@ class Statistics:
         """
         values = batch.reshape(-1)
         step = _step(values.size // max(len(batch), 1), self.expected)
-        smallest, largest = np.inf, -np.inf
+        smallest, largest = math.inf, -math.inf
         whole = len(values) // _ROW * _ROW
         for part in (values[:whole].reshape(-1, _ROW), values[whole:].reshape(1, -1)):
             if part.size:
@@ -74,6 +67,7 @@ class Statistics:
                     negative = lows < 0
                     self._lower.update(-part[negative], -lows[negative])
                 smallest, largest = min(smallest, low), max(largest, high)
+        self.low, self.high = min(self.low, smallest), max(self.high, largest)
         self.seen += len(values)
         if step > 1:
             some = np.ascontiguousarray(batch.reshape(len(batch), -1)[:, ::step])
