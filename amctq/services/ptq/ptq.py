@@ -24,13 +24,13 @@ from amctq.services.run.inputs import begin, check_exportable, measure_float, na
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import CALIB_IMAGES, RECORD
 from amctq.services.run.publish import publish
+from amctq.services.run.simulation import SIMULATED_IMAGES
 
 if TYPE_CHECKING:
     from amctq.quant.config import QuantConfig
 
-# What an image costs, in float images.
-_COMPARED = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
-_SIMULATED = 256  # images that MindSpore runs without --simulate
+# What an image of a compared file costs, in float images.
+_COST = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
 _SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
 
 
@@ -211,7 +211,7 @@ def _simulated_images(plan: PtqPlan, prepared: _Prepared) -> int:
     images = (prepared.evaluation or prepared.calibration).images
     if plan.request.simulate:
         return images
-    return min(images, _SIMULATED_WITHOUT_EVALUATION if prepared.evaluation is None else _SIMULATED)
+    return min(images, _SIMULATED_WITHOUT_EVALUATION if prepared.evaluation is None else SIMULATED_IMAGES)
 
 
 def _estimate(plan: PtqPlan, prepared: _Prepared) -> float:
@@ -220,7 +220,7 @@ def _estimate(plan: PtqPlan, prepared: _Prepared) -> float:
     evaluated = 0 if prepared.evaluation is None else prepared.evaluation.images
     int8 = mindspore if plan.request.export == (ExportFormat.MINDIR,) else onnx
     for form in {ExportFormat.ASCEND, ExportFormat.FAKEQUANT} & {*plan.request.export}:
-        int8 += _COMPARED[form] * onnx
+        int8 += _COST[form] * onnx
     simulated = mindspore * _simulated_images(plan, prepared)
     # Observing costs about as much as the pass itself.
     return max(1.0, onnx * (2 * prepared.calibration.images + evaluated) + int8 * evaluated + simulated)

@@ -14,12 +14,11 @@ from amctq.services.qat.prepare import Prepared
 from amctq.services.run.checks import training_checks
 from amctq.services.run.exports import export_opaque
 from amctq.services.run.finish import Finished, finish
+from amctq.services.run.simulation import SIMULATED_IMAGES
 
 if TYPE_CHECKING:
     from amctq.data.samples import Batches
     from amctq.inference.accuracy import LabelRanks, Outcome
-
-_SIMULATED = 256  # images that MindSpore's integer cells run, which takes several times as long as onnxruntime
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +77,7 @@ def finish_trained(
         calibration=calibration,
         evaluation=evaluation,
         float_ranks=None if stages is None else stages.float_ranks,
-        simulated_images=min((evaluation or calibration).images, _SIMULATED),
+        simulated_images=min((evaluation or calibration).images, SIMULATED_IMAGES),
         output=output,
         reporter=reporter,
         training=None if stages is None else stages.training,

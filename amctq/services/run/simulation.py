@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.inference.agreement import Agreement
 
+SIMULATED_IMAGES = 256  # at most, unless asked for: MindSpore takes several times as long as onnxruntime
+
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
