@@ -109,8 +109,7 @@ class AmctBackend(RecordBackend):
         with reporter.phase("amct_mindspore"), work_directory(network.scratch, reporter) as work:
             path = str(work.config)
             work.call("create_quant_config", path, cell, example)
-            lay_config(work.config, config.quant, reporter)
-            content = work.config.read_bytes()
+            content = lay_config(work.config, config.quant, reporter)
             calibrated = work.call("quantize_model", path, cell, example)
             calibrated.set_train(False)
             _run(calibrated, batch)

@@ -74,8 +74,7 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         with work_directory(network.scratch, self._reporter) as work:
             path = str(work.config)
             work.call("create_quant_retrain_config", path, cell, self._example)
-            lay_retrain_config(work.config, config, self._reporter)
-            self._config = work.config.read_bytes()
+            self._config = lay_retrain_config(work.config, config, self._reporter)
             initializer = work.call("initializer.UlqInitializer", work.put_record(dump_record(initial)))
             self.cell = work.call("create_quant_retrain_model", path, cell, initializer, self._example)
             self._log = work.log()
