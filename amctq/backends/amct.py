@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from amctq.amct_files.record_text import load_record
-from amctq.backends.amct_config import lay_config
+from amctq.backends.amct_config import check_config, check_retrain_config, lay_config
 from amctq.backends.amct_work_directory import CONFIG, LOG, RECORD, rebuilt, work_directory
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, on_record
@@ -36,6 +36,7 @@ from amctq.data.samples import Batches
 from amctq.errors import InputError, first_line
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
+from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
@@ -95,10 +96,19 @@ class AmctBackend(RecordBackend):
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
         """Do nothing: AMCT itself refuses a network when it gets it."""
 
+    def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
+        """AMCT has one observer, one choice of weight scales and one width."""
+        check_config(config)
+
+    def check_retrainable(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord | None) -> None:
+        """AMCT has one width. It reports by itself which cells it cannot replace."""
+        check_retrain_config(config)
+
     def quantize(
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
     ) -> AmctQuantizedNetwork:
         """As in AMCT's sample: configuration, calibration cells, one batch, AIR file and record."""
+        self.check_quantizable(network, config.quant)
         batch = _one_batch(calibration)
         if len(batch) > _MANY:
             reporter.warn(
@@ -126,6 +136,7 @@ class AmctBackend(RecordBackend):
         """Put AMCT's quantizers into a network of its own."""
         from amctq.backends.amct_retraining import AmctRetrainingNetwork
 
+        self.check_retrainable(network, config, initial)
         return AmctRetrainingNetwork(network, config, initial, self._batch_size, reporter or Reporter())
 
 

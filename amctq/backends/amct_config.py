@@ -24,19 +24,41 @@ _Activation = TypeVar("_Activation")
 _HINT = "change that layer, or use --backend native"
 
 
-def lay_config(path: Path, config: QuantConfig, reporter: Reporter) -> bytes:
-    """Change AMCT's ``config.json`` at ``path`` to say what ``config`` says; gives its content.
+def check_config(config: QuantConfig) -> None:
+    """Refuse what AMCT's MindSpore front end does not have.
 
     Raises:
-        InputError: a layer asks for what AMCT's MindSpore front end has not, or no layer is left.
+        InputError: a layer asks for it.
     """
-
-    def lay_layer(entry: dict[str, Any], layer: LayerConfig[ActivationConfig]) -> None:
+    for layer in config.enabled.values():
         activation, weight = layer.activation, layer.weight
         if activation.algo is not ActAlgo.IFMR or weight.algo is not WeightAlgo.ARQ or weight.bits != 8:
             asked = f"{activation.algo.value}, {weight.algo.value}, {weight.bits} bits"
             message = f"layer {layer.name}: {asked}: amct_mindspore has ifmr, arq, 8 bits"
             raise InputError(message, hint=_HINT)
+
+
+def check_retrain_config(config: RetrainConfig) -> None:
+    """The same of retraining.
+
+    Raises:
+        InputError: a layer asks for it.
+    """
+    for layer in config.enabled.values():
+        if layer.weight.bits != 8:
+            message = f"layer {layer.name}: weights of {layer.weight.bits} bits: amct_mindspore has 8"
+            raise InputError(message, hint=_HINT)
+
+
+def lay_config(path: Path, config: QuantConfig, reporter: Reporter) -> bytes:
+    """Change AMCT's ``config.json`` at ``path`` to say what ``config`` says; gives its content.
+
+    Raises:
+        InputError: no layer is left.
+    """
+
+    def lay_layer(entry: dict[str, Any], layer: LayerConfig[ActivationConfig]) -> None:
+        activation, weight = layer.activation, layer.weight
         params = entry.setdefault(config_json.LAYOUT.activation, {})
         params |= {key: getattr(activation, key) for key in config_json.KEYS_OF[ActAlgo.IFMR]}
         if activation.asymmetric != config.activation_offset or "asymmetric" in params:
@@ -55,9 +77,6 @@ def lay_retrain_config(path: Path, config: RetrainConfig, reporter: Reporter) ->
     """
 
     def lay_layer(entry: dict[str, Any], layer: LayerConfig[UlqConfig]) -> None:
-        if layer.weight.bits != 8:
-            message = f"layer {layer.name}: weights of {layer.weight.bits} bits: amct_mindspore has 8"
-            raise InputError(message, hint=_HINT)
         entry.setdefault(retrain_json.LAYOUT.activation, {}).update(retrain_json.given_clips(layer.activation))
         entry.setdefault(retrain_json.LAYOUT.weight, {})["channel_wise"] = layer.weight.channel_wise
 

@@ -162,6 +162,27 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
+        """Refuse, before anything is measured, a configuration that ``quantize`` could not follow.
+
+        Raises:
+            InputError: the engine does not support what a layer asks for, or a layer's weights are not finite.
+        """
+
+    @abstractmethod
+    def check_retrainable(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord | None) -> None:
+        """Refuse, before anything is measured, a configuration that ``retrain`` could not follow.
+
+        Args:
+            network: the float network.
+            config: which layers are quantized, and how.
+            initial: the record to start from; None where a calibration makes one of all these layers.
+
+        Raises:
+            InputError: config and record do not fit the network, or a layer cannot be replaced.
+        """
+
+    @abstractmethod
     def quantize(
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
     ) -> QuantizedNetwork:

@@ -21,10 +21,12 @@ from amctq.choices import (
     WeightStorage,
 )
 from amctq.data.samples import Batches
+from amctq.export.mindir import refuse_large
 from amctq.graph.placement import PlacedActivations, place_ascend, place_ort
 from amctq.graph.topology import fuse
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
+from amctq.quant.config import QuantConfig
 from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
@@ -54,6 +56,20 @@ class NativeBackend(RecordBackend):
         """MindIR needs MindSpore's own layers. ONNX is possible for all that MindSpore exports."""
         if form is ExportFormat.MINDIR:
             check_cells(network, topology)
+            refuse_large(network.cell)
+
+    def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
+        """Only the weights can be in the way: the configuration holds what this engine supports."""
+        fuse(network.graph, config.selected(network.topology))
+
+    def check_retrainable(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord | None) -> None:
+        """Every layer needs a cell that can be replaced, and initial clips."""
+        from amctq.backends.native_retraining import initial_clips, replaced_cells
+
+        topology = config.selected(network.topology)
+        replaced_cells(network, topology)
+        if initial is not None:
+            initial_clips(network, config, initial)
 
     def quantize(
         self, *, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter

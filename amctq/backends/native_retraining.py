@@ -27,7 +27,7 @@ from amctq.graph.placement import place_ascend
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.config import LayerConfig
 from amctq.quant.integer import make_record
-from amctq.quant.layers import QuantizableLayer
+from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig
@@ -53,10 +53,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         self._network = network
         self._config = config
         self._operators, self.operators = _operators()
-        clips = {
-            layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
-            for layer in self.topology.layers
-        }
+        clips = initial_clips(network, config, initial)
         self._quantizer_of: dict[str, ActivationQuantizer] = {}
         for site in place_ascend(self.topology, clips).sites:
             nonnegative = _after_relu(site.tensor, network.graph)
@@ -99,12 +96,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         return on_record(network, record, act_type=ActType.UINT8, weight_type=weight_type)
 
     def _substitutes(self) -> dict[int, Any]:
-        try:
-            found = replaceable_cells(self.cell, self.topology.layers)
-        except NoSimulationError as error:
-            message = f"the network cannot be retrained: {error.message}"
-            hint = "build that layer with the expected class, or set its retrain_enable to false"
-            raise InputError(message, hint=hint) from error
+        found = replaced_cells(self._network, self.topology)
         parameters = self.cell.parameters_dict()
         substitutes: dict[int, Any] = {}
         for layer in self.topology.layers:
@@ -156,6 +148,32 @@ def _after_relu(tensor: str, graph: FloatGraph) -> bool:
     """Whether the node that makes the tensor is a ReLU; AMCT looks no further."""
     node = graph.producers.get(tensor)
     return node is not None and node.op_type == "Relu"
+
+
+def replaced_cells(network: FloatNetwork, topology: Topology) -> dict[str, tuple[Any, Any]]:
+    """By layer, the cell that a quantizer cell takes the place of, and its BatchNorm or None.
+
+    Raises:
+        InputError: a layer is no cell that can be replaced.
+    """
+    try:
+        return replaceable_cells(network.cell, topology.layers)
+    except NoSimulationError as error:
+        message = f"the network cannot be retrained: {error.message}"
+        hint = "build that layer with the expected class, or set its retrain_enable to false"
+        raise InputError(message, hint=hint) from error
+
+
+def initial_clips(network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> dict[str, Clips]:
+    """Initial clips by layer: those of the configuration, else those of the record.
+
+    Raises:
+        InputError: neither has those of a layer.
+    """
+    return {
+        layer.name: _initial_clips(layer, config.enabled[layer.name], initial, network.graph)
+        for layer in config.selected(network.topology).layers
+    }
 
 
 def _initial_clips(

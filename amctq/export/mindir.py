@@ -18,6 +18,17 @@ _LARGEST = 1 << 30  # bytes of parameters that MindSpore writes into one file
 _PRIMITIVE = "REF::"  # prefix of a node's reference to its operator
 
 
+def refuse_large(network: Any) -> None:
+    """Refuse a network that MindSpore would split into several files.
+
+    Raises:
+        InputError: its parameters are too large for one file.
+    """
+    if sum(parameter.nbytes for parameter in network.get_parameters()) > _LARGEST:
+        message = "MindSpore splits this network into several MindIR files, because its parameters exceed 1 GiB"
+        raise InputError(message, hint="use --export onnx")
+
+
 def export_plain(network: Any, input_shape: tuple[int, int, int], target: Path) -> None:
     """Export a network as MindSpore does, with a dynamic batch.
 
@@ -32,9 +43,7 @@ def export_plain(network: Any, input_shape: tuple[int, int, int], target: Path) 
     """
     import mindspore
 
-    if sum(parameter.nbytes for parameter in network.get_parameters()) > _LARGEST:
-        message = "MindSpore splits this network into several MindIR files, because its parameters exceed 1 GiB"
-        raise InputError(message, hint="use --export onnx")
+    refuse_large(network)
     example = mindspore.Tensor(shape=[None, *input_shape], dtype=mindspore.float32)
     with exporting(network, target, "MindIR") as path:
         mindspore.export(network, example, file_name=path, file_format="MINDIR")

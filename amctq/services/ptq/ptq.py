@@ -135,6 +135,7 @@ def _prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> _Prepared:
     record, quant, quantized = named_record(plan, network, reporter), None, None
     if record is None:
         quant = quant_config(plan, network.topology, reporter)
+        plan.backend.check_quantizable(network, quant)
         topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
     else:
         widths = [entry.weight_bits for entry in record.layers]

@@ -77,6 +77,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         if missing:
             reporter.warn(f"{', '.join(missing)}: not in the record, and not quantized")
     check_exportable(plan, network, config.selected(network.topology))
+    plan.backend.check_retrainable(network, config, record)
     identity = _identity(plan, images, config, recipe, verified.checkpoint.sha256)
     resumed = plan.store.newest() if request.resume and plan.worker.is_first else None
     if resumed is not None:

@@ -18,6 +18,7 @@ from amctq.choices import Device
 from amctq.errors import InputError
 from amctq.progress import Event, Progress
 from tests.command import Own, Shared
+from tests.services.phases import Phases
 
 Watch = Callable[[Path], "Counter[str]"]
 _watched: dict[Path, Counter[str]] = {}
@@ -64,17 +65,6 @@ def folder(shared: Shared, own: Own, tmp_path: Path) -> Path:
     shutil.copyfile(own.config, folder / "config.json")
     shutil.copyfile(own.record, folder / "record.txt")
     return folder
-
-
-class Phases:
-    """The phases that a run has begun."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Progress) and event.phase not in self.names:
-            self.names.append(event.phase)
 
 
 def test_a_record_of_another_network_is_refused_before_an_image_is_measured(shared: Shared, folder: Path) -> None:
