@@ -1,6 +1,6 @@
 """Huawei's amct_mindspore as an engine, called as its manual documents it.
 
-Its functions are listed in docs/en/reference.md, "amct_mindspore".
+This project lists its functions (docs/en/reference.md, "amct_mindspore").
 
 Everything runs on an NPU in graph mode. AMCT writes its configuration, puts its cells into a network, calibrates on one
 batch and writes an AIR file, which ATC compiles. amctq reads AMCT's record, so it can also write an ONNX file with the
