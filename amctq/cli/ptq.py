@@ -50,8 +50,8 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         )
     if report["not_run"]:
         lines.append(
-            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, behind ATC; the accuracy is that of "
-            "amctq's ONNX graph on the scales of AMCT's record"
+            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has "
+            "compiled it; the accuracy is that of amctq's ONNX graph on the scales of AMCT's record"
         )
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     calibration = "scales from the record"

@@ -41,8 +41,8 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     lines = []
     if report["not_run"]:
         lines.append(
-            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, behind ATC; the accuracy is that of "
-            "AMCT's training network"
+            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has "
+            "compiled it; the accuracy is that of AMCT's training network"
         )
     elif accuracy is not None:
         low, high = accuracy["top1_drop_95"]
