@@ -103,7 +103,7 @@ class StreamingHistogram:
         self._counts[-self._first] -= zeros
 
     def density(self) -> Density:
-        """What was counted so far."""
+        """The density of all counted values."""
         edges = (self._first + np.arange(self._bins + 1)) * self._width
         used = np.flatnonzero(self._counts)
         if not used.size:
