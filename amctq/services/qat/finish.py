@@ -95,7 +95,7 @@ def _finish_opaque(
     """Files that nothing here can run: what the training network said is all that is known."""
     files = export_opaque(network, prepared.verified, plan.model_files, output, reporter)
     names = ", ".join(file.name for file in files.values())
-    reporter.warn(f"{names}: not run, because an AIR file runs on an NPU, behind ATC")
+    reporter.warn(f"{names}: not run, because an AIR file runs on an NPU, after ATC has compiled it")
     ranks = None if stages is None else (stages.float_ranks, stages.training.ranks)
     checks = training_checks(prepared.verified.proof, ranks, plan.request.max_drop)
     return Finished(files=files, checks=checks)
