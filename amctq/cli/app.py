@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command[Any]] = {
 
 
 class Boundary(TyperGroup):
-    """Ends the process in one way, whoever calls it: the right exit code, and with ``--json`` always an envelope."""
+    """Ends the process in one way: the right exit code, and with ``--json`` always an envelope."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that ``args`` name, with all its options."""

@@ -24,7 +24,7 @@ def _atc_sentences(atc: Mapping[str, Any] | None) -> list[str]:
     if atc is None:
         return []
     if atc["exit_code"] is None:
-        return [f"for an NPU, where the deploy file lies: {atc['command']}"]
+        return [f"for an NPU, in the folder of the deploy file: {atc['command']}"]
     if atc["om"] is not None:
         return [f"{atc['om']['name']}, {atc['om']['bytes']:,} bytes, by {atc['command']}"]
     return [f"{atc['command']}:", *(f"    {line}" for line in atc["log"])]

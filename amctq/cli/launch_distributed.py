@@ -51,8 +51,8 @@ def answer(request: amctq.LaunchRequest, dry_run: bool, output: Output) -> Comma
 
 def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
     launch = data["launch"]
-    told = f"{launch['workers']} workers on {launch['nodes']} server(s), {launch['timing']['seconds']:.1f} s"
-    return [*(tables(data) if "accuracy" in data else ()), told]
+    summary = f"{launch['workers']} workers on {launch['nodes']} server(s), {launch['timing']['seconds']:.1f} s"
+    return [*(tables(data) if "accuracy" in data else ()), summary]
 
 
 def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:

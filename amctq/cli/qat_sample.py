@@ -1,7 +1,7 @@
 """What ``qat`` and ``launch-distributed`` understand of the sample: its scripts' words, and its retrain_config.py.
 
 The values of a ``--hyper-parameters`` file replace the defaults of options. Precedence: command line, environment,
-file, default. Click's map of defaults keeps it, so that nobody compares values with defaults to find out what was said.
+file, default. Click keeps these values in its map of defaults, so only Click has to know which values the user gave.
 """
 
 from __future__ import annotations

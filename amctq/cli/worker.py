@@ -1,4 +1,4 @@
-"""``amctq worker``: one rank of a distributed run, started by the launcher and by nobody else."""
+"""``amctq worker``: one rank of a distributed run, started only by the launcher."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Archive:
         while not self._inflater.eof:
             self._inflate()
             if self._inflated > beyond:  # tar pads to 10 KiB
-                self._refuse("goes on for more than 1 MiB after its last file")
+                self._refuse("has more than 1 MiB after its last file")
         while self._next_block():
             pass
         wrong = self._expected.mismatch(self._summing.sums()) if self._expected and self._summing else None

@@ -21,7 +21,7 @@ class Source:
 
     Attributes:
         urls: its addresses, http or https, the best first.
-        sha256: of its content, lower-case hexadecimal; None if nobody publishes it.
+        sha256: of its content, lower-case hexadecimal; None if it is not published.
         md5: the same, for a file that is published without a better sum.
         size: its bytes; None if not known.
     """

@@ -99,7 +99,7 @@ def _defect(model: Any) -> str | None:
     for parameter in graph.parameter:
         size = _BYTES.get(parameter.data_type)
         if size is None or len(parameter.raw_data) != size * math.prod(parameter.dims):
-            return f"parameter {parameter.name} is cut off, or lies in another file"
+            return f"parameter {parameter.name} is cut off, or is in another file"
     for node in graph.node:
         attributes: Mapping[str, Any] = {item.name: item for item in node.attribute}
         if node.op_type == "Constant":

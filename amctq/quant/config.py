@@ -1,4 +1,4 @@
-"""What shall be done to each layer: the value that AMCT's ``config.json`` holds."""
+"""The configuration of each layer: the value that AMCT's ``config.json`` holds."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class WeightConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig(Generic[Activation]):
-    """What shall be done to one layer.
+    """The configuration of one layer.
 
     Attributes:
         name: the cell's name.
@@ -106,7 +106,7 @@ class LayerConfig(Generic[Activation]):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig(Generic[Activation]):
-    """What shall be done to a network.
+    """The configuration of a network.
 
     Attributes:
         layers: of every quantizable layer, in the order of execution.
@@ -150,7 +150,7 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
     skip_fusion_layers: tuple[str, ...] = ()
 
     def selected(self, topology: Topology) -> Topology:
-        """``topology`` with these layers only, BatchNorm fused where it shall be.
+        """``topology`` with these layers only, BatchNorm fused where the configuration says so.
 
         Raises:
             InputError: no layer is left.

@@ -1,4 +1,4 @@
-"""What retraining shall do to each layer: the value that AMCT's ``retrain_quant_config.json`` holds."""
+"""The retraining configuration of each layer: the value that AMCT's ``retrain_quant_config.json`` holds."""
 
 from __future__ import annotations
 

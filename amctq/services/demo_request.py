@@ -16,7 +16,7 @@ from amctq.services.request import FORCE, OUTPUT_DIR
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRequest(Request):
-    """What ``amctq demo`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq demo``. Each field is the option of the same name; its help says what it means.
 
     Attributes:
         output_dir: where everything goes: pictures, checkpoint, the quantized network and its report.

@@ -11,6 +11,6 @@ from amctq.services.option import RUN, Option, Request
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorRequest(Request):
-    """What ``amctq doctor`` shall do."""
+    """The request of ``amctq doctor``."""
 
     require: Annotated[tuple[Requirement, ...], Option(RUN, "Fail (exit 4) when this is missing; repeatable.")] = ()

@@ -14,7 +14,7 @@ from amctq.services.request import CKPT, DATASET, NetworkRequest
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest(NetworkRequest):
-    """What ``amctq evaluate`` shall do; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
+    """The request of ``amctq evaluate``; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
 
     Attributes:
         onnx: a deploy model for NPUs included. One of amctq's own says how its images are prepared.
@@ -34,7 +34,7 @@ class EvaluateRequest(NetworkRequest):
         super().__post_init__()
         if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
             message = "evaluate takes one of --ckpt, --onnx and --mindir"
-            raise UsageError(message, hint="give the one that shall be measured")
+            raise UsageError(message, hint="give the one to measure")
         if self.eval_images == 0:
             message = "--eval-images 0: there would be nothing to evaluate"
             raise UsageError(message, hint="give a number from 1 up, or all")

@@ -124,7 +124,7 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
     for file in files:
         if file.verified is None:
             reporter.warn(
-                f"{file.artifact.path.name}: unverified, because nobody publishes its sum; "
+                f"{file.artifact.path.name}: unverified, because its checksum is not published; "
                 f"its sum is now in {request.output_dir / PINS}, and the next run checks the file with it"
             )
     return FetchModelResult(

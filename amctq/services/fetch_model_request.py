@@ -15,7 +15,7 @@ from amctq.services.option import INPUT, RUN, Option, Request
 
 @dataclass(frozen=True, kw_only=True)
 class FetchModelRequest(Request):
-    """What ``amctq fetch-model`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq fetch-model``. Each field is the option of the same name; its help says what it means.
 
     Attributes:
         url: addresses of the checkpoint, instead of the published ones, the best first.
@@ -67,7 +67,7 @@ class FetchModelRequest(Request):
             object.__setattr__(self, "sha256", checked_sum(self.sha256, option="--sha256", digits=64))
         if self.url and self.from_file is not None:
             message = "--url and --from-file contradict each other"
-            raise UsageError(message, hint="give the one that the checkpoint shall come from")
+            raise UsageError(message, hint="give the one that the checkpoint comes from")
         given = {"--url": self.url, "--sha256": self.sha256, "--from-file": self.from_file}
         if self.what is FetchWhat.DEFINITION and (named := [name for name, value in given.items() if value]):
             message = f"{named[0]} says where a checkpoint comes from, and --what definition gets none"

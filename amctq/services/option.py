@@ -1,7 +1,7 @@
 """What a field of a request says of itself as an option: help, spelling, limits. Knows no command line.
 
 A request declares an option as ``Annotated[type, Option(…)]``, and gives its default as every dataclass does. The
-command line makes its option from that, and the request checks the limits, whoever makes it.
+command line makes its option from that, and every request checks the limits, from the library too.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _GENERATED = "Generated set"
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCifarRequest(Request):
-    """What ``amctq prepare-cifar`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq prepare-cifar``. Each field is the option of the same name; its help says what it means.
 
     Attributes:
         archive: None to download it.

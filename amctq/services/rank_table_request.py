@@ -20,7 +20,7 @@ _LIST = "[0,8)|0-7|0,1,…"
 
 @dataclass(frozen=True, kw_only=True)
 class RankTableRequest(Request):
-    """What ``amctq rank-table`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq rank-table``. Each field is the option of the same name; its help says what it means.
 
     Attributes:
         devices: physical numbers, or places in ``visible_devices``, from 0.

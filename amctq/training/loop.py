@@ -70,7 +70,7 @@ def train(
             raise Terminated  # the signal reached another worker
     except Stopped as stopped:
         if loop.saved is not None:
-            stopped.left = f"step {loop.state.step:,} is saved as {loop.saved}; go on with --resume"
+            stopped.left = f"step {loop.state.step:,} is saved as {loop.saved}; continue with --resume"
         raise
     return loop.state
 

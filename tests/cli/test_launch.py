@@ -186,7 +186,7 @@ def test_a_stopped_run_saves_on_the_same_step_and_goes_on_to_the_same_bytes(
     last = [line["step"] for line in _steps(logs, 0)][-1]
     assert last == [line["step"] for line in _steps(logs, 1)][-1]
     saved = f"stopped/checkpoints/step-{last:08d}.ckpt"
-    assert f"step {last} is saved as {saved}; go on with --resume" in done.envelope["errors"][0]["message"]
+    assert f"step {last} is saved as {saved}; continue with --resume" in done.envelope["errors"][0]["message"]
     assert Path(saved).exists()
     done = amctq(*_launch(pictures, "--output-dir", "stopped", "--resume"))
     assert done.code == 0, done.stderr

@@ -159,7 +159,7 @@ def test_sigterm_finishes_the_step_saves_and_goes_on(outcome: tuple[Finished, Pa
     last = _history(output)[-1]["step"]
     saved = output / "checkpoints" / f"step-{last:08d}.ckpt"
     assert saved.exists()
-    assert done.stderr.splitlines()[-1] == f"error: terminated; step {last} is saved as {saved}; go on with --resume"
+    assert done.stderr.splitlines()[-1] == f"error: terminated; step {last} is saved as {saved}; continue with --resume"
     assert not (output / "report.json").exists()
     done = amctq(*_command(pictures, "--output-dir", output, "--resume"))
     assert done.code == 0, done.stderr

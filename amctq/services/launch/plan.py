@@ -70,7 +70,7 @@ def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool =
         node=node,
         nodes=len(servers),
         master_addr=address,
-        master_port=_port(request, address, alone=len(servers) == 1),
+        master_port=_port(request, address, one_server=len(servers) == 1),
         cluster_timeout=request.timeout,
         log_dir=request.logs,
         command=(sys.executable, "-m", "amctq", "worker"),
@@ -191,7 +191,7 @@ def _master(servers: Sequence[_Server]) -> str:
     return name
 
 
-def _port(request: LaunchRequest, address: str, *, alone: bool) -> int:
+def _port(request: LaunchRequest, address: str, *, one_server: bool) -> int:
     if request.master_port is not None:
         return request.master_port
-    return unused_port(address) if alone else _MSRUNS_PORT
+    return unused_port(address) if one_server else _MSRUNS_PORT

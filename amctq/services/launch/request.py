@@ -20,7 +20,7 @@ _PORTS = range(1024, 65536)
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchRequest(Request):
-    """What ``amctq launch-distributed`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq launch-distributed``. Each field is the option of the same name; see its help.
 
     Attributes:
         qat: what the ranks train; its batch size is that of each.

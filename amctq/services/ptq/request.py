@@ -25,7 +25,7 @@ from amctq.services.request import QuantizationRequest
 
 @dataclass(frozen=True, kw_only=True)
 class PtqRequest(QuantizationRequest):
-    """What ``amctq ptq`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq ptq``. Each field is the option of the same name; its help says what it means.
 
     Attributes:
         placement: None for what suits the formats: ``ort`` for ONNX made by calibration, else ``ascend``.
@@ -127,12 +127,12 @@ class PtqRequest(QuantizationRequest):
     def _refuse_ort(self) -> None:
         """Refuse placement ``ort`` where its scales are not known or cannot be written."""
         if self.record is not None:
-            message = "--placement ort and --record: a record of AMCT holds the scales of placement ascend alone"
+            message = "--placement ort and --record: a record of AMCT holds only the scales of placement ascend"
             raise UsageError(message, hint="leave --placement out, or calibrate without --record")
         others = [form.value for form in self.export if form is not ExportFormat.ONNX]
         if others:
-            message = f"--placement ort and --export {','.join(others)}: this format has placement ascend alone"
-            raise UsageError(message, hint="use --placement ascend, or --export onnx alone")
+            message = f"--placement ort and --export {','.join(others)}: this format has only placement ascend"
+            raise UsageError(message, hint="use --placement ascend, or only --export onnx")
 
     @property
     def resolved_placement(self) -> Placement:

@@ -1,4 +1,4 @@
-"""What decides the result of a run, so that --resume goes on with no other one."""
+"""What decides the result of a run, so that --resume continues no other one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 5  # differences named in a message
 
 
 def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
-    """Refuse to go on from a checkpoint of another run.
+    """Refuse to continue from a checkpoint of another run.
 
     Args:
         found: the checkpoint.

@@ -73,7 +73,7 @@ class QatPlan(RunPlan):
             self.request.output_dir,
             names=(*self.files, *own),
             force=self.request.force or self.request.resume,
-            remedy="pass --resume to go on with that run, --force to replace it, or choose another --output-dir",
+            remedy="pass --resume to continue that run, --force to replace it, or choose another --output-dir",
         )
 
     def save_every(self, recipe: Recipe) -> int:

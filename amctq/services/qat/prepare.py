@@ -38,7 +38,7 @@ class Prepared:
         config: what is done to each layer.
         start: the network on the record that was given; None to calibrate.
         identity: what decides the result, but for the record.
-        resumed: the checkpoint that is gone on with; None for a new run, and on all devices but the first.
+        resumed: the checkpoint that is continued; None for a new run, and on all devices but the first.
     """
 
     images: QatImages
@@ -55,7 +55,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
 
     Raises:
         UsageError: options and inputs contradict each other.
-        InputError: an input is not what it must be, or the checkpoint to go on from belongs to another run.
+        InputError: an input is not what it must be, or the checkpoint to continue from belongs to another run.
         CheckError: the exported float graph computes something else than MindSpore.
         UnavailableError: MindSpore does not work here.
     """

@@ -28,7 +28,7 @@ from amctq.training.process_group import ProcessGroup, Worker
 def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | None = None) -> QatResult:
     """Retrain a network with quantizers in it, and prove what came of it.
 
-    Checkpoints and curves are written while the run goes on; everything else appears at its end.
+    Checkpoints and curves are written during the run; everything else appears at its end.
 
     Args:
         request: what to do.

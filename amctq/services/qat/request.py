@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QatRequest(QuantizationRequest):
-    """What ``amctq qat`` shall do. Each field is the option of its name, which tells its meaning.
+    """The request of ``amctq qat``. Each field is the option of the same name; its help says what it means.
 
     Attributes:
         dataset: holds training and test images; instead of the two that follow.
@@ -26,7 +26,7 @@ class QatRequest(QuantizationRequest):
         eval_dataset: its test images evaluate, or all where they have no roles.
         train_images: None for all.
         hyper_parameters: the file that values here have come from, for the report; it changes nothing.
-        unused_hyper_parameters: what stands in it and has no field here, to be warned of.
+        unused_hyper_parameters: what it holds that has no field here, for a warning.
         freeze_bn_after: None for never.
         distill: None leaves it to the recipe unless one of the next two is given.
         save_every_steps: None for ``save_checkpoint_epochs``.
@@ -196,7 +196,7 @@ class QatRequest(QuantizationRequest):
         whole, train, test = (item is not None for item in (self.dataset, self.train_dataset, self.eval_dataset))
         if whole and (train or test):
             message = "--dataset holds training and test images, and --train-dataset and --eval-dataset each one kind"
-            raise UsageError(message, hint="give --dataset alone, or the other two")
+            raise UsageError(message, hint="give only --dataset, or the other two")
         if not whole and not (train and test):
             missing = "no images to train with and to evaluate on"
             if train or test:

@@ -118,5 +118,5 @@ class QatResult(RunResult):
         return measured | stages | {"agreement": {"argmax_differences": differences, "percent": percent}}
 
     def further_timing(self) -> dict[str, Any]:
-        """Where the run was gone on with, and the operators: the bits are the same with and without a compiler."""
+        """Where the run was continued, and the operators: the bits are the same with and without a compiler."""
         return {"resumed_at_step": self.trained.resumed_at, "operators": self.operators}

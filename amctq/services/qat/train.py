@@ -63,14 +63,14 @@ def retrain(
 
     Args:
         plan: what was asked for; its output directory is this run's own.
-        prepared: images, recipe, the float network, which may teach, and the checkpoint to go on from.
+        prepared: images, recipe, the float network, which may teach, and the checkpoint to continue from.
         retraining: the network with its quantizers, as it starts.
         identity: what decides the result, the record too.
         reporter: is told of everything.
         group: the devices that train together, all in this call.
 
     Raises:
-        InputError: the checkpoint to go on from belongs to another run.
+        InputError: the checkpoint to continue from belongs to another run.
         CheckError: the training diverged.
         WriteError: a checkpoint cannot be written.
         Stopped: by a signal, after saving.
@@ -133,7 +133,7 @@ def training_is_saved(plan: QatPlan) -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        stopped.left = f"the training is saved in {plan.store.folder}; go on with --resume"
+        stopped.left = f"the training is saved in {plan.store.folder}; continue with --resume"
         raise
 
 
@@ -167,7 +167,7 @@ def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Traine
 def _start(
     plan: QatPlan, resumed: Found | None, run: TrainingRun, identity: Mapping[str, Any], reporter: Reporter
 ) -> tuple[TrainingState, Path, int | None]:
-    """Where the run begins or goes on, the checkpoint that holds it, and the step that it goes on from."""
+    """Where the run begins or continues, the checkpoint that holds it, and the step that it continues from."""
     if resumed is None:
         state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=made_on())
         return state, plan.store.begin(run.snapshot(state)).path, None

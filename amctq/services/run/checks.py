@@ -40,7 +40,7 @@ def refuse_chance(ranks: LabelRanks, *, allow: bool) -> None:
             f"the float network is right on {ranks.top1:.2f} % of {images:,} images, "
             f"where guessing gives {100 * chance:.2f} % (at least {limit:.1f} % expected)"
         )
-        hint = "check --image-size, --model and the normalisation; --allow-poor-float goes on all the same"
+        hint = "check --image-size, --model and the normalisation; --allow-poor-float continues anyway"
         raise InputError(message, hint=hint)
 
 
