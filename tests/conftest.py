@@ -82,17 +82,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 @pytest.fixture(scope="session")
-def resnet20(shared: Shared, runs: Runs) -> tuple[Finished, Path]:
+def resnet20_run(shared: Shared, runs: Runs) -> tuple[Finished, Path]:
     """A run with the usual options, which writes ONNX and MindIR."""
     options = ("--eval-images", 300, "--batch-size", 100, "--export", "onnx,mindir", "--json")
     return runs.finished("ptq", *shared.network("resnet20"), *options)
 
 
 @pytest.fixture(scope="session")
-def own(resnet20: tuple[Finished, Path], runs: Runs) -> Own:
+def own(resnet20_run: tuple[Finished, Path], runs: Runs) -> Own:
     """A network, images, a configuration and a record of one's own."""
     folder = runs.made("own", _save_own)
-    results = resnet20[1]
+    results = resnet20_run[1]
     return Own(
         checkpoint=folder / "small.ckpt",
         npz=folder / "images.npz",

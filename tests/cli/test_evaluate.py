@@ -11,9 +11,9 @@ from tests.command import Finished, Own, Shared, amctq, amctq_here
 
 
 @pytest.fixture
-def quantized(resnet20: tuple[Finished, Path]) -> tuple[Path, float]:
+def quantized(resnet20_run: tuple[Finished, Path]) -> tuple[Path, float]:
     """An INT8 file, and the top-1 on 300 images that its report names."""
-    done, output = resnet20
+    done, output = resnet20_run
     return output / "resnet20_quant.onnx", done.data["accuracy"]["int8"]["top1"]
 
 

@@ -333,8 +333,16 @@ def test_a_proxy_passes_tls_on(tls_server: Server, server: Server, certificate: 
 
 def test_bytes_rate_and_time_left_are_shown(server: Server) -> None:
     url = server.page("/net.ckpt", CONTENT, hold(200_000))
-    threading.Timer(2, server.released.set).start()
+
+    def release() -> None:
+        server.holding.wait(60)  # until then the command is still starting
+        server.released.wait(1.5)
+        server.released.set()
+
+    thread = threading.Thread(target=release)
+    thread.start()
     shown = on_a_terminal("fetch-model", "--url", url, "--sha256", SHA256)
+    thread.join()
     assert re.search(r"net\.ckpt .*\d/300\.0 kB .*kB/s .*0:00:\d\d", shown), shown
 
 

@@ -16,9 +16,9 @@ IMAGES = 300
 
 
 @pytest.fixture(scope="module")
-def both(resnet20: tuple[Finished, Path]) -> Path:
+def both(resnet20_run: tuple[Finished, Path]) -> Path:
     """ONNX and MindIR of one run."""
-    return resnet20[1]
+    return resnet20_run[1]
 
 
 @pytest.fixture(scope="module")
