@@ -118,5 +118,5 @@ class QatResult(RunResult):
         return measured | stages | {"agreement": {"argmax_differences": differences, "percent": percent}}
 
     def further_timing(self) -> dict[str, Any]:
-        """The step that the run was resumed at, and the operators, which give the same bits with any compiler."""
+        """The step that the run resumed from, and the operators; with or without a compiler, the bits are the same."""
         return {"resumed_at_step": self.trained.resumed_at, "operators": self.operators}
