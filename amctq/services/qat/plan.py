@@ -107,7 +107,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
     plan = QatPlan(**vars(shared), worker=worker or Worker())
     if request.resume and plan.worker.is_first and not plan.store.files():
         message = f"--resume: no checkpoint in {plan.store.folder}"
-        raise InputError(message, hint="leave --resume out for a new run, or give the --output-dir of that run")
+        raise InputError(message, hint="leave --resume out, or give the --output-dir of the run to resume")
     return plan
 
 
