@@ -195,7 +195,7 @@ class QatRequest(QuantizationRequest):
     def _refuse_datasets(self) -> None:
         whole, train, test = (item is not None for item in (self.dataset, self.train_dataset, self.eval_dataset))
         if whole and (train or test):
-            message = "--dataset already holds the images of --train-dataset and --eval-dataset"
+            message = "--dataset holds training and test images, so it excludes --train-dataset and --eval-dataset"
             raise UsageError(message, hint="give only --dataset, or the other two")
         if not whole and not (train and test):
             missing = "no images to train with and to evaluate on"

@@ -183,7 +183,7 @@ def _start(
             f"the checkpoint was made with {'; '.join(changed)}: last bits may differ from one run throughout"
         )
     run.restore(resumed.snapshot.arrays)
-    reporter.info(f"going on from step {state.step:,} ({resumed.path})")
+    reporter.info(f"resuming from step {state.step:,} ({resumed.path})")
     return replace(state, made_on=made_on()), resumed.path, state.step
 
 
