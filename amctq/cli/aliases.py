@@ -1,4 +1,4 @@
-"""The samples' spellings of options, which help does not show."""
+"""The option names of the samples, which help does not show."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typer.core import TyperCommand
 
 
 def with_aliases(spellings: Mapping[str, str]) -> type[TyperCommand]:
-    """A command class that understands further names of options.
+    """Make a command class that accepts further names of options.
 
     Args:
-        spellings: further name → name, both without the dashes in front. Besides, every option may be written with
-            underscores, and every spelling of the samples with dashes.
+        spellings: further name → name, both without leading dashes. All names, old and new, may be written with
+            dashes or with underscores.
     """
     renamed = {f"--{old}".replace("_", "-"): f"--{new}".replace("_", "-") for old, new in spellings.items()}
 
@@ -34,7 +34,7 @@ def with_aliases(spellings: Mapping[str, str]) -> type[TyperCommand]:
 
 
 def more_after_dashes(command: type[TyperCommand]) -> type[TyperCommand]:
-    """A command class that takes what follows ``--`` for further options, as a script may add them."""
+    """Make a command class that reads words after ``--`` as further options, because a script may add them there."""
 
     class CommandWithMore(command):  # type: ignore[misc, valid-type]
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -45,12 +45,12 @@ def more_after_dashes(command: type[TyperCommand]) -> type[TyperCommand]:
 
 
 def sample_line(command: type[TyperCommand], *options: str) -> type[TyperCommand]:
-    """A command class that takes the words of a sample's script too, in front of all options.
+    """Make a command class that also accepts the positional words of a sample's script, before all options.
 
     Args:
-        command: the class.
-        options: in the order of the script's words, the option that each is the value of, without dashes. Fewer or
-            more words are left to the command, which knows none.
+        command: the command class to extend.
+        options: for each word in order, the option that it is the value of, without dashes. With fewer or more
+            words, the command refuses them.
     """
 
     class CommandWithSampleLine(command):  # type: ignore[misc, valid-type]

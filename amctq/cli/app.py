@@ -1,4 +1,4 @@
-"""The application: its commands, and the boundary where errors become exit codes."""
+"""The application: its commands, and the place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ COMMANDS: dict[str, Command[Any]] = {
 
 
 class Boundary(TyperGroup):
-    """Ends the process in one way: the right exit code, and with ``--json`` always an envelope."""
+    """Ends every command line with the right exit code, and with a JSON object if ``--json`` is given."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """The command that ``args`` name, with all its options."""
+        """Find the command that ``args`` name, with all its options."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, COMMANDS[name].typer_command() if name in COMMANDS else command, rest
 
     def main(self, *positional: Any, **named: Any) -> Any:
-        """Run the command line ``args``, by default the process's own."""
+        """Run the command line ``args``; the default is the command line of the process."""
         given = named.get("args")
         arguments = list(sys.argv[1:] if given is None else given)
         try:
@@ -60,9 +60,9 @@ class Boundary(TyperGroup):
                 code = super().main(*positional, **{**named, "standalone_mode": False})
             except typer.TyperException as error:
                 code = _usage_error(error, arguments)
-            except AmctqError as error:  # of a file that options are read from
+            except AmctqError as error:  # from a file that sets options
                 code = Output(command=arguments[0], as_json=_wants_json(arguments)).error(error)
-        except OSError as error:  # stdout is full, or nobody reads it
+        except OSError as error:  # stdout is full or closed
             code = WriteError.exit_code
             with contextlib.suppress(OSError):
                 typer.echo(f"error: cannot write the result: {error.strerror}", err=True)
@@ -70,7 +70,7 @@ class Boundary(TyperGroup):
 
 
 def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
-    """Report what Typer found wrong with the arguments, in the shape of every other error."""
+    """Report an error that Typer found in the arguments, in the form of every other error."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "amctq"
     output = Output(command=path.partition(" ")[2], as_json=_wants_json(arguments))
@@ -112,12 +112,12 @@ def amctq(
     """Quantize MindSpore networks to INT8, on an Ascend NPU or on any CPU."""
     if context.invoked_subcommand is None:
         with contextlib.redirect_stdout(sys.stderr):
-            typer.echo(context.get_help())  # with Rich it prints by itself
+            typer.echo(context.get_help())  # with Rich, get_help itself prints
         raise typer.Exit(UsageError.exit_code)
 
 
 def _made_when_called() -> None:
-    """Stand for a command where only its name and help are asked for."""
+    """Take the place of a command whose options are not needed yet."""
 
 
 for _command in COMMANDS.values():
@@ -131,8 +131,8 @@ def main() -> None:
     try:
         app(prog_name="amctq")
     except SystemExit as end:
-        # MindSpore's threads abort an interpreter that is taken down under them, its cells complain by the hundred, and
-        # a stop may have left any library half imported. Everything of our own has been closed by now.
+        # A normal exit with MindSpore loaded may abort because of its threads, or print many errors; and a stop may
+        # leave a library half imported. So exit at once: amctq has closed all its files by now.
         stopped = end.code in {Interrupted.exit_code, Terminated.exit_code}
         if stopped or any(name.partition(".")[0] == "mindspore" for name in sys.modules):
             with contextlib.suppress(OSError):

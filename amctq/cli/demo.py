@@ -30,7 +30,7 @@ def demo(make: Callable[[], amctq.DemoRequest], output: Output) -> CommandResult
         data=data,
         tables=lambda: _tables(data),
         artifacts=result.artifacts,
-        places=[folder / part for part in dict.fromkeys(parts)],  # a dozen record files are two folders
+        places=[folder / part for part in dict.fromkeys(parts)],  # shows two folders instead of a dozen record files
         talk=["next:", *(f"  {step['command']}  # {step['purpose']}" for step in data["next"])],
     )
 

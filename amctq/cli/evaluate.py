@@ -26,7 +26,7 @@ def evaluate(make: Callable[[], amctq.EvaluateRequest], output: Output) -> Comma
 
 
 def tables(data: Mapping[str, Any]) -> list[RenderableType]:
-    """What was measured, for people."""
+    """Make the output without ``--json``."""
     accuracy, timing = data["accuracy"], data["timing"]
     return [
         f"{data['file']}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % of "

@@ -1,4 +1,4 @@
-"""What is said of exported files, by every command that exports."""
+"""Sentences about exported files, for the commands that export."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def file_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Files for elsewhere beside the QDQ graph, and what ATC is called with."""
+    """Make sentences on the files compared with the QDQ graph, and on ATC."""
     lines = []
     for file in report["files"].values():
         same = file.get("agreement")

@@ -1,4 +1,4 @@
-"""The command line of a command, made from its request: options by the request's fields, the request by the options."""
+"""Make the command line of a command from the fields of its request, and the request from the options given."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _every_command(
     quiet: Annotated[bool, Option(OUTPUT, "Show no progress, notices or warnings.", short="-q")] = False,
     verbose: Annotated[bool, Option(OUTPUT, "Show details, and tracebacks of errors.", short="-v")] = False,
 ) -> None:
-    """The options that all commands take."""
+    """Declare the options that all commands have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Parameter:
-    """One option of a command: the name of its value, its type, what it says of itself, and its default."""
+    """One option of a command: field name, type, declaration and default."""
 
     name: str
     kind: Any
@@ -43,7 +43,7 @@ class _Parameter:
 
 
 def _of_request(request: type[Request]) -> list[_Parameter]:
-    """The options of a request; those of a request within it come first."""
+    """List the options of a request; options of a nested request come first."""
     within, found = [], []
     defaults = {item.name: item.default for item in fields(request)}
     for name, (kind, option) in request.options().items():
@@ -56,7 +56,7 @@ def _of_request(request: type[Request]) -> list[_Parameter]:
 
 
 def _of_function(function: Callable[..., Any]) -> list[_Parameter]:
-    """The options that are no field of a request: keywords of a function."""
+    """List the options that are keyword arguments of a function, not fields of a request."""
     found = []
     for item in inspect.signature(function, eval_str=True).parameters.values():
         kind, option = option_in(item.annotation)
@@ -66,7 +66,7 @@ def _of_function(function: Callable[..., Any]) -> list[_Parameter]:
 
 
 def _in_order(parameters: Iterable[_Parameter]) -> list[_Parameter]:
-    """In this order, but those that say after which one help shows them."""
+    """Sort the options for help: in the given order, except that ``Option.after`` moves an option."""
     ordered: list[_Parameter] = []
     for item in sorted(parameters, key=lambda item: bool(item.option.after)):
         names = [other.name for other in ordered]
@@ -75,7 +75,7 @@ def _in_order(parameters: Iterable[_Parameter]) -> list[_Parameter]:
 
 
 def _plain(kind: Any) -> tuple[Any, bool]:
-    """A type without None, and whether it had None; of a text or a path the text."""
+    """Return the type without None, and whether it allowed None; ``str | Path`` becomes ``str``."""
     if get_origin(kind) not in {Union, UnionType}:
         return kind, False
     members = [member for member in get_args(kind) if member is not NoneType]
@@ -83,7 +83,7 @@ def _plain(kind: Any) -> tuple[Any, bool]:
 
 
 def _typer_parameter(item: _Parameter, settings: Mapping[str, Any]) -> inspect.Parameter:
-    """The same for Typer. The environment sets it as AMCTQ_<NAME>; the command line wins over that."""
+    """Make Typer's parameter of an option. The environment variable is AMCTQ_<NAME>; the command line wins over it."""
     option, default = item.option, item.default
     kind, optional = _plain(item.kind)
     flag = option.name or item.name.replace("_", "-")
@@ -109,7 +109,7 @@ def _typer_parameter(item: _Parameter, settings: Mapping[str, Any]) -> inspect.P
         "metavar": option.metavar,
         "min": None if option.read else option.min,
         "max": None if option.read else option.max,
-        "help": option.help.replace("[default", r"\[default"),  # else Rich takes it for markup, and shows nothing
+        "help": option.help.replace("[default", r"\[default"),  # else Rich reads it as markup and hides it
         "show_default": option.default_help or True,
         "hidden": option.hidden,
         "parser": option.read and _refusing(option.read),
@@ -123,7 +123,7 @@ def _typer_parameter(item: _Parameter, settings: Mapping[str, Any]) -> inspect.P
         short = [option.short] if option.short else []
         declared = typer.Option(*names, *short, rich_help_panel=option.panel, **common)
     if option.default is not None:
-        default = option.default  # Typer reads it as well
+        default = option.default  # text: Typer passes it to read
     return inspect.Parameter(
         item.name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -133,7 +133,7 @@ def _typer_parameter(item: _Parameter, settings: Mapping[str, Any]) -> inspect.P
 
 
 def _offering(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """For a shell: the names that begin with what has been typed."""
+    """Make a completion for the shell: the names that begin with the typed text."""
 
     def offer(incomplete: str) -> list[str]:
         return [name for name in complete() if name.startswith(incomplete)]
@@ -142,7 +142,7 @@ def _offering(complete: Callable[[], Iterable[str]]) -> Callable[[str], list[str
 
 
 def _refusing(read: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """``read``, whose ValueError becomes an error of the command line; a default that is no text stays as it is."""
+    """Wrap ``read``: its ValueError becomes a usage error; a default that is not text stays unchanged."""
 
     def parse(value: Any) -> Any:
         try:
@@ -154,15 +154,15 @@ def _refusing(read: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 
 def make_request(request: type[Asked], given: Mapping[str, Any], **more: Any) -> Asked:
-    """The request that the values of options ask for.
+    """Make a request from the values of its options.
 
     Args:
-        request: its class.
+        request: class of the request.
         given: values by field, as Typer gives them.
-        more: fields that are no options, or whose option has another form.
+        more: values of fields without an option, or with an option of another form.
 
     Raises:
-        UsageError: a value is out of its range, or two contradict each other.
+        UsageError: a value is out of its range, or two options contradict each other.
     """
     values = {}
     on = {item.name for item in fields(request) if item.default is True}
@@ -183,16 +183,16 @@ def make_request(request: type[Asked], given: Mapping[str, Any], **more: Any) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Generic[Asked]):
-    """A command whose options are made when somebody asks for it, so that ``amctq --help`` does not wait for them.
+    """A command whose options are made only when it is used, so that ``amctq --help`` is fast.
 
     Attributes:
-        work: does what the command does; its name and its docstring are the command's. It takes a function that makes
-            the request, the output, and, as keywords, options that are no field of the request.
-        request: gives the class of the request.
-        understand: makes of the command's class one that understands more.
-        settings: of Typer, by field, where an option does more than give its value.
-        adapt: changes the values by field before the request is made of them.
-        failure_tables: what people see of the data of a failed check.
+        work: the function of the command; its name and its docstring are those of the command. Its arguments are a
+            function that makes the request, the output, and, as keywords, options that are not fields of the request.
+        request: returns the class of the request.
+        understand: extends the command's class, for example by further spellings.
+        settings: further settings for Typer, by field.
+        adapt: changes the values by field before the request is made from them.
+        failure_tables: makes the tables that are shown for the data of a failed check.
     """
 
     work: Callable[..., CommandResult]
@@ -204,16 +204,16 @@ class Command(Generic[Asked]):
 
     @property
     def name(self) -> str:
-        """As it is typed."""
+        """Name of the command on the command line."""
         return self.work.__name__.replace("_", "-")
 
     def parameters(self) -> list[_Parameter]:
-        """Its options, in the order of help."""
+        """The options of the command, in the order of help."""
         own = _of_function(self.work)
         return _in_order([*_of_request(self.request()), *own, *_of_function(_every_command)])
 
     def typer_command(self) -> TyperCommand:
-        """The command with all its options."""
+        """Make the command with all its options."""
         parameters = self.parameters()
 
         def run(**given: Any) -> None:
@@ -243,5 +243,5 @@ class Command(Generic[Asked]):
 def command(
     request: Callable[[], type[Asked]], **more: Any
 ) -> Callable[[Callable[..., CommandResult]], Command[Asked]]:
-    """Make a ``Command`` of the function that does its work; the arguments are those of its class."""
+    """Decorate the function of a command to make a ``Command``; the arguments are those of that class."""
     return lambda work: Command(work=work, request=request, **more)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-# The words are those of run_distribute_train_sample.sh.
+# The names are the options for the positional words of run_distribute_train_sample.sh.
 @qat_command(
     lambda: amctq.LaunchRequest,
     *("model", "dataset", "rank-table", "train-dataset", "eval-dataset", "ckpt"),
@@ -40,7 +40,7 @@ def launch_distributed(
 
 
 def answer(request: amctq.LaunchRequest, dry_run: bool, output: Output) -> CommandResult:
-    """What ``launch-distributed`` has to say, and ``qat`` on several devices."""
+    """Run ``launch-distributed``, or ``qat`` on several devices, and return the result."""
     if dry_run:
         preview = amctq.preview_launch(request, output.event).data()
         return CommandResult(data=preview, tables=lambda: _preview_lines(preview))
@@ -56,7 +56,7 @@ def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:
-    """The whole table, as lines: Rich would take minutes for a thousand rows."""
+    """Make the lines of the preview; a Rich table of a thousand rows would take minutes."""
     lines = [
         f"rank {rank['rank']} on {rank['server']}"
         + ("" if rank["device"] is None else f", NPU {rank['device']}")

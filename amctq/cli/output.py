@@ -1,4 +1,4 @@
-"""The only place that prints. stdout is data, stderr is talk."""
+"""The only module that prints: data on stdout; progress, messages and errors on stderr."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ENVELOPE_SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """What a command has to say.
+    """The result of a command, ready for output.
 
     Attributes:
         data: for ``--json``.
-        tables: for people, Rich renderables and plain lines; made only when they are asked for.
-        artifacts: the files that were written.
-        places: what people are shown of where these are; None for each of them.
-        talk: lines to say on stderr in the end.
+        tables: makes the output without ``--json``: Rich renderables and plain lines.
+        artifacts: the written files.
+        places: paths shown without ``--json``; None means the path of each artifact.
+        talk: lines for stderr after the result.
     """
 
     data: Mapping[str, Any]
@@ -51,15 +51,15 @@ class CommandResult:
 
 @dataclass(kw_only=True)
 class Output:
-    """Where one command's result, progress and errors go.
+    """The output of one command: its result, progress and errors.
 
     Attributes:
-        command: its name.
-        as_json: one JSON object on stdout, nothing else there.
-        quiet: no talk but errors.
-        verbose: details and tracebacks.
-        failure_tables: what people see of the data of a failed check.
-        stop: whether somebody wants the command to end.
+        command: name of the command.
+        as_json: print one JSON object on stdout, and nothing else there.
+        quiet: print only errors on stderr.
+        verbose: print details and tracebacks.
+        failure_tables: makes the tables that are shown for the data of a failed check.
+        stop: whether a signal has asked the command to stop.
     """
 
     command: str
@@ -77,7 +77,7 @@ class Output:
         """Show progress or a notice on stderr.
 
         Raises:
-            Stopped: somebody wants the command to end.
+            Stopped: a signal has asked the command to stop.
         """
         self.stop.check()
         if isinstance(event, Progress):
@@ -117,7 +117,7 @@ class Output:
         return exit_code
 
     def close(self) -> None:
-        """Take the progress bar away."""
+        """Remove the progress bar."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
@@ -141,7 +141,7 @@ class Output:
             "artifacts": [{"path": str(item.path), "bytes": item.bytes, "sha256": item.sha256} for item in artifacts],
             "duration_s": round(time.perf_counter() - self._start, 3),
         }
-        # To bytes and back: where Python reads paths as ASCII, a Chinese one holds surrogates. ASCII in the end.
+        # If Python reads paths as ASCII, a Chinese path contains surrogates. Encoding and decoding restores them.
         content = json.loads(json.dumps(envelope, ensure_ascii=False).encode(errors="surrogateescape"))
         sys.stdout.write(json.dumps(content) + "\n")
         sys.stdout.flush()
@@ -176,7 +176,7 @@ class Output:
         if task is None or phase != event.phase:
             if task is not None:
                 self._bars.remove_task(task)
-            # What is there from the beginning says nothing about the rate.
+            # Work that was done before the start must not count for the rate.
             named = f"{event.lane} {event.phase}".strip()
             task = self._bars.add_task(named, total=event.total, completed=event.done, note=event.note)
             self._tasks[event.lane] = event.phase, task
@@ -185,15 +185,15 @@ class Output:
 
 @contextlib.contextmanager
 def running(output: Output) -> Iterator[None]:
-    """Run a command's work: whatever ends it ends in the right message and exit code.
+    """Run a command's work, and turn every error into its message and exit code.
 
-    While the work runs, nothing that it or a library prints can reach stdout; Ctrl-C and SIGTERM end it in good order.
+    Meanwhile, whatever the work or a library prints goes to stderr; Ctrl-C and SIGTERM stop the work cleanly.
     """
     try:
         with output.stop.listening(), _stdout_kept_clean():
             yield
     except (Exception, Stopped) as error:
-        # A library may have turned the stop into an error of its own.
+        # A library may have turned the stop into another error.
         cause = output.stop.stopped() if output.stop.stopped and not isinstance(error, Stopped) else error
         raise typer.Exit(output.error(cause)) from error
     finally:
@@ -203,7 +203,7 @@ def running(output: Output) -> Iterator[None]:
 def _describe(
     error: AmctqError | Stopped | Exception,
 ) -> tuple[int, str, str, str | None, dict[str, Any] | None]:
-    """Exit code, stable code, message, hint and data of whatever ended a command."""
+    """Exit code, stable code, message, hint and data of an error."""
     if isinstance(error, AmctqError):
         return error.exit_code, error.code, error.message, error.hint, error.data
     if isinstance(error, Stopped):
@@ -228,7 +228,7 @@ def _stdout_kept_clean() -> Iterator[None]:
 
 
 def never_fail_to_encode() -> None:
-    """Let a Chinese path become escapes where a stream cannot show it, instead of an exception."""
+    """Print characters that a stream cannot encode as escapes, for example in Chinese paths."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -244,7 +244,7 @@ def _print(items: Sequence[RenderableType]) -> None:
 
 
 def _bars(unit: str, frames: int) -> Bars:
-    """Bars that are drawn ``frames`` times a second, which is what they cost."""
+    """Make progress bars that are drawn ``frames`` times a second; drawing takes CPU time."""
     from rich import progress
     from rich.console import Console
 

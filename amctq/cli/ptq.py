@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    """The report for people: what was gained and what it cost."""
+    """Make the tables of the report: float and INT8."""
     from rich.table import Table
 
     files, accuracy = report["files"], report["accuracy"]
@@ -113,7 +113,7 @@ def ptq(
 
 
 def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
-    """The plan for people."""
+    """Make the tables of the preview."""
     from rich.table import Table
 
     table = Table(title="would quantize", title_justify="left")

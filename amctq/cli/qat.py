@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NO = {"", "0", "false", "no"}
 
 
-# The words are those of run_standalone_train_sample.sh.
+# The names are the options for the positional words of run_standalone_train_sample.sh.
 @qat_command(lambda: amctq.QatRequest, "model", "dataset", "train-dataset", "eval-dataset", "ckpt")
 def qat(
     make: Callable[[], amctq.QatRequest],
@@ -65,7 +65,7 @@ def qat(
 
 
 def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:
-    """The plan for people."""
+    """Make the lines of the preview."""
     recipe = preview["recipe"]
     quantized = [layer for layer in preview["layers"] if layer["quantized"]]
     widths = sorted({layer["weight_bits"] for layer in quantized})

@@ -1,7 +1,7 @@
-"""What ``qat`` and ``launch-distributed`` understand of the sample: its scripts' words, and its retrain_config.py.
+"""Sample compatibility of ``qat`` and ``launch-distributed``: the words of its scripts, and its retrain_config.py.
 
 The values of a ``--hyper-parameters`` file replace the defaults of options. Precedence: command line, environment,
-file, default. Click keeps these values in its map of defaults, so only Click has to know which values the user gave.
+file, default. The values go into Click's map of defaults, so Click itself decides which value wins.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from amctq.cli.from_request import Asked, Command, command
 from amctq.cli.output import CommandResult
 from amctq.cli.qat_tables import failure_tables
 
-# What the sample calls --dataset beside --train_dataset: which of its two readers.
+# With --train_dataset, the sample's --dataset is not a path: it names one of these two readers.
 _READERS = ("cifar10", "imagenet2012")
-# Options that the file must not contradict: one of the pair on the command line takes the other out of the file.
+# If the first option of a pair is given, the file's value for the second is ignored.
 _INSTEAD = {"max_steps": "epochs", "save_every_steps": "save_checkpoint_epochs"}
 
 
 def qat_command(
     request: Callable[[], type[Asked]], *words: str, more_options: bool = False
 ) -> Callable[[Callable[..., CommandResult]], Command[Asked]]:
-    """As ``command``, for a request that is one of ``qat`` or holds one.
+    """Decorate the function of a command, like ``command``, for a request that is or holds a request of ``qat``.
 
     Args:
-        request: gives the class of the request.
-        words: in the order of the sample's script, the option that each of its words is the value of.
-        more_options: what follows ``--`` are further options, as a script may add them.
+        request: returns the class of the request.
+        words: for each positional word of the sample's script, in order, the option that it is the value of.
+        more_options: words after ``--`` are further options, because a script may add them there.
     """
 
     def understand(plain: type[TyperCommand]) -> type[TyperCommand]:
@@ -53,7 +53,7 @@ def _read(context: typer.Context, value: Path | None) -> Any:
 
 
 def _adapt(given: dict[str, Any]) -> None:
-    """Take apart what the file gave, and leave out what the sample says without meaning a path."""
+    """Split the value of ``--hyper-parameters`` into its fields, and drop a ``--dataset`` that is not a path."""
     file, dataset = given["hyper_parameters"], given["dataset"]
     if file is not None:
         given.update(hyper_parameters=file.path, unused_hyper_parameters=file.unused)
@@ -62,7 +62,7 @@ def _adapt(given: dict[str, Any]) -> None:
 
 
 def _over_file(plain: type[TyperCommand]) -> type[TyperCommand]:
-    """A command class in which ``--max-steps`` wins over the file's epochs, as every option does over its own key."""
+    """Make a command class in which ``--max-steps`` and ``--save-every-steps`` win over the file's epochs."""
 
     class CommandOverFile(plain):  # type: ignore[misc, valid-type]
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of quantization-aware training for people, on one device or several."""
+"""The output of quantization-aware training without ``--json``, on one device or several."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def failure_tables(data: Mapping[str, Any]) -> list[RenderableType]:
-    """What had been measured before a check failed; nothing where a worker failed."""
+    """Make the tables for a failed check; empty if a worker failed."""
     return tables(data) if "accuracy" in data else []
 
 
 def tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    """The report for people: what training has given back."""
+    """Make the tables of the report: float, PTQ and QAT."""
     from rich.table import Table
 
     files, accuracy = report["files"], report["accuracy"]

@@ -68,7 +68,7 @@ def _rank_rows(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def _server_rows(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A cluster at a glance; thousands of ranks would take Rich longer to draw than anybody wants to read."""
+    """Make a table with one row for each server; a row for each of thousands of ranks would take Rich too long."""
     from rich.table import Table
 
     from amctq.distributed.device_list import format_devices

@@ -1,4 +1,4 @@
-"""``amctq worker``: one rank of a distributed run, started only by the launcher."""
+"""``amctq worker``: one worker of a distributed run; only the launcher starts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amctq.cli.output import Output, running
 
 
 def worker(launch: Annotated[Path, typer.Argument(metavar="LAUNCH_FILE")]) -> None:
-    """Be the rank that RANK_ID names."""
+    """Run as the worker whose rank is in RANK_ID."""
     output = Output(command="worker")
     with running(output):
         from amctq.services.qat.worker import work

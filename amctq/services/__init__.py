@@ -1,1 +1,1 @@
-"""One module for each command: a frozen request in, a frozen result out. No console here."""
+"""The services, one for each command: a frozen request in, a frozen result out. Nothing here prints."""

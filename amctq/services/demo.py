@@ -44,7 +44,7 @@ class DemoResult:
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """The files, in their final place."""
+        """The published files."""
         return self.quantized.artifacts
 
     @property
@@ -85,7 +85,7 @@ def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
     """Draw pictures, quantize the network of the package, and measure the result.
 
     Args:
-        request: what to do.
+        request: the request.
         on_event: receives progress, notices and warnings.
 
     Returns:
@@ -93,7 +93,7 @@ def demo(request: DemoRequest, on_event: OnEvent = silent) -> DemoResult:
 
     Raises:
         UsageError: files would be overwritten.
-        UnavailableError: MindSpore does not work here.
+        UnavailableError: MindSpore does not work on this machine.
         CheckError: the INT8 file fails a check.
         WriteError: the output directory cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What ``amctq demo`` is asked for."""
+"""The request of ``amctq demo``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from amctq.services.request import FORCE, OUTPUT_DIR
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRequest(Request):
-    """The request of ``amctq demo``. Each field is the option of the same name; its help says what it means.
+    """The request of ``amctq demo``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
-        output_dir: where everything goes: pictures, checkpoint, the quantized network and its report.
+        output_dir: folder of all output: pictures, checkpoint, the quantized network and its report.
 
     Raises:
         UsageError: a value is out of its range.
@@ -33,12 +33,12 @@ class DemoRequest(Request):
 
     @property
     def pictures(self) -> PrepareCifarRequest:
-        """What ``prepare-cifar`` would be asked for."""
+        """The request of ``prepare-cifar`` that makes the same pictures."""
         return PrepareCifarRequest(synthetic=True, seed=self.seed, output_dir=self.output_dir)
 
     @property
     def quantization(self) -> PtqRequest:
-        """What ``ptq`` would be asked for: its defaults, on the CPU."""
+        """The request of ``ptq`` that gives the same result: its defaults, on the CPU."""
         return PtqRequest(
             dataset=self.output_dir,
             ckpt=CHECKPOINT,

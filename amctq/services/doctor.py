@@ -1,4 +1,4 @@
-"""``amctq doctor``: what this machine can do, and what would make it do more."""
+"""``amctq doctor``: what this machine can do, and what it lacks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class DoctorReport:
 
     Attributes:
         findings: one for each check.
-        versions: of amctq and of the packages that it needs.
+        versions: versions of amctq and of the packages that it needs.
     """
 
     findings: tuple[Finding, ...]

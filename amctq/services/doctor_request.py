@@ -1,4 +1,4 @@
-"""What ``amctq doctor`` is asked for."""
+"""The request of ``amctq doctor``."""
 
 from __future__ import annotations
 

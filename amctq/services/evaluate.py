@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluateResult:
-    """What was measured.
+    """The result of an evaluation.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         device: where MindSpore ran, for a checkpoint or a MindIR file.
-        samples: the images.
-        ranks: the place of each image's class.
-        proof: of a checkpoint, that the exported graph that was run is what MindSpore computes; None for a file.
-        images_per_second: of the whole evaluation, preparation of the images included.
+        samples: the evaluation images.
+        ranks: the label ranks of the images.
+        proof: that the graph exported from a checkpoint and MindSpore compute the same; None for a file.
+        images_per_second: speed of the evaluation, including the preprocessing of images.
         seconds: wall time by phase.
     """
 
@@ -80,13 +80,13 @@ class EvaluateResult:
 
 
 def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateResult:
-    """Measure top-1 and top-5 on test images; where images have no roles, on all of them.
+    """Measure top-1 and top-5 on test images, or on all images if the dataset has no such division.
 
     Raises:
         UsageError: options contradict each other.
-        InputError: dataset, network, checkpoint or file are not what they must be.
+        InputError: dataset, network, checkpoint or file are missing or not valid.
         UnavailableError: the device is missing.
-        CheckError: the graph exported from a checkpoint computes something else than MindSpore.
+        CheckError: the graph exported from a checkpoint and MindSpore compute different results.
     """
     spec = find_model(request.model)
     data = find_dataset(str(request.dataset))
@@ -178,7 +178,7 @@ def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:
 
 
 def _preprocessing_of(metadata: dict[str, str]) -> Preprocessing | None:
-    """How amctq's own files say that their images are prepared."""
+    """Read the preprocessing from the metadata of a file; None if amctq did not write the file."""
     if "amctq.preprocessing" not in metadata:
         return None
     known = json.loads(metadata["amctq.preprocessing"])

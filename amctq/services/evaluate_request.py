@@ -1,4 +1,4 @@
-"""What ``amctq evaluate`` is asked for."""
+"""The request of ``amctq evaluate``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from amctq.services.request import CKPT, DATASET, NetworkRequest
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest(NetworkRequest):
-    """The request of ``amctq evaluate``; one of ``ckpt``, ``onnx`` and ``mindir`` is given.
+    """The request of ``amctq evaluate``. Exactly one of ``ckpt``, ``onnx`` and ``mindir`` must be given.
 
     Attributes:
-        onnx: a deploy model for NPUs included. One of amctq's own says how its images are prepared.
+        onnx: may be a deploy file for NPUs. A file of amctq contains its preprocessing.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -41,7 +41,7 @@ class EvaluateRequest(NetworkRequest):
 
 
 def original_request(request: QatRequest) -> EvaluateRequest:
-    """The request that measures the float checkpoint of ``qat`` on the same images: ``--original``."""
+    """Make the request for ``qat --original``: measure its float checkpoint on the same images."""
     dataset = request.dataset if request.eval_dataset is None else request.eval_dataset
     assert dataset is not None
     same = {item.name: getattr(request, item.name) for item in fields(NetworkRequest)}

@@ -26,14 +26,14 @@ from amctq.services.wanted_files import WantedFile, file_name, find_kept
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedFile:
-    """One file in its final place.
+    """One file in the output directory.
 
     Attributes:
         artifact: its path, length and sum.
         what: "checkpoint" or "definition".
         url: where it came from; None for a file that was kept or given with ``from_file``.
         verified: which sum it was checked with, "published", "given" or "pinned"; None for an unverified file.
-        kept: it was there already, and right.
+        kept: the file existed before with the right checksum.
         transferred: bytes that came over the network.
     """
 
@@ -47,12 +47,12 @@ class FetchedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchModelResult:
-    """The files that the command has got or kept.
+    """The files that the command has fetched or kept.
 
     Attributes:
         request: the request.
         files: checkpoint first, then the definition files.
-        warnings: as they were shown.
+        warnings: the warnings of the run.
         seconds: wall time by file.
     """
 
@@ -86,14 +86,14 @@ class FetchModelResult:
 
 
 def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> FetchModelResult:
-    """Get files and check them. Files that are there and right are kept.
+    """Fetch files and check them. Existing files with the right checksums are kept.
 
     Raises:
         UsageError: options contradict each other, nothing is published for the model, or a file would be replaced.
         InputError: ``from_file`` is not a file, or the list of sums in the output directory is damaged.
         CheckError: a file is not the one expected.
         NetworkError: a file cannot be downloaded.
-        WriteError: the file system refuses.
+        WriteError: a file cannot be written.
     """
     reporter = Reporter(on_event)
     wanted = _wanted(request)
@@ -114,7 +114,7 @@ def fetch_model(request: FetchModelRequest, on_event: OnEvent = silent) -> Fetch
                 continue
 
             def pin(sums: Sums, item: WantedFile = item) -> None:
-                # Before the file appears: the next run could neither trust nor replace a file without its sum.
+                # Saved before the file appears, because the next run refuses a file without a known sum.
                 if item.verified is None:
                     pins[item.name] = sums.sha256
                     write_pins(output, pins)
@@ -148,7 +148,7 @@ def _wanted(request: FetchModelRequest) -> list[WantedFile]:
 
 
 def _checkpoint(request: FetchModelRequest) -> WantedFile:
-    """The checkpoint, with its published sum unless it has another name and another address."""
+    """Choose the checkpoint and its addresses, with the published sum unless the user gives another file."""
     model = request.model.lower()
     if model not in REGISTRY:
         near = difflib.get_close_matches(model, REGISTRY, n=1)
@@ -174,7 +174,7 @@ def _checkpoint(request: FetchModelRequest) -> WantedFile:
 
 
 def _pinned(item: WantedFile, pins: Mapping[str, str], request: FetchModelRequest, reporter: Reporter) -> WantedFile:
-    """The file with the sum of its first download, where no better sum is known; as it is with --force."""
+    """Add the sum of the first download if no better sum is known; with --force, leave the file unchanged."""
     pinned = item.pinned(pins)
     if pinned is item or not request.force:
         return pinned

@@ -1,4 +1,4 @@
-"""What ``amctq fetch-model`` is asked for."""
+"""The request of ``amctq fetch-model``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from amctq.services.option import INPUT, RUN, Option, Request
 
 @dataclass(frozen=True, kw_only=True)
 class FetchModelRequest(Request):
-    """The request of ``amctq fetch-model``. Each field is the option of the same name; its help says what it means.
+    """The request of ``amctq fetch-model``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
-        url: addresses of the checkpoint, instead of the published ones, the best first.
-        force: replace files that are not what they should be.
+        url: addresses of the checkpoint instead of the published ones; they are tried in this order.
+        force: replace files whose checksum is wrong or not known.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -70,5 +70,5 @@ class FetchModelRequest(Request):
             raise UsageError(message, hint="give the one that the checkpoint comes from")
         given = {"--url": self.url, "--sha256": self.sha256, "--from-file": self.from_file}
         if self.what is FetchWhat.DEFINITION and (named := [name for name, value in given.items() if value]):
-            message = f"{named[0]} says where a checkpoint comes from, and --what definition gets none"
+            message = f"{named[0]} is about the checkpoint, but --what definition does not get one"
             raise UsageError(message, hint="leave one of them out; mirrors of the definition files go in --mirror")

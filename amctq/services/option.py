@@ -1,7 +1,7 @@
-"""What a field of a request says of itself as an option: help, spelling, limits. Knows no command line.
+"""Options as part of a request: help text, names and limits of a field, independent of any command line.
 
-A request declares an option as ``Annotated[type, Option(…)]``, and gives its default as every dataclass does. The
-command line makes its option from that, and every request checks the limits, from the library too.
+A request declares an option as ``Annotated[type, Option(…)]``; the default is that of the dataclass field. The
+command line makes its option from this. The request itself checks the limits, so they hold for library calls too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ INPUT, QUANTIZATION, TRAINING, RUN, OUTPUT = "Input", "Quantization", "Training"
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What a value must be.
+    """A condition on the value of an option.
 
     Attributes:
-        expected: in words, as in "expected a number above 0".
-        holds: whether a value is so.
+        expected: the condition in words, for a message such as "expected a number above 0".
+        holds: returns whether a value meets it.
     """
 
     expected: str
@@ -41,23 +41,23 @@ class Option:
 
     Attributes:
         panel: the heading under which help shows it.
-        help: what it does; with the default, where the field's own is None.
-        name: without dashes in front; empty for the name of the field. ``no-`` is put before that of a flag that is
-            on by default.
+        help: what the option does; also names the default if the field's default is None.
+        name: name without leading dashes; empty for the name of the field. A flag that is on by default gets
+            ``no-`` before its name.
         short: a second name of one letter.
-        aliases: further names, as the samples spell them, which help does not show.
-        metavar: what help shows in place of the value.
+        aliases: further names from the samples, which help does not show.
+        metavar: word that help shows in place of the value.
         min: the lowest value.
         max: the highest value.
-        limits: what else a value must be; help does not show these.
-        read: makes the value of a text, or raises ValueError or UsageError; None where the type says how.
-        repeatable: with ``read``: the values of several such options are joined.
-        default: the default as it is typed, where ``read`` gives None or an empty value for it.
-        default_help: what help says of the default, in brackets.
-        complete: gives the names that a shell may offer.
-        after: the field after which help shows it, where that is not the order of the fields.
-        positional: it is no option, but a word of the command line.
-        hidden: help does not show it.
+        limits: further conditions on the value; help does not show these.
+        read: converts text to the value, or raises ValueError or UsageError; None if the type is enough.
+        repeatable: with ``read``: the option may be repeated, and the values are joined.
+        default: the default as text for the command line, if the field's default is None or empty.
+        default_help: the text that help shows for the default.
+        complete: returns the names that a shell can complete.
+        after: help shows the option after this field; empty for the order of the fields.
+        positional: an argument without a name, not an option.
+        hidden: help does not show the option.
     """
 
     panel: str = ""
@@ -80,10 +80,10 @@ class Option:
     hidden: bool = False
 
     def check(self, field: str, value: Any) -> None:
-        """Refuse a value that breaks a limit; None passes.
+        """Refuse a value that breaks a limit; None is always allowed.
 
         Raises:
-            UsageError: it does.
+            UsageError: the value breaks a limit.
         """
         if value is None:
             return
@@ -100,7 +100,7 @@ class Option:
 
 
 def option_in(annotation: Any) -> tuple[Any, Option | None]:
-    """The type and the option of ``Annotated[type, Option(…)]``; None for a type without one."""
+    """Split ``Annotated[type, Option(…)]`` into the type and the option; the option is None if there is none."""
     if get_origin(annotation) is Annotated:
         kind, *extras = get_args(annotation)
         return kind, next((extra for extra in extras if isinstance(extra, Option)), None)
@@ -109,7 +109,7 @@ def option_in(annotation: Any) -> tuple[Any, Option | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a command is asked for; fields carry the names of the options."""
+    """The request of a command. Each field has the name of its option."""
 
     _options: ClassVar[dict[str, tuple[Any, Option | None]]]
 
@@ -120,7 +120,7 @@ class Request:
 
     @classmethod
     def options(cls) -> dict[str, tuple[Any, Option | None]]:
-        """Type and option of each field: first those of the class itself, then those that it inherits."""
+        """Type and option of each field: first the fields of the class itself, then the inherited ones."""
         if "_options" not in vars(cls):
             hints = get_type_hints(cls, include_extras=True)
             names = dict.fromkeys(name for part in cls.__mro__ for name in get_annotations(part))

@@ -1,4 +1,4 @@
-"""The sums of files without published sums, from their first download; ``sha256sum -c`` can read the list."""
+"""The list of checksums from first downloads, for files without published ones; ``sha256sum -c`` can read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PINS = "fetched.sha256"
 
 
 def read_pins(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name; empty if there is no list.
+    """Read the list: SHA-256 by file name; empty if there is no list.
 
     Raises:
         InputError: the list is damaged.
@@ -37,7 +37,7 @@ def write_pins(output: OutputDirectory, pins: Mapping[str, str]) -> None:
     """Replace the list of sums, completely or not at all.
 
     Raises:
-        WriteError: the file system refuses.
+        WriteError: the list cannot be written.
     """
     lines = (f"{digest}  {name}\n" for name, digest in sorted(pins.items()))
     output.write(PINS, "".join(lines).encode(errors="surrogateescape"))

@@ -1,4 +1,4 @@
-"""What ``amctq prepare-cifar`` is asked for, and what its options say against each other."""
+"""The request of ``amctq prepare-cifar``, and the checks that its options do not contradict each other."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _GENERATED = "Generated set"
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCifarRequest(Request):
-    """The request of ``amctq prepare-cifar``. Each field is the option of the same name; its help says what it means.
+    """The request of ``amctq prepare-cifar``. Each field is the option of the same name; see the option's help.
 
     Attributes:
-        archive: None to download it.
-        train_images: of the generated set.
-        test_images: of the generated set.
+        archive: None means that the archive is downloaded.
+        train_images: number of training images of the generated set.
+        test_images: number of test images of the generated set.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -61,7 +61,7 @@ class PrepareCifarRequest(Request):
     force: Annotated[bool, shared.FORCE] = False
 
     def __post_init__(self) -> None:
-        from amctq.data.cifar import CLASSES  # brings NumPy along
+        from amctq.data.cifar import CLASSES  # imported late, because it loads NumPy
 
         super().__post_init__()
         exclusive = [
@@ -96,7 +96,7 @@ class PrepareCifarRequest(Request):
 
     @property
     def source(self) -> Source:
-        """The archive, by its address and by the sum that says which one it is."""
+        """The source of the archive: its addresses, and the checksum that identifies it."""
         urls = (self.url or ADDRESS,)
         if self.sha256 is not None:
             source = Source(urls=urls, sha256=checked_sum(self.sha256, option="--sha256", digits=64))
@@ -108,7 +108,7 @@ class PrepareCifarRequest(Request):
 
     @property
     def origin(self) -> dict[str, str | int]:
-        """What the manifest says that the set was made from; equal origins give equal files."""
+        """The origin of the set, as the manifest records it; equal origins give equal files."""
         from amctq.data import synthetic
 
         if not self.synthetic:

@@ -1,4 +1,4 @@
-"""``amctq rank-table``: create the rank table of this server, join those of several, check one."""
+"""``amctq rank-table``: create the rank table of this server, join the tables of several servers, or check one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RankTableResult:
         request: the request.
         table: the table.
         addresses_from: source of its addresses, "hccn_tool" or a file; None for an existing table.
-        artifacts: the file that was written; none for a check.
+        artifacts: the written file; empty for a check.
         warnings: what may be wrong with the table.
         seconds: wall time by phase.
     """
@@ -60,10 +60,10 @@ class RankTableResult:
 
 
 def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTableResult:
-    """Create the table of this server and write it, join several and write them, or check one.
+    """Create and write the table of this server, join and write several tables, or check one.
 
     Raises:
-        UsageError: devices are of two groups, the host name has no address, or the file exists.
+        UsageError: devices belong to two groups, the host name has no address, or the file exists.
         InputError: a table is not valid, or an NPU has no address.
         WriteError: the disk is full, or writing is not allowed.
     """
@@ -109,7 +109,7 @@ def _merge(paths: Sequence[Path], reporter: Reporter) -> RankTable:
 
 
 def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter) -> tuple[RankTable, Path]:
-    """The table of this server, and its path."""
+    """Create the table of this server, and return it with its path."""
     visible = request.visible_devices
     if request.devices is not None:
         chosen = tuple(request.devices)
@@ -151,7 +151,7 @@ def _reach(devices: Sequence[int]) -> str:
 
 
 def _own_address(reporter: Reporter) -> str:
-    """The address of the host name, which hccl_tools uses too."""
+    """The address of the host name; hccl_tools uses the same."""
     host = socket.gethostname()
     try:
         address = socket.gethostbyname(host)

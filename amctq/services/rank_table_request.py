@@ -1,4 +1,4 @@
-"""What ``amctq rank-table`` is asked for, and what its options say against each other."""
+"""The request of ``amctq rank-table``, and the checks that its options do not contradict each other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LIST = "[0,8)|0-7|0,1,…"
 
 @dataclass(frozen=True, kw_only=True)
 class RankTableRequest(Request):
-    """The request of ``amctq rank-table``. Each field is the option of the same name; its help says what it means.
+    """The request of ``amctq rank-table``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
-        devices: physical numbers, or places in ``visible_devices``, from 0.
-        visible_devices: None where ``devices`` says it itself.
-        group_check: refuse devices that reach over both groups of four of an 8-device server.
-        merge: join these rank tables instead, in this order.
-        output: in ``output_dir`` unless it has a folder of its own.
+        devices: physical numbers, or indices from 0 into ``visible_devices``.
+        visible_devices: None means that ``devices`` are physical numbers.
+        group_check: refuse devices from both groups of four of an 8-device server.
+        merge: join these rank tables in this order, instead of creating one.
+        output: file name in ``output_dir``, or a path with its own folder.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -106,10 +106,10 @@ class RankTableRequest(Request):
                 raise UsageError(message, hint="with --visible-devices, --devices counts its entries from 0")
         if self.server_ip is not None and parse_address(self.server_ip) is None:
             message = f"--server-ip {self.server_ip!r}: expected an IPv4 or IPv6 address"
-            raise UsageError(message, hint="the address under which the other servers reach this one")
+            raise UsageError(message, hint="give the address that other servers use to connect to this one")
         if self.output is not None:
             check_name(self.output)
 
     def path(self, default: str) -> Path:
-        """Where the file goes."""
+        """Path of the output file."""
         return self.output_dir / (self.output or default)

@@ -1,4 +1,4 @@
-"""What the requests of several commands have in common: their options, a network, a dataset, a device."""
+"""The common parts of the requests of several commands: options, network, dataset, device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def model_names() -> Iterable[str]:
-    """The networks that amctq knows."""
+    """Names of the networks that amctq knows."""
     from amctq.networks.registry import REGISTRY
 
     return REGISTRY
@@ -79,10 +79,10 @@ RETRY_DELAY = Option(
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRequest(Request):
-    """A network, how its images are prepared, and where it runs.
+    """The common request of ``ptq``, ``qat`` and ``evaluate``: network, preprocessing, evaluation images, device.
 
     Attributes:
-        eval_images: None for all.
+        eval_images: None means all.
     """
 
     model: Annotated[
@@ -136,29 +136,29 @@ class NetworkRequest(Request):
     device_id: Annotated[int | None, Option(RUN, "Index of the NPU.  [default: DEVICE_ID, else 0]", min=0)] = None
 
     def preprocessing(self, spec: ModelSpec) -> Preprocessing:
-        """How images are prepared for ``spec``."""
+        """The preprocessing of images for ``spec``."""
         return spec.preprocessing(self.num_classes).changed(image_size=self.image_size, mean=self.mean, std=self.std)
 
     def open_dataset(self, source: DataSource, preprocessing: Preprocessing) -> Dataset:
-        """Read the dataset.
+        """Open the dataset, and check it.
 
         Raises:
-            UsageError: preprocessing is asked for, and the images come prepared.
+            UsageError: preprocessing options are given, but the images are already preprocessed.
         """
         return self.checked(source.open(preprocessing))
 
     def checked(self, dataset: Dataset) -> Dataset:
-        """``dataset``, unless its images do not fit each other or the options.
+        """Check that the images match each other and the options, and return ``dataset``.
 
         Raises:
-            UsageError: preprocessing is asked for, and the images come prepared.
-            InputError: training and test images have other shapes.
+            UsageError: preprocessing options are given, but the images are already preprocessed.
+            InputError: training and test images have different shapes.
         """
         if dataset.train is not None and dataset.test is not None:
             shapes = [dataset.train.input_shape, dataset.test.input_shape]
             if shapes[0] != shapes[1]:
                 message = f"training images of {dataset.name} are {shapes[0]}, test images {shapes[1]}"
-                raise InputError(message, hint="prepare both alike")
+                raise InputError(message, hint="prepare both in the same way")
         given = [
             f"--{name.replace('_', '-')}" for name in ("image_size", "mean", "std") if getattr(self, name) is not None
         ]
@@ -171,15 +171,15 @@ class NetworkRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationRequest(NetworkRequest):
-    """What ``ptq`` and ``qat`` are both asked for. Where they say it in other words, they declare the field again.
+    """The common request of ``ptq`` and ``qat``. They declare a field again if its help text differs.
 
     Attributes:
-        calib_images: None for the configuration's batch_num, else 32.
-        config: None for every layer by AMCT's defaults.
-        record: None to calibrate.
-        export: empty for what suits the back end, onnx or air.
-        soc_version: None to leave ATC to others.
-        max_drop: None for no gate.
+        calib_images: None means the configuration's batch_num times the batch size, else 32.
+        config: None means AMCT's defaults for every layer.
+        record: None means that a calibration runs.
+        export: empty means the default format of the back end, onnx or air.
+        soc_version: None means that ATC is not run.
+        max_drop: None means no limit.
     """
 
     ckpt: Annotated[Path, CKPT]
@@ -200,10 +200,10 @@ class QuantizationRequest(NetworkRequest):
 
 
 def _refuse_idle_chip(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
-    """Refuse ``--soc-version`` where there is nothing to compile, or no chip in it.
+    """Refuse ``--soc-version`` if there is no deploy file to compile, or if it is not the name of a chip.
 
     Raises:
-        UsageError: so it is.
+        UsageError: one of the two.
     """
     if soc_version is None:
         return

@@ -1,4 +1,4 @@
-"""How values of options are typed, where their type does not say it."""
+"""Read option values from text, if the type of the option is not enough."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from amctq.errors import UsageError
 
 
 def images_or_all(text: str) -> int | None:
-    """``all`` as None, else a number of images.
+    """Read ``all`` as None, else a number of images.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     if text.lower() == "all":
         return None
@@ -21,10 +21,10 @@ def images_or_all(text: str) -> int | None:
 
 
 def three_numbers(text: str) -> tuple[float, float, float]:
-    """``R,G,B`` as numbers.
+    """Read ``R,G,B`` as three numbers.
 
     Raises:
-        ValueError: these are not three numbers.
+        ValueError: the text is not three numbers.
     """
     try:
         red, green, blue = (float(part) for part in text.split(","))
@@ -35,10 +35,10 @@ def three_numbers(text: str) -> tuple[float, float, float]:
 
 
 def formats(text: str) -> tuple[ExportFormat, ...]:
-    """``onnx,mindir`` as formats.
+    """Read ``onnx,mindir`` as formats.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: a name is not a format.
     """
     known = {form.value: form for form in ExportFormat}
     names = [name.strip().lower() for name in text.split(",")]
@@ -50,15 +50,15 @@ def formats(text: str) -> tuple[ExportFormat, ...]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """``a,b`` as its parts; empty ones are left out."""
+    """Read ``a,b`` as its parts, without empty parts."""
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def port_or_auto(text: str) -> int | None:
-    """``auto`` as None, else a port of ``--master-port``.
+    """Read ``--master-port``: ``auto`` as None, else a port number.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither.
     """
     if text.lower() == "auto":
         return None

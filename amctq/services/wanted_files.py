@@ -1,4 +1,4 @@
-"""The files that a run of fetch-model gets, and which of them are in the output directory already."""
+"""The files that fetch-model needs, and which of them are already in the output directory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from amctq.files import reading
 
 @dataclass(frozen=True, kw_only=True)
 class WantedFile:
-    """A file to get.
+    """A file to fetch.
 
     Attributes:
-        name: in the output directory.
+        name: file name in the output directory.
         what: "checkpoint" or "definition".
         source: its addresses and its known sums.
-        verified: where its sum comes from, "published", "given" or "pinned"; None without a sum.
+        verified: origin of its sum: "published", "given" or "pinned"; None without a sum.
     """
 
     name: str
@@ -41,7 +41,7 @@ def file_name(url: str) -> str:
     """The file name at the end of an address.
 
     Raises:
-        UsageError: there is none that can be used.
+        UsageError: the address does not end in a usable file name.
     """
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     if not name or name.startswith(".") or "\0" in name or len(os.fsencode(name)) > 200:
@@ -51,10 +51,10 @@ def file_name(url: str) -> str:
 
 
 def find_kept(wanted: Iterable[WantedFile], folder: Path, *, force: bool) -> dict[str, Sums]:
-    """The sums of the files that are in ``folder`` and right, by name; these are not fetched again.
+    """Find the files in ``folder`` that have the right sum: sums by name. These are not fetched again.
 
     Raises:
-        UsageError: a file is there, is not right, and may not be replaced. All such files are named.
+        UsageError: a file exists with a wrong sum, and must not be replaced. The message names all such files.
     """
     kept, refused = {}, []
     for item in wanted:

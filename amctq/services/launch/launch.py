@@ -34,25 +34,25 @@ from amctq.services.qat.worker_spec import worker_spec
 from amctq.services.run.plan import REPORT
 from amctq.training.process_group import Worker
 
-_SHOWN = 64  # ranks that a live view has room for
+_SHOWN = 64  # at most so many workers get a progress bar
 
 
 def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> LaunchResult:
-    """Train with quantizers in the network on several devices, and prove what came of it, as ``qat`` does on one.
+    """Run ``qat`` on several devices: start the workers, watch them, and return the result of rank 0.
 
     Args:
-        request: what to do.
-        on_event: is told of the progress of every rank, and of notices and warnings of rank 0.
+        request: the request.
+        on_event: receives the progress of every worker, and the notices and warnings of rank 0.
 
     Returns:
-        What rank 0 has measured; its files lie in the output directory.
+        The result that rank 0 measured; its files are in the output directory.
 
     Raises:
         UsageError: options contradict each other, files would be overwritten, or the port is in use.
-        InputError: rank table, datasets, checkpoint, configuration or record are not what they must be.
+        InputError: rank table, datasets, checkpoint, configuration or record are missing or not valid.
         UnavailableError: there are fewer devices than workers.
         CheckError: the training diverged, or the INT8 file fails a check.
-        WorkerError: a rank failed, or none gets any further.
+        WorkerError: a worker failed, or no worker makes progress.
         WriteError: the log directory cannot be written.
         Stopped: by a signal; during the training, after a checkpoint has been saved.
     """
@@ -94,13 +94,13 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
 
 
 def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> LaunchPreview:
-    """Check the plan of a launch, and say what it would do, without a look at the data, starting or writing.
+    """Check the plan of a launch, and return what it would do, without reading data, starting workers or writing.
 
-    The servers need not be there: a cluster's script can be checked on a laptop.
+    The servers need not exist: the script for a cluster can be checked on a laptop.
 
     Raises:
         UsageError: options contradict each other.
-        InputError: the rank table is not what it must be.
+        InputError: the rank table is missing or not valid.
         UnavailableError: there are fewer devices than workers.
     """
     reporter = Reporter(on_event)
@@ -109,7 +109,7 @@ def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> Launch
 
 
 def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
-    """Refuse here, with the right exit code, whatever would make every rank fail."""
+    """Refuse input that would make every worker fail, before they start and with the right exit code."""
     qat = plan_qat(request.qat, Worker(rank=0 if plan.has_scheduler else 1, size=len(plan.ranks)))
     if plan.has_scheduler:
         qat.output().check()
@@ -129,9 +129,9 @@ def _lock(folder: Path) -> FolderLock:
 
 
 def _as_qat_error(error: WorkerError) -> AmctqError:
-    """The error of the first rank that failed, as ``qat`` raises it on one device; else ``error``.
+    """Return the error of the first worker that failed, as ``qat`` raises it on one device; else ``error``.
 
-    A checkpoint that does not fit or a gate that is missed is no failure of a worker: it has its own exit code.
+    For example, a wrong checkpoint or a failed check keeps its own exit code, as in ``qat``.
     """
     found = (error.data or {}).get("error") or {}
     kinds = {kind.code: kind for kind in (UsageError, InputError, UnavailableError, CheckError, WriteError)}
@@ -143,7 +143,7 @@ def _as_qat_error(error: WorkerError) -> AmctqError:
 
 @dataclass(kw_only=False, eq=False)
 class _Relay:
-    """Passes on the progress of all ranks, and the notices of rank 0."""
+    """Passes on the progress of all workers, and the notices of rank 0."""
 
     on_event: OnEvent
     size: int
@@ -151,7 +151,7 @@ class _Relay:
 
     def __call__(self, state: ProcessState, line: Mapping[str, Any]) -> None:
         if state.name == "rank 0" and line["event"] == "progress" and state.step is not None:
-            self.left = "the workers did not end by themselves; what they have saved is there for --resume"
+            self.left = "the workers had to be killed; checkpoints saved before that can be used with --resume"
         if line["event"] == "progress" and self.size <= _SHOWN:
             note = ""
             if "loss" in state.figures:

@@ -1,4 +1,4 @@
-"""From what ``amctq launch-distributed`` is asked for to the plan of a launch: servers, ranks, cores, addresses."""
+"""Make the plan of a launch from the request: servers, workers, CPU cores, addresses."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _LOOPBACK, _MSRUNS_PORT = "127.0.0.1", 8118
 
 @dataclass(frozen=True, kw_only=True)
 class _Server:
-    """A server and the ranks on it: ``(rank, device)`` in the order of the ranks, the device None on a CPU."""
+    """A server and its workers: ``(rank, device)`` in the order of ranks; the device is None on a CPU."""
 
     name: str
     ranks: tuple[tuple[int, int | None], ...]
 
 
 def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool = False) -> LaunchPlan:
-    """Check everything that can be checked before anything is started.
+    """Check the request, and make the plan of the launch.
 
     Args:
-        request: what was asked for.
-        reporter: is told of what may be wrong.
-        simulated: nothing will be started, and this machine need not be one of the servers nor have their NPUs.
+        request: the request.
+        reporter: shows warnings.
+        simulated: no worker will be started; this machine need not be one of the servers or have their NPUs.
 
     Raises:
         UsageError: it is not clear which server this is, or the port is in use.
-        InputError: the rank table is not what it must be, or its servers cannot be run by msrun.
-        UnavailableError: there are fewer NPUs than workers, or others.
+        InputError: the rank table is missing or not valid, or msrun cannot number its ranks.
+        UnavailableError: NPUs that the workers need are missing.
     """
     kind = request.qat.device
     if kind is not Device.ASCEND or not simulated:
@@ -79,10 +79,10 @@ def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool =
 
 
 def refuse_used_port(plan: LaunchPlan) -> None:
-    """Refuse a port on which MindSpore's scheduler could not listen: workers would wait for it in vain.
+    """Refuse a port that MindSpore's scheduler cannot listen on, because the workers would wait without success.
 
     Raises:
-        UsageError: another process has it, or the address is not one of this server's.
+        UsageError: another process uses the port, or the address does not belong to this server.
     """
     obstacle = port_obstacle(plan.master_addr, plan.master_port) if plan.has_scheduler else None
     if obstacle is not None:
@@ -109,7 +109,7 @@ def _servers(request: LaunchRequest, table: RankTable | None, kind: Device) -> l
 
 
 def _tabled(table: RankTable, name: str, kind: Device) -> list[_Server]:
-    """The servers of a table, in the order of their ranks."""
+    """The servers of the rank table, in the order of their ranks."""
     servers = []
     for entry in table.servers:
         ranked = sorted((device.rank_id, device.device_id) for device in entry.devices)
@@ -172,9 +172,9 @@ def _deal_cores(workers: int, kind: Device, reporter: Reporter) -> list[tuple[in
 def _environment(server: _Server, kind: Device, threads: int) -> dict[str, str]:
     own = dict([COLLECTIVE_TIMEOUT])
     if kind is Device.ASCEND:
-        # msrun counts DEVICE_ID from 0 on every server: it then counts these.
+        # msrun counts DEVICE_ID from 0 on every server; the number is then an index into this list.
         own["ASCEND_RT_VISIBLE_DEVICES"] = ",".join(str(number) for _, number in server.ranks)
-        own["HCCL_DETERMINISTIC"] = "true"  # else sums come in any order, and no run is ever the same again
+        own["HCCL_DETERMINISTIC"] = "true"  # else the order of sums varies, and runs differ
     return own | {"OMP_NUM_THREADS": str(max(1, threads))}
 
 

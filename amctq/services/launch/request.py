@@ -1,4 +1,4 @@
-"""What ``amctq launch-distributed`` is asked for, and what its options say against each other."""
+"""The request of ``amctq launch-distributed``, and the checks that its options do not contradict each other."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class LaunchRequest(Request):
     """The request of ``amctq launch-distributed``. Each field is the option of the same name; see its help.
 
     Attributes:
-        qat: what the ranks train; its batch size is that of each.
-        workers: None for one on each device of the rank table.
-        rank_table: None for devices 0, 1, … of each server.
-        nodes: None for those of the rank table or of ``hosts``, else 1.
-        node_rank: counts from 0.
-        master_addr: None for what rank table or ``hosts`` say.
-        master_port: where MindSpore's scheduler listens there; None for a free one, on several servers 8118.
-        grace: seconds that ranks have to save when the run is stopped.
-        step_digests: have every rank tell after every step what it holds, a proof that all hold the same.
+        qat: the request that the workers run; its batch size is that of each worker.
+        workers: None means one worker for each device of the rank table.
+        rank_table: None means devices 0, 1, … of each server.
+        nodes: None means the servers of the rank table or of ``hosts``, else 1.
+        node_rank: number of this server, from 0; None finds it by the addresses.
+        master_addr: None means the first server of the rank table or of ``hosts``.
+        master_port: port of MindSpore's scheduler; None means a free port, or 8118 with several servers.
+        grace: seconds that workers have for saving a checkpoint when the run is stopped.
+        step_digests: every worker reports a digest of its arrays after each step, to prove that all are equal.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -125,7 +125,7 @@ class LaunchRequest(Request):
             return
         if self.workers is not None and self.workers % nodes:
             message = f"--workers {self.workers}: expected a multiple of the {nodes} servers"
-            raise UsageError(message, hint="--workers counts those of all servers, and each runs as many")
+            raise UsageError(message, hint="--workers is the total of all servers; each runs the same number")
         if self.node_rank is not None and self.node_rank >= nodes:
             message = f"--node-rank {self.node_rank}: expected 0 to {nodes - 1}, as there are {nodes} servers"
             raise UsageError(message, hint="give --nodes, the number of servers")
@@ -134,10 +134,10 @@ class LaunchRequest(Request):
             raise UsageError(message, hint="say which server this is, and the address of server 0; or give --hosts")
 
     def read_table(self) -> RankTable | None:
-        """The rank table; None without one.
+        """Read the rank table; None without one.
 
         Raises:
-            InputError: it is not what it must be.
+            InputError: the rank table is missing or not valid.
         """
         from amctq.distributed.rank_table_json import read_rank_table
 
@@ -145,5 +145,5 @@ class LaunchRequest(Request):
 
     @property
     def logs(self) -> Path:
-        """Where the processes write their logs."""
+        """The folder of the workers' logs."""
         return self.log_dir or self.qat.output_dir / LOG_DIR

@@ -1,4 +1,4 @@
-"""What ``amctq launch-distributed`` has come to, and what it would do."""
+"""The result of ``amctq launch-distributed``, and of its ``--dry-run``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from amctq.files import Artifact
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LaunchResult:
-    """What a launch has come to.
+    """The result of a launch.
 
     Attributes:
-        plan: what was run.
-        report: that of ``qat``, which rank 0 has written; None on a server that has not run it.
+        plan: the plan of the launch.
+        report: the report of ``qat``, written by rank 0; None on the other servers.
         artifacts: the files of rank 0.
-        ranks: how the ranks of this server have ended.
-        warnings: what was said on the way by the launcher itself.
-        seconds: wall time of everything.
+        ranks: the final state of each worker of this server.
+        warnings: warnings of the launcher itself.
+        seconds: wall time of the launch.
     """
 
     plan: LaunchPlan
@@ -33,7 +33,7 @@ class LaunchResult:
     seconds: float
 
     def data(self) -> dict[str, Any]:
-        """The result, ready for JSON: the report of ``qat``, and the launch beside it."""
+        """The result, ready for JSON: the report of ``qat``, with the launch added."""
         ranks = [{"rank": rank.rank, "server": rank.server, "device": rank.device_id} for rank in self.plan.ranks]
         launch = {
             "workers": len(self.plan.ranks),
@@ -49,18 +49,18 @@ class LaunchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchPreview:
-    """What a launch would do.
+    """What a launch would do: the result of ``--dry-run``.
 
     Attributes:
-        plan: the checked request.
-        warnings: what was said on the way.
+        plan: the plan of the launch.
+        warnings: the warnings so far.
     """
 
     plan: LaunchPlan
     warnings: tuple[str, ...]
 
     def data(self) -> dict[str, Any]:
-        """The preview, ready for JSON: every rank and its whole environment."""
+        """The preview, ready for JSON: every worker and its environment."""
         plan = self.plan
         return {
             "dry_run": True,

@@ -26,22 +26,22 @@ CONFIG, PLACEMENT = "config.json", "placement.json"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PtqPlan(RunPlan):
-    """A request that has passed every check that costs nothing."""
+    """A request that has passed every check that needs no MindSpore."""
 
     request: PtqRequest
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What the run will write; the report last, because it speaks of the others."""
+        """Files that the run will write; the report comes last, because it lists the others."""
         return (*self.backend.own_files, *ptq_files(self.request))
 
 
 def ptq_files(request: PtqRequest) -> tuple[str, ...]:
-    """What a run will write; the report last, because it speaks of the others.
+    """Files that a run will write, except those of its back end; the report comes last, because it lists the others.
 
     Raises:
         UsageError: there is no such model.
-        InputError: the file of a model of the user's own is missing.
+        InputError: the file of the user's own model is missing.
     """
     models = compiled_files(request, f"{find_model(request.model).name}_quant")
     config = () if request.record else (CONFIG,)
@@ -50,11 +50,11 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
 
 
 def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
-    """Check everything that can be checked without MindSpore, and before anything is read whole.
+    """Check everything that can be checked without MindSpore and without reading the dataset.
 
     Args:
-        request: what to do.
-        dataset: where the dataset is for now, if the request names the place where it will be.
+        request: the request.
+        dataset: present path of the dataset, if ``request`` has the path where it will be later.
 
     Raises:
         AmctqError: as ``plan_run``.
@@ -87,16 +87,16 @@ def _asked(request: PtqRequest) -> Asked:
 
 
 def quant_config(plan: PtqPlan, topology: Topology, reporter: Reporter) -> QuantConfig:
-    """The configuration of each layer: by ``--config``, else by options.
+    """Make the configuration of each layer: from ``--config``, else from the options.
 
     Args:
-        plan: what was asked for.
+        plan: the plan of the run.
         topology: of the network.
-        reporter: is warned of what is corrected in the file.
+        reporter: warns of each correction to the file.
 
     Raises:
         UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
-        InputError: the file is not what it must be, or no layer is left.
+        InputError: the file is not valid, or no layer is left to quantize.
     """
     from amctq.quant.config import default_config
 
@@ -117,10 +117,10 @@ def quant_config(plan: PtqPlan, topology: Topology, reporter: Reporter) -> Quant
 
 
 def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:
-    """Refuse ``--weight-storage int4`` where a configuration or a record has no layer of 4 bits.
+    """Refuse ``--weight-storage int4`` if the configuration or the record has no layer with 4-bit weights.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such layer.
     """
     if request.weight_storage is WeightStorage.INT4 and 4 not in set(weight_bits):
         message = f"--weight-storage int4: {request.config or request.record} has no layer with weights of 4 bits"

@@ -1,4 +1,4 @@
-"""The answer of ``amctq ptq`` to ``--dry-run``."""
+"""The result of ``amctq ptq --dry-run``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PtqPreview:
-    """What ``ptq`` would do: the answer to ``--dry-run``.
+    """What ``ptq`` would do: the result of ``--dry-run``.
 
     Attributes:
         plan: the checked request.
-        split: which images would calibrate and evaluate.
-        topology: what there is to quantize.
-        quant: what would be done to each layer; None where a record says it.
+        split: images for calibration and for evaluation.
+        topology: the layers that can be quantized, and those that cannot.
+        quant: the configuration of each layer; None if a record is used instead.
         estimated_seconds: of calibration and evaluation.
-        warnings: what was said on the way.
+        warnings: the warnings so far.
     """
 
     plan: PtqPlan

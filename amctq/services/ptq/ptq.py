@@ -29,26 +29,26 @@ from amctq.services.run.simulation import SIMULATED_IMAGES
 if TYPE_CHECKING:
     from amctq.quant.config import QuantConfig
 
-# What an image of a compared file costs, in float images.
+# Time to run one image through a compared file, relative to the float network.
 _COST = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
 _SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
 
 
 def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
-    """Quantize a network after training, and prove what came of it.
+    """Quantize a trained network, measure the result, and check it.
 
     Args:
-        request: what to do.
-        on_event: is told of progress, notices and warnings.
+        request: the request.
+        on_event: receives progress, notices and warnings.
 
     Returns:
-        The measured result; its files lie in ``request.output_dir``.
+        The measured result; its files are in ``request.output_dir``.
 
     Raises:
         UsageError: options contradict each other or files would be overwritten.
-        InputError: dataset, network, checkpoint, configuration or record are not what they must be.
-        UnavailableError: backend or device are missing.
-        CheckError: the INT8 file fails a check; nothing is left in the output directory.
+        InputError: dataset, network, checkpoint, configuration or record are missing or not valid.
+        UnavailableError: back end or device are missing.
+        CheckError: the INT8 file fails a check; then nothing is written into the output directory.
         WriteError: the output directory cannot be written.
     """
     plan = plan_ptq(request)
@@ -57,7 +57,7 @@ def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
 
 
 def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqResult:
-    """Do what ``plan`` says and publish ``output``, which has announced ``plan.files``, with all that is staged there.
+    """Run ``plan``, and publish all files staged in ``output``, which was opened for ``plan.files``.
 
     Raises:
         AmctqError: as ``ptq``.
@@ -78,10 +78,10 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
 
 
 def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
-    """Check every input of ``ptq`` and say what it would do, without calibrating or writing.
+    """Check every input of ``ptq`` and return what it would do, without calibrating or writing.
 
     Raises:
-        AmctqError: as ``ptq`` would, for whatever is found before calibration.
+        AmctqError: as ``ptq``, for everything that it finds before calibration.
     """
     plan = plan_ptq(request)
     OutputDirectory(request.output_dir, names=plan.files, force=request.force).check()
@@ -100,15 +100,15 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Prepared:
-    """Everything that is read before anything is computed; whatever could be refused has been.
+    """The inputs of the run, after all checks that come before measuring and calibration.
 
     Attributes:
-        split: which images calibrate and which evaluate.
-        calibration: the former, in batches.
-        evaluation: the latter; None for none.
+        split: images for calibration and for evaluation.
+        calibration: the calibration images, in batches.
+        evaluation: the evaluation images, in batches; None if there are none.
         verified: the float network.
-        quant: the configuration of each layer; None where a record has it all.
-        quantized: the network on the record; None where it is calibrated.
+        quant: the configuration of each layer; None if a record is used instead.
+        quantized: the network quantized by the record; None if calibration has to quantize it.
     """
 
     split: Split
@@ -208,7 +208,7 @@ def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> Quanti
 
 
 def _simulated_images(plan: PtqPlan, prepared: _Prepared) -> int:
-    """How many images MindSpore runs, which takes several times as long as onnxruntime."""
+    """Number of images that MindSpore runs; it takes several times as long as onnxruntime."""
     images = (prepared.evaluation or prepared.calibration).images
     if plan.request.simulate:
         return images
@@ -223,5 +223,5 @@ def _estimate(plan: PtqPlan, prepared: _Prepared) -> float:
     for form in {ExportFormat.ASCEND, ExportFormat.FAKEQUANT} & {*plan.request.export}:
         int8 += _COST[form] * onnx
     simulated = mindspore * _simulated_images(plan, prepared)
-    # Observing costs about as much as the pass itself.
+    # An observer takes about as much time as the forward pass.
     return max(1.0, onnx * (2 * prepared.calibration.images + evaluated) + int8 * evaluated + simulated)

@@ -1,4 +1,4 @@
-"""What ``amctq ptq`` is asked for, and what its options say against each other."""
+"""The request of ``amctq ptq``, and the checks that its options do not contradict each other."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from amctq.services.request import QuantizationRequest
 
 @dataclass(frozen=True, kw_only=True)
 class PtqRequest(QuantizationRequest):
-    """The request of ``amctq ptq``. Each field is the option of the same name; its help says what it means.
+    """The request of ``amctq ptq``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
-        placement: None for what suits the formats: ``ort`` for ONNX made by calibration, else ``ascend``.
-        isa: None for the instructions of this CPU.
+        placement: None selects it by the formats: ``ort`` for only ONNX without a record, else ``ascend``.
+        isa: None means the instructions of this CPU.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -125,7 +125,7 @@ class PtqRequest(QuantizationRequest):
                     raise UsageError(message, hint=f"leave {option} out, or {file}")
 
     def _refuse_ort(self) -> None:
-        """Refuse placement ``ort`` where its scales are not known or cannot be written."""
+        """Refuse placement ``ort`` if its scales are not known or cannot be written."""
         if self.record is not None:
             message = "--placement ort and --record: a record of AMCT holds only the scales of placement ascend"
             raise UsageError(message, hint="leave --placement out, or calibrate without --record")
@@ -136,14 +136,14 @@ class PtqRequest(QuantizationRequest):
 
     @property
     def resolved_placement(self) -> Placement:
-        """The placement asked for, or the one that suits what is exported."""
+        """The placement asked for, or the default for the exported formats."""
         if self.placement is not None:
             return self.placement
         fast = self.record is None and self.export in ((), (ExportFormat.ONNX,))
         return Placement.ORT if fast else Placement.ASCEND
 
     def _refuse_weight_options(self) -> None:
-        """Refuse what options of weights say against each other."""
+        """Refuse weight options that contradict each other."""
         if self.weight_algo is WeightAlgo.MSE and self.arq_rule is not ArqRule.AMCT:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is mse"
             raise UsageError(message, hint="leave one of the two out")

@@ -22,8 +22,8 @@ class PtqResult(RunResult):
     """The result of a run; see ``RunResult`` for the other attributes.
 
     Attributes:
-        split: which images calibrated and which evaluated.
-        quant: the configuration of each layer; None where a record had it all.
+        split: images used for calibration and for evaluation.
+        quant: the configuration of each layer; None if a record was used instead.
     """
 
     command: ClassVar[str] = "ptq"
@@ -40,7 +40,7 @@ class PtqResult(RunResult):
         return self.split.calibration
 
     def data_section(self) -> dict[str, Any]:
-        """Which images calibrated, which evaluated."""
+        """The images used for calibration and for evaluation."""
         request, split = self.plan.request, self.split
         return {
             "dataset": str(request.dataset),
@@ -52,7 +52,7 @@ class PtqResult(RunResult):
         }
 
     def quantization_section(self) -> dict[str, Any]:
-        """What was done to each layer, and by what."""
+        """The quantization of each layer, and the settings used."""
         plan, request = self.plan, self.plan.request
         enabled = None if self.quant is None else self.quant.enabled
         own = request.record is None and plan.backend.name is BackendName.NATIVE

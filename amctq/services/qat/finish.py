@@ -1,4 +1,4 @@
-"""The trained network as files: measured beside its three former stages where they can be run here."""
+"""The end of ``amctq qat``: export the trained network, and measure its files if they can run on this machine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stages:
-    """The network before it is exported, on the evaluation images.
+    """The three stages before export, measured on the evaluation images.
 
     Attributes:
-        float_ranks: of the float network.
-        ptq_ranks: of the network that training started from, quantized by the record.
-        training: what the training network said.
+        float_ranks: label ranks of the float network.
+        ptq_ranks: label ranks of the network that training started from, after post-training quantization.
+        training: outcome of the training network.
     """
 
     float_ranks: LabelRanks
@@ -39,7 +39,7 @@ class Stages:
 def measure_start(
     plan: QatPlan, evaluation: Batches | None, start: QuantizedNetwork, output: OutputDirectory, reporter: Reporter
 ) -> LabelRanks | None:
-    """Label ranks before training, of the file that would have been exported; None without evaluation images."""
+    """Measure the network before training, as an ONNX file; None without evaluation images."""
     from amctq.inference.accuracy import measure
     from amctq.inference.onnx_session import OnnxSession
 
@@ -60,7 +60,7 @@ def finish_trained(
     output: OutputDirectory,
     reporter: Reporter,
 ) -> Finished:
-    """Write the trained network, and prove what was written where something here can run it.
+    """Write the trained network, and check the files if they can run on this machine.
 
     Raises:
         AmctqError: as ``finish``.
@@ -92,7 +92,7 @@ def _finish_opaque(
     output: OutputDirectory,
     reporter: Reporter,
 ) -> Finished:
-    """Files that nothing here can run: what the training network said is all that is known."""
+    """Write files that cannot run on this machine; only the training network can be checked."""
     files = export_opaque(network, prepared.verified, plan.model_files, output, reporter)
     names = ", ".join(file.name for file in files.values())
     reporter.warn(f"{names}: not run, because an AIR file runs on an NPU, after ATC has compiled it")

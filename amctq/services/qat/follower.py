@@ -1,4 +1,4 @@
-"""The other devices of a distributed ``amctq qat``: they train beside the first one, and write nothing."""
+"""The workers of a distributed ``amctq qat`` except the first: they train with it, and write nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from amctq.training.process_group import ProcessGroup, SingleProcess, Worker
 
 
 def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker) -> None:
-    """Train beside the first of several devices, which does everything else, and wait until it has done so.
+    """Train together with the first worker, and wait until that has finished everything else.
 
     Args:
-        request: what the first one does; nothing is written.
-        on_event: is told of progress, notices and warnings.
-        worker: which of the devices this process is.
+        request: the request of the first worker.
+        on_event: receives progress, notices and warnings.
+        worker: this process in its process group.
 
     Raises:
-        AmctqError: as ``qat`` would; WorkerError where the devices do not find each other.
-        Stopped: by a signal, of this device or another.
+        AmctqError: as ``qat``; WorkerError if the workers cannot connect.
+        Stopped: by a signal to this worker or another.
     """
     from amctq.amct_files.record_text import parse_record
 
@@ -42,10 +42,10 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
 
 
 def join(worker: Worker | None, reporter: Reporter) -> ProcessGroup:
-    """Come together with the other devices; None for none.
+    """Join the process group of ``worker``; None for a single process.
 
     Raises:
-        WorkerError: the devices do not find each other.
+        WorkerError: the workers cannot connect.
     """
     if worker is None:
         return SingleProcess()

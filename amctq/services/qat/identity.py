@@ -1,4 +1,4 @@
-"""What decides the result of a run, so that --resume continues no other one."""
+"""The identity of a run: everything that decides its result. ``--resume`` continues only the same run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
 
     Args:
         found: the checkpoint.
-        identity: of this run, or a part of it.
+        identity: the identity of this run, or a part of it.
 
     Raises:
-        InputError: it belongs to another run; the message names what differs.
+        InputError: the checkpoint belongs to another run; the message names the differences.
     """
     known = found.snapshot.state.identity
     differences = list(_differences({key: known.get(key) for key in identity}, identity, ""))
@@ -34,7 +34,7 @@ def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
 
 
 def made_on() -> dict[str, Any]:
-    """What the last bits of a training depend on beside its identity."""
+    """The environment of a training: its last bits depend on this too."""
     known = versions()
     return {
         "mindspore": known["mindspore"],
@@ -46,7 +46,7 @@ def made_on() -> dict[str, Any]:
 
 
 def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:
-    """What differs between two JSON values, by dotted name."""
+    """Name the differences between two JSON values, by dotted key."""
     if isinstance(found, Mapping) and isinstance(expected, Mapping):
         for key in dict.fromkeys([*found, *expected]):
             yield from _differences(found.get(key), expected.get(key), f"{name}.{key}" if name else key)
@@ -55,7 +55,7 @@ def _differences(found: Any, expected: Any, name: str) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as JSON gives them back."""
+    """Convert tuples to lists, as JSON does."""
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

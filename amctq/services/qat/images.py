@@ -1,4 +1,4 @@
-"""Which images of ``amctq qat`` train, which calibrate and which evaluate."""
+"""The images that ``amctq qat`` uses for training, calibration and evaluation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from amctq.training.recipe import Recipe, resolve_recipe
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QatImages:
-    """Which images train, which calibrate and which evaluate.
+    """The images for training, calibration and evaluation.
 
     Attributes:
-        training: the images that train.
-        split: those that calibrate, all of them training images, and those that evaluate.
+        training: the training images that are used.
+        split: the calibration images, taken from the training images, and the evaluation images.
     """
 
     training: Samples
@@ -29,16 +29,16 @@ class QatImages:
 
     @property
     def evaluation(self) -> Samples | None:
-        """The images that evaluate; None for none."""
+        """The evaluation images; None if there are none."""
         return self.split.evaluation
 
 
 def open_images(plan: QatPlan) -> Dataset:
-    """Read the images, and tell training from test images.
+    """Open the datasets, and find their training and test images.
 
     Raises:
-        UsageError: preprocessing is asked for, and the images come prepared.
-        InputError: there are no training images, or no test images, or they do not fit each other.
+        UsageError: preprocessing options are given, but the images are already preprocessed.
+        InputError: there are no training images, or no test images, or the two do not match.
     """
     request = plan.request
     preprocessing = request.preprocessing(plan.spec)
@@ -59,7 +59,7 @@ def open_images(plan: QatPlan) -> Dataset:
         raise InputError(message, hint="give the folder with test_batch.bin; training images never evaluate")
     if dataset.whole and other.whole and _same_place(request.train_dataset, request.eval_dataset):
         message = f"--train-dataset and --eval-dataset are both {dataset.name}, whose images have no roles"
-        raise InputError(message, hint="give two sets: what has been trained on proves nothing")
+        raise InputError(message, hint="give two sets: accuracy on training images proves nothing")
     return request.checked(Dataset(train=train, test=other.test, name=f"{dataset.name} and {other.name}"))
 
 
@@ -68,18 +68,18 @@ def _same_place(one: str | Path | None, other: str | Path | None) -> bool:
 
 
 def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
-    """Which images train, calibrate and evaluate.
+    """Choose the images for training, calibration and evaluation.
 
     Raises:
-        UsageError: more images are asked for than there are.
-        InputError: a training image cannot be had.
+        UsageError: more images are asked for than exist.
+        InputError: the training images cannot be read by index.
     """
     request = plan.request
     assert dataset.train is not None
     if request.train_images is not None and request.train_images > len(dataset.train):
         message = f"--train-images {request.train_images}: there are {len(dataset.train):,} images to train with"
         raise UsageError(message, hint="ask for fewer, or leave the option out")
-    dataset.train.chosen(np.zeros(1, np.int64))  # a stream gives none by its index: better said now than after an hour
+    dataset.train.chosen(np.zeros(1, np.int64))  # a stream has no access by index: refused now, not after an hour
     return QatImages(
         training=training_subset(dataset.train, request.train_images, request.seed),
         split=split(
@@ -92,9 +92,9 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
 
 
 def recipe_for(plan: QatPlan, images: QatImages) -> Recipe:
-    """How the network is trained.
+    """Make the recipe: how the network is trained.
 
     Raises:
-        UsageError: what was said of it cannot be.
+        UsageError: the options of the recipe are not possible.
     """
     return resolve_recipe(plan.request.recipe_options, images=len(images.training), batch_size=plan.batch_size)

@@ -31,10 +31,10 @@ _SAVE_EPOCHS = 5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QatPlan(RunPlan):
-    """A request that has passed every check that costs nothing.
+    """A request that has passed every check that needs no MindSpore.
 
     Attributes:
-        worker: which of the devices that train together this process is.
+        worker: this process in its process group.
     """
 
     request: QatRequest
@@ -47,27 +47,27 @@ class QatPlan(RunPlan):
 
     @property
     def batch_size(self) -> int:
-        """Images of one step, over all devices; ``--batch-size`` is that of each."""
+        """Images of one step over all workers; ``--batch-size`` is the number for each worker."""
         return self.request.batch_size * self.worker.size
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What appears when the run has come to its end; the report last, because it speaks of the others."""
+        """Files that appear at the end of the run; the report comes last, because it lists the others."""
         models = compiled_files(self.request, self.stem)
         return (*models, *self.backend.own_files, RETRAIN_CONFIG, RECORD, LOG, REPORT)
 
     @cached_property
     def store(self) -> CheckpointStore:
-        """Where the run's checkpoints go."""
+        """The folder of the run's checkpoints."""
         return CheckpointStore(self.request.output_dir / CHECKPOINTS, keep=self.request.keep_checkpoint_max)
 
     @property
     def history(self) -> Path:
-        """Where the run's curves go."""
+        """Path of the training history."""
         return self.request.output_dir / HISTORY
 
     def output(self) -> OutputDirectory:
-        """The claim on the output directory: files of a former run are refused, unless they are to be replaced."""
+        """The output directory of the run; it refuses files of an earlier run without --force or --resume."""
         own = (HISTORY, *(f"{CHECKPOINTS}/{path.name}" for path in self.store.files()))
         return OutputDirectory(
             self.request.output_dir,
@@ -83,16 +83,16 @@ class QatPlan(RunPlan):
 
 
 def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
-    """Check everything that can be checked without MindSpore, and before anything is read whole.
+    """Check everything that can be checked without MindSpore and without reading the datasets.
 
     Args:
-        request: what was asked for.
-        worker: which of the devices that train together this process is; None for the only one.
+        request: the request.
+        worker: this process in its process group; None for training on one device.
 
     Raises:
-        UsageError: options contradict each other or name what there is not.
-        InputError: a dataset, checkpoint, configuration or record is not there, or there is nothing to resume.
-        UnavailableError: backend or device are missing.
+        UsageError: options contradict each other, or name something that does not exist.
+        InputError: a dataset, checkpoint, configuration or record is missing, or there is nothing to resume.
+        UnavailableError: back end or device are missing.
     """
     asked = Asked(export=request.export, device=request.device, weight_bits=request.weight_bits or 8)
     target = resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8)
@@ -107,24 +107,24 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
     plan = QatPlan(**vars(shared), worker=worker or Worker())
     if request.resume and plan.worker.is_first and not plan.store.files():
         message = f"--resume: no checkpoint in {plan.store.folder}"
-        raise InputError(message, hint="leave --resume out to begin, or give the run's own --output-dir")
+        raise InputError(message, hint="leave --resume out, or give the --output-dir of the run to resume")
     return plan
 
 
 def retrain_config(
     plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, reporter: Reporter
 ) -> RetrainConfig:
-    """The configuration of each layer: by ``--config``, else by options, else by the record.
+    """Make the configuration of each layer: from ``--config``, else from the options, else from the record.
 
     Args:
-        plan: what was asked for.
+        plan: the plan of the run.
         topology: of the network.
-        recorded_bits: width of the weights by layer, where a record says it; other layers stay in float.
-        reporter: is warned of what is corrected in the file.
+        recorded_bits: weight bits by layer, from the record; layers not in it stay in float. None without a record.
+        reporter: warns of each correction to the file.
 
     Raises:
         UsageError: ``--skip-layer`` matches nothing.
-        InputError: the file is not what it must be, or no layer is left.
+        InputError: the file is not valid, or no layer is left to quantize.
     """
     from amctq.quant.retrain_config import default_retrain_config
 

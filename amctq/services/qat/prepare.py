@@ -1,4 +1,4 @@
-"""Before ``amctq qat`` trains: every input is read, and whatever can be refused is refused."""
+"""The first part of ``amctq qat``: read all inputs and check them before anything is measured or trained."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from amctq.training.store import Found
 if TYPE_CHECKING:
     from amctq.quant.retrain_config import RetrainConfig
 
-# Measured on resnet20 and resnet50: passes backward, batch statistics and quantizers on top of one pass forward.
+# Time of a training step relative to a forward pass, measured on resnet20 and resnet50.
 _STEP = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """Everything that is read before anything is computed.
+    """The inputs of the run, after all checks that come before measuring and training.
 
     Attributes:
-        images: which train, calibrate and evaluate.
+        images: images for training, calibration and evaluation.
         recipe: how the network is trained.
         verified: the float network.
-        config: what is done to each layer.
-        start: the network on the record that was given; None to calibrate.
-        identity: what decides the result, but for the record.
-        resumed: the checkpoint that is continued; None for a new run, and on all devices but the first.
+        config: the configuration of each layer.
+        start: the network quantized by ``--record``; None if calibration has to quantize it.
+        identity: everything that decides the result, except the record.
+        resumed: the checkpoint to continue from; None for a new run, and in all workers except the first.
     """
 
     images: QatImages
@@ -51,13 +51,13 @@ class Prepared:
 
 
 def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
-    """Read images, network, record and configuration.
+    """Read and check images, network, record and configuration.
 
     Raises:
         UsageError: options and inputs contradict each other.
-        InputError: an input is not what it must be, or the checkpoint to continue from belongs to another run.
-        CheckError: the exported float graph computes something else than MindSpore.
-        UnavailableError: MindSpore does not work here.
+        InputError: an input is not valid, or the checkpoint to continue from belongs to another run.
+        CheckError: the exported float graph and MindSpore compute different results.
+        UnavailableError: MindSpore does not work on this machine.
     """
     request = plan.request
     begin(plan, reporter)
@@ -99,7 +99,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
 
 
 def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> QuantizedNetwork:
-    """The network as post-training quantization leaves it: by the record, or by calibration, the sample's way."""
+    """Quantize the network that training starts from: by the record, else by a calibration like the sample's."""
     if prepared.start is not None:
         return prepared.start
     from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig
@@ -126,7 +126,7 @@ def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> Qu
 
 
 def announce(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> None:
-    """Say what is going to be done, and how long it will take."""
+    """Report the recipe, and the estimated time."""
     recipe, images = prepared.recipe, prepared.images
     evaluated = 0 if images.evaluation is None else len(images.evaluation)
     reporter.info(
@@ -139,7 +139,7 @@ def announce(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> None:
 
 
 def estimate(plan: QatPlan, prepared: Prepared) -> float:
-    """Seconds that everything will take, from one timed batch of the float network."""
+    """Estimate the seconds of the whole run, from one timed batch of the float network."""
     from amctq.inference.cell_session import CellSession
 
     recipe, images, verified = prepared.recipe, prepared.images, prepared.verified
@@ -148,7 +148,7 @@ def estimate(plan: QatPlan, prepared: Prepared) -> float:
     session.logits(batch)  # the first run of this size allocates
     in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, verified.session))
     done = 0 if prepared.resumed is None else prepared.resumed.snapshot.state.step
-    trained = (recipe.steps - done) * plan.request.batch_size  # each device's own
+    trained = (recipe.steps - done) * plan.request.batch_size  # images of this worker
     evaluated = 0 if images.evaluation is None else len(images.evaluation)
     return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)
 
@@ -156,7 +156,7 @@ def estimate(plan: QatPlan, prepared: Prepared) -> float:
 def _identity(
     plan: QatPlan, images: QatImages, config: RetrainConfig, recipe: Recipe, checkpoint_sha256: str
 ) -> dict[str, Any]:
-    """Everything that decides the result of a run but the record that it starts from: equal ones, equal bytes."""
+    """Everything that decides the result of a run, except the record. Equal identities give equal bytes."""
     from amctq.amct_files.retrain_json import dump_retrain_config
 
     request = plan.request
@@ -174,6 +174,6 @@ def _identity(
 
 
 def _first_images(plan: QatPlan, images: QatImages) -> str:
-    """Tells another dataset of the same size and names."""
+    """Hash the first batch, to detect another dataset of the same size and file names."""
     pixels, labels = next(images.training.batches(plan.request.batch_size))
     return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The answer of ``amctq qat`` to ``--dry-run``."""
+"""The result of ``amctq qat --dry-run``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QatPreview:
-    """What ``qat`` would do.
+    """What ``qat`` would do: the result of ``--dry-run``.
 
     Attributes:
         plan: the checked request.
-        images: which images would train, calibrate and evaluate.
-        topology: what there is to quantize.
-        config: what would be done to each layer.
+        images: images for training, calibration and evaluation.
+        topology: the layers that can be quantized, and those that cannot.
+        config: the configuration of each layer.
         recipe: how the network would be trained.
-        resumes_at: steps that have been done already; None for a new run.
-        estimated_seconds: of everything.
-        warnings: what was said on the way.
+        resumes_at: the step that training would continue from; None for a new run.
+        estimated_seconds: of the whole run.
+        warnings: the warnings so far.
     """
 
     plan: QatPlan

@@ -26,24 +26,24 @@ from amctq.training.process_group import ProcessGroup, Worker
 
 
 def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | None = None) -> QatResult:
-    """Retrain a network with quantizers in it, and prove what came of it.
+    """Retrain a network with quantizers in it, measure the result, and check it.
 
-    Checkpoints and curves are written during the run; everything else appears at its end.
+    Checkpoints and the training history are written during the run; all other files appear at its end.
 
     Args:
-        request: what to do.
-        on_event: is told of progress, notices and warnings.
-        worker: this process is the first of several devices that train together; None for the only one.
+        request: the request.
+        on_event: receives progress, notices and warnings.
+        worker: this process, as the first worker of its process group; None for training on one device.
 
     Returns:
-        The measured result; its files lie in ``request.output_dir``.
+        The measured result; its files are in ``request.output_dir``.
 
     Raises:
         UsageError: options contradict each other or files would be overwritten.
-        InputError: datasets, network, checkpoint, configuration or record are not what they must be, or the checkpoint
+        InputError: datasets, network, checkpoint, configuration or record are missing or not valid, or the checkpoint
             to resume from belongs to another run.
-        UnavailableError: backend or device are missing.
-        CheckError: the training diverged, or the INT8 file fails a check; checkpoints and curves stay.
+        UnavailableError: back end or device are missing.
+        CheckError: the training diverged, or the INT8 file fails a check; checkpoints and training history are kept.
         WriteError: the output directory cannot be written.
         Stopped: by a signal; during the training, after a checkpoint has been saved.
     """
@@ -54,7 +54,7 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
     with plan.output() as output:
         log = RunLog(on_event)
         result, group = _run(plan, worker, output, Reporter(log))
-        # Of an opaque network only the record is known that it started from.
+        # An opaque network has no record of its own; the record that it started from is written.
         known = result.quantized if isinstance(result.quantized, QuantizedNetwork) else result.start
         contents = {RETRAIN_CONFIG: dump_retrain_config(result.config), RECORD: dump_record(known.record)}
         hint = (
@@ -69,10 +69,10 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
 
 
 def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
-    """Check every input of ``qat`` and say what it would do, without training or writing.
+    """Check every input of ``qat`` and return what it would do, without training or writing.
 
     Raises:
-        AmctqError: as ``qat`` would, for whatever is found before calibration.
+        AmctqError: as ``qat``, for everything that it finds before calibration.
     """
     plan = plan_qat(request)
     plan.output().check()
@@ -97,7 +97,7 @@ def _run(
     from amctq.amct_files.record_text import dump_record
 
     prepared = prepare(plan, output.scratch(), reporter)
-    group = join(worker, reporter)  # before what takes long: the others wait for it --timeout seconds
+    group = join(worker, reporter)  # before the long steps: the other workers wait only --timeout seconds
     announce(plan, prepared, reporter)
     evaluation = plan.evaluation_batches(prepared.images.evaluation)
     before = measure_float(plan, prepared.verified, evaluation, reporter)

@@ -1,4 +1,4 @@
-"""What ``amctq qat`` is asked for, and what its options say against each other."""
+"""The request of ``amctq qat``, and the checks that its options do not contradict each other."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QatRequest(QuantizationRequest):
-    """The request of ``amctq qat``. Each field is the option of the same name; its help says what it means.
+    """The request of ``amctq qat``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
-        dataset: holds training and test images; instead of the two that follow.
-        train_dataset: its training images train, or all where they have no roles.
-        eval_dataset: its test images evaluate, or all where they have no roles.
-        train_images: None for all.
-        hyper_parameters: the file that values here have come from, for the report; it changes nothing.
-        unused_hyper_parameters: what it holds that has no field here, for a warning.
-        freeze_bn_after: None for never.
-        distill: None leaves it to the recipe unless one of the next two is given.
-        save_every_steps: None for ``save_checkpoint_epochs``.
-        save_checkpoint_epochs: None for 5.
+        dataset: holds training and test images; replaces ``train_dataset`` and ``eval_dataset``.
+        train_dataset: its training images are used, or all images if it has no such division.
+        eval_dataset: its test images are used, or all images if it has no such division.
+        train_images: None means all.
+        hyper_parameters: the file that values here were read from; only named in the report.
+        unused_hyper_parameters: names in that file that have no field here; a warning lists them.
+        freeze_bn_after: None means never.
+        distill: None leaves the choice to the recipe, unless temperature or weight of distillation are given.
+        save_every_steps: None means as ``save_checkpoint_epochs`` says.
+        save_checkpoint_epochs: None means 5.
 
     Raises:
         UsageError: a value is out of its range, or two options contradict each other.
@@ -167,7 +167,7 @@ class QatRequest(QuantizationRequest):
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
-        """Refuse two options that say the same, or that do not go together."""
+        """Refuse options that contradict each other."""
         self._refuse_datasets()
         for one, other, both in (
             ("--epochs", "--max-steps", self.epochs is not None and self.max_steps is not None),
@@ -195,7 +195,7 @@ class QatRequest(QuantizationRequest):
     def _refuse_datasets(self) -> None:
         whole, train, test = (item is not None for item in (self.dataset, self.train_dataset, self.eval_dataset))
         if whole and (train or test):
-            message = "--dataset holds training and test images, and --train-dataset and --eval-dataset each one kind"
+            message = "--dataset holds training and test images, so it excludes --train-dataset and --eval-dataset"
             raise UsageError(message, hint="give only --dataset, or the other two")
         if not whole and not (train and test):
             missing = "no images to train with and to evaluate on"
@@ -205,7 +205,7 @@ class QatRequest(QuantizationRequest):
 
     @property
     def recipe_options(self) -> RecipeOptions:
-        """What the user said of the recipe."""
+        """The options of the recipe that the user gave."""
         from amctq.training.recipe import Distillation, RecipeOptions
 
         teaching = {"temperature": self.distill_temperature, "weight": self.distill_weight}

@@ -25,13 +25,13 @@ class QatResult(RunResult):
     """The result of a run; see ``RunResult`` for the other attributes.
 
     Attributes:
-        images: which trained, calibrated and evaluated.
-        config: what was done to each layer.
+        images: images used for training, calibration and evaluation.
+        config: the configuration of each layer.
         recipe: how the network was trained.
-        operators: what its quantizers were computed with.
-        trained: what came of the training.
-        start: the network that training started from, as post-training quantization leaves it.
-        stages: the accuracy of float, PTQ and training network; None where none was asked for.
+        operators: the operators that computed its quantizers.
+        trained: the result of the training.
+        start: the network that training started from: the result of post-training quantization.
+        stages: the accuracy of float, PTQ and training network; None without evaluation images.
     """
 
     command: ClassVar[str] = "qat"
@@ -51,7 +51,7 @@ class QatResult(RunResult):
         return self.images.training
 
     def data_section(self) -> dict[str, Any]:
-        """Which images trained, calibrated and evaluated."""
+        """The images used for training, calibration and evaluation."""
         request, images = self.plan.request, self.images
         return {
             "dataset": str(request.train_dataset or request.dataset),
@@ -64,7 +64,7 @@ class QatResult(RunResult):
         }
 
     def quantization_section(self) -> dict[str, Any]:
-        """What was done to each layer, and by what."""
+        """The quantization of each layer, and the settings used."""
         plan, network = self.plan, self.quantized
         names = {layer.name for layer in network.topology.layers}
         skipped = sorted({layer.name for layer in self.config.layers if layer.name not in names})
@@ -103,7 +103,7 @@ class QatResult(RunResult):
         }
 
     def accuracy_section(self) -> dict[str, Any] | None:
-        """The network at its four stages, on the same images; of the last one nothing where no file can be run."""
+        """Accuracy at the four stages on the same images; no last stage if the exported file cannot run here."""
         if self.stages is None:
             return None
         stages = {"ptq": report.ranks(self.stages.ptq_ranks)}
@@ -118,5 +118,5 @@ class QatResult(RunResult):
         return measured | stages | {"agreement": {"argmax_differences": differences, "percent": percent}}
 
     def further_timing(self) -> dict[str, Any]:
-        """Where the run was continued, and the operators: the bits are the same with and without a compiler."""
+        """The step that the run resumed from, and the operators; with or without a compiler, the bits are the same."""
         return {"resumed_at_step": self.trained.resumed_at, "operators": self.operators}

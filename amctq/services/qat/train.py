@@ -1,4 +1,4 @@
-"""The training part of ``amctq qat``: begun or gone on with, and the network measured as it is then."""
+"""The training part of ``amctq qat``: start or resume the training, and measure the trained network."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _SHOWN = 5  # differences named in a message
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """What came of the training; the network's parameters are those of the epoch that is exported.
+    """The result of the training; the network has the parameters of the epoch to export.
 
     Attributes:
-        state: at the end of the training.
-        epoch: that is exported.
-        outcome: what the training network says of the evaluation images; None where there are none.
-        resumed_at: the step that this process went on from; None where it began.
+        state: state at the end of the training.
+        epoch: the epoch to export.
+        outcome: of the training network on the evaluation images; None if there are none.
+        resumed_at: the step that this process resumed from; None for a new run.
     """
 
     state: TrainingState
@@ -62,18 +62,18 @@ def retrain(
     """Train ``retraining`` to the end of the recipe.
 
     Args:
-        plan: what was asked for; its output directory is this run's own.
-        prepared: images, recipe, the float network, which may teach, and the checkpoint to continue from.
-        retraining: the network with its quantizers, as it starts.
-        identity: what decides the result, the record too.
-        reporter: is told of everything.
-        group: the devices that train together, all in this call.
+        plan: the plan of the run, whose output directory is locked.
+        prepared: images, recipe, float network (the teacher of distillation), and the checkpoint to continue from.
+        retraining: the network with its quantizers, before the first step.
+        identity: everything that decides the result, with the record.
+        reporter: shows progress, notices and warnings.
+        group: the process group; every worker of it makes this call.
 
     Raises:
         InputError: the checkpoint to continue from belongs to another run.
         CheckError: the training diverged.
         WriteError: a checkpoint cannot be written.
-        Stopped: by a signal, after saving.
+        Stopped: by a signal, after a checkpoint was saved.
     """
     from amctq.backends.ascend import use_half_precision
     from amctq.training.step import TrainingStep, zero_moments
@@ -119,7 +119,7 @@ def retrain(
 
 
 def teacher_on(device: Device, verified: VerifiedNetwork) -> Session:
-    """The float network where it answers fastest: in onnxruntime on a CPU, else beside the network that learns."""
+    """The float network in its fastest engine: onnxruntime on a CPU, else MindSpore on the training device."""
     if device is Device.CPU or verified.network.rebuild is None:
         return verified.session
     from amctq.inference.cell_session import CellSession
@@ -129,7 +129,7 @@ def teacher_on(device: Device, verified: VerifiedNetwork) -> Session:
 
 @contextlib.contextmanager
 def training_is_saved(plan: QatPlan) -> Iterator[None]:
-    """Say, when a signal stops what follows the training, that the training is not lost."""
+    """If a signal stops the run after training, say where the training is saved."""
     try:
         yield
     except Stopped as stopped:
@@ -139,7 +139,7 @@ def training_is_saved(plan: QatPlan) -> Iterator[None]:
 
 @dataclass(eq=False)
 class _Evaluator:
-    """Measures a live network, and keeps what it said the last time."""
+    """Measures a live network, and keeps the last outcome."""
 
     cell: Any
     batches: Batches
@@ -156,7 +156,7 @@ class _Evaluator:
 
 
 def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Trained:
-    """Train beside the first device; only that one reads and writes checkpoints."""
+    """Train together with the first worker, which reads and writes the checkpoints."""
     step, evaluated = json.loads(group.share(None))
     begins = TrainingState(step=step, evaluated=evaluated, best=None, last=None, identity={}, made_on={})
     run.share()
@@ -167,7 +167,7 @@ def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Traine
 def _start(
     plan: QatPlan, resumed: Found | None, run: TrainingRun, identity: Mapping[str, Any], reporter: Reporter
 ) -> tuple[TrainingState, Path, int | None]:
-    """Where the run begins or continues, the checkpoint that holds it, and the step that it continues from."""
+    """Start or resume the run: return the state, its checkpoint, and the step of a resumed run."""
     if resumed is None:
         state = TrainingState(step=0, evaluated=0, best=None, last=None, identity=identity, made_on=made_on())
         return state, plan.store.begin(run.snapshot(state)).path, None
@@ -183,7 +183,7 @@ def _start(
             f"the checkpoint was made with {'; '.join(changed)}: last bits may differ from one run throughout"
         )
     run.restore(resumed.snapshot.arrays)
-    reporter.info(f"going on from step {state.step:,} ({resumed.path})")
+    reporter.info(f"resuming from step {state.step:,} ({resumed.path})")
     return replace(state, made_on=made_on()), resumed.path, state.step
 
 

@@ -1,4 +1,4 @@
-"""One rank of a distributed ``amctq qat``: it runs the service, and reports to the supervisor."""
+"""One worker of a distributed ``amctq qat``: it runs the service, and reports to the supervisor."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from amctq.training.process_group import Worker
 
 
 def work(launch: Path, on_event: OnEvent) -> None:
-    """Be the rank that RANK_ID names.
+    """Run as the worker whose rank is in RANK_ID.
 
     Args:
         launch: the launch file.
-        on_event: is told of progress, notices and warnings, as the status file is.
+        on_event: receives progress, notices and warnings; the status file receives them too.
 
     Raises:
-        AmctqError: as ``qat`` would.
-        Stopped: by a signal, of this rank or another.
+        AmctqError: as ``qat``.
+        Stopped: by a signal to this worker or another.
     """
     content = json.loads(launch.read_bytes())
     rank, spec = os.environ["RANK_ID"], content["worker"]
@@ -38,7 +38,7 @@ def work(launch: Path, on_event: OnEvent) -> None:
             status.tell("progress", **{name: value for name, value in asdict(event).items() if name != "lane"})
         on_event(event)
 
-    # Behind the command's start: these bring ONNX and onnxruntime along.
+    # Imported late, because these load ONNX and onnxruntime.
     from amctq.services.qat.follower import follow_qat
     from amctq.services.qat.qat import qat
 

@@ -1,4 +1,4 @@
-"""A request on its way to the workers of a distributed run: to JSON and back."""
+"""The request for the workers of a distributed run: written as JSON, and read again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from amctq.services.qat.request import QatRequest
 
 
 def worker_spec(request: QatRequest, *, size: int, digests: bool) -> dict[str, Any]:
-    """What a worker must know, ready for JSON.
+    """The specification of a worker, ready for JSON.
 
     Args:
-        request: what the ranks train.
-        size: how many there are.
+        request: the request that all workers run.
+        size: number of workers.
         digests: see ``Worker``.
     """
     fields = {name: _plain(value) for name, value in vars(request).items()}
@@ -24,7 +24,7 @@ def worker_spec(request: QatRequest, *, size: int, digests: bool) -> dict[str, A
 
 
 def read_request(fields: Mapping[str, Any]) -> QatRequest:
-    """The request that ``worker_spec`` has written."""
+    """Read the request that ``worker_spec`` has written."""
     hints = get_type_hints(QatRequest)
     return QatRequest(**{name: _typed(hints[name], value) for name, value in fields.items()})
 
@@ -38,7 +38,7 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(hint: Any, value: Any) -> Any:
-    """A value of JSON as the field's type has it; of several types the first that is no None."""
+    """Convert a JSON value to the type of its field; of a union, to the first type that is not None."""
     if value is None:
         return None
     if get_origin(hint) in {Union, types.UnionType}:

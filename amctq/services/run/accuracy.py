@@ -1,4 +1,4 @@
-"""Accuracy of what was exported, and whether all files of a run name the same classes."""
+"""Accuracy of the exported files, and how often they predict the same classes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks, Outcome
     from amctq.inference.session import Session
 
-# Made to run elsewhere. MindIR, which is compared too, is MindSpore's own forward (simulation.simulate).
+# These formats are meant for other devices. The MindIR file is compared in simulation.simulate.
 _COMPARED = (ExportFormat.ASCEND, ExportFormat.FAKEQUANT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Float and INT8 on the same images.
+    """Accuracy of the float network and of the INT8 file on the same images.
 
     Attributes:
-        float_ranks: of the exported float graph.
-        int8_ranks: of the exported INT8 file.
+        float_ranks: label ranks of the exported float graph.
+        int8_ranks: label ranks of the exported INT8 file.
         difference: their paired top-1 difference.
-        speed: of both, taking turns; None where the measured file is made to run elsewhere.
+        speed: of both, measured in turns; None if the measured file is meant for another device.
     """
 
     float_ranks: LabelRanks
@@ -40,13 +40,13 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ComparedFile:
-    """A file beside the QDQ graph of the same placement, both run here.
+    """A file compared with the QDQ graph of the same placement; both ran on this machine.
 
     Attributes:
-        name: of the file.
+        name: file name.
         images: how many were compared.
-        argmax_differences: images whose class differs.
-        ranks: of the file; None where the images calibrate and evaluate nothing.
+        argmax_differences: number of images whose predicted class differs.
+        ranks: label ranks of the file; None if calibration images were used, which measure no accuracy.
     """
 
     name: str
@@ -56,17 +56,17 @@ class ComparedFile:
 
     @property
     def percent(self) -> float:
-        """Images whose class is the same."""
+        """Percentage of images whose predicted class is the same."""
         return 100.0 * (1.0 - self.argmax_differences / self.images)
 
 
 def measure_exports(
     exports: Exports, float_ranks: LabelRanks, evaluation: Batches, reporter: Reporter
 ) -> tuple[Accuracy, Outcome]:
-    """Run the measured file on every evaluation image, and time it beside the float network.
+    """Run the measured file on every evaluation image, and compare its speed with the float network.
 
     Returns:
-        The accuracy, and what the file said of each image.
+        The accuracy, and the file's outcome for each image.
     """
     from amctq.inference.accuracy import classify
     from amctq.inference.speed import compare_speed
@@ -76,7 +76,7 @@ def measure_exports(
         outcome = classify(exported.session, evaluation, advance)
     speed = None
     runs_elsewhere = exported.form is ExportFormat.ASCEND or exported not in exports.files.values()
-    if not runs_elsewhere:  # how fast a CPU computes what an NPU would says nothing of either
+    if not runs_elsewhere:  # the speed of a file for NPUs on a CPU has no meaning
         with reporter.phase("speed"):
             speed = compare_speed(exported.open_float(), exported.session, evaluation.first())
     accuracy = Accuracy(
@@ -91,13 +91,13 @@ def measure_exports(
 def compare_files(
     exports: Exports, batches: Batches, measured: Outcome | None, reporter: Reporter
 ) -> Mapping[ExportFormat, ComparedFile]:
-    """Run the files for NPUs and the fake-quantized ones beside the QDQ graph.
+    """Compare the files for NPUs and the fake-quantized files with the QDQ graph.
 
     Args:
-        exports: what was written.
-        batches: the evaluation images, or calibration images where there are none.
-        measured: what the measured file said of them; None where it was not run.
-        reporter: is told of the phases.
+        exports: the written files.
+        batches: the evaluation images; calibration images if there are none.
+        measured: outcome of the measured file on these images; None if it was not run.
+        reporter: shows the phases.
     """
     from amctq.inference.accuracy import classify
 

@@ -1,4 +1,4 @@
-"""ATC, the compiler of CANN: how it is called for a deploy file, and what comes of calling it."""
+"""ATC, the compiler of CANN: its command for a deploy file, and the result of running it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
 from amctq.services.run.check import Check
 
-_ONNX = 5  # of --framework
+_ONNX = 5  # value of --framework
 _ANY_CHIP = "SOC_VERSION"
-_LOG_FOLDER = "ASCEND_PROCESS_LOG_PATH"  # else CANN writes into the home directory
+_LOG_FOLDER = "ASCEND_PROCESS_LOG_PATH"  # without it, CANN writes logs into the home directory
 _LOG_LINES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class AtcRun:
-    """What there is to say of ATC and one deploy file.
+    """The ATC command for one deploy file, and its result if it was run.
 
     Attributes:
         model: name of the deploy file.
-        arguments: of the command, which is run in the folder of the file and writes ``om``.
-        soc_version: the chip; None where none was named, and nothing is run.
-        exit_code: of ATC; None where it has not been run.
-        om_bytes: size of what it has written; None where there is nothing.
-        log: the last lines of what it has said.
+        arguments: of the command, which runs in the folder of the deploy file and writes ``om``.
+        soc_version: the chip; None if none was named, and then ATC is not run.
+        exit_code: of ATC; None if it was not run.
+        om_bytes: size of the compiled model; None if there is none.
+        log: the last lines of ATC's output.
     """
 
     model: str
@@ -48,17 +48,17 @@ class AtcRun:
 
     @property
     def om(self) -> str:
-        """Name of the compiled model, beside the deploy file."""
+        """Name of the compiled model, in the folder of the deploy file."""
         return om_name(self.model)
 
     @property
     def command(self) -> str:
-        """The command as it is typed."""
+        """The command, quoted for a shell."""
         return shlex.join(self.arguments)
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """That ATC takes the file, where it has been asked."""
+        """One check that ATC compiled the file; empty if ATC was not run."""
         if self.exit_code is None:
             return ()
         passed = self.exit_code == 0 and self.om_bytes is not None
@@ -67,13 +67,13 @@ class AtcRun:
         return (Check(name=f"atc takes {self.model}", passed=passed, detail=detail, hint=hint),)
 
     def data(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
+        """The command and its result, ready for JSON."""
         return {
             "command": self.command,
             "soc_version": self.soc_version,
             "exit_code": self.exit_code,
             "om": None if self.om_bytes is None else {"name": self.om, "bytes": self.om_bytes},
-            "log": [] if self.om_bytes is not None else self.log.splitlines(),  # it differs from run to run
+            "log": [] if self.om_bytes is not None else self.log.splitlines(),  # the log differs between runs
         }
 
     @property
@@ -87,32 +87,32 @@ class AtcRun:
 
 
 def om_name(model: str) -> str:
-    """Name of what ATC makes of a deploy file."""
+    """Name of the model that ATC compiles from a deploy file."""
     return f"{Path(model).stem}.om"
 
 
 def require_atc(soc_version: str | None) -> None:
-    """Make sure that ATC can be run where ``--soc-version`` asks for it.
+    """Check that ATC is installed if ``--soc-version`` asks for it.
 
     Raises:
-        UnavailableError: it is not on PATH.
+        UnavailableError: ATC is not on PATH.
     """
     if soc_version is not None and shutil.which("atc") is None:
         message = f"--soc-version {soc_version}: atc is not on PATH"
-        hint = "source CANN's set_env.sh, or leave --soc-version out: the report tells the command for another machine"
+        hint = "source CANN's set_env.sh, or leave --soc-version out: the report has the command for another machine"
         raise UnavailableError(message, hint=hint)
 
 
 def atc_for(
     files: Mapping[ExportFormat, str], input_name: str, input_shape: tuple[int, int, int], soc_version: str | None
 ) -> AtcRun | None:
-    """How ATC is called for the deploy file among ``files``; None where there is none.
+    """Make the ATC command for the deploy file among ``files``; None if there is none.
 
     Args:
-        files: names by format.
-        input_name: of the image tensor.
-        input_shape: (C, H, W) of one image; ATC compiles for one at a time.
-        soc_version: the chip, or None for a word in its place.
+        files: file names by format.
+        input_name: name of the image tensor.
+        input_shape: (C, H, W) of one image; ATC compiles for batch size 1.
+        soc_version: the chip; None for a placeholder.
     """
     model = files.get(ExportFormat.ASCEND)
     if model is None:
@@ -130,12 +130,12 @@ def atc_for(
 
 
 def run_atc(asked: AtcRun | None, output: OutputDirectory, reporter: Reporter) -> AtcRun | None:
-    """Compile the staged deploy file, where a chip was named; the compiled model is staged beside it.
+    """Compile the staged deploy file if a chip was named, and stage the compiled model.
 
-    ATC litters the directory it runs in, so that is a scratch folder.
+    ATC leaves temporary files in the directory where it runs, so it runs in a scratch folder.
 
     Raises:
-        WriteError: there is no room.
+        WriteError: the disk is full.
         UnavailableError: ATC cannot be started.
     """
     if asked is None or asked.soc_version is None:
@@ -149,7 +149,7 @@ def run_atc(asked: AtcRun | None, output: OutputDirectory, reporter: Reporter) -
     for line in log:
         reporter.debug(f"atc: {line}")
     done = replace(asked, exit_code=exit_code, log="\n".join(log[-_LOG_LINES:]))
-    # Where host and device differ, newer versions append the host's name to the stem.
+    # If host and target systems differ, newer ATC versions append the host's name to the stem.
     made = sorted(folder.glob(f"{Path(asked.model).stem}*.om"))
     if exit_code != 0 or not made:
         return done
@@ -159,7 +159,7 @@ def run_atc(asked: AtcRun | None, output: OutputDirectory, reporter: Reporter) -
 
 
 def _run(arguments: tuple[str, ...], folder: Path) -> tuple[int, list[str]]:
-    """Exit code and output; an interrupt also ends ATC and its child processes."""
+    """Run ATC, and return its exit code and output; an interrupt also ends ATC and its child processes."""
     environment = {_LOG_FOLDER: str((folder / "log").resolve()), **os.environ}
     try:
         process = subprocess.Popen(

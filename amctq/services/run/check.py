@@ -1,4 +1,4 @@
-"""One thing that a run makes sure of before its files are published."""
+"""A check that a run makes before it publishes its files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check, and whether the run has passed it.
+    """A check and its result.
 
     Attributes:
         name: what must hold.
-        passed: whether it does.
-        detail: the figures that decided.
-        hint: the next step where it failed; None for the command's own.
+        passed: whether it holds.
+        detail: the figures that decided it.
+        hint: the next step if it failed; None for the command's general hint.
     """
 
     name: str

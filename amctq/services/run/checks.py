@@ -1,4 +1,4 @@
-"""What a quantized network must pass: the gates between measuring and publishing."""
+"""The checks that a quantized network must pass before its files are published."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _GAP = 0.15  # percentage points
 
 
 def refuse_chance(ranks: LabelRanks, *, allow: bool) -> None:
-    """Stop before calibration when the float network hardly beats guessing: something does not fit.
+    """Stop before calibration if the float network is hardly better than guessing, because the inputs do not match.
 
     Raises:
-        InputError: top-1 is near chance, and not ``allow``.
+        InputError: top-1 is near chance, and ``allow`` is False.
     """
     chance = 1.0 / ranks.classes
     images = len(ranks.ranks)
-    # Three standard deviations of guessing on that many images; a few images cannot ask for more than half-way up.
+    # Three standard deviations of guessing above chance; with few images, at most half-way from chance to 100 %.
     limit = 100.0 * min(chance + 3.0 * math.sqrt(chance * (1.0 - chance) / images), (1.0 + chance) / 2.0)
     if ranks.top1 < limit and not allow:
         message = (
@@ -51,14 +51,14 @@ def run_checks(
     int8_logits: Float32Array,
     max_drop: float | None,
 ) -> tuple[Check, ...]:
-    """Everything that a quantized network must pass before its files are published.
+    """Check the quantized network and its measured file.
 
     Args:
-        proof: that onnxruntime computes what MindSpore computes.
-        accuracy: of float and INT8, or None where it was not measured.
-        simulation: the ONNX file compared with MindSpore, or None where MindSpore cannot run the network.
+        proof: that onnxruntime and MindSpore compute the same float network.
+        accuracy: of float and INT8; None if it was not measured.
+        simulation: the ONNX file compared with MindSpore; None if MindSpore cannot run the network.
         int8_logits: (N, classes), of the exported file on calibration images.
-        max_drop: percentage points that top-1 may drop, or None.
+        max_drop: percentage points that top-1 may drop; None for no limit.
     """
     checks = [
         _graph_check(proof),
@@ -69,7 +69,7 @@ def run_checks(
         ),
     ]
     if simulation is not None:
-        # A value on a rounding boundary may fall either way and move a few logits; a fault moves them all.
+        # A value on a rounding boundary may round up or down and change a few logits; a fault changes all of them.
         agreement = simulation.agreement
         allowed = _allowed_differences(simulation)
         mean = agreement.mean_difference
@@ -105,10 +105,10 @@ def run_checks(
 
 
 def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
-    """That every file computes the quantized network: 99.8 % of the classes are those of the QDQ graph.
+    """Check that every file predicts the class of the QDQ graph for 99.8 % of the images.
 
     Args:
-        compared: the files.
+        compared: the files with their comparisons.
     """
     return tuple(
         Check(
@@ -121,14 +121,14 @@ def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
 
 
 def agreement_check(training: Outcome, exported: LabelRanks) -> Check:
-    """That the exported file is as good as the network that was trained, and not another one.
+    """Check that the exported file has the top-1 of the network that was trained.
 
     Args:
-        training: what the training network said.
-        exported: of the exported file, on the same images.
+        training: outcome of the training network.
+        exported: label ranks of the exported file on the same images.
     """
     images = len(exported.ranks)
-    # One image in a hundred is a whole point: where they are few, two may fall either way, as in other comparisons.
+    # With 100 images, one image is a whole point. Two images may always differ, as in the other comparisons.
     allowed = max(_GAP, 200.0 / images)
     gap = abs(training.ranks.top1 - exported.top1)
     return Check(
@@ -141,12 +141,12 @@ def agreement_check(training: Outcome, exported: LabelRanks) -> Check:
 def training_checks(
     proof: ForwardProof, ranks: tuple[LabelRanks, LabelRanks] | None, max_drop: float | None
 ) -> tuple[Check, ...]:
-    """What a retrained network must pass whose file nothing here can run: the gates, on the training network.
+    """Check the training network, for a retrained network whose exported file cannot run on this machine.
 
     Args:
-        proof: that onnxruntime computes what MindSpore computes.
-        ranks: of the float network and of the training network on the same images; None where none were measured.
-        max_drop: percentage points that top-1 may drop, or None.
+        proof: that onnxruntime and MindSpore compute the same float network.
+        ranks: of the float network and of the training network on the same images; None if they were not measured.
+        max_drop: percentage points that top-1 may drop; None for no limit.
     """
     checks = [_graph_check(proof)]
     if ranks is None:
@@ -168,17 +168,17 @@ def training_checks(
 def _graph_check(proof: ForwardProof) -> Check:
     return Check(
         name="float graph equals MindSpore",
-        passed=True,  # prove_forward has raised otherwise
+        passed=True,  # otherwise prove_forward has raised an error
         detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
     )
 
 
 def _allowed_differences(simulation: Simulation) -> int:
-    """Images whose class may differ: of a MindIR file as of others, of live cells 2 %."""
+    """Number of images whose class may differ: for a MindIR file as for other files, for live cells 2 %."""
     images = simulation.agreement.images
     return _allowed(images) if simulation.exported else -(-images // 50)
 
 
 def _allowed(images: int) -> int:
-    """Images whose class may differ between two files of one network: 0.2 %, and 2 where that is less."""
+    """Number of images whose class may differ between two files of one network: 0.2 %, but at least 2."""
     return max(2, images // 500)

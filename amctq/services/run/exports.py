@@ -1,7 +1,7 @@
-"""The files of a quantized network: written, opened again, and compared with each other.
+"""Write the files of a quantized network, and open them again to run them.
 
-What MindSpore runs is compared with the QDQ graph of the same placement in onnxruntime, the reference. Where ONNX
-was not asked for, that graph is written into scratch.
+The reference for comparisons is the QDQ graph of the same placement in onnxruntime. If ONNX was not asked for,
+this graph is written into the scratch folder.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ REFERENCE = "ONNX graph on the same scales, not among the files"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenFile:
-    """A quantized network in one format, beside the float network in the same.
+    """A file of the quantized network, with the size of the float network in the same format.
 
     Attributes:
         form: the format.
-        name: of the file, in the output directory.
-        bytes: its size.
-        float_bytes: size of the float network, as MindSpore itself exports it in this format; of its ONNX file beside
-            an AIR file, which takes an NPU to make.
+        name: file name in the output directory.
+        bytes: size of the file.
+        float_bytes: size of the float network, as MindSpore itself exports it in this format. For an AIR file it is
+            the size of the float ONNX file, because only an NPU can write a float AIR file.
     """
 
     form: ExportFormat
@@ -44,17 +44,17 @@ class WrittenFile:
 
     @property
     def ratio(self) -> float:
-        """Size against the float file."""
+        """Size of the file divided by the size of the float file."""
         return self.bytes / self.float_bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExportedFile(WrittenFile):
-    """A file that can be run here.
+    """A file that can run on this machine.
 
     Attributes:
         session: runs the file.
-        open_float: gives what runs the float network in the same engine.
+        open_float: returns a session that runs the float network in the same engine.
     """
 
     session: FileSession
@@ -63,11 +63,11 @@ class ExportedFile(WrittenFile):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exports:
-    """What a run has written.
+    """The files that a run has written.
 
     Attributes:
-        files: by format, in the order asked for.
-        reference: the ONNX file, or the ONNX graph of the same placement where ONNX was not asked for.
+        files: the files by format, in the order asked for.
+        reference: the ONNX file; if ONNX was not asked for, the ONNX graph of the same placement.
     """
 
     files: Mapping[ExportFormat, WrittenFile]
@@ -75,16 +75,16 @@ class Exports:
 
     @property
     def measured(self) -> ExportedFile:
-        """The file whose accuracy and speed are the run's: of those that can run here, the fastest.
+        """The file whose accuracy and speed are reported: the fastest that can run on this machine.
 
-        Where none can, it is the reference, which is on the same scales.
+        If none can, it is the reference, which has the same scales.
         """
         runnable = [file for file in self.files.values() if isinstance(file, ExportedFile)]
         return min(runnable, key=lambda file: _FASTEST_FIRST.index(file.form), default=self.reference)
 
     @property
     def not_run(self) -> tuple[str, ...]:
-        """Names of the files that nothing on this machine can run."""
+        """Names of the files that cannot run on this machine."""
         return tuple(file.name for file in self.files.values() if not isinstance(file, ExportedFile))
 
 
@@ -99,17 +99,17 @@ def export_all(
     """Write every format asked for, and open what was written.
 
     Args:
-        quantized: the network.
+        quantized: the quantized network.
         verified: the float network.
         names: file names by format.
         metadata: is written into the files.
-        output: where they are staged.
-        reporter: is told of the phase.
+        output: where the files are staged.
+        reporter: shows the phase.
 
     Raises:
         InputError: the network cannot be written in a format.
         CheckError: a written file is not valid.
-        WriteError: there is no room.
+        WriteError: the disk is full.
     """
     with reporter.phase("export"):
         files = {form: _written(form, name, quantized, verified, metadata, output) for form, name in names.items()}
@@ -130,7 +130,7 @@ def export_opaque(
     output: OutputDirectory,
     reporter: Reporter,
 ) -> Mapping[ExportFormat, WrittenFile]:
-    """Write every format asked for of a network that nothing here can run.
+    """Write every format asked for, of a network that cannot run on this machine.
 
     Raises:
         AmctqError: as ``export_all``.

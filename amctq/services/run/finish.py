@@ -1,4 +1,4 @@
-"""The second half of a run: the quantized network is exported, measured, compared and checked."""
+"""The second half of a run: export, measure, compare and check the quantized network."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _CHECKED_IMAGES = 8  # whose logits must be finite
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finished:
-    """The files of a quantized network, and what was found out about them.
+    """The files of a quantized network, and the results of measuring and checking them.
 
     Attributes:
         files: the files, by format.
-        exports: what runs them; None where nothing here can.
-        accuracy: of the exported file beside float; None where none was measured.
-        outcome: what the exported file says of every evaluation image; None where none was measured.
-        compared: the files for NPUs and the fake-quantized ones beside the QDQ graph, by format.
-        simulation: the ONNX file beside MindSpore; None where MindSpore cannot run the quantized network.
-        atc: how ATC is called for the deploy file, and what came of it; None without such a file.
-        checks: what was made sure of.
+        exports: the files with their sessions; None if they cannot run on this machine.
+        accuracy: of the float network and of the exported file; None if it was not measured.
+        outcome: of the exported file on every evaluation image; None if it was not measured.
+        compared: by format, the files for NPUs and the fake-quantized files, compared with the QDQ graph.
+        simulation: the ONNX file compared with MindSpore; None if MindSpore cannot run the quantized network.
+        atc: the ATC command for the deploy file, and its result; None without such a file.
+        checks: the checks and their results.
     """
 
     files: Mapping[ExportFormat, WrittenFile]
@@ -64,24 +64,24 @@ def finish(
     reporter: Reporter,
     training: Outcome | None = None,
 ) -> Finished:
-    """Write the quantized network in every format asked for, and prove what was written.
+    """Write the quantized network in every format asked for, and check the files.
 
     Args:
-        plan: what was asked for.
-        quantized: the network.
+        plan: the plan of the run.
+        quantized: the quantized network.
         verified: the float network.
         calibration: training images.
-        evaluation: test images; None for none.
-        float_ranks: of the float network on ``evaluation``; None where it was not measured.
-        simulated_images: how many images MindSpore runs beside the ONNX file.
+        evaluation: test images; None if there are none.
+        float_ranks: label ranks of the float network on ``evaluation``; None if they were not measured.
+        simulated_images: number of images on which MindSpore is compared with the ONNX file.
         output: where the files are staged.
-        reporter: is told of the phases.
-        training: what the training network said of ``evaluation``; None where nothing was trained.
+        reporter: shows the phases.
+        training: outcome of the training network on ``evaluation``; None if nothing was trained.
 
     Raises:
         InputError: the network cannot be written in a format.
         CheckError: a written file is not valid.
-        WriteError: there is no room.
+        WriteError: the disk is full.
     """
     exports = export_all(quantized, verified, plan.model_files, plan.metadata(calibration.samples), output, reporter)
     accuracy, outcome = None, None

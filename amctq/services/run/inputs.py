@@ -1,4 +1,4 @@
-"""The inputs of a run: its network, verified and measured, and the record that it starts from."""
+"""The inputs of a run: the verified float network with its accuracy, and the record of ``--record``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def begin(plan: RunPlan, reporter: Reporter) -> None:
-    """Set what MindSpore reads when it is imported, and say where the run takes place."""
+    """Set the environment that MindSpore reads at import, and report the back end and the device."""
     prepare_environment(plan.device)
     reporter.info(
         f"back end {plan.backend.name.value} ({plan.backend_reason}), "
@@ -30,7 +30,7 @@ def begin(plan: RunPlan, reporter: Reporter) -> None:
 
 
 def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: Reporter) -> VerifiedNetwork:
-    """The plan's network with its checkpoint, its exported graph compared with MindSpore on a few images.
+    """Load the plan's network and checkpoint, and compare its exported graph with MindSpore on a few images.
 
     Raises:
         AmctqError: as ``load_network``.
@@ -47,10 +47,10 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
 
 
 def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> QuantRecord | None:
-    """The record of ``--record`` in the network's own names, also where another front end of AMCT has written it.
+    """Return the record of ``--record`` with the network's layer names, whichever front end of AMCT wrote it.
 
     Raises:
-        InputError: it belongs to another network.
+        InputError: the record belongs to another network.
     """
     from amctq.amct_files.record_names import record_of
 
@@ -67,7 +67,7 @@ def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> Qu
 
 
 def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -> None:
-    """Refuse, before anything is measured, what could not be written after it.
+    """Refuse a format that cannot be written, before anything is measured.
 
     Raises:
         InputError: the network cannot be written in a format that was asked for.
@@ -79,10 +79,10 @@ def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -
 def measure_float(
     plan: RunPlan, verified: VerifiedNetwork, evaluation: Batches | None, reporter: Reporter
 ) -> LabelRanks | None:
-    """Label ranks of the float network; None where there are no evaluation images.
+    """Measure the label ranks of the float network; None if there are no evaluation images.
 
     Raises:
-        InputError: it hardly beats chance.
+        InputError: top-1 is near chance.
     """
     from amctq.inference.accuracy import measure
 

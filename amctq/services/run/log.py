@@ -8,7 +8,7 @@ from amctq.progress import Event, Notice, OnEvent
 
 
 class RunLog:
-    """Passes events on, and keeps one line for each notice and for each phase that begins."""
+    """Receives events and passes them on; keeps one line for each notice and each start of a phase."""
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
@@ -16,7 +16,7 @@ class RunLog:
         self._phase = ""
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Receive one event."""
         if isinstance(event, Notice):
             self._line(event.level, event.text)
         elif event.phase != self._phase:

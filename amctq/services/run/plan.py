@@ -1,4 +1,4 @@
-"""The plan of a run: its request, once everything has been checked that needs no MindSpore."""
+"""The plan of a run: its request, after all checks that need no MindSpore."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ CALIB_IMAGES = 32
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunPlan:
-    """A request that has passed every check that costs nothing.
+    """A request that has passed every check that needs no MindSpore.
 
     Attributes:
-        request: what was asked for.
+        request: the request.
         spec: the network.
-        data: the dataset, found and not read.
-        evaluation_data: that of the test images; the same where one dataset holds both.
+        data: the dataset, found but not read yet.
+        evaluation_data: the dataset of the test images; the same as ``data`` if that holds both.
         device: where MindSpore runs.
-        backend: the engine.
-        backend_reason: why this one.
+        backend: the back end.
+        backend_reason: why this back end was chosen.
         target: the x86 instructions that the ONNX file is written for.
-        config: what ``--config`` holds; None without it.
-        recorded: what ``--record`` holds, its layers named as in the file; None without it.
+        config: content of ``--config``; None without it.
+        recorded: content of ``--record``, with the layer names of the file; None without it.
     """
 
     request: QuantizationRequest
@@ -64,26 +64,26 @@ class RunPlan:
 
     @property
     def model_files(self) -> dict[ExportFormat, str]:
-        """Names of the INT8 model by format, in the order asked for."""
+        """File names of the INT8 model by format, in the order asked for."""
         return {form: f"{self.stem}{form.suffix}" for form in self.request.export}
 
     def calibration_images(self, default: int) -> int:
-        """How many images calibrate: ``--calib-images``, else the configuration's batch_num x batch size."""
+        """Number of calibration images: ``--calib-images``, else the configuration's batch_num x batch size."""
         if self.request.calib_images is not None:
             return self.request.calib_images
         batches = None if self.config is None else self.config.batch_num
         return default if batches is None else batches * self.request.batch_size
 
     def batches(self, samples: Samples) -> Batches:
-        """``samples`` in batches of the size asked for."""
+        """Divide ``samples`` into batches of ``--batch-size``."""
         return Batches(samples=samples, size=self.request.batch_size)
 
     def evaluation_batches(self, samples: Samples | None) -> Batches | None:
-        """The same of the images that evaluate; None where there are none."""
+        """Divide the evaluation images into batches; None if there are none."""
         return None if samples is None else self.batches(samples)
 
     def metadata(self, images: Samples) -> dict[str, str]:
-        """What a user of the exported file must know, as its metadata."""
+        """Metadata for the exported files: what their users must know."""
         channels, height, width = images.input_shape
         known = {
             "amctq.model": self.spec.name,
@@ -96,7 +96,7 @@ class RunPlan:
 
 
 def compiled_files(request: QuantizationRequest, stem: str) -> tuple[str, ...]:
-    """Names of the exported files and of what ATC compiles; the stem is that of the files."""
+    """Names of the exported files, which begin with ``stem``, and of the model that ATC compiles."""
     models = tuple(f"{stem}{form.suffix}" for form in request.export)
     deploy = f"{stem}{ExportFormat.ASCEND.suffix}"
     return models if request.soc_version is None else (*models, om_name(deploy))
@@ -111,20 +111,20 @@ def plan_run(
     evaluation_dataset: str | None,
     retrain: bool,
 ) -> RunPlan:
-    """Check what ``ptq`` and ``qat`` have in common; every file is read once, here, but for data and checkpoint.
+    """Check what ``ptq`` and ``qat`` have in common, and read the configuration and the record, once.
 
     Args:
-        request: what was asked for.
-        asked: what it asks of an engine.
-        target: what the ONNX file is written for.
-        dataset: where the dataset is.
-        evaluation_dataset: where that of the test images is; None for the same.
-        retrain: the configuration is one of retraining.
+        request: the request.
+        asked: what the request needs from a back end.
+        target: the x86 instructions that the ONNX file is written for.
+        dataset: path of the dataset.
+        evaluation_dataset: path of the dataset of the test images; None for the same dataset.
+        retrain: ``--config`` is a retraining configuration.
 
     Raises:
-        UsageError: options contradict each other or name what there is not.
-        InputError: dataset, checkpoint, configuration or record are missing, or are not what they must be.
-        UnavailableError: backend or device are missing.
+        UsageError: options contradict each other, or name something that does not exist.
+        InputError: dataset, checkpoint, configuration or record are missing or not valid.
+        UnavailableError: back end or device are missing.
     """
     spec = find_model(request.model)
     data = find_dataset(dataset)

@@ -1,4 +1,4 @@
-"""The end of a run: its files appear all at once, or a failed check keeps them back."""
+"""The end of a run: publish its files together, or none of them if a check failed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def publish(
     """Put the staged files in place, with the report and the log.
 
     Args:
-        result: of the run.
-        contents: further files by name; the engine's own take the place of those of the same name.
+        result: the result of the run.
+        contents: further files by name; a file of the back end replaces one of the same name.
         output: where the files are staged.
-        log: of the run.
-        hint: the next step where a check has failed.
+        log: the log of the run.
+        hint: the next step if a check has failed.
 
     Raises:
         CheckError: a check has failed; nothing is published.
-        WriteError: the file system refuses.
+        WriteError: a file cannot be written.
     """
     report = result.data()
     failed = [check for check in result.checks if not check.passed]

@@ -1,4 +1,4 @@
-"""Parts of report.json. What differs between two equal runs is under ``timing`` only."""
+"""Sections of report.json. Only ``timing`` differs between two equal runs."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ SCHEMA = 1
 
 
 def report_bytes(report: dict[str, Any]) -> bytes:
-    """The report as UTF-8 JSON with a final newline.
+    """Encode the report as UTF-8 JSON with a final newline.
 
-    Where Python reads paths as ASCII, a Chinese one holds surrogates; "surrogateescape" gives its bytes back.
+    If Python reads paths as ASCII, a Chinese path contains surrogates; "surrogateescape" restores its bytes.
     """
     return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
 
 
 def environment(device: ResolvedDevice) -> dict[str, Any]:
-    """What the figures of a run depend on beside its inputs."""
+    """The environment: what else the figures of a run depend on, apart from its inputs."""
     return {
         "versions": versions(),
         "cpu": cpu_model(),
@@ -62,7 +62,7 @@ def model(request: NetworkRequest, name: str, images: Samples) -> dict[str, Any]
 
 
 def samples(images: Samples) -> dict[str, Any]:
-    """Which images, so that another run can tell whether it used the same."""
+    """The images used, so that two runs can be compared."""
     return {"images": len(images), "sources": list(images.sources), "indices_sha256": images.indices_sha256}
 
 
@@ -72,7 +72,7 @@ def ranks(measured: LabelRanks) -> dict[str, float]:
 
 
 def left_in_float(skipped: Iterable[str], topology: Topology) -> list[dict[str, str]]:
-    """Layers that are not quantized, each with its reason: those that were skipped, then those that cannot be."""
+    """Layers that are not quantized, with the reason: first the skipped ones, then those that cannot be quantized."""
     return [
         *({"name": name, "reason": "skipped"} for name in skipped),
         *({"name": layer.name, "reason": layer.reason} for layer in topology.left_in_float),
@@ -85,7 +85,7 @@ def rounded(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, Any]:
-    """What a layer's numbers lie on."""
+    """The scales of one quantized layer."""
     return {
         "name": layer.name,
         "type": layer.kind.value,
@@ -100,7 +100,7 @@ def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, An
 
 
 def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[str, Any] | None:
-    """The ONNX file beside MindSpore's own forward; top-1 where the images have been evaluated."""
+    """The ONNX file compared with MindSpore; with top-1 if ``measured``."""
     if compared is None:
         return None
     agreement = compared.agreement
@@ -117,7 +117,7 @@ def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[st
 def model_files(
     files: Mapping[ExportFormat, WrittenFile], compared: Mapping[ExportFormat, ComparedFile]
 ) -> dict[str, Any]:
-    """The INT8 files by format, beside the float ones; those for elsewhere beside the QDQ graph."""
+    """The INT8 files by format, with float sizes; files for other devices also with their agreement."""
     return {
         form.value: {
             "name": file.name,
@@ -131,7 +131,7 @@ def model_files(
 
 
 def agreement(file: ComparedFile) -> dict[str, Any]:
-    """A file beside the QDQ graph of the same placement, on the same images."""
+    """A file compared with the QDQ graph of the same placement on the same images."""
     return {
         "images": file.images,
         "argmax_differences": file.argmax_differences,
@@ -141,7 +141,7 @@ def agreement(file: ComparedFile) -> dict[str, Any]:
 
 
 def checks(made: Iterable[Check]) -> list[dict[str, Any]]:
-    """What was made sure of."""
+    """The checks and their results."""
     return [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in made]
 
 
@@ -158,7 +158,7 @@ def speed(file: str, measured: Speed) -> dict[str, Any]:
 
 
 def accuracy(measured: Accuracy) -> dict[str, Any]:
-    """Float and INT8 on the same images."""
+    """Accuracy of float and INT8 on the same images."""
     difference = measured.difference
     return {
         "images": difference.images,

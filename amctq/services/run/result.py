@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunResult(Finished, ABC):
-    """What ``ptq`` and ``qat`` have in common.
+    """The result of a run: the part that ``ptq`` and ``qat`` have in common.
 
     Attributes:
-        plan: what was to be done.
-        verified: the float network, and the proof that onnxruntime computes what MindSpore computes.
-        quantized: the quantized network, which its engine may keep opaque.
-        warnings: what was said on the way.
+        plan: the plan of the run.
+        verified: the float network, and the proof that onnxruntime and MindSpore compute the same.
+        quantized: the quantized network; opaque if its back end gives no access to it.
+        warnings: the warnings of the run.
         seconds: wall time by phase.
         parts: wall time of parts of phases.
-        artifacts: the files, in their final place; empty when a check failed.
+        artifacts: the published files; empty if a check failed.
     """
 
     command: ClassVar[str]
@@ -44,32 +44,32 @@ class RunResult(Finished, ABC):
     @property
     @abstractmethod
     def example_images(self) -> Samples:
-        """Images that are prepared as the network wants them."""
+        """Some images of the run, for the input shape and the preprocessing."""
 
     @abstractmethod
     def data_section(self) -> dict[str, Any]:
-        """Which images were used, for what."""
+        """The images, and what they were used for."""
 
     @abstractmethod
     def quantization_section(self) -> dict[str, Any]:
-        """What was done to each layer."""
+        """The quantization of each layer."""
 
     def further_sections(self) -> dict[str, Any]:
         """Sections that only this command has."""
         return {}
 
     def accuracy_section(self) -> dict[str, Any] | None:
-        """Float and INT8 on the same images; None where there are none."""
+        """Accuracy of float and INT8 on the same images; None if it was not measured."""
         if self.accuracy is None or self.exports is None:
             return None
         return {"file": self.exports.measured.name} | report.accuracy(self.accuracy)
 
     def further_timing(self) -> dict[str, Any]:
-        """What else differs between two equal runs."""
+        """Further values that differ between two equal runs."""
         return {}
 
     def data(self) -> dict[str, Any]:
-        """The report, ready for JSON; what differs between two equal runs is under ``timing``."""
+        """The report, ready for JSON; only ``timing`` differs between two equal runs."""
         plan, request = self.plan, self.plan.request
         timing = {
             "seconds": report.rounded(self.seconds),

@@ -1,4 +1,4 @@
-"""The ONNX file beside the quantized network as MindSpore computes it."""
+"""Simulation: MindSpore runs the quantized network, and the ONNX file is compared with it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Simulation:
     """The ONNX file compared with the quantized network as MindSpore computes it.
 
     Attributes:
-        through: what MindSpore ran, the MindIR file or the live cells.
-        exported: it was the MindIR file.
-        agreement: what came of it.
+        through: what MindSpore ran: the MindIR file or the live cells.
+        exported: whether that was the MindIR file.
+        agreement: the result of the comparison.
     """
 
     through: str
@@ -36,10 +36,10 @@ class Simulation:
 def simulate(
     exports: Exports, quantized: QuantizedNetwork, batches: Batches, *, images: int, reporter: Reporter
 ) -> Simulation | None:
-    """Compare MindSpore with onnxruntime: through the MindIR file where there is one, else through the live cells.
+    """Compare MindSpore with onnxruntime. MindSpore runs the MindIR file if there is one, else the live cells.
 
     Returns:
-        None where no MindIR was written and the network's layers are no cells of their own.
+        The comparison; None if no MindIR file was written and the network has no live cells that MindSpore can run.
     """
     from amctq.inference.agreement import compare_forward
     from amctq.inference.cell_session import CellSession
