@@ -11,11 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from amctq.data import synthetic
 from tests.command import Finished, Own, Shared
 from tests.runs import Runs
 from tests.server import Server, running, self_signed
+
+# How long an example takes says nothing of what is tested, and on a busy machine everything takes long.
+settings.register_profile("amctq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("amctq")
 
 # A shell that runs the tests in the background has had Ctrl-C ignored, which the commands would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
