@@ -104,7 +104,8 @@ def _typer_parameter(item: _Parameter, settings: Mapping[str, Any]) -> inspect.P
         shown = list[shown]
         default = list(default)
     common = {
-        "envvar": f"AMCTQ_{flag.replace('-', '_').upper()}",
+        # A list of files is typed, not inherited from some environment.
+        "envvar": None if option.positional and several else f"AMCTQ_{flag.replace('-', '_').upper()}",
         "show_envvar": False,
         "metavar": option.metavar,
         "min": None if option.read else option.min,

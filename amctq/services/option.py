@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from inspect import get_annotations
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from amctq.errors import UsageError
 
@@ -99,6 +99,14 @@ class Option:
             raise UsageError(message)
 
 
+def _annotations(part: type) -> dict[str, Any]:
+    """Annotations of one class, as text if it names types that only a type checker knows."""
+    try:
+        return get_annotations(part, eval_str=True)
+    except NameError:
+        return get_annotations(part)
+
+
 def option_in(annotation: Any) -> tuple[Any, Option | None]:
     """Split ``Annotated[type, Option(…)]`` into the type and the option; the option is None if there is none."""
     if get_origin(annotation) is Annotated:
@@ -122,7 +130,8 @@ class Request:
     def options(cls) -> dict[str, tuple[Any, Option | None]]:
         """Type and option of each field: first the fields of the class itself, then the inherited ones."""
         if "_options" not in vars(cls):
-            hints = get_type_hints(cls, include_extras=True)
-            names = dict.fromkeys(name for part in cls.__mro__ for name in get_annotations(part))
-            cls._options = {name: option_in(hints[name]) for name in names if name != "_options"}
+            hints: dict[str, Any] = {}
+            for part in cls.__mro__:
+                hints = hints | {name: kind for name, kind in _annotations(part).items() if name not in hints}
+            cls._options = {name: option_in(kind) for name, kind in hints.items() if name != "_options"}
         return cls._options

@@ -15,7 +15,7 @@ from amctq.cli.app import COMMANDS
 from amctq.cli.app import app as whole_app
 from amctq.cli.from_request import command
 from amctq.cli.output import CommandResult, Output
-from amctq.errors import UsageError
+from amctq.errors import InputError, UsageError
 from amctq.services.option import ABOVE_0, INPUT, RUN, Option, Request
 
 # Fields that are no option of that name, each with the reason.
@@ -191,3 +191,25 @@ def test_help_shows_an_option_after_the_one_it_names() -> None:
     work: Callable[..., CommandResult] = lambda make, output: CommandResult(data={}, tables=list)  # noqa: E731
     names = [item.name for item in command(lambda: Outer)(work).parameters()]
     assert names[:3] == ["speed", "first", "last"]
+
+
+def test_a_subclass_may_have_types_that_only_type_checkers_know() -> None:
+    given: Any = {"__annotations__": {"further": "NowhereDefined | None"}, "further": None, "__module__": __name__}
+    request: Any = dataclasses.dataclass(frozen=True, kw_only=True)(type("Mine", (amctq.PtqRequest,), given))
+    assert request(dataset="data", ckpt=Path("float.ckpt")).batch_size == 32
+    with pytest.raises(UsageError, match="--batch-size 0: expected at least 1"):
+        request(dataset="data", ckpt=Path("float.ckpt"), batch_size=0)
+
+
+def test_files_come_from_the_command_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMCTQ_FILES", "elsewhere.json")
+    context = COMMANDS["rank-table"].typer_command().make_context("rank-table", [])
+    assert not context.params["files"]
+
+
+def test_a_worker_without_a_launcher_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "launch.json").write_text("{}")
+    for file, expected in (("nowhere.json", "cannot read the launch file"), ("launch.json", "has no such worker")):
+        code, said = _run(["worker", str(tmp_path / file)], capsys)
+        assert code == InputError.exit_code
+        assert expected in said

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 
 from amctq.distributed.launch_plan import STATUS
 from amctq.distributed.status import StatusWriter
-from amctq.errors import AmctqError, Stopped
+from amctq.errors import AmctqError, InputError, Stopped
+from amctq.json_file import read_json_object
 from amctq.progress import Event, Notice, OnEvent
 from amctq.services.qat.worker_spec import read_request
 from amctq.training.process_group import Worker
@@ -26,8 +26,11 @@ def work(launch: Path, on_event: OnEvent) -> None:
         AmctqError: as ``qat``.
         Stopped: by a signal to this worker or another.
     """
-    content = json.loads(launch.read_bytes())
-    rank, spec = os.environ["RANK_ID"], content["worker"]
+    content = read_json_object(launch, what="launch file", option="LAUNCH_FILE", takes="what the launcher writes")
+    rank, spec = os.environ.get("RANK_ID", ""), content.get("worker")
+    if spec is None or rank not in content.get("processes", {}):
+        message = f"RANK_ID is {rank!r}, and {launch} has no such worker"
+        raise InputError(message, hint="workers are started by amctq launch-distributed and by qat --distributed")
     worker = Worker(rank=int(rank), size=spec["size"], digests=spec["digests"])
     status = StatusWriter(Path(content["processes"][rank]["folder"]) / STATUS)
 

@@ -30,6 +30,7 @@ def test_a_layer_of_a_class_of_its_own(shared: Shared, own: Own) -> None:
         dataset=shared.data,
         ckpt=own.checkpoint,
         model=f"{NETWORKS}:own_layer",
+        image_size=32,
         calib_images=8,
         eval_images=64,
     )
