@@ -168,6 +168,6 @@ def _hint(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int
     if head and found.keys() == expected.keys() and head != expected.get("end_point.bias"):
         return f"the checkpoint has {classes} classes: pass --num-classes {classes}"
     for spec in REGISTRY.values():
-        if _shapes(spec.build(classes)) == found:
+        if spec.parameters == len(found) and _shapes(spec.build(classes)) == found:
             return f"this checkpoint fits --model {spec.name} --num-classes {classes}"
     return "no model that amctq knows has these parameters; check --model"

@@ -25,20 +25,24 @@ class ModelSpec:
         build: makes a new ``mindspore.nn.Cell`` in inference mode from the number of classes; images (N, C, H, W) to
             logits (N, classes).
         preprocessing: gives the default preprocessing of its images from the number of classes.
+        parameters: how many tensors its checkpoint holds, which rules it out without building it; None if unknown.
     """
 
     name: str
     build: Callable[[int], Any]
     preprocessing: Callable[[int], Preprocessing]
+    parameters: int | None = None
 
 
-def _built_in(module: str, network_class: str, depth: int, preprocessing: Callable[[int], Preprocessing]) -> ModelSpec:
+def _built_in(
+    module: str, network_class: str, depth: int, parameters: int, preprocessing: Callable[[int], Preprocessing]
+) -> ModelSpec:
     def build(num_classes: int) -> Any:
         network = getattr(importlib.import_module(module), network_class)(depth=depth, num_classes=num_classes)
         network.set_train(False)
         return network
 
-    return ModelSpec(name=f"resnet{depth}", build=build, preprocessing=preprocessing)
+    return ModelSpec(name=f"resnet{depth}", build=build, preprocessing=preprocessing, parameters=parameters)
 
 
 def _by_classes(num_classes: int) -> Preprocessing:
@@ -49,10 +53,13 @@ def _by_classes(num_classes: int) -> Preprocessing:
 REGISTRY: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        *(_built_in("amctq.networks.resnet", "ResNet", depth, _by_classes) for depth in (18, 34, 50, 101, 152)),
         *(
-            _built_in("amctq.networks.cifar_resnet", "CifarResNet", depth, lambda _: _CIFAR_RESNET)
-            for depth in (8, 20, 32, 44, 56, 110)
+            _built_in("amctq.networks.resnet", "ResNet", depth, parameters, _by_classes)
+            for depth, parameters in ((18, 102), (34, 182), (50, 267), (101, 522), (152, 777))
+        ),
+        *(
+            _built_in("amctq.networks.cifar_resnet", "CifarResNet", depth, parameters, lambda _: _CIFAR_RESNET)
+            for depth, parameters in ((8, 37), (20, 97), (32, 157), (44, 217), (56, 277), (110, 547))
         ),
     )
 }
