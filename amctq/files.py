@@ -35,12 +35,18 @@ class Artifact:
     sha256: str
 
 
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """Read a file in pieces of 1 MiB."""
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            yield block
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, lower-case hexadecimal, read in pieces of 1 MiB."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    for block in blocks_of(path):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from amctq.files import blocks_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
@@ -39,9 +41,8 @@ class Summing:
 
     def add_file(self, path: Path) -> None:
         """Take the content of a file, in pieces of 1 MiB."""
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                self.add(block)
+        for block in blocks_of(path):
+            self.add(block)
 
     def sums(self) -> Sums:
         """Length and sums so far."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from amctq.download.sums import Summing
 from amctq.errors import InputError, first_line
-from amctq.files import reading, writing
+from amctq.files import blocks_of, reading, writing
 from amctq.networks.registry import REGISTRY
 from amctq.signals import signals_held
 
@@ -114,9 +114,8 @@ def read_checkpoint(path: Path, scratch: Path) -> Checkpoint:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    with reading(f"--ckpt {path}"), path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            yield block
+    with reading(f"--ckpt {path}"):
+        yield from blocks_of(path)
 
 
 def _check_parameters(parameters: Mapping[str, Any], network: Any, *, path: Path, model: str, num_classes: int) -> None:

@@ -129,9 +129,11 @@ def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, repor
         from amctq.inference.onnx_session import OnnxSession, onnx_session, open_onnx
 
         def session(content: bytes) -> OnnxSession:
-            opened, model = onnx_session(content), onnx.load_model_from_string(content)
-            if saturates(cpu_instructions()) and may_saturate(model) and not is_deploy(model):
-                reporter.warn(PLAIN_SESSION_WARNING)
+            opened = onnx_session(content)
+            if saturates(cpu_instructions()):
+                model = onnx.load_model_from_string(content)
+                if may_saturate(model) and not is_deploy(model):
+                    reporter.warn(PLAIN_SESSION_WARNING)
             return opened
 
         return open_onnx(request.onnx, session)

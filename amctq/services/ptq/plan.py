@@ -60,7 +60,8 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
         AmctqError: as ``plan_run``.
     """
     target = resolve_target(request.isa, cpu_instructions(), request.weight_storage, request.act_type)
-    plan = plan_run(
+    return plan_run(
+        PtqPlan,
         request,
         _asked(request),
         target,
@@ -68,7 +69,6 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
         evaluation_dataset=None,
         retrain=False,
     )
-    return PtqPlan(**vars(plan))
 
 
 def _asked(request: PtqRequest) -> Asked:

@@ -96,7 +96,8 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
     """
     asked = Asked(export=request.export, device=request.device, weight_bits=request.weight_bits or 8)
     target = resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8)
-    shared = plan_run(
+    plan = plan_run(
+        QatPlan,
         request,
         asked,
         target,
@@ -104,7 +105,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         evaluation_dataset=None if request.eval_dataset is None else str(request.eval_dataset),
         retrain=True,
     )
-    plan = QatPlan(**vars(shared), worker=worker or Worker())
+    plan = replace(plan, worker=worker or Worker())
     if request.resume and plan.worker.is_first and not plan.store.files():
         message = f"--resume: no checkpoint in {plan.store.folder}"
         raise InputError(message, hint="leave --resume out, or give the --output-dir of the run to resume")

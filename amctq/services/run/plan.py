@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.base import Backend
 from amctq.backends.choice import Asked, resolve_backend
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REPORT, LOG, RECORD = "report.json", "amctq.log", "calibration_record.txt"
 CALIB_IMAGES = 32
+Plan = TypeVar("Plan", bound="RunPlan")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +66,7 @@ class RunPlan:
     @property
     def model_files(self) -> dict[ExportFormat, str]:
         """File names of the INT8 model by format, in the order asked for."""
-        return {form: f"{self.stem}{form.suffix}" for form in self.request.export}
+        return model_files(self.request, self.stem)
 
     def calibration_images(self, default: int) -> int:
         """Number of calibration images: ``--calib-images``, else the configuration's batch_num x batch size."""
@@ -95,14 +96,20 @@ class RunPlan:
         return known
 
 
+def model_files(request: QuantizationRequest, stem: str) -> dict[ExportFormat, str]:
+    """Names of the exported files by format, in the order asked for; they begin with ``stem``."""
+    return {form: f"{stem}{form.suffix}" for form in request.export}
+
+
 def compiled_files(request: QuantizationRequest, stem: str) -> tuple[str, ...]:
     """Names of the exported files, which begin with ``stem``, and of the model that ATC compiles."""
-    models = tuple(f"{stem}{form.suffix}" for form in request.export)
-    deploy = f"{stem}{ExportFormat.ASCEND.suffix}"
-    return models if request.soc_version is None else (*models, om_name(deploy))
+    models = model_files(request, stem)
+    compiled = () if request.soc_version is None else (om_name(models[ExportFormat.ASCEND]),)
+    return (*models.values(), *compiled)
 
 
 def plan_run(
+    kind: type[Plan],
     request: QuantizationRequest,
     asked: Asked,
     target: Target,
@@ -110,10 +117,11 @@ def plan_run(
     dataset: str,
     evaluation_dataset: str | None,
     retrain: bool,
-) -> RunPlan:
+) -> Plan:
     """Check what ``ptq`` and ``qat`` have in common, and read the configuration and the record, once.
 
     Args:
+        kind: the plan of the command.
         request: the request.
         asked: what the request needs from a back end.
         target: the x86 instructions that the ONNX file is written for.
@@ -139,7 +147,7 @@ def plan_run(
     require_atc(request.soc_version)
     device = resolve_device(request.device, request.device_id)
     backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
-    return RunPlan(
+    return kind(
         request=replace(request, export=request.export or backend.default_export),
         spec=spec,
         data=data,
