@@ -1,0 +1,139 @@
+"""Selecting values: slices and indices; padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from amctq.graph.mindir.call import Call
+from amctq.graph.mindir.primitives.arithmetic import cast
+from amctq.graph.mindir.registry import primitive
+from amctq.graph.mindir.values import Batch, Size, Tensor, Type
+
+_END = np.iinfo(np.int64).max
+
+
+@primitive("StridedSlice")
+def strided_slice(call: Call) -> Tensor:
+    """``mindspore.ops.StridedSlice``: begin, end, strides, and masks of begin, end, ellipsis, new axis, shrinking."""
+    x = call.tensor(0)
+    begin, end, strides = (list(call.value(index)) for index in (1, 2, 3))
+    masks = [call.value(index, call.attribute(name, 0)) for index, name in enumerate(_MASKS, 4)]
+    begin_mask, end_mask, ellipsis, new_axis, shrink = ({bit for bit in range(32) if mask >> bit & 1} for mask in masks)
+    axis, slices = 0, []
+    for index in range(len(begin)):
+        if index in ellipsis:
+            rest = sum(later not in new_axis for later in range(index + 1, len(begin)))
+            axis = x.rank - rest
+        elif index not in new_axis:
+            size = x.shape[axis]
+            first = None if index in begin_mask and index not in shrink else begin[index]
+            last = None if index in end_mask else end[index]
+            step = strides[index]
+            if index in shrink:
+                last, step = (first + 1 if first != -1 else None), 1
+            slices.append((axis, *_ends(first, last, size, step), step))
+            axis += 1
+    return call.reshape(_slice(call, x, slices), call.shape)
+
+
+_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+def _ends(first: Any, last: Any, size: Size, step: int) -> tuple[Size, Size]:
+    """Begin and end of a slice for ONNX; an end at the size of the axis becomes "to the end"."""
+    if step > 0:
+        first = 0 if first is None else first
+        last = _END if last is None or last == size else last
+    else:
+        first = _END if first is None else first
+        last = -_END if last is None else last
+    return first, last
+
+
+def _slice(call: Call, x: Tensor, slices: list[tuple[int, Size, Size, int]]) -> Tensor:
+    slices = [item for item in slices if item[1:] != (0, _END, 1)]
+    if not slices:
+        return x
+    axes, first, last, steps = ([item[index] for item in slices] for index in range(4))
+    shape = list(x.shape)
+    for axis, begin, end, step in slices:
+        if not isinstance(shape[axis], Batch):
+            shape[axis] = len(range(shape[axis])[slice(begin, None if abs(end) == _END else end, step)])
+    return call.emit("Slice", [x, *map(call.graph.ints, (first, last, axes, steps))], Type(x.dtype, tuple(shape)))
+
+
+@primitive("Slice")
+def slice_(call: Call) -> Tensor:
+    """``mindspore.ops.Slice``: begin and size."""
+    x = call.tensor(0)
+    slices = []
+    for axis, (first, size) in enumerate(zip(call.value(1), call.value(2), strict=True)):
+        whole = first == 0 and size in (-1, x.shape[axis])
+        slices.append((axis, 0, _END, 1) if whole else (axis, first, first + size if size != -1 else _END, 1))
+    return call.reshape(_slice(call, x, slices), call.shape)
+
+
+@primitive("SliceExt", "Narrow", "NarrowView", "SliceExtView")
+def slice_ext(call: Call) -> Tensor:
+    """``mindspore.mint.narrow``, ``mindspore.ops.slice_ext``: axis, start, end or length, step."""
+    x = call.tensor(0)
+    axis, first, last, step = call.axis(1, rank=x.rank), call.value(2), call.value(3), call.value(4, 1)
+    if call.node.primitive.startswith("Narrow"):
+        last = first + last
+    return _slice(call, x, [(axis, *_ends(first, last, x.shape[axis], step), step)])
+
+
+@primitive("SelectExt", "SelectExtView")
+def select_index(call: Call) -> Tensor:
+    """``mindspore.mint.select``: one index along an axis."""
+    x = call.tensor(0)
+    axis, index = call.axis(1, rank=x.rank), int(call.value(2))
+    return call.reshape(_slice(call, x, [(axis, index, index + 1 if index != -1 else _END, 1)]), call.shape)
+
+
+@primitive("Gather")
+def gather(call: Call) -> Tensor:
+    """``mindspore.ops.Gather``: indices along an axis; batch_dims 0."""
+    x, indices = call.tensor(0), call.tensor(1)
+    if call.value(3, call.attribute("batch_dims", 0)):
+        raise call.unsupported("batch_dims other than 0")
+    return call.emit("Gather", [x, indices], axis=call.axis(2, 0, rank=x.rank))
+
+
+@primitive("GatherD", "GatherDExt")
+def gather_d(call: Call) -> Tensor:
+    """``mindspore.ops.GatherD``: x, axis, indices of the shape of the result."""
+    x, indices = call.tensor(0), call.tensor(2)
+    return call.emit("GatherElements", [x, cast(call, indices, "int64")], axis=call.axis(1, rank=x.rank))
+
+
+@primitive("Pad")
+def pad(call: Call) -> Tensor:
+    """``mindspore.ops.Pad`` with zeros: (begin, end) for each axis."""
+    pairs = call.attribute("paddings", None) or call.value(1)
+    x = call.tensor(0)
+    begins, ends = ([int(pair[index]) for pair in pairs] for index in (0, 1))
+    return call.emit("Pad", [x, call.graph.ints([*begins, *ends])])
+
+
+@primitive("PadV3")
+def pad_v3(call: Call) -> Tensor:
+    """``mindspore.ops.PadV3``: pads from the last axis on, a value, and the mode."""
+    x, pads = call.tensor(0), [int(value) for value in call.value(1)]
+    mode = call.attribute("mode", "constant")
+    begins, ends = [0] * x.rank, [0] * x.rank
+    if not call.attribute("paddings_contiguous", True):
+        half = len(pads) // 2
+        pads = [value for pair in zip(pads[:half], pads[half:], strict=True) for value in pair]
+    for index in range(len(pads) // 2):
+        begins[x.rank - 1 - index], ends[x.rank - 1 - index] = pads[2 * index], pads[2 * index + 1]
+    names = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+    if mode not in names:
+        raise call.unsupported(f"mode {mode}")
+    inputs: list[Tensor | str] = [x, call.graph.ints([*begins, *ends])]
+    value = call.value(2, None)
+    if mode == "constant" and value is not None:
+        inputs.append(call.as_tensor(np.asarray(value, x.dtype).reshape(())))
+    return call.emit("Pad", inputs, mode=names[mode])
