@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from amctq.quant.layers import LayerKind, Topology
+from amctq.quant.layers import Topology
 
 # Cells and modules around the network itself.
 _AROUND = frozenset({"module", "model", "net", "network", "_network", "backbone", "_backbone"})
@@ -46,7 +46,7 @@ def match_names(names: Iterable[str], topology: Topology) -> MatchedNames:
     given = list(names)
     own = {layer.name for layer in topology.layers}
     nodes = {layer.node: layer.name for layer in topology.layers}
-    dense = [layer.name for layer in topology.layers if layer.kind is LayerKind.DENSE]
+    dense = [layer.name for layer in topology.layers if layer.kind.is_dense]
     head = dense[0] if len(dense) == 1 else None
     spelled: dict[str, list[str]] = {}
     for name in own:

@@ -25,7 +25,7 @@ from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.integer import IntegerLayer, integer_layers
-from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
+from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.record import QuantRecord
 
 
@@ -149,9 +149,9 @@ def recorded_topology(network: FloatNetwork, record: QuantRecord) -> Topology:
 
 
 def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:
-    channels = graph.arrays[layer.weight].shape[0]
-    if found != 1 and (found != channels or layer.kind is LayerKind.DENSE):
-        expected = "1" if layer.kind is LayerKind.DENSE else f"1 or {channels}"
+    channels = layer.by_channel(graph.arrays[layer.weight]).shape[0]
+    if found != 1 and (found != channels or layer.kind.is_dense):
+        expected = "1" if layer.kind.is_dense else f"1 or {channels}"
         message = f"the record's layer {layer.name} has {found} weight scales, expected {expected}"
         raise InputError(message, hint="this record belongs to another network")
 

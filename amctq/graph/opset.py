@@ -38,11 +38,6 @@ DEPLOY_OPSET = 11
 IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # those that ONNX published with these opsets
 
 
-def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in OPSET; the argument may be changed."""
-    return _with_opset(model, OPSET, unchanged=_UNCHANGED_11_TO_17)
-
-
 def graph_for(graph: FloatGraph, weight_type: WeightType) -> FloatGraph:
     """The graph in the opset that weights of this type need: INT4_OPSET for INT4, else unchanged."""
     if weight_type is not WeightType.INT4:

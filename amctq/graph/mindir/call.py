@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -15,7 +14,6 @@ from amctq.graph.mindir.onnx_builder import OnnxBuilder
 from amctq.graph.mindir.values import Batch, Constant, Size, Tensor, Type
 
 _REQUIRED = object()
-Operand = "Tensor | str | int | float | Sequence[Size]"
 
 
 class Call:
@@ -37,8 +35,7 @@ class Call:
     @property
     def type(self) -> Type:
         """Type of the output, of the first where there are several."""
-        found = self.node.type[0] if isinstance(self.node.type, tuple) and not isinstance(self.node.type, Type) else None
-        kind: Type = self.node.type if found is None else found
+        kind: Type = self.node.type if isinstance(self.node.type, Type) else self.node.type[0]
         return kind
 
     @property
@@ -70,9 +67,9 @@ class Call:
         if isinstance(value, (bool, int, float, np.ndarray)):
             array = np.asarray(value, np.float32 if isinstance(value, float) and dtype is None else dtype)
             return Tensor(name=self.graph.constant(array), dtype=array.dtype.name, shape=array.shape)
-        if isinstance(value, tuple) and all(isinstance(item, (int, Batch)) for item in value):
-            return Tensor(name=self.graph.ints(value), dtype="int64", shape=(len(value),))
-        raise self.unsupported(f"{value!r:.60} where a tensor is expected")
+        if not (isinstance(value, tuple) and all(isinstance(item, (int, Batch)) for item in value)):
+            self.refuse(f"{value!r:.60} where a tensor is expected")
+        return Tensor(name=self.graph.ints(value), dtype="int64", shape=(len(value),))
 
     def value(self, index: int, default: Any = _REQUIRED) -> Constant:
         """An input that must be a constant; ``default`` where the primitive has fewer inputs.
@@ -84,7 +81,7 @@ class Call:
             return default
         value = self.args[index]
         if isinstance(value, Tensor):
-            raise self.unsupported(f"input {index} is computed by the network, and a constant is expected")
+            self.refuse(f"input {index} is computed by the network, and a constant is expected")
         if isinstance(value, np.ndarray) and value.dtype.kind in "iub":
             return tuple(value.tolist()) if value.ndim else value.item()
         return value
@@ -97,7 +94,7 @@ class Call:
         """
         found = self.node.attributes.get(name, default)
         if found is _REQUIRED:
-            raise self.unsupported(f"its attribute {name} is missing")
+            self.refuse(f"its attribute {name} is missing")
         return found
 
     def emit(self, op: str, inputs: Sequence[Tensor | str], kind: Type | None = None, **attributes: Any) -> Tensor:
@@ -131,7 +128,7 @@ class Call:
             return tensor
         kind = Type(tensor.dtype, shape)
         batches = [index for index, size in enumerate(shape) if isinstance(size, Batch)]
-        if len(batches) == 1 and math.prod(size for size in shape if not isinstance(size, Batch)):
+        if len(batches) == 1 and 0 not in shape:
             sizes: Sequence[Size] = [-1 if isinstance(size, Batch) else size for size in shape]
         else:
             sizes = shape
@@ -158,11 +155,15 @@ class Call:
         """What nodes are named after: the cell and the primitive."""
         return f"{self.node.cell}.{self.node.primitive}" if self.node.cell else self.node.primitive
 
-    def unsupported(self, found: str, hint: str | None = None) -> InputError:
-        """The error for a use of the primitive that amctq cannot write as ONNX."""
+    def refuse(self, found: str, hint: str | None = None) -> NoReturn:
+        """Refuse a use of the primitive that amctq cannot write as ONNX.
+
+        Raises:
+            InputError: always.
+        """
         where = f" in {self.node.cell}" if self.node.cell else ""
         message = f"{self.node.primitive}{where}: {found}"
-        return InputError(message, hint=hint or "amctq does not know this form; rewrite it in construct()")
+        raise InputError(message, hint=hint or "amctq does not know this form; rewrite it in construct()")
 
 
 def _name(item: Tensor | str) -> str:

@@ -1,7 +1,7 @@
 """A MindIR file as plain Python objects.
 
-The format is MindSpore's ``mind_ir.proto``. A node refers to a primitive (``REF::<name>``), whose attributes hold some of
-its settings; other settings are inputs, which are constants then. Every node says the shape and type of its output.
+The format is MindSpore's ``mind_ir.proto``. A node refers to a primitive (``REF::<name>``), whose attributes hold some
+of its settings; other settings are inputs, which are constants then. Every node says the shape and type of its output.
 """
 
 from __future__ import annotations

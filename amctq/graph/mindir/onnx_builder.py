@@ -33,6 +33,7 @@ class OnnxBuilder:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names: Counter[str] = Counter(name for name, _ in inputs)
         self._batches: dict[int, str] = {}
+        self._computed: set[str] = set()
         self.producers: dict[str, onnx.NodeProto] = {}
 
     def add(self, op: str, inputs: Sequence[str], label: str, *, outputs: int = 1, **attributes: Any) -> list[str]:
@@ -42,7 +43,13 @@ class OnnxBuilder:
         node = helper.make_node(op, list(inputs), names, name=name, **attributes)
         self._nodes.append(node)
         self.producers |= dict.fromkeys(names, node)
+        if inputs and all(self.is_constant(item) for item in inputs if item):
+            self._computed.update(names)
         return names
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a tensor depends on parameters and constants only."""
+        return name in self._initializers or name in self._computed
 
     def parameter(self, name: str, array: NDArray[Any]) -> str:
         """Add a parameter under its own name, once; returns the name."""
@@ -63,7 +70,8 @@ class OnnxBuilder:
     def ints(self, sizes: Iterable[Size]) -> str:
         """An int64 vector; sizes that come from the batch are computed from the input's."""
         sizes = list(sizes)
-        parts, plain = [], []
+        parts: list[str] = []
+        plain: list[int] = []
         for size in sizes:
             if isinstance(size, Batch):
                 parts += [self.constant(np.asarray(plain, np.int64))] if plain else []

@@ -15,7 +15,7 @@ from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.model import MindirGraph, Node, read_model
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
 from amctq.graph.mindir.registry import PRIMITIVES
-from amctq.graph.mindir.values import MONAD, Batch, Tensor, Type, without_batch
+from amctq.graph.mindir.values import MONAD, Tensor, Type, without_batch
 from amctq.graph.opset import IR_VERSIONS, OPSET
 
 
@@ -121,9 +121,7 @@ class _Reader:
             raise InputError(message, hint="please report this with the network")
         own, array = self._graph.parameters[name]
         array = array.astype(np.float32) if array.dtype == np.float16 else array
-        self._values[name] = Tensor(
-            name=self._onnx.parameter(own, array), dtype=array.dtype.name, shape=array.shape, parameter=True
-        )
+        self._values[name] = Tensor(name=self._onnx.parameter(own, array), dtype=array.dtype.name, shape=array.shape)
         return self._values[name]
 
     def _constant(self, value: Any) -> Any:
@@ -157,4 +155,6 @@ class _Reader:
 def _unknown(node: Node) -> InputError:
     where = f" (in {node.cell})" if node.cell else ""
     message = f"amctq does not know the primitive {node.primitive}{where}"
-    return InputError(message, hint="write that operation with others that amctq knows: docs/en/own-networks.md lists them")
+    return InputError(
+        message, hint="write that operation with others that amctq knows: docs/en/own-networks.md lists them"
+    )

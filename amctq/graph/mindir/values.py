@@ -1,13 +1,13 @@
 """The values of a MindIR graph: tensors with their shapes, and constants in which the batch is marked.
 
-The network is exported with one batch, a prime number that no size of the network is a multiple of. So an integer that is
-a multiple of it comes from the batch, and it becomes a ``Batch``.
+The network is exported with one batch, a prime number that no size of the network is a multiple of. So an integer that
+is a multiple of it comes from the batch, and it becomes a ``Batch``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, Union
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,15 @@ class Batch(NamedTuple):
 
     times: int
 
+    def __int__(self) -> int:
+        message = "a size that comes from the batch is no number"
+        raise TypeError(message)
+
     def __str__(self) -> str:
         return "N" if self.times == 1 else f"{self.times}N"
 
 
-Size: TypeAlias = Union[int, Batch]
+Size: TypeAlias = int | Batch
 
 
 class Type(NamedTuple):
@@ -50,13 +54,11 @@ class Tensor:
         name: in the ONNX graph.
         dtype: NumPy's name of the type; float16 is read as float32.
         shape: its sizes.
-        parameter: it is a parameter of the network.
     """
 
     name: str
     dtype: str
     shape: tuple[Size, ...]
-    parameter: bool = False
 
     @property
     def rank(self) -> int:

@@ -39,7 +39,7 @@ def relu6(call: Call) -> Tensor:
 
 
 def clip(call: Call, x: Tensor, low: float | None, high: float | None) -> Tensor:
-    """x between two numbers, of which one may be left out."""
+    """X between two numbers, of which one may be left out."""
     ends = ["" if end is None else call.as_tensor(np.asarray(end, x.dtype)) for end in (low, high)]
     return call.emit("Clip", [x, *(ends if high is not None else ends[:1])])
 
@@ -84,7 +84,9 @@ def gelu_ext(call: Call) -> Tensor:
 
 
 def _half(call: Call, x: Tensor, inner: Tensor) -> Tensor:
-    return call.emit("Mul", [call.emit("Mul", [x, call.emit("Add", [inner, call.as_tensor(1.0)])]), call.as_tensor(0.5)])
+    return call.emit(
+        "Mul", [call.emit("Mul", [x, call.emit("Add", [inner, call.as_tensor(1.0)])]), call.as_tensor(0.5)]
+    )
 
 
 @primitive("Elu", "EluExt")
@@ -119,7 +121,7 @@ def softmax(call: Call) -> Tensor:
     axis = call.value(1, -1)
     axes = axis if isinstance(axis, tuple) else (axis,)
     if len(axes) != 1:
-        raise call.unsupported(f"axes {axes}", "use one axis")
+        call.refuse(f"axes {axes}", "use one axis")
     return call.emit("Softmax", [call.tensor(0)], axis=int(axes[0]))
 
 

@@ -89,7 +89,9 @@ for _name in _UNARY:
     primitive(_name)(_unary)
 
 
-@primitive("AddExt", "InplaceAddExt", "InplaceAddsExt", "AddScalar", "SubExt", "InplaceSubExt", "InplaceSubScalar", "SubScalar")
+@primitive(
+    "AddExt", "InplaceAddExt", "InplaceAddsExt", "AddScalar", "SubExt", "InplaceSubExt", "InplaceSubScalar", "SubScalar"
+)
 def add_ext(call: Call) -> Tensor:
     """``mindspore.mint.add``, ``sub`` and ``x += y``: x ± alpha × y."""
     op = "Sub" if "Sub" in call.node.primitive else "Add"

@@ -31,7 +31,7 @@ def convolution(call: Call) -> Tensor:
     x, weight = call.tensor(0), call.tensor(1)
     rank = weight.rank - 2
     if call.attribute("format", "NCHW") not in {"NCHW", "NCDHW"}:
-        raise call.unsupported(f"format {call.attribute('format')}", "use channels first")
+        call.refuse(f"format {call.attribute('format')}", "use channels first")
     return call.emit(
         "Conv",
         [x, weight],
@@ -53,7 +53,7 @@ def bias_add(call: Call) -> Tensor:
 def add_bias(call: Call, x: Tensor, bias: Tensor, *, last: bool) -> Tensor:
     """Add a bias of shape (C,) to the channels of ``x``: into the layer before, if nothing else reads its output."""
     layer = call.producer(x, 0)
-    if layer is not None and layer.op_type in _BIASED and len(layer.input) == 2 and bias.parameter:
+    if layer is not None and layer.op_type in _BIASED and len(layer.input) == 2 and call.graph.is_constant(bias.name):
         layer.input.append(bias.name)
         return call.made(x.name)
     if not last:

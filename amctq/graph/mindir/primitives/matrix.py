@@ -17,7 +17,7 @@ def product_of(sizes: Sequence[Size]) -> Size:
 
 
 def linear(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool) -> Tensor:
-    """x (…, C_in) by a weight (C_out, C_in) if ``transposed``, else (C_in, C_out), and a bias (C_out,)."""
+    """X (…, C_in) by a weight (C_out, C_in) if ``transposed``, else (C_in, C_out), and a bias (C_out,)."""
     channels = weight.shape[0 if transposed else 1]
     rows = product_of(x.shape[:-1])
     flat = call.reshape(x, (rows, x.shape[-1]))
@@ -58,8 +58,8 @@ def dense(call: Call) -> Tensor:
 
 def _product(call: Call, transpose_a: bool, transpose_b: bool) -> Tensor:
     a, b = call.tensor(0), call.tensor(1)
-    if a.rank >= 2 and b.rank == 2 and not transpose_a and not isinstance(b.shape[0], Batch):
-        if b.parameter:
+    if a.rank >= 2 and b.rank == 2 and not transpose_a and call.graph.is_constant(b.name):
+        if not call.graph.is_constant(a.name):
             return linear(call, a, b, None, transposed=transpose_b)
     return call.emit("MatMul", [_transposed(call, a, transpose_a), _transposed(call, b, transpose_b)])
 

@@ -16,7 +16,7 @@ def batch_norm(call: Call) -> tuple[Tensor]:
     """``mindspore.ops.BatchNorm`` in inference: x, gamma, beta, mean, variance, is_training, epsilon."""
     if call.value(5, False):
         hint = "build it without use_batch_statistics=True, and give amctq the network in inference mode"
-        raise call.unsupported("it normalizes with the statistics of the batch", hint)
+        call.refuse("it normalizes with the statistics of the batch", hint)
     epsilon = float(call.value(6 if call.node.primitive == "BatchNorm" else 7, 1e-5))
     x = call.tensor(0)
     inputs = [x, *(call.tensor(index) for index in range(1, 5))]
@@ -30,9 +30,7 @@ def layer_norm(call: Call) -> tuple[Tensor]:
     axis = call.axis(3, 1, rank=x.rank)
     kind = Type(x.dtype, x.shape)
     if gamma.rank == x.rank - axis:
-        return (
-            call.emit("LayerNormalization", [x, gamma, beta], kind, axis=axis, epsilon=float(call.value(5, 1e-7))),
-        )
+        return (call.emit("LayerNormalization", [x, gamma, beta], kind, axis=axis, epsilon=float(call.value(5, 1e-7))),)
     normal = _normalized(call, x, list(range(axis, x.rank)), float(call.value(5, 1e-7)))
     return (call.emit("Add", [call.emit("Mul", [normal, gamma], kind), beta], kind),)
 
@@ -43,7 +41,9 @@ def layer_norm_ext(call: Call) -> tuple[Tensor]:
     x, axis = call.tensor(0), -len(call.value(1))
     kind = Type(x.dtype, x.shape)
     ones, zeros = (np.full(x.shape[axis:], value, np.float32) for value in (1, 0))
-    gamma, beta = (call.as_tensor(plain if value is None else value) for value, plain in zip(call.args[2:4], (ones, zeros)))
+    gamma, beta = (
+        call.as_tensor(plain if value is None else value) for value, plain in zip(call.args[2:4], (ones, zeros))
+    )
     epsilon = float(call.value(4, 1e-5))
     return (call.emit("LayerNormalization", [x, gamma, beta], kind, axis=axis, epsilon=epsilon),)
 
@@ -90,7 +90,7 @@ def local_response(call: Call) -> Tensor:
     """``mindspore.ops.LRN``: x / (bias + alpha × Σ x²)^beta over 2 × depth_radius + 1 channels."""
     size = 2 * int(call.attribute("depth_radius")) + 1
     if call.attribute("norm_region", "ACROSS_CHANNELS") != "ACROSS_CHANNELS":
-        raise call.unsupported(f"norm_region {call.attribute('norm_region')}")
+        call.refuse(f"norm_region {call.attribute('norm_region')}")
     return call.emit(
         "LRN",
         [call.tensor(0)],
@@ -108,7 +108,7 @@ def l2_normalize(call: Call) -> Tensor:
     axes = [int(axis) % x.rank for axis in np.atleast_1d(call.attribute("axis", 0))]
     reduced = Type(x.dtype, tuple(1 if axis in axes else size for axis, size in enumerate(x.shape)))
     total = call.emit("ReduceSumSquare", [x], reduced, axes=axes)
-    root = call.emit("Sqrt", [call.emit("Max", [total, call.as_tensor(float(call.attribute("epsilon")))], reduced)], reduced)
+    root = call.emit(
+        "Sqrt", [call.emit("Max", [total, call.as_tensor(float(call.attribute("epsilon")))], reduced)], reduced
+    )
     return call.emit("Div", [x, root])
-
-

@@ -32,7 +32,7 @@ def pool(call: Call) -> Tensor:
         for index, name in enumerate(inputs, 1)
     )
     if form not in {None, "NCHW", 0}:
-        raise call.unsupported(f"format {form}", "use channels first")
+        call.refuse(f"format {form}", "use channels first")
     kernel, strides = spatial(kernel, rank), spatial(strides, rank)
     same = str(mode).upper() in {"SAME", "1"}
     pads = same_pads(x.shape[2:], kernel, strides) if same else [0] * 2 * rank

@@ -98,7 +98,7 @@ def gather(call: Call) -> Tensor:
     """``mindspore.ops.Gather``: indices along an axis; batch_dims 0."""
     x, indices = call.tensor(0), call.tensor(1)
     if call.value(3, call.attribute("batch_dims", 0)):
-        raise call.unsupported("batch_dims other than 0")
+        call.refuse("batch_dims other than 0")
     return call.emit("Gather", [x, indices], axis=call.axis(2, 0, rank=x.rank))
 
 
@@ -131,7 +131,7 @@ def pad_v3(call: Call) -> Tensor:
         begins[x.rank - 1 - index], ends[x.rank - 1 - index] = pads[2 * index], pads[2 * index + 1]
     names = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
     if mode not in names:
-        raise call.unsupported(f"mode {mode}")
+        call.refuse(f"mode {mode}")
     inputs: list[Tensor | str] = [x, call.graph.ints([*begins, *ends])]
     value = call.value(2, None)
     if mode == "constant" and value is not None:

@@ -49,7 +49,9 @@ def stack(call: Call) -> Tensor:
     return call.emit("Concat", rows, axis=axis)
 
 
-@primitive("Split", "SplitTensor", "SplitTensorView", "SplitWithSize", "SplitWithSizeView", "SplitV", "Chunk", "ChunkView")
+@primitive(
+    "Split", "SplitTensor", "SplitTensorView", "SplitWithSize", "SplitWithSizeView", "SplitV", "Chunk", "ChunkView"
+)
 def split(call: Call) -> tuple[Tensor, ...]:
     """``mindspore.ops.Split`` and its kin: the outputs' shapes tell the sizes."""
     return _parts(call, call.tensor(0))
