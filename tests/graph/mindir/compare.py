@@ -1,0 +1,82 @@
+"""Comparing what amctq reads from MindIR with MindSpore itself."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+import onnx
+from mindspore import nn
+from numpy.typing import NDArray
+
+from amctq.graph.mindir.reader import read_mindir
+from amctq.inference.onnx_session import OnnxSession
+from amctq.networks.exporting import exporting
+
+BATCH = 1009
+
+
+class Function(nn.Cell):
+    """A function of one tensor as a network."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def construct(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def read(network: nn.Cell, shape: Sequence[int], *, outputs: int = 1) -> onnx.ModelProto:
+    """The ONNX graph of a network that takes (N, *shape), float32."""
+    network.set_train(False)
+    example = mindspore.Tensor(shape=[BATCH, *shape], dtype=mindspore.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "network.mindir"
+        with exporting(network, target, "MindIR") as path:
+            mindspore.export(network, example, file_name=path, file_format="MINDIR")
+        content = target.read_bytes()
+    names = tuple(f"y{index}" for index in range(outputs))
+    model = read_mindir(content, BATCH, inputs=("x",), outputs=names).model
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def assert_same(
+    network: nn.Cell | Callable[..., Any],
+    shape: Sequence[int],
+    *,
+    outputs: int = 1,
+    tolerance: float = 1e-5,
+    values: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+) -> onnx.ModelProto:
+    """Read a network, and compare it with MindSpore on random values at two batch sizes; returns the graph.
+
+    Args:
+        network: a cell, or a function of one tensor.
+        shape: of the input, without the batch.
+        outputs: how many it has.
+        tolerance: allowed difference, as a fraction of the largest value.
+        values: changes the random values, for operators that take only some.
+    """
+    cell = network if isinstance(network, nn.Cell) else Function(network)
+    model = read(cell, shape, outputs=outputs)
+    session = OnnxSession(model)
+    random = np.random.default_rng(1)
+    for batch in (1, 3):
+        x = random.normal(0, 2, (batch, *shape)).astype(np.float32)
+        x = x if values is None else values(x)
+        found = cell(mindspore.Tensor(x))
+        expected = [item.asnumpy() for item in (found if isinstance(found, (tuple, list)) else (found,))]
+        for own, other in zip(expected, session.run(x), strict=True):
+            assert own.shape == other.shape
+            largest = max(float(np.abs(own.astype(np.float64)).max(initial=0)), 1e-6)
+            difference = np.abs(own.astype(np.float64) - other.astype(np.float64)).max(initial=0)
+            assert difference <= tolerance * largest, (
+                f"{difference / largest:.2g} of the largest value at batch {batch}"
+            )
+    return model
