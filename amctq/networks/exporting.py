@@ -49,4 +49,3 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         raise InputError(message, hint=hint) from error
     finally:
         os.close(folder)
-
