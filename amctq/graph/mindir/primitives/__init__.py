@@ -2,12 +2,15 @@
 
 from amctq.graph.mindir.primitives import (  # noqa: F401
     activation,
+    adaptive_pooling,
     arithmetic,
     convolution,
     matrix,
     normalization,
+    padding,
     pooling,
     reduction,
+    resize,
     selection,
     shape,
 )

@@ -42,7 +42,8 @@ def layer_norm_ext(call: Call) -> tuple[Tensor]:
     kind = Type(x.dtype, x.shape)
     ones, zeros = (np.full(x.shape[axis:], value, np.float32) for value in (1, 0))
     gamma, beta = (
-        call.as_tensor(plain if value is None else value) for value, plain in zip(call.args[2:4], (ones, zeros))
+        call.as_tensor(plain if value is None else value)
+        for value, plain in zip(call.args[2:4], (ones, zeros), strict=True)
     )
     epsilon = float(call.value(4, 1e-5))
     return (call.emit("LayerNormalization", [x, gamma, beta], kind, axis=axis, epsilon=epsilon),)
