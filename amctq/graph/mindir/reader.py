@@ -95,7 +95,7 @@ class _Reader:
         if node.primitive in {"Load", "Depend"}:
             self._alias[node.output] = self._root(node.inputs[0])
             return args[0]
-        if node.primitive == "MakeTuple" or node.primitive == "MakeList":
+        if node.primitive in {"MakeTuple", "MakeList", "make_tuple", "make_list"}:
             return tuple(args)
         if node.primitive in {"TupleGetItem", "ListGetItem"}:
             return self._item(node, args[0], args[1])

@@ -9,6 +9,7 @@ from amctq.graph.mindir.primitives import (  # noqa: F401
     normalization,
     padding,
     pooling,
+    recurrent,
     reduction,
     resize,
     selection,

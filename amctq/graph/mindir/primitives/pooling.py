@@ -165,9 +165,8 @@ def max_pool(call: Call, x: Tensor, settings: Pool) -> Tensor:
     flat, settings, shape = _without_depth(call, x, settings)
     reached = _reached(flat, shape, settings)
     begins = settings.begins
-    if any(
-        pad >= width for pad, width in zip([*begins, *reached], settings.kernel * 2, strict=True)
-    ):  # runtimes refuse that
+    # Runtimes refuse padding as wide as the window, which dilation can need.
+    if any(pad >= width for pad, width in zip([*begins, *reached], settings.kernel * 2, strict=True)):
         pairs = [(0, 0), (0, 0), *zip(begins, reached, strict=True)]
         flat = padded(call, flat, pairs, "constant", float(np.finfo(np.float32).min))
         begins = reached = [0] * len(begins)
