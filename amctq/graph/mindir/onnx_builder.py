@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from amctq.graph.mindir.values import Batch, Size, Type
+from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
 BATCH_NAME = "N"
 
@@ -24,6 +24,7 @@ class OnnxBuilder:
 
     Attributes:
         producers: by tensor, the node that yields it.
+        reshaped: by tensor, the tensor of which it is only another shape.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, Type]]) -> None:
@@ -35,6 +36,7 @@ class OnnxBuilder:
         self._batches: dict[int, str] = {}
         self._computed: set[str] = set()
         self.producers: dict[str, onnx.NodeProto] = {}
+        self.reshaped: dict[str, Tensor] = {}
 
     def add(self, op: str, inputs: Sequence[str], label: str, *, outputs: int = 1, **attributes: Any) -> list[str]:
         """Add a node, and name it after ``label``; returns the names of its outputs."""

@@ -106,10 +106,10 @@ class _Reader:
         if node.primitive in {"Load", "Depend"}:
             self._alias[node.output] = self._root(node.inputs[0])
             return args[0]
-        if node.primitive == "MakeTuple" or node.primitive == "MakeList":
+        if node.primitive in {"MakeTuple", "MakeList", "make_tuple", "make_list"}:
             return tuple(args)
         if node.primitive in {"TupleGetItem", "ListGetItem"}:
-            return args[0][args[1]]
+            return self._item(node, args[0], args[1])
         writer = PRIMITIVES.get(node.primitive)
         if writer is None:
             raise _unknown(node)
@@ -120,6 +120,14 @@ class _Reader:
         if node.primitive.startswith("Inplace"):  # whatever reads its operand from now on reads the result
             self._values[self._root(node.inputs[0])] = result
         return result
+
+    def _item(self, node: Node, outputs: Any, index: int) -> Any:
+        """One of several outputs; a writer may leave out the last ones."""
+        if not isinstance(outputs, tuple) or not -len(outputs) <= index < len(outputs):
+            source = next((item.primitive for item in self._graph.nodes if item.output == node.inputs[0]), "a tuple")
+            message = f"amctq does not write output {index} of {source}, which the network uses"
+            raise InputError(message, hint="use only its first output")
+        return outputs[index]
 
     def _value(self, name: str) -> Any:
         name = self._root(name)

@@ -2,12 +2,16 @@
 
 from amctq.graph.mindir.primitives import (  # noqa: F401
     activation,
+    adaptive_pooling,
     arithmetic,
     convolution,
     matrix,
     normalization,
+    padding,
     pooling,
+    recurrent,
     reduction,
+    resize,
     selection,
     shape,
 )

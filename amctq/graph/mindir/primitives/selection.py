@@ -1,4 +1,4 @@
-"""Selecting values: slices and indices; padding."""
+"""Selecting values: slices and indices."""
 
 from __future__ import annotations
 
@@ -107,33 +107,3 @@ def gather_d(call: Call) -> Tensor:
     """``mindspore.ops.GatherD``: x, axis, indices of the shape of the result."""
     x, indices = call.tensor(0), call.tensor(2)
     return call.emit("GatherElements", [x, cast(call, indices, "int64")], axis=call.axis(1, rank=x.rank))
-
-
-@primitive("Pad")
-def pad(call: Call) -> Tensor:
-    """``mindspore.ops.Pad`` with zeros: (begin, end) for each axis."""
-    pairs = call.attribute("paddings", None) or call.value(1)
-    x = call.tensor(0)
-    begins, ends = ([int(pair[index]) for pair in pairs] for index in (0, 1))
-    return call.emit("Pad", [x, call.graph.ints([*begins, *ends])])
-
-
-@primitive("PadV3")
-def pad_v3(call: Call) -> Tensor:
-    """``mindspore.ops.PadV3``: pads from the last axis on, a value, and the mode."""
-    x, pads = call.tensor(0), [int(value) for value in call.value(1)]
-    mode = call.attribute("mode", "constant")
-    begins, ends = [0] * x.rank, [0] * x.rank
-    if not call.attribute("paddings_contiguous", True):
-        half = len(pads) // 2
-        pads = [value for pair in zip(pads[:half], pads[half:], strict=True) for value in pair]
-    for index in range(len(pads) // 2):
-        begins[x.rank - 1 - index], ends[x.rank - 1 - index] = pads[2 * index], pads[2 * index + 1]
-    names = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
-    if mode not in names:
-        call.refuse(f"mode {mode}")
-    inputs: list[Tensor | str] = [x, call.graph.ints([*begins, *ends])]
-    value = call.value(2, None)
-    if mode == "constant" and value is not None:
-        inputs.append(call.as_tensor(np.asarray(value, x.dtype).reshape(())))
-    return call.emit("Pad", inputs, mode=names[mode])
