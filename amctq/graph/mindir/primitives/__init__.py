@@ -5,6 +5,9 @@ from amctq.graph.mindir.primitives import (  # noqa: F401
     adaptive_pooling,
     arithmetic,
     convolution,
+    creation,
+    indexing,
+    logic,
     matrix,
     normalization,
     padding,
@@ -12,6 +15,7 @@ from amctq.graph.mindir.primitives import (  # noqa: F401
     recurrent,
     reduction,
     resize,
+    search,
     selection,
     shape,
 )

@@ -1,4 +1,4 @@
-"""Selecting values: slices and indices."""
+"""Slices of tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from amctq.graph.mindir.call import Call
-from amctq.graph.mindir.primitives.arithmetic import cast
 from amctq.graph.mindir.registry import primitive
 from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
@@ -85,25 +84,37 @@ def slice_ext(call: Call) -> Tensor:
     return _slice(call, x, [(axis, *_ends(first, last, x.shape[axis], step), step)])
 
 
+@primitive("ReverseV2")
+def reverse(call: Call) -> Tensor:
+    """``mindspore.ops.flip``: the other way round along some axes."""
+    x = call.tensor(0)
+    axes = call.value(1, call.attribute("axis", ()))
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    return _slice(call, x, [(int(axis) % x.rank, _END, -_END, -1) for axis in axes])
+
+
+@primitive("Roll")
+def roll(call: Call) -> Tensor:
+    """``mindspore.ops.roll``: shifts and axes; the whole tensor as one row where there are no axes."""
+    x = call.tensor(0)
+    shifts, axes = (call.value(index, call.attribute(name, None)) for index, name in ((1, "shift"), (2, "axis")))
+    shifts, axes = (item if isinstance(item, tuple) or item is None else (item,) for item in (shifts, axes))
+    if not axes:
+        call.refuse("no axes", "give the axes")
+    for shift, axis in zip(shifts, (int(item) % x.rank for item in axes), strict=True):
+        size = x.shape[axis]
+        if isinstance(size, Batch):
+            call.refuse("a roll over the batch", "roll along other axes")
+        if shift % size:
+            cut = size - shift % size
+            parts = [_slice(call, x, [(axis, cut, _END, 1)]), _slice(call, x, [(axis, 0, cut, 1)])]
+            x = call.emit("Concat", parts, axis=axis)
+    return x
+
+
 @primitive("SelectExt", "SelectExtView")
 def select_index(call: Call) -> Tensor:
     """``mindspore.mint.select``: one index along an axis."""
     x = call.tensor(0)
     axis, index = call.axis(1, rank=x.rank), int(call.value(2))
     return call.reshape(_slice(call, x, [(axis, index, index + 1 if index != -1 else _END, 1)]), call.shape)
-
-
-@primitive("Gather")
-def gather(call: Call) -> Tensor:
-    """``mindspore.ops.Gather``: indices along an axis; batch_dims 0."""
-    x, indices = call.tensor(0), call.tensor(1)
-    if call.value(3, call.attribute("batch_dims", 0)):
-        call.refuse("batch_dims other than 0")
-    return call.emit("Gather", [x, indices], axis=call.axis(2, 0, rank=x.rank))
-
-
-@primitive("GatherD", "GatherDExt")
-def gather_d(call: Call) -> Tensor:
-    """``mindspore.ops.GatherD``: x, axis, indices of the shape of the result."""
-    x, indices = call.tensor(0), call.tensor(2)
-    return call.emit("GatherElements", [x, cast(call, indices, "int64")], axis=call.axis(1, rank=x.rank))
