@@ -57,6 +57,24 @@ def test_a_convolution_with_constant_weights() -> None:
     assert_same(network, (4, 9, 8))
 
 
+class BiasBehindReshapes(nn.Cell):
+    """Adds a bias to a convolution's output, which it also uses without it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(4, 6, 3)
+        self.bias = tensor(6)
+
+    def construct(self, x: Any) -> Any:
+        y = self.layer(x)
+        return ops.bias_add(ops.squeeze(ops.expand_dims(y, 2), 2), self.bias) * y
+
+
+def test_a_bias_joins_the_layer_only_if_nothing_reads_its_output_without_it() -> None:
+    model = assert_same(BiasBehindReshapes(), (4, 7, 8))
+    assert "Add" in [node.op_type for node in model.graph.node]
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from mindspore import mint, nn, ops
 
-from tests.graph.mindir.compare import Function, assert_same
+from amctq.errors import InputError
+from tests.graph.mindir.compare import Function, assert_same, read
 
 
 def operators(model: onnx.ModelProto) -> list[str]:
@@ -110,6 +111,12 @@ def test_the_pools_of_mint() -> None:
     assert_same(Function(functional.max_pool2d, 3, 2, 1), (4, 9, 8), like=like)
     like = Function(ops.avg_pool1d, 3, 2, 1)
     assert_same(Function(functional.avg_pool1d, 3, 2, 1), (4, 9), like=like)
+
+
+def test_the_positions_of_the_largest_values_are_refused() -> None:
+    network = Function(ops.max_pool2d, 3, 2, 1, return_indices=True)
+    with pytest.raises(InputError, match="does not write output 1 of MaxPoolWithArgmaxV2"):
+        read(network, (4, 9, 8), outputs=2)
 
 
 @pytest.mark.parametrize("size", [1, 3, (3, 4), (5, 6), (None, 3), (11, 13)])

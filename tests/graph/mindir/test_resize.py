@@ -76,3 +76,26 @@ def test_pixel_shuffle(function: Any) -> None:
 
 def test_pixel_unshuffle() -> None:
     assert_same(Function(ops.pixel_unshuffle, 2), (8, 6, 10))
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("keywords", [{"size": (11, 13)}, {"scale_factor": 2.0}])
+def test_mint_bilinear_is_that_of_ops(keywords: dict[str, Any], align: bool) -> None:
+    size = keywords.get("size", (12, 18))
+    like = Function(ops.interpolate, size=size, mode="bilinear", align_corners=align)
+    network = Function(mint.nn.functional.interpolate, mode="bilinear", align_corners=align, **keywords)
+    assert_same(network, (4, 6, 9), like=like)
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_mint_linear_is_that_of_ops(align: bool) -> None:
+    like = Function(ops.interpolate, size=(20,), mode="linear", align_corners=align)
+    network = Function(mint.nn.functional.interpolate, size=(20,), mode="linear", align_corners=align)
+    assert_same(network, (4, 9), like=like)
+
+
+def test_mint_bicubic_is_that_of_ops_but_for_its_rounding() -> None:
+    """The primitive of ops rounds the distance between pixels to 1/1024."""
+    like = Function(ops.interpolate, size=(11, 13), mode="bicubic", align_corners=True)
+    network = Function(mint.nn.functional.interpolate, size=(11, 13), mode="bicubic", align_corners=True)
+    assert_same(network, (4, 6, 9), like=like, tolerance=2e-3)

@@ -120,6 +120,10 @@ def mish(call: Call) -> Tensor:
 @primitive("GeLU")
 def gelu_tanh(call: Call) -> Tensor:
     """``mindspore.ops.GeLU``: 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
+    return _gelu_tanh(call)
+
+
+def _gelu_tanh(call: Call) -> Tensor:
     x = call.tensor(0)
     cube = call.emit("Mul", [call.emit("Mul", [x, x]), x])
     inner = call.emit("Add", [x, call.emit("Mul", [cube, call.as_tensor(0.044715)])])
@@ -131,7 +135,7 @@ def gelu_tanh(call: Call) -> Tensor:
 def gelu_ext(call: Call) -> Tensor:
     """``mindspore.mint.nn.functional.gelu``: approximate "none" or "tanh" (0 or 1 in MindIR)."""
     if call.value(1, 0) in {1, "tanh"}:
-        return gelu_tanh(call)
+        return _gelu_tanh(call)
     x = call.tensor(0)
     return _half(call, x, call.emit("Erf", [call.emit("Div", [x, call.as_tensor(math.sqrt(2))])]))
 

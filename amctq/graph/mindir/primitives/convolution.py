@@ -70,7 +70,7 @@ def _transposed(
             x.shape[2:], strides, kernel, dilations, begins, call.shape[2:], strict=True
         )
     ]
-    attributes = {"output_padding": [max(-end, 0) for end in ends]} if min(ends) < 0 else {}
+    attributes: dict[str, Any] = {"output_padding": [max(-end, 0) for end in ends]} if min(ends) < 0 else {}
     return call.emit(
         "ConvTranspose",
         inputs,

@@ -44,7 +44,7 @@ def layer_norm_ext(call: Call) -> tuple[Tensor]:
     """``mindspore.mint.nn.functional.layer_norm``: x, normalized_shape, weight, bias, eps."""
     x, axis = call.tensor(0), -len(call.value(1))
     kind = Type(x.dtype, x.shape)
-    ones, zeros = (np.full(x.shape[axis:], value, np.float32) for value in (1, 0))
+    ones, zeros = (np.full(tuple(map(int, x.shape[axis:])), value, np.float32) for value in (1, 0))
     gamma, beta = (
         call.as_tensor(plain if value is None else value)
         for value, plain in zip(call.args[2:4], (ones, zeros), strict=True)
@@ -59,7 +59,7 @@ def group_norm(call: Call) -> tuple[Tensor]:
     x, groups = call.tensor(0), int(call.value(1))
     channels = x.shape[1]
     kind = Type(x.dtype, x.shape)
-    sizes: tuple[Size, ...] = (x.shape[0], groups, math.prod(x.shape[1:]) // groups)
+    sizes: tuple[Size, ...] = (x.shape[0], groups, math.prod(map(int, x.shape[1:])) // groups)
     normal = call.reshape(_normalized(call, call.reshape(x, sizes), [2], float(call.value(4, 1e-5))), x.shape)
     column = (channels, *(1,) * (x.rank - 2))
     for op, index in (("Mul", 2), ("Add", 3)):
