@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.config_layers import LayerReaders, Layout
 from amctq.errors import nearest
-from amctq.quant.layers import LayerKind, Topology
+from amctq.quant.layers import AMCT_KINDS, LayerKind, Topology
 
-_KINDS = tuple(kind.value for kind in LayerKind)
+_KINDS = tuple(kind.value for kind in AMCT_KINDS)
 
 
 def cfg_layers(

@@ -16,7 +16,7 @@ from amctq.amct_files.layer_names import match_names
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
 from amctq.quant.config import LayerConfig, NetworkConfig, WeightConfig
-from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
+from amctq.quant.layers import QuantizableLayer, Topology
 
 Activation = TypeVar("Activation")
 VERSION = 1
@@ -164,7 +164,7 @@ def batch_num(document: JsonReader) -> int | None:
 
 def channel_wise(reader: JsonReader, layer: QuantizableLayer) -> bool:
     """Whether a weight has a scale for each channel, which a Dense must not have."""
-    found: bool = reader.take("channel_wise", bool, layer.kind is LayerKind.CONV)
-    if found and layer.kind is LayerKind.DENSE:
+    found: bool = reader.take("channel_wise", bool, not layer.kind.is_dense)
+    if found and layer.kind.is_dense:
         reader.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
     return found

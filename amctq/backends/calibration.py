@@ -152,7 +152,7 @@ def _tapped_graph(
             writer.copy(node, node.input)
             continue
         parameters = fused[layer.name]
-        inputs = [layer.input, writer.initializer(f"{layer.name}.weight.fused", parameters.weight)]
+        inputs = [layer.input, writer.initializer(f"{layer.name}.weight.fused", layer.as_stored(parameters.weight))]
         if parameters.bias is not None:
             inputs.append(writer.initializer(f"{layer.name}.bias.fused", parameters.bias))
         writer.layer(layer, node, inputs)

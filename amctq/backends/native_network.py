@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.integer import IntegerLayer, integer_layers
-from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
+from amctq.quant.layers import QuantizableLayer, Topology
+from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
 
 
@@ -41,6 +42,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         network: the float network that has these layers.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, if their width allows it.
+        per_tensor: as in the base class.
     """
 
     record: QuantRecord
@@ -50,6 +52,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     network: FloatNetwork
     act_type: ActType
     weight_type: WeightType
+    per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""
@@ -149,9 +152,9 @@ def recorded_topology(network: FloatNetwork, record: QuantRecord) -> Topology:
 
 
 def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:
-    channels = graph.arrays[layer.weight].shape[0]
-    if found != 1 and (found != channels or layer.kind is LayerKind.DENSE):
-        expected = "1" if layer.kind is LayerKind.DENSE else f"1 or {channels}"
+    channels = layer.by_channel(graph.arrays[layer.weight]).shape[0]
+    if found != 1 and (found != channels or layer.kind.is_dense):
+        expected = "1" if layer.kind.is_dense else f"1 or {channels}"
         message = f"the record's layer {layer.name} has {found} weight scales, expected {expected}"
         raise InputError(message, hint="this record belongs to another network")
 

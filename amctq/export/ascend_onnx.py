@@ -23,7 +23,6 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.graph.opset import deploy_graph
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import Float32Array, QParams
 
 
@@ -42,7 +41,7 @@ def build_ascend(
     for node, item, integers in layers_on_shared_inputs(writer, layers, _quantize):
         layer, inputs, attributes = item.layer, [integers], {}
         values = item.weight.values
-        if layer.kind is LayerKind.DENSE:  # ATC expects weights of shape (C_in, C_out)
+        if layer.kind.is_dense:  # ATC expects weights of shape (C_in, C_out)
             values, attributes = np.ascontiguousarray(values.T), {"transB": 0}
         inputs.append(writer.initializer(layer.weight, values))
         if item.bias is not None:

@@ -19,7 +19,6 @@ from amctq.export.shared_inputs import layers_on_shared_inputs
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import QParams
 
 
@@ -40,7 +39,7 @@ def build_fakequant(
         if item.bias is not None:
             inputs.append(writer.initializer(layer.bias or f"{layer.name}.bias", item.bias.astype(np.float32)))
         sums = writer.layer(layer, node, inputs, f"{layer.name}.sums")
-        shape = (1, -1, 1, 1) if layer.kind is LayerKind.CONV else (1, -1)
+        shape = (1, -1) if layer.kind.is_dense else (1, -1, 1, 1)
         scale = writer.initializer(f"{layer.name}.deq_scale", item.bias_scale.reshape(shape))
         writer.node("Mul", f"{layer.name}.dequant", [sums, scale], layer.output)
     return writer.finish(metadata=metadata)

@@ -112,7 +112,7 @@ class _QdqWriter(GraphWriter):
         else:
             item, attributes = stem.item, dict(stem.attributes)
             activation = self._dequantize_as(site, stem.integers)
-        inputs = [activation, write_weight(self, f"{layer.name}.weight", item.weight, self._weight_type)]
+        inputs = [activation, write_weight(self, item, self._weight_type)]
         if item.bias is not None:
             inputs.append(write_bias(self, f"{layer.name}.bias", item.bias, item.bias_scale))
         self.layer(layer, node, inputs, **attributes)

@@ -102,7 +102,7 @@ def _blocks(
     None where this does not need fewer multiplications, or would crop the image.
     """
     out, channels, *kernel = weight.values.shape
-    if list(attributes.get("strides", [1, 1])) != [2, 2]:
+    if list(attributes.get("strides", [1, 1])) != [2, 2] or list(attributes.get("dilations", [1, 1])) != [1, 1]:
         return None
     before, after, taps = [0, 0], [0, 0], [(0, 0), (0, 0)]
     for axis, (size, length) in enumerate(zip(kernel, shape[1:], strict=True)):

@@ -23,6 +23,7 @@ from onnx import numpy_helper
 
 from amctq.choices import WeightType
 from amctq.graph.rewrite import GraphWriter
+from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array
 from amctq.quant.weights import QuantizedWeight
 
@@ -33,18 +34,20 @@ def weight_type_of(weight: QuantizedWeight, wanted: WeightType) -> WeightType:
     return wanted if needs.get(wanted) == weight.bits else WeightType.INT8
 
 
-def write_weight(writer: GraphWriter, name: str, weight: QuantizedWeight, wanted: WeightType) -> str:
-    """Add a weight and its DequantizeLinear, per channel or per tensor; returns the float tensor's name."""
+def write_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) -> str:
+    """Add a layer's weight and its DequantizeLinear, per channel or per tensor; returns the float tensor's name."""
+    name, weight, layer = f"{item.layer.name}.weight", item.weight, item.layer
     kind = weight_type_of(weight, wanted)
+    stored = layer.as_stored(weight.values)
     if kind is WeightType.INT4:
-        packed = writer.tensor(f"{name}.q", _int4(weight.values))
+        packed = writer.tensor(f"{name}.q", _int4(stored))
         values = writer.node("Cast", f"{name}.cast", [packed], f"{name}.int8", to=onnx.TensorProto.INT8)
     elif kind is WeightType.UINT8:
-        values = writer.initializer(f"{name}.q", weight.values.view(np.uint8) ^ np.uint8(0x80))
+        values = writer.initializer(f"{name}.q", stored.view(np.uint8) ^ np.uint8(0x80))
     else:
-        values = writer.initializer(f"{name}.q", weight.values)
+        values = writer.initializer(f"{name}.q", stored)
     zero = np.uint8(128) if kind is WeightType.UINT8 else np.int8(0)
-    return _dequantized(writer, name, values, weight.scale, zero)
+    return _dequantized(writer, name, values, weight.scale, zero, axis=layer.channel_axis or 0)
 
 
 def may_saturate(model: onnx.ModelProto) -> bool:
@@ -59,13 +62,15 @@ def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: F
     return _dequantized(writer, name, writer.initializer(f"{name}.q", bias), scale, None)
 
 
-def _dequantized(writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: np.generic | None) -> str:
+def _dequantized(
+    writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: np.generic | None, *, axis: int = 0
+) -> str:
     if scale.shape[0] == 1:
         scale = scale.reshape(())
     inputs = [values, writer.initializer(f"{name}.scale", scale)]
     if zero is not None:
         inputs.append(writer.initializer(f"{name}.zero_point", np.full(scale.shape, zero)))
-    attributes = {"axis": 0} if scale.ndim else {}
+    attributes = {"axis": axis} if scale.ndim else {}
     return writer.node("DequantizeLinear", f"{name}.dq", inputs, f"{name}.dq", **attributes)
 
 

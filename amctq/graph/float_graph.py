@@ -13,6 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from amctq.graph.constants import computed_constants
+
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     """The attributes of a node by name; strings as bytes."""
@@ -25,11 +27,13 @@ class FloatGraph:
 
     Attributes:
         model: one input of shape (N, C, H, W) and one output of shape (N, classes), N dynamic; opset 17.
-        file_bytes: size of the file as MindSpore exported it.
+        file_bytes: size of the network as an ONNX file.
+        half: cells that MindSpore computes in float16; the graph computes them in float32.
     """
 
     model: onnx.ModelProto
     file_bytes: int
+    half: tuple[str, ...] = ()
 
     @property
     def input_name(self) -> str:
@@ -48,9 +52,10 @@ class FloatGraph:
         return channels.dim_value, height.dim_value, width.dim_value
 
     @cached_property
-    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Initializers by name."""
-        return {item.name: numpy_helper.to_array(item) for item in self.model.graph.initializer}
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Constant tensors by name: the initializers, and what nodes compute from them alone."""
+        initializers = {item.name: numpy_helper.to_array(item) for item in self.model.graph.initializer}
+        return {**initializers, **computed_constants(self.model, initializers)}
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[onnx.NodeProto, ...]]:

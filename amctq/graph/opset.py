@@ -35,12 +35,7 @@ INT4_OPSET = 21
 # The opset that MindSpore exports. CANN has parsers of AscendQuant and AscendDequant for 9 to 12 in its oldest
 # version, and for 8 to 22 in its newest.
 DEPLOY_OPSET = 11
-_IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # those that ONNX published with these opsets
-
-
-def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in OPSET; the argument may be changed."""
-    return _with_opset(model, OPSET, unchanged=_UNCHANGED_11_TO_17)
+IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # those that ONNX published with these opsets
 
 
 def graph_for(graph: FloatGraph, weight_type: WeightType) -> FloatGraph:
@@ -73,7 +68,7 @@ def _with_opset(model: onnx.ModelProto, opset: int, *, unchanged: frozenset[str]
         model.opset_import.append(onnx.helper.make_opsetid("", opset))
     else:
         model = onnx.version_converter.convert_version(model, opset)
-    model.ir_version = _IR_VERSIONS[opset]
+    model.ir_version = IR_VERSIONS[opset]
     return model
 
 

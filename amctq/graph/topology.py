@@ -1,7 +1,8 @@
-"""Finding the layers to quantize in the ONNX graph that MindSpore exports.
+"""Finding the layers to quantize in the float graph.
 
-The exported graph describes the network completely, however its Python code is written: the initializers have the
-parameters' names, and the edges show which BatchNorm follows which convolution and which layers share an input.
+The graph describes the network completely, however its Python code is written: the initializers have the parameters'
+names, and the edges show which BatchNorm follows which convolution and which layers share an input. Every convolution
+and every product with a constant matrix is a layer, however its weight comes from the parameters.
 """
 
 from __future__ import annotations
@@ -15,30 +16,35 @@ from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.quant.folding import FusedParameters, fold
 from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, QuantizableLayer, Topology
 
+_CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV, 5: LayerKind.CONV3D}
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
 
 def read_topology(graph: FloatGraph) -> Topology:
-    """Find the layers to quantize: every Conv2d and Dense, the first and the last included, as in AMCT.
+    """Find the layers to quantize, the first and the last included, as in AMCT.
 
     Raises:
         InputError: the network has no layer that can be quantized.
     """
+    products = [node for node in graph.model.graph.node if _has_weight(node, graph)]
+    uses = Counter(_source(_weight_of(node, graph), graph) for node in products)
+    seen: Counter[str] = Counter()
     layers: list[QuantizableLayer] = []
     in_float: list[FloatLayer] = []
-    uses = Counter(name for node in graph.model.graph.node for name in node.input if name in graph.arrays)
-    for node in graph.model.graph.node:
-        if node.op_type not in {"Conv", "Gemm", "MatMul"}:
-            continue
-        name = str(node.input[1] if len(node.input) > 1 else node.name).removesuffix(".weight")
-        reason = _reason_for_float(node, graph, uses)
+    for node in products:
+        source = _source(_weight_of(node, graph), graph)
+        seen[source] += 1
+        name = source.removesuffix(".weight") + (f":{seen[source]}" if seen[source] > 1 else "")
+        reason = _reason_for_float(node, graph)
         if reason is None:
-            layers.append(_layer(name, node, graph))
-        elif reason:
+            layers.append(_layer(name, node, graph, shared=uses[source] > 1))
+        else:
             in_float.append(FloatLayer(name=name, reason=reason))
     if not layers:
-        found = "; ".join(f"{layer.name}: {layer.reason}" for layer in in_float) or "no Conv2d and no Dense"
+        found = "; ".join(f"{layer.name}: {layer.reason}" for layer in in_float) or "no convolution and no Dense"
         message = f"the network has no layer to quantize ({found})"
-        raise InputError(message, hint="amctq quantizes nn.Conv2d (dilation 1, ungrouped or depthwise) and nn.Dense")
-    return Topology(layers=tuple(layers), left_in_float=tuple(dict.fromkeys(in_float)))
+        raise InputError(message, hint="amctq quantizes convolutions and products with a constant matrix")
+    return Topology(layers=tuple(layers), left_in_float=tuple(in_float))
 
 
 def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
@@ -52,38 +58,80 @@ def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
     return {layer.name: fold(layer, graph.arrays) for layer in topology.layers}
 
 
-def _reason_for_float(node: onnx.NodeProto, graph: FloatGraph, uses: Counter[str]) -> str | None:
-    """Why a node stays in float; None where it is quantized, "" where it is no layer (two activations)."""
-    weight = graph.arrays.get(node.input[1])
-    if weight is None:
-        return ""
-    if uses[node.input[1]] > 1:
-        return "its weights are used more than once"
-    if len(node.input) > 2 and node.input[2] and node.input[2] not in graph.arrays:
+def _has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
+    """Whether a node is a product of an activation with a constant."""
+    if node.op_type not in _PRODUCTS or node.output[0] in graph.arrays:
+        return False
+    return any(name in graph.arrays for name in node.input[:2])
+
+
+def _weight_of(node: onnx.NodeProto, graph: FloatGraph) -> str:
+    return str(node.input[1] if node.input[1] in graph.arrays else node.input[0])
+
+
+def _source(weight: str, graph: FloatGraph) -> str:
+    """The parameter that a constant comes from, such as the matrix of which it is a part."""
+    while weight in graph.producers:
+        weight = next(name for name in graph.producers[weight].input if name)
+    return weight
+
+
+def _reason_for_float(node: onnx.NodeProto, graph: FloatGraph) -> str | None:
+    """Why a node stays in float whatever the target; None where it is quantized."""
+    if node.input[1] not in graph.arrays:
+        return "its constant matrix is the left operand, and integer kernels take it as the right one"
+    bias = node.input[2] if len(node.input) > 2 else ""
+    if bias and bias not in graph.arrays:
         return "its bias is not constant"
+    if bias and graph.arrays[bias].ndim != 1:
+        return "its bias is no vector"
     attributes = attributes_of(node)
+    if node.op_type == "Gemm" and (
+        attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0 or attributes.get("transA", 0)
+    ):
+        return "a Gemm that is no Dense (alpha, beta or a transposed left operand)"
+    if node.op_type == "MatMul" and graph.arrays[node.input[1]].ndim < 2:
+        return "its constant is a vector"
+    return None
+
+
+def _beyond_amct(node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> str | None:
+    """Why AMCT cannot quantize a layer (docs/en/reference.md, "Layers of AMCT"); None where it can."""
+    attributes = attributes_of(node)
+    weight = graph.arrays[node.input[1]]
+    if shared:
+        return "its weights are used more than once"
+    if node.input[1] in graph.producers:
+        return "its weights are computed from parameters"
     if node.op_type == "Conv":
         if weight.ndim != 4:
-            return f"its weights have {weight.ndim} axes, only 2-D convolutions are quantized"
+            return f"a {weight.ndim - 2}-D convolution"
         if any(step != 1 for step in attributes.get("dilations", [1, 1])):
-            return f"dilation {attributes['dilations']}"
+            return f"dilation {list(attributes['dilations'])}"
         group = attributes.get("group", 1)
-        depthwise = weight.shape[:2] == (group, 1)
-        if group != 1 and not depthwise:
+        if group != 1 and weight.shape[:2] != (group, 1):
             return f"grouped convolution (group {group}), neither ungrouped nor depthwise"
         return None
-    if node.op_type == "Gemm":
-        plain = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
-        if any(attributes.get(key, 0 if key.startswith("trans") else 1.0) != value for key, value in plain.items()):
-            return "a Gemm that is no Dense (alpha, beta or a transposed operand)"
-        if len(node.input) > 2 and (bias := graph.arrays.get(node.input[2])) is not None and bias.ndim != 1:
-            return "its bias is no vector"
-        return None
-    return "a MatMul; amctq quantizes what MindSpore exports as Gemm, which nn.Dense on (N, C) is"
+    if node.op_type == "ConvTranspose":
+        return "a transposed convolution"
+    return None if attributes.get("transB", 0) else "a product with a matrix that is no nn.Dense"
 
 
-def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLayer:
-    norm_node = _batch_norm_after(node, graph) if node.op_type == "Conv" else None
+def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> QuantizableLayer:
+    attributes = attributes_of(node)
+    weight = graph.arrays[node.input[1]]
+    beyond = _beyond_amct(node, graph, shared=shared)
+    axis: int | None = 0
+    if node.op_type == "Conv":
+        kind = _CONVOLUTIONS.get(weight.ndim, LayerKind.CONV)
+    elif node.op_type == "ConvTranspose":
+        kind, axis = LayerKind.TRANSPOSED, 1 if attributes.get("group", 1) == 1 else None
+    else:
+        transposed = bool(attributes.get("transB", 0))
+        kind = LayerKind.DENSE if transposed else LayerKind.MATMUL
+        axis = 0 if transposed else 1 if weight.ndim == 2 else None
+    foldable = not kind.is_dense and axis is not None
+    norm_node = _batch_norm_after(node, graph) if foldable else None
     norm = None
     if norm_node is not None:
         _, gamma, beta, mean, variance = norm_node.input
@@ -96,7 +144,7 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLay
         )
     return QuantizableLayer(
         name=name,
-        kind=LayerKind.CONV if node.op_type == "Conv" else LayerKind.DENSE,
+        kind=kind,
         node=node.name,
         input=node.input[0],
         raw_output=node.output[0],
@@ -105,6 +153,8 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph) -> QuantizableLay
         bias=(node.input[2] or None) if len(node.input) > 2 else None,
         batch_norm=norm,
         batch_norm_node=None if norm_node is None else norm_node.name,
+        channel_axis=axis,
+        beyond_amct=beyond,
     )
 
 

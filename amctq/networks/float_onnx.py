@@ -1,24 +1,24 @@
-"""Exporting the float network to ONNX with MindSpore's exporter."""
+"""The float network as ONNX: MindSpore exports MindIR, and amctq reads it."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.opset import raise_opset
-from amctq.graph.pooling import use_global_pooling
+from amctq.graph.mindir.reader import read_mindir
 from amctq.networks.exporting import exporting
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
+# The batch of the export. Nothing is computed with it, so it may be large; a small number would divide other sizes.
+_BATCHES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061, 1063, 1069)
 
 
 def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path) -> FloatGraph:
-    """Export a MindSpore network to ONNX, opset 17, with a dynamic batch.
+    """A MindSpore network as ONNX, opset 17, with a dynamic batch.
 
     Args:
         network: ``mindspore.nn.Cell`` in inference mode, from one image tensor to one logits tensor.
@@ -26,28 +26,52 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
         scratch: path of MindSpore's file; the caller removes it.
 
     Raises:
-        InputError: MindSpore cannot export the network, or it has several outputs.
+        InputError: MindSpore cannot export the network, amctq cannot read it, or it has several outputs.
         OSError: there is no room for the file.
     """
     import mindspore
-    import numpy as np
 
-    example = mindspore.Tensor(np.zeros((1, *input_shape), np.float32))
-    with exporting(network, scratch, "ONNX") as path:
-        mindspore.onnx.export(
-            network,
-            example,
-            file_name=path,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_axes={INPUT_NAME: {0: "N"}},
-        )
-    model = onnx.load(scratch)
-    ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.output]
-    if ranks != [2]:
-        message = f"the network has outputs of rank {ranks}, expected one (N, classes) tensor of logits"
+    batch = _batch(network, input_shape)
+    example = mindspore.Tensor(shape=[batch, *input_shape], dtype=mindspore.float32)
+    model = mindir_of(network, example, scratch)
+    parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    read = read_mindir(model, batch, inputs=(INPUT_NAME,), outputs=(OUTPUT_NAME,), parameters=parameters)
+    rank = len(read.model.graph.output[0].type.tensor_type.shape.dim)
+    if rank != 2:
+        message = f"the network has an output of rank {rank}, expected one (N, classes) tensor of logits"
         raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
-    # dynamic_axes does not reach the output, which keeps the example's batch of 1; onnxruntime would warn in every run.
-    for value in model.graph.output:
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-    return FloatGraph(model=use_global_pooling(raise_opset(model)), file_bytes=scratch.stat().st_size)
+    return FloatGraph(model=read.model, file_bytes=read.model.ByteSize(), half=read.half)
+
+
+def mindir_of(network: Any, example: Any, scratch: Path) -> Any:
+    """The network's MindIR, ``mindspore.train.mind_ir_pb2.ModelProto``, without the values of its parameters.
+
+    Args:
+        network: ``mindspore.nn.Cell`` in inference mode.
+        example: a tensor of the shape and type of its input.
+        scratch: path of MindSpore's file; the caller removes it.
+
+    Raises:
+        InputError: MindSpore cannot export the network.
+        OSError: there is no room for the file.
+    """
+    import mindspore
+
+    models = []
+
+    def keep(model: Any) -> None:
+        """Take the model before MindSpore writes the parameters into it; they are at hand, and may be large."""
+        models.append(type(model)())
+        models[0].CopyFrom(model)
+        del model.graph.parameter[:]
+
+    with exporting(network, scratch, "MindIR") as path:
+        mindspore.export(network, example, file_name=path, file_format="MINDIR", custom_func=keep)
+    return models[0]
+
+
+def _batch(network: Any, input_shape: tuple[int, int, int]) -> int:
+    """A prime that no size of the network is a multiple of, so that its multiples in the graph come from the batch."""
+    sizes = {size for parameter in network.get_parameters() for size in parameter.shape}
+    sizes |= {*input_shape, math.prod(input_shape[1:]), math.prod(input_shape)}
+    return next((batch for batch in _BATCHES if all(size % batch for size in sizes if size)), _BATCHES[0])

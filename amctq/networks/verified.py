@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amctq.inference.proof import ForwardProof
 
 # A wrong graph is wrong on every image, and MindSpore takes half a second per image of ResNet-50.
-_COMPARED_IMAGES = 4
+_COMPARED_IMAGES = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +49,7 @@ def load_network(
     examples: Batches,
     scratch: Path,
     reporter: Reporter,
+    amct_limits: str | None = None,
 ) -> VerifiedNetwork:
     """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few images.
 
@@ -60,6 +61,7 @@ def load_network(
         examples: images; the first of them are compared.
         scratch: folder for temporary files; the caller removes it.
         reporter: receives the phases, and a warning for each layer that stays in float.
+        amct_limits: why only layers that AMCT can quantize are quantized; None where all are.
 
     Raises:
         InputError: the checkpoint does not fit the network, or the network cannot be exported or run.
@@ -85,17 +87,24 @@ def load_network(
     from amctq.networks.float_onnx import export_float
 
     with reporter.phase("float export"), writing(scratch):
-        graph = export_float(cell, examples.samples.input_shape, scratch / "float.onnx")
+        graph = export_float(cell, examples.samples.input_shape, scratch / "float.mindir")
+    if graph.half:
+        reporter.warn(
+            f"{graph.half[0] or 'the network'} computes in float16 (to_float), and so do {len(graph.half) - 1} others; "
+            "amctq quantizes them from float32"
+        )
     topology = read_topology(graph)
+    if amct_limits is not None:
+        topology = topology.within_amct(amct_limits)
     for layer in topology.left_in_float:
         reporter.warn(f"{layer.name} stays in float: {layer.reason}")
     try:
         session = OnnxSession(graph.model)
     except Exception as error:
-        message = f"onnxruntime cannot run the network as MindSpore exports it: {first_line(error)}"
+        message = f"onnxruntime cannot load the network: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with reporter.phase("proof"):
-        tolerance = forward_tolerance(device.kind)
+        tolerance = forward_tolerance(device.kind, half=bool(graph.half))
         proof = prove_forward(cell, session, examples.first()[:_COMPARED_IMAGES], tolerance=tolerance)
     network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=build, scratch=scratch)
     return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof)

@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
 from amctq.errors import InputError, UsageError, nearest
 from amctq.quant import observers
-from amctq.quant.layers import LayerKind, Topology
+from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
 
 Activation = TypeVar("Activation")
+Config = TypeVar("Config", bound="NetworkConfig[Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class WeightConfig:
         bits: width of the integers, one of WEIGHT_BITS. AMCT allows 6 and 7 for convolutions only; amctq for Dense too,
             because a CPU without VNNI needs 7 there as well.
         algo: what chooses the scales.
-        channel_wise: one scale per output channel; never for Dense.
+        channel_wise: one scale per output channel; AMCT has none for Dense.
     """
 
     bits: int = 8
@@ -121,6 +122,28 @@ class NetworkConfig(Generic[Activation]):
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
         """The layers that are quantized, by name."""
         return {layer.name: layer for layer in self.layers if layer.enabled}
+
+    def within_amct(self: Config, topology: Topology) -> Config:
+        """What AMCT's file can hold: its layers only, and one weight scale for a Dense.
+
+        Args:
+            topology: of the network.
+        """
+        own = {layer.name: layer for layer in topology.layers if layer.beyond_amct is None}
+        return replace(
+            self,
+            layers=tuple(
+                replace(
+                    layer,
+                    weight=replace(
+                        layer.weight,
+                        channel_wise=layer.weight.channel_wise and not own[layer.name].kind.is_dense,
+                    ),
+                )
+                for layer in self.layers
+                if layer.name in own
+            ),
+        )
 
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only.
@@ -185,6 +208,7 @@ def default_layers(
     activation: Activation,
     *,
     per_tensor: bool = False,
+    dense_per_channel: bool = False,
     weight_bits: int = 8,
     weight_algo: WeightAlgo = WeightAlgo.ARQ,
     skip: Sequence[str] = (),
@@ -195,6 +219,7 @@ def default_layers(
         topology: of the network.
         activation: of every layer.
         per_tensor: one weight scale for the tensor, in convolutions too.
+        dense_per_channel: a weight scale for each output channel in a Dense too, which AMCT does not have.
         weight_bits: width of the weights.
         weight_algo: what chooses the scales of weights.
         skip: names or shell patterns of layers that stay in float.
@@ -203,13 +228,18 @@ def default_layers(
         UsageError: a pattern matches nothing.
     """
     skipped = matching_layers(skip, topology)
-    weight = WeightConfig(bits=weight_bits, algo=weight_algo, channel_wise=not per_tensor)
+    weight = WeightConfig(bits=weight_bits, algo=weight_algo)
     return tuple(
         LayerConfig(
             name=layer.name,
             enabled=layer.name not in skipped,
             activation=activation,
-            weight=weight if layer.kind is LayerKind.CONV else replace(weight, channel_wise=False),
+            weight=replace(
+                weight,
+                channel_wise=not per_tensor
+                and layer.channel_axis is not None
+                and (dense_per_channel or not layer.kind.is_dense),
+            ),
         )
         for layer in topology.layers
     )

@@ -16,7 +16,7 @@ from amctq.quant.numerics import Float32Array, per_channel
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FusedParameters:
-    """A layer's float32 weight (C_out, …) and bias (C_out,) or None, with its BatchNorm folded in."""
+    """A layer's float32 weight, output channels first, and bias (C_out,) or None, with its BatchNorm folded in."""
 
     weight: Float32Array
     bias: Float32Array | None
@@ -39,7 +39,7 @@ def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedPa
     Raises:
         InputError: a result is not finite.
     """
-    weight = arrays[layer.weight].astype(np.float64)
+    weight = layer.by_channel(arrays[layer.weight]).astype(np.float64)
     bias = None if layer.bias is None else arrays[layer.bias].astype(np.float64)
     if (norm := layer.batch_norm) is not None:
         beta, mean = (arrays[name].astype(np.float64) for name in (norm.beta, norm.mean))

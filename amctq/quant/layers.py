@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class LayerKind(str, Enum):
-    """The layer types that are quantized, by their names in AMCT."""
+    """The layer types that are quantized, by the names of their MindSpore cells. AMCT has Conv2d and Dense only."""
 
     CONV = "Conv2d"
+    CONV1D = "Conv1d"
+    CONV3D = "Conv3d"
+    TRANSPOSED = "ConvTranspose"
     DENSE = "Dense"
+    MATMUL = "MatMul"
+
+    @property
+    def is_dense(self) -> bool:
+        """A product with a matrix, else a convolution."""
+        return self in {LayerKind.DENSE, LayerKind.MATMUL}
+
+
+AMCT_KINDS = (LayerKind.CONV, LayerKind.DENSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +43,24 @@ class BatchNorm:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizableLayer:
-    """One Conv2d or Dense with constant weights.
+    """One convolution or matrix product with constant weights.
 
     Attributes:
-        name: the cell's name in MindSpore, such as ``layer1.0.conv1``.
-        kind: Conv2d or Dense.
+        name: the cell's name in MindSpore, such as ``layer1.0.conv1``; from the second use of one weight on with a
+            number behind it.
+        kind: the type of the layer.
         node: name of its ONNX node.
         input: name of the tensor that it reads. Layers with the same input share one activation quantizer.
         raw_output: name of the tensor that its node yields.
         output: the same, or what the BatchNorm yields where one is fused.
-        weight: name of the initializer of shape (C_out, …).
+        weight: name of the constant tensor with its weight.
+        channel_axis: the axis of the weight that has the output channels; None where no single axis has them, so that
+            the weight has one scale.
         bias: name of the initializer of shape (C_out,), or None.
         batch_norm: the BatchNorm that is fused, or None.
         batch_norm_node: name of its ONNX node, or None.
         fusion_skipped: a BatchNorm follows, but is not fused.
+        beyond_amct: why AMCT cannot quantize it; None where it can.
     """
 
     name: str
@@ -53,7 +73,17 @@ class QuantizableLayer:
     bias: str | None
     batch_norm: BatchNorm | None
     batch_norm_node: str | None
+    channel_axis: int | None = 0
     fusion_skipped: bool = False
+    beyond_amct: str | None = None
+
+    def by_channel(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """The weight as quantization sees it: output channels first."""
+        return np.moveaxis(weight, self.channel_axis, 0) if self.channel_axis else weight
+
+    def as_stored(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """The inverse: the weight as the graph holds it."""
+        return np.ascontiguousarray(np.moveaxis(weight, 0, self.channel_axis)) if self.channel_axis else weight
 
     def without_fusion(self) -> QuantizableLayer:
         """The same layer; its BatchNorm stays a node of its own."""
@@ -85,6 +115,16 @@ class Topology:
         """The same topology; the layers with these names are not fused with their BatchNorm."""
         return replace(
             self, layers=tuple(layer.without_fusion() if layer.name in names else layer for layer in self.layers)
+        )
+
+    def within_amct(self, because: str) -> Topology:
+        """The same topology; the layers that AMCT cannot quantize stay in float, ``because`` AMCT's limits hold."""
+        beyond = {layer.name: layer.beyond_amct for layer in self.layers if layer.beyond_amct is not None}
+        added = tuple(FloatLayer(name=name, reason=f"{reason} ({because})") for name, reason in beyond.items())
+        return replace(
+            self,
+            layers=tuple(layer for layer in self.layers if layer.name not in beyond),
+            left_in_float=self.left_in_float + added,
         )
 
     def only(self, names: Container[str]) -> Topology:

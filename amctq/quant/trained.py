@@ -52,7 +52,7 @@ def trained_layer(layer: QuantizableLayer, config: WeightConfig, arrays: Arrays)
     fused = fold(layer, arrays)
     norm = layer.batch_norm
     gamma = None if norm is None else arrays[norm.gamma].astype(np.float32)
-    weight = arrays[layer.weight].astype(np.float32)
+    weight = layer.by_channel(arrays[layer.weight]).astype(np.float32)
     scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma)
     if norm is not None:
         folded = scale * np.abs(batch_norm_factor(norm, arrays))
@@ -65,7 +65,7 @@ class EvaluatedLayer:
     """The parameters that a layer is evaluated with, before its BatchNorm.
 
     Attributes:
-        weight: fake-quantized, float32 of shape (C_out, …).
+        weight: fake-quantized, float32, of the shape that the layer's parameter has.
         bias: the layer's own plus the rounding error of the exported file's int32 bias, float32 of shape (C_out,); None
             where the file has no bias.
     """
@@ -94,18 +94,18 @@ def evaluated_layer(
     trained = trained_layer(layer, config, arrays)
     norm = layer.batch_norm
     weight = arq_retrain(
-        arrays[layer.weight].astype(np.float32),
+        layer.by_channel(arrays[layer.weight]).astype(np.float32),
         channel_wise=config.channel_wise,
         bits=config.bits,
         gamma=None if norm is None else arrays[norm.gamma].astype(np.float32),
     )
     bias = trained.fused.bias
     if bias is None:
-        return EvaluatedLayer(weight=weight, bias=None)
+        return EvaluatedLayer(weight=layer.as_stored(weight), bias=None)
     scale = np.float32(activation.scale) * scale_that_fits_bias(trained.scale, bias, activation.scale)
     error = numerics.quantize_bias(bias, scale) * scale.astype(np.float64) - bias
     if norm is not None:
         factor = batch_norm_factor(norm, arrays)
         error = np.divide(error, factor, out=np.zeros_like(error), where=np.abs(factor) > _SMALLEST_FACTOR)
     own = 0.0 if layer.bias is None else arrays[layer.bias]
-    return EvaluatedLayer(weight=weight, bias=(own + error).astype(np.float32))
+    return EvaluatedLayer(weight=layer.as_stored(weight), bias=(own + error).astype(np.float32))

@@ -43,6 +43,7 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         examples=examples,
         scratch=scratch,
         reporter=reporter,
+        amct_limits=plan.amct_limits,
     )
 
 

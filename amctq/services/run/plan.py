@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.base import Backend
 from amctq.backends.choice import Asked, resolve_backend
-from amctq.choices import ExportFormat
+from amctq.choices import BackendName, ExportFormat
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UsageError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 REPORT, LOG, RECORD = "report.json", "amctq.log", "calibration_record.txt"
 CALIB_IMAGES = 32
+# Files that AMCT and ATC define.
+_AMCT_FORMATS = frozenset({ExportFormat.ASCEND, ExportFormat.FAKEQUANT, ExportFormat.AIR})
 Plan = TypeVar("Plan", bound="RunPlan")
 
 
@@ -57,6 +59,17 @@ class RunPlan:
     target: Target
     config: ConfigFile | None
     recorded: QuantRecord | None
+
+    @property
+    def amct_limits(self) -> str | None:
+        """Why only the layers that AMCT can quantize are quantized; None where all are."""
+        if self.backend.name is BackendName.AMCT:
+            return "AMCT does not quantize it"
+        for option, given in (("--record", self.recorded), ("--config", self.config)):
+            if given is not None:
+                return f"AMCT's file of {option} cannot hold it"
+        forms = [form.value for form in self.request.export if form in _AMCT_FORMATS]
+        return f"--export {forms[0]} cannot hold it" if forms else None
 
     @property
     def stem(self) -> str:

@@ -1,0 +1,1 @@
+"""Reading MindIR, MindSpore's own format, as ONNX: one small function for each primitive."""

@@ -1,0 +1,21 @@
+"""The primitives that amctq writes as ONNX, by kind. Importing this package registers them all."""
+
+from amctq.graph.mindir.primitives import (  # noqa: F401
+    activation,
+    adaptive_pooling,
+    arithmetic,
+    convolution,
+    creation,
+    indexing,
+    logic,
+    matrix,
+    normalization,
+    padding,
+    pooling,
+    recurrent,
+    reduction,
+    resize,
+    search,
+    selection,
+    shape,
+)

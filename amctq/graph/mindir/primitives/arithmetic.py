@@ -1,0 +1,296 @@
+"""Arithmetic, element by element."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import helper
+
+from amctq.graph.mindir.call import Call
+from amctq.graph.mindir.primitives.matrix import with_bias
+from amctq.graph.mindir.registry import primitive
+from amctq.graph.mindir.values import Tensor, Type
+
+# By primitive, the ONNX operator of two operands, which broadcast as in NumPy.
+_BINARY = {
+    "Mul": "Mul",
+    "Muls": "Mul",
+    "InplaceMul": "Mul",
+    "InplaceMuls": "Mul",
+    "Div": "Div",
+    "RealDiv": "Div",
+    "Divs": "Div",
+    "InplaceDiv": "Div",
+    "InplaceDivs": "Div",
+    "Pow": "Pow",
+    "PowTensorScalar": "Pow",
+    "PowScalarTensor": "Pow",
+    "Maximum": "Max",
+    "Minimum": "Min",
+}
+_UNARY = {
+    "Exp": "Exp",
+    "InplaceExp": "Exp",
+    "Log": "Log",
+    "InplaceLog": "Log",
+    "Sqrt": "Sqrt",
+    "Abs": "Abs",
+    "Neg": "Neg",
+    "Erf": "Erf",
+    "Floor": "Floor",
+    "InplaceFloor": "Floor",
+    "Ceil": "Ceil",
+    "Round": "Round",
+    "Sin": "Sin",
+    "Cos": "Cos",
+    "Tan": "Tan",
+    "Asin": "Asin",
+    "AsinExt": "Asin",
+    "ACos": "Acos",
+    "AcosExt": "Acos",
+    "Atan": "Atan",
+    "AtanExt": "Atan",
+    "Sinh": "Sinh",
+    "Cosh": "Cosh",
+    "Asinh": "Asinh",
+    "AsinhExt": "Asinh",
+    "Acosh": "Acosh",
+    "AcoshExt": "Acosh",
+    "Atanh": "Atanh",
+    "Reciprocal": "Reciprocal",
+    "Sign": "Sign",
+    "InplaceSign": "Sign",
+}
+# They leave integers as they are.
+_ROUNDING = {"Floor", "Ceil", "Round"}
+# Sums and products of booleans.
+_OF_BOOLEANS = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}
+
+
+def known(dtype: str) -> str:
+    """The type that a tensor of ``dtype`` is read as: float16 and float64 become float32."""
+    return "float32" if dtype in {"float16", "float64"} else dtype
+
+
+def operands(call: Call) -> tuple[Tensor, Tensor]:
+    """Both operands, in the type of the result."""
+    dtype = known(call.type.dtype)
+    first, second = (cast(call, call.as_tensor(arg, dtype), dtype) for arg in call.args[:2])
+    return first, second
+
+
+def cast(call: Call, x: Tensor, dtype: str) -> Tensor:
+    """``x`` in another type; float16 and float64 are read as float32."""
+    dtype = known(dtype)
+    if x.dtype == dtype:
+        return x
+    return call.emit("Cast", [x], Type(dtype, x.shape), to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _binary(call: Call) -> Tensor:
+    return binary(call, _BINARY[call.node.primitive], *operands(call))
+
+
+def binary(call: Call, op: str, x: Tensor, y: Tensor) -> Tensor:
+    """An ONNX operator of two operands of one type."""
+    return call.emit(_OF_BOOLEANS.get(op, op) if x.dtype == "bool" else op, [x, y])
+
+
+def _unary(call: Call) -> Tensor:
+    op, x = _UNARY[call.node.primitive], cast(call, call.tensor(0), call.type.dtype)
+    if op in _ROUNDING and not x.dtype.startswith("float"):
+        return x
+    if op == "Round" and call.value(1, 0):
+        call.refuse("decimals other than 0")
+    return call.emit(op, [x])
+
+
+for _name in _BINARY:
+    primitive(_name)(_binary)
+for _name in _UNARY:
+    primitive(_name)(_unary)
+
+
+def number(call: Call, value: float, like: Tensor) -> Tensor:
+    """A number as a tensor of the type of ``like``."""
+    return call.as_tensor(np.asarray(value, like.dtype))
+
+
+@primitive(
+    "Add",
+    "AddExt",
+    "AddScalar",
+    "InplaceAddExt",
+    "InplaceAddsExt",
+    "Sub",
+    "SubExt",
+    "SubScalar",
+    "InplaceSubExt",
+    "InplaceSubScalar",
+)
+def add(call: Call) -> Tensor:
+    """``mindspore.ops.Add``, ``Sub``, ``mindspore.mint.add``, ``sub`` and ``x += y``: x ± alpha × y."""
+    op = "Sub" if "Sub" in call.node.primitive else "Add"
+    x, y = operands(call)
+    alpha = call.value(2, 1)
+    if alpha != 1:
+        y = call.emit("Mul", [y, number(call, alpha, y)], Type(y.dtype, y.shape))
+    elif op == "Add":
+        found = with_bias(call, x, y)
+        if found is not None:
+            return found
+    return binary(call, op, x, y)
+
+
+@primitive("AddN")
+def add_n(call: Call) -> Tensor:
+    """``mindspore.ops.AddN``: the sum of a tuple."""
+    parts = [cast(call, call.as_tensor(item), call.type.dtype) for item in call.args[0]]
+    if parts[0].dtype.startswith("float"):
+        return call.emit("Sum", parts)
+    total = parts[0]
+    for part in parts[1:]:
+        total = call.emit("Add", [total, part])
+    return total
+
+
+@primitive("FloorDiv", "FloorDivScalar", "InplaceFloorDivide", "InplaceFloorDivides")
+def floor_div(call: Call) -> Tensor:
+    """``mindspore.ops.FloorDiv``: the quotient, rounded down."""
+    return _quotient(call, *operands(call), mode=2)
+
+
+@primitive("DivMod", "DivMods", "InplaceDivMod", "InplaceDivMods")
+def div_mod(call: Call) -> Tensor:
+    """``mindspore.ops.div``: rounding_mode None, "trunc" (1) or "floor" (2)."""
+    return _quotient(call, *operands(call), mode=call.value(2, None))
+
+
+@primitive("TruncateDiv")
+def truncate_div(call: Call) -> Tensor:
+    """``mindspore.ops.TruncateDiv``: the quotient, rounded towards zero."""
+    return _quotient(call, *operands(call), mode=1)
+
+
+def _quotient(call: Call, x: Tensor, y: Tensor, *, mode: int | str | None) -> Tensor:
+    floor = mode in {2, "floor"}
+    if x.dtype.startswith("float"):
+        ratio = call.emit("Div", [x, y])
+        return ratio if mode is None else call.emit("Floor", [ratio]) if floor else truncated(call, ratio)
+    if floor:  # an integer Div of ONNX rounds towards zero
+        x = call.emit("Sub", [x, call.emit("Mod", [x, y])])
+    return call.emit("Div", [x, y])
+
+
+@primitive(
+    "FloorMod",
+    "RemainderTensorTensor",
+    "RemainderTensorScalar",
+    "RemainderScalarTensor",
+    "InplaceRemainderTensorTensor",
+    "InplaceRemainderTensorScalar",
+)
+def floor_mod(call: Call) -> Tensor:
+    """``mindspore.ops.FloorMod``, ``mindspore.mint.remainder``: the remainder with the sign of the divisor."""
+    x, y = operands(call)
+    if not x.dtype.startswith("float"):
+        return call.emit("Mod", [x, y])
+    return call.emit("Sub", [x, call.emit("Mul", [call.emit("Floor", [call.emit("Div", [x, y])]), y])])
+
+
+@primitive("Mod", "TruncateMod", "FmodTensor", "FmodScalar")
+def fmod(call: Call) -> Tensor:
+    """``mindspore.ops.Mod``, ``mindspore.mint.fmod``: the remainder with the sign of the dividend."""
+    return call.emit("Mod", operands(call), fmod=1)
+
+
+@primitive("Trunc")
+def trunc(call: Call) -> Tensor:
+    """``mindspore.ops.trunc``: rounds towards zero."""
+    return truncated(call, call.tensor(0))
+
+
+def truncated(call: Call, x: Tensor) -> Tensor:
+    """``x`` rounded towards zero."""
+    if not x.dtype.startswith("float"):
+        return x
+    return call.emit("Mul", [call.emit("Sign", [x]), call.emit("Floor", [call.emit("Abs", [x])])])
+
+
+@primitive("Square")
+def square(call: Call) -> Tensor:
+    """``mindspore.ops.Square``."""
+    x = call.tensor(0)
+    return call.emit("Mul", [x, x])
+
+
+@primitive("SquaredDifference")
+def squared_difference(call: Call) -> Tensor:
+    """``mindspore.ops.SquaredDifference``: (x - y)²."""
+    difference = call.emit("Sub", operands(call))
+    return call.emit("Mul", [difference, difference])
+
+
+@primitive("Rsqrt")
+def rsqrt(call: Call) -> Tensor:
+    """``mindspore.ops.Rsqrt``: 1 / √x."""
+    return call.emit("Reciprocal", [call.emit("Sqrt", [cast(call, call.tensor(0), call.type.dtype)])])
+
+
+@primitive("Expm1")
+def expm1(call: Call) -> Tensor:
+    """``mindspore.ops.expm1``: exp(x) - 1."""
+    x = cast(call, call.tensor(0), call.type.dtype)
+    return call.emit("Sub", [call.emit("Exp", [x]), number(call, 1, x)])
+
+
+@primitive("Exp2")
+def exp2(call: Call) -> Tensor:
+    """``mindspore.mint.exp2``: 2 to the power of x."""
+    x = cast(call, call.tensor(0), call.type.dtype)
+    return call.emit("Pow", [number(call, 2, x), x])
+
+
+@primitive("Log1p", "Log2", "Log10")
+def log(call: Call) -> Tensor:
+    """``mindspore.ops.log1p``: log(1 + x); ``log2`` and ``log10``: of another base."""
+    x = cast(call, call.tensor(0), call.type.dtype)
+    if call.node.primitive == "Log1p":
+        return call.emit("Log", [call.emit("Add", [x, number(call, 1, x)])])
+    base = {"Log2": 2, "Log10": 10}[call.node.primitive]
+    return call.emit("Mul", [call.emit("Log", [x]), number(call, 1 / math.log(base), x)])
+
+
+@primitive("Erfc")
+def erfc(call: Call) -> Tensor:
+    """``mindspore.ops.erfc``: 1 - erf(x)."""
+    x = cast(call, call.tensor(0), call.type.dtype)
+    return call.emit("Sub", [number(call, 1, x), call.emit("Erf", [x])])
+
+
+@primitive("Addcmul", "AddcmulExt", "Addcdiv", "AddcdivExt")
+def addc(call: Call) -> Tensor:
+    """``mindspore.ops.addcmul``, ``addcdiv``: input + value × (x · y) or value × (x / y)."""
+    added, x, y, value = (cast(call, call.as_tensor(item, call.type.dtype), call.type.dtype) for item in call.args[:4])
+    op = "Mul" if "mul" in call.node.primitive else "Div"
+    return call.emit("Add", [added, call.emit("Mul", [call.emit(op, [x, y]), value])])
+
+
+@primitive("Lerp", "LerpScalar")
+def lerp(call: Call) -> Tensor:
+    """``mindspore.ops.lerp``: start + weight × (end - start)."""
+    start, end, weight = (cast(call, call.as_tensor(item, call.type.dtype), call.type.dtype) for item in call.args[:3])
+    return call.emit("Add", [start, call.emit("Mul", [weight, call.emit("Sub", [end, start])])])
+
+
+@primitive("Cast")
+def cast_to(call: Call) -> Tensor:
+    """``mindspore.ops.Cast``; the type stands in the output."""
+    return cast(call, call.tensor(0), call.type.dtype)
+
+
+@primitive("Identity", "Copy", "Clone", "Contiguous", "Detach", "StopGradient", "TensorMove")
+def identity(call: Call) -> Tensor:
+    """What hands its input on."""
+    return call.tensor(0)

@@ -1,0 +1,120 @@
+"""Slices of tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from amctq.graph.mindir.call import Call
+from amctq.graph.mindir.registry import primitive
+from amctq.graph.mindir.values import Batch, Size, Tensor, Type
+
+_END = np.iinfo(np.int64).max
+
+
+@primitive("StridedSlice")
+def strided_slice(call: Call) -> Tensor:
+    """``mindspore.ops.StridedSlice``: begin, end, strides, and masks of begin, end, ellipsis, new axis, shrinking."""
+    x = call.tensor(0)
+    begin, end, strides = (list(call.value(index)) for index in (1, 2, 3))
+    masks = [call.value(index, call.attribute(name, 0)) for index, name in enumerate(_MASKS, 4)]
+    begin_mask, end_mask, ellipsis, new_axis, shrink = ({bit for bit in range(32) if mask >> bit & 1} for mask in masks)
+    axis, slices = 0, []
+    for index in range(len(begin)):
+        if index in ellipsis:
+            rest = sum(later not in new_axis for later in range(index + 1, len(begin)))
+            axis = x.rank - rest
+        elif index not in new_axis:
+            size = x.shape[axis]
+            first = None if index in begin_mask and index not in shrink else begin[index]
+            last = None if index in end_mask else end[index]
+            step = strides[index]
+            if index in shrink:
+                last, step = (first + 1 if first != -1 else None), 1
+            slices.append((axis, *_ends(first, last, size, step), step))
+            axis += 1
+    return call.reshape(_slice(call, x, slices), call.shape)
+
+
+_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+def _ends(first: Any, last: Any, size: Size, step: int) -> tuple[Size, Size]:
+    """Begin and end of a slice for ONNX; an end at the size of the axis becomes "to the end"."""
+    if step > 0:
+        first = 0 if first is None else first
+        last = _END if last is None or last == size else last
+    else:
+        first = _END if first is None else first
+        last = -_END if last is None else last
+    return first, last
+
+
+def _slice(call: Call, x: Tensor, slices: list[tuple[int, Size, Size, int]]) -> Tensor:
+    slices = [item for item in slices if item[1:] != (0, _END, 1)]
+    if not slices:
+        return x
+    axes, first, last, steps = ([item[index] for item in slices] for index in range(4))
+    shape = list(x.shape)
+    for axis, begin, end, step in slices:
+        if not isinstance(shape[axis], Batch):
+            shape[axis] = len(range(shape[axis])[slice(begin, None if abs(end) == _END else end, step)])
+    return call.emit("Slice", [x, *map(call.graph.ints, (first, last, axes, steps))], Type(x.dtype, tuple(shape)))
+
+
+@primitive("Slice")
+def slice_(call: Call) -> Tensor:
+    """``mindspore.ops.Slice``: begin and size."""
+    x = call.tensor(0)
+    slices = []
+    for axis, (first, size) in enumerate(zip(call.value(1), call.value(2), strict=True)):
+        whole = first == 0 and size in (-1, x.shape[axis])
+        slices.append((axis, 0, _END, 1) if whole else (axis, first, first + size if size != -1 else _END, 1))
+    return call.reshape(_slice(call, x, slices), call.shape)
+
+
+@primitive("SliceExt", "Narrow", "NarrowView", "SliceExtView")
+def slice_ext(call: Call) -> Tensor:
+    """``mindspore.mint.narrow``, ``mindspore.ops.slice_ext``: axis, start, end or length, step."""
+    x = call.tensor(0)
+    axis, first, last, step = call.axis(1, rank=x.rank), call.value(2), call.value(3), call.value(4, 1)
+    if call.node.primitive.startswith("Narrow"):
+        last = first + last
+    return _slice(call, x, [(axis, *_ends(first, last, x.shape[axis], step), step)])
+
+
+@primitive("ReverseV2")
+def reverse(call: Call) -> Tensor:
+    """``mindspore.ops.flip``: the other way round along some axes."""
+    x = call.tensor(0)
+    axes = call.value(1, call.attribute("axis", ()))
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    return _slice(call, x, [(int(axis) % x.rank, _END, -_END, -1) for axis in axes])
+
+
+@primitive("Roll")
+def roll(call: Call) -> Tensor:
+    """``mindspore.ops.roll``: shifts and axes; the whole tensor as one row where there are no axes."""
+    x = call.tensor(0)
+    shifts, axes = (call.value(index, call.attribute(name, None)) for index, name in ((1, "shift"), (2, "axis")))
+    shifts, axes = (item if isinstance(item, tuple) or item is None else (item,) for item in (shifts, axes))
+    if not axes:
+        call.refuse("no axes", "give the axes")
+    for shift, axis in zip(shifts, (int(item) % x.rank for item in axes), strict=True):
+        size = x.shape[axis]
+        if isinstance(size, Batch):
+            call.refuse("a roll over the batch", "roll along other axes")
+        if shift % size:
+            cut = size - shift % size
+            parts = [_slice(call, x, [(axis, cut, _END, 1)]), _slice(call, x, [(axis, 0, cut, 1)])]
+            x = call.emit("Concat", parts, axis=axis)
+    return x
+
+
+@primitive("SelectExt", "SelectExtView")
+def select_index(call: Call) -> Tensor:
+    """``mindspore.mint.select``: one index along an axis."""
+    x = call.tensor(0)
+    axis, index = call.axis(1, rank=x.rank), int(call.value(2))
+    return call.reshape(_slice(call, x, [(axis, index, index + 1 if index != -1 else _END, 1)]), call.shape)

@@ -1,0 +1,188 @@
+"""Reading MindIR as ONNX, opset 17, with a dynamic batch and the parameters under their own names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+import amctq.graph.mindir.primitives  # noqa: F401  registers the primitives
+from amctq.errors import InputError
+from amctq.graph.mindir.call import Call
+from amctq.graph.mindir.model import MindirGraph, Node, read_model
+from amctq.graph.mindir.onnx_builder import OnnxBuilder
+from amctq.graph.mindir.refusals import refuse_change, refuse_random, unknown, unreadable
+from amctq.graph.mindir.registry import PRIMITIVES
+from amctq.graph.mindir.values import MONAD, Tensor, Type, steps_of_batch, without_batch
+from amctq.graph.opset import IR_VERSIONS, OPSET
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadGraph:
+    """A MindIR graph as ONNX.
+
+    Attributes:
+        model: opset 17, batch dynamic.
+        half: cells that compute in float16; they are read as float32.
+    """
+
+    model: onnx.ModelProto
+    half: tuple[str, ...]
+
+
+def read_mindir(
+    model: Any,
+    batch: int,
+    *,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    parameters: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> ReadGraph:
+    """Read a MindIR model.
+
+    Args:
+        model: ``mindspore.train.mind_ir_pb2.ModelProto``.
+        batch: the batch that the network was exported with: a prime that no size of the network is a multiple of.
+        inputs: names for the inputs.
+        outputs: names for the outputs.
+        parameters: values by name in the checkpoint, of those that the model has without their values.
+
+    Raises:
+        InputError: the network has another number of inputs or outputs, control flow, randomness, changes its own
+            parameters, or has a primitive that amctq does not know, or one in a form that it does not know.
+    """
+    graph = read_model(model, batch, parameters)
+    if len(graph.inputs) != len(inputs):
+        message = f"the network has {len(graph.inputs)} inputs, expected {len(inputs)}"
+        raise InputError(message, hint="give amctq a network that takes one tensor of images")
+    return _Reader(graph, batch, inputs).read(outputs)
+
+
+class _Reader:
+    def __init__(self, graph: MindirGraph, batch: int, inputs: tuple[str, ...]) -> None:
+        self._graph = graph
+        self._batch = batch
+        named = [(name, kind) for name, (_, kind) in zip(inputs, graph.inputs, strict=True)]
+        self._onnx = OnnxBuilder(named)
+        self._values: dict[str, Any] = {
+            own: Tensor(name=name, dtype=kind.dtype, shape=kind.shape)
+            for (own, kind), name in zip(graph.inputs, inputs, strict=True)
+        }
+        # By name, the name that it is another name of: Load, Depend and in-place operators.
+        self._alias: dict[str, str] = {}
+        self._uses = self._count_uses()
+
+    def read(self, outputs: tuple[str, ...]) -> ReadGraph:
+        half: list[str] = []
+        for node in self._graph.nodes:
+            try:
+                self._values[node.output] = self._written(node)
+            except (InputError, MemoryError):
+                raise
+            except Exception as error:
+                raise unreadable(node, error) from error
+            if isinstance(node.type, Type) and node.type.dtype == "float16" and node.primitive != "Load":
+                half.append(node.cell)
+        found = [self._value(name) for name in self._graph.outputs]
+        flat = [item for value in found for item in (value if isinstance(value, tuple) else (value,))]
+        if len(flat) != len(outputs):
+            message = f"the network has {len(flat)} outputs, expected {len(outputs)}"
+            raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
+        named = []
+        for value, name in zip(flat, outputs, strict=True):
+            if not isinstance(value, Tensor) or not self._onnx.depends_on_input(value.name):
+                message = "the network's output does not depend on its input"
+                raise InputError(message, hint="check construct(): it must use the tensor of images that it takes")
+            self._onnx.output(value.name, name)
+            named.append((name, Type(value.dtype, value.shape)))
+        model = self._onnx.model(named, OPSET, IR_VERSIONS[OPSET])
+        return ReadGraph(model=model, half=tuple(dict.fromkeys(half)))
+
+    def _written(self, node: Node) -> Any:
+        """The value of a node's output."""
+        if node.primitive in {"UpdateState", "Return", "Print"}:
+            return MONAD
+        args = [self._value(name) for name in node.inputs]
+        if node.primitive in {"Load", "Depend"}:
+            self._alias[node.output] = self._root(node.inputs[0])
+            return args[0]
+        if node.primitive in {"MakeTuple", "MakeList", "make_tuple", "make_list"}:
+            return tuple(args)
+        if node.primitive in {"TupleGetItem", "ListGetItem"}:
+            return self._item(node, args[0], args[1])
+        refuse_random(node)
+        refuse_change(node, self._parameter(node.inputs[0]) if node.inputs else None)
+        writer = PRIMITIVES.get(node.primitive)
+        if writer is None:
+            raise unknown(node)
+        kept = [index for index, arg in enumerate(args) if arg is not MONAD]
+        uses = [self._uses[self._root(node.inputs[index])] for index in kept]
+        call = Call(node, [args[index] for index in kept], self._onnx, uses)
+        result = writer(call)
+        if node.primitive.startswith("Inplace"):  # whatever reads its operand from now on reads the result
+            self._values[self._root(node.inputs[0])] = result
+        return result
+
+    def _item(self, node: Node, outputs: Any, index: int) -> Any:
+        """One of several outputs; a writer may leave out the last ones."""
+        if not isinstance(outputs, tuple) or not -len(outputs) <= index < len(outputs):
+            source = next((item.primitive for item in self._graph.nodes if item.output == node.inputs[0]), "a tuple")
+            message = f"amctq does not write output {index} of {source}, which the network uses"
+            raise InputError(message, hint="use only its first output")
+        return outputs[index]
+
+    def _value(self, name: str) -> Any:
+        name = self._root(name)
+        if name in self._values:
+            return self._values[name]
+        if name in self._graph.constants:
+            return self._values.setdefault(name, self._constant(self._graph.constants[name]))
+        if name not in self._graph.parameters:
+            message = f"the network's MindIR reads {name}, which nothing computes"
+            raise InputError(message, hint="please report this with the network")
+        own, array = self._graph.parameters[name]
+        array = array.astype(np.float32) if array.dtype == np.float16 else array
+        self._values[name] = Tensor(name=self._onnx.parameter(own, array), dtype=array.dtype.name, shape=array.shape)
+        return self._values[name]
+
+    def _constant(self, value: Any) -> Any:
+        """A constant of the graph; an array with the batch in its shape is made from one image's part."""
+        if not isinstance(value, np.ndarray) or not any(size and size % self._batch == 0 for size in value.shape):
+            return value
+        if value.dtype == np.float16:
+            value = value.astype(np.float32)
+        found = without_batch(value, self._batch)
+        if found is not None:
+            array, shape = found
+            (name,) = self._onnx.add("Expand", [self._onnx.constant(array), self._onnx.ints(shape)], "constant")
+            return Tensor(name=name, dtype=array.dtype.name, shape=shape)
+        steps = steps_of_batch(value, self._batch)
+        if steps is None:
+            message = f"a constant of shape {value.shape} has other values for each image of the batch"
+            raise InputError(message, hint="compute it from the input, not from the batch size")
+        name = self._onnx.counted(steps.first, steps.step, steps.axis, steps.shape[steps.axis])
+        return Tensor(name=name, dtype=value.dtype.name, shape=steps.shape)
+
+    def _parameter(self, name: str) -> str | None:
+        """The name in the checkpoint, None where ``name`` is no parameter."""
+        return self._graph.parameters.get(self._root(name), (None, None))[0]
+
+    def _root(self, name: str) -> str:
+        return self._alias.get(name, name)
+
+    def _count_uses(self) -> Counter[str]:
+        """By name, how many nodes read it; plumbing is looked through."""
+        alias: dict[str, str] = {}
+        uses: Counter[str] = Counter(self._graph.outputs)
+        for node in self._graph.nodes:
+            if node.primitive in {"Load", "Depend"}:
+                alias[node.output] = alias.get(node.inputs[0], node.inputs[0])
+            elif node.primitive != "UpdateState":
+                uses.update(alias.get(name, name) for name in node.inputs)
+        return uses
