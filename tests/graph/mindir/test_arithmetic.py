@@ -9,6 +9,7 @@ import mindspore
 import numpy as np
 import pytest
 from mindspore import Tensor, mint, ops
+
 from tests.graph.mindir.compare import Function, assert_same, read
 
 _OTHER = Tensor(np.random.default_rng(7).normal(0, 1, (4, 6)).astype(np.float32))

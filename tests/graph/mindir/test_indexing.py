@@ -9,6 +9,7 @@ import mindspore
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, mint, nn, ops
+
 from tests.graph.mindir.compare import assert_same
 
 _ROWS = Tensor(np.random.default_rng(7).normal(0, 1, (4, 6)).astype(np.float32))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, mint, ops
 from numpy.typing import NDArray
+
 from tests.graph.mindir.compare import assert_same
 
 _OTHER = Tensor(np.random.default_rng(7).normal(0, 1, (4, 6)).astype(np.float32))

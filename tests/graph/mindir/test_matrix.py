@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, mint, nn, ops
+
 from tests.graph.mindir.compare import assert_same
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
-from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
-from tests.graph.mindir.compare import BATCH, Function, exported, read
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from amctq.errors import InputError
 from amctq.graph.mindir import reader
 from amctq.graph.mindir.registry import PRIMITIVES
+from tests.graph.mindir.compare import BATCH, Function, exported, read
+
+_TABLE = Tensor(np.random.default_rng(5).normal(0, 1, (BATCH, 1, 1)).astype(np.float32))
 
 
 class Inside(nn.Cell):
@@ -131,7 +133,7 @@ def test_outputs_that_no_classifier_has() -> None:
 
 
 def uneven(x: Any) -> Any:
-    return x + (ops.arange(x.shape[0]) ** 2).reshape(-1, 1, 1)
+    return x + _TABLE
 
 
 def test_a_constant_that_differs_between_images() -> None:
@@ -159,7 +161,7 @@ class Mixed(nn.Cell):
         self.wide, self.narrow = nn.Dense(6, 6), nn.Dense(6, 6).to_float(mindspore.float16)
 
     def construct(self, x: Any) -> Any:
-        return self.wide(self.narrow(x))
+        return self.wide(self.narrow(x).astype(mindspore.float32))
 
 
 def test_float16_parts_are_named() -> None:
@@ -187,10 +189,10 @@ class Deep(nn.Cell):
         self.weights = ParameterTuple([Parameter(Tensor(item), name=f"w{i}") for i, item in enumerate(weights)])
 
     def construct(self, x: Any) -> Any:
-        for weight in self.weights:
-            y = mint.nn.functional.relu(x @ weight)
-            y += x
-            x = y
+        # MindSpore compiles at most some 500 turns of a loop.
+        for index in range(0, len(self.weights), 2):
+            x += ops.relu(x @ self.weights[index])
+            x += ops.relu(x @ self.weights[index + 1])
         return x
 
 
@@ -198,11 +200,11 @@ def test_reading_takes_time_in_proportion_to_the_layers() -> None:
     def seconds(layers: int) -> float:
         content = exported(Deep(layers), (4,))
         best = float("inf")
-        for _ in range(3):
+        for _ in range(2):
             start = time.process_time()
             model = reader.read_mindir(content, BATCH, inputs=("x",), outputs=("y",)).model
             best = min(best, time.process_time() - start)
         assert [node.op_type for node in model.graph.node].count("Gemm") == layers
         return best
 
-    assert seconds(500) < 8 * seconds(125)  # four times in proportion, sixteen times if it were quadratic
+    assert seconds(500) < 8 * seconds(124)  # four times in proportion, sixteen times if it were quadratic

@@ -10,6 +10,7 @@ import mindspore
 import numpy as np
 import pytest
 from mindspore import mint, ops
+
 from tests.graph.mindir.compare import assert_same
 
 

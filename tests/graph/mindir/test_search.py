@@ -8,6 +8,7 @@ from typing import Any
 import mindspore
 import pytest
 from mindspore import mint, ops
+
 from tests.graph.mindir.compare import assert_same
 
 
