@@ -33,7 +33,7 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
 
     batch = _batch(network, input_shape)
     example = mindspore.Tensor(shape=[batch, *input_shape], dtype=mindspore.float32)
-    model = mindir_of(network, example, scratch)
+    model = mindir_of(network, (example,), scratch)
     parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
     read = read_mindir(model, batch, inputs=(INPUT_NAME,), outputs=(OUTPUT_NAME,), parameters=parameters)
     rank = len(read.model.graph.output[0].type.tensor_type.shape.dim)
@@ -43,12 +43,12 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
     return FloatGraph(model=read.model, file_bytes=read.model.ByteSize(), half=read.half)
 
 
-def mindir_of(network: Any, example: Any, scratch: Path) -> Any:
+def mindir_of(network: Any, examples: tuple[Any, ...], scratch: Path) -> Any:
     """The network's MindIR, ``mindspore.train.mind_ir_pb2.ModelProto``, without the values of its parameters.
 
     Args:
         network: ``mindspore.nn.Cell`` in inference mode.
-        example: a tensor of the shape and type of its input.
+        examples: tensors of the shapes and types of its inputs.
         scratch: path of MindSpore's file; the caller removes it.
 
     Raises:
@@ -66,7 +66,7 @@ def mindir_of(network: Any, example: Any, scratch: Path) -> Any:
         del model.graph.parameter[:]
 
     with exporting(network, scratch, "MindIR") as path:
-        mindspore.export(network, example, file_name=path, file_format="MINDIR", custom_func=keep)
+        mindspore.export(network, *examples, file_name=path, file_format="MINDIR", custom_func=keep)
     return models[0]
 
 

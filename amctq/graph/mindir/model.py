@@ -94,7 +94,8 @@ def read_model(model: Any, batch: int, parameters: Mapping[str, NDArray[Any]]) -
     """
     if model.functions:
         message = "the network has control flow that depends on its data: its graph has several parts"
-        raise InputError(message, hint="write construct() without if, while or for on tensors")
+        hint = "write construct() without if, while or for on tensors, and index with numbers in place of boolean masks"
+        raise InputError(message, hint=hint)
     graph = model.graph
     primitives = {item.name: item for item in model.primitives}
     constants: dict[str, Constant] = {}

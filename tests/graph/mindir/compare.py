@@ -33,14 +33,19 @@ class Function(nn.Cell):
         return self.function(x, *self.args, **self.keywords)
 
 
+def exported(network: nn.Cell, *shapes: Sequence[int]) -> tuple[Any, dict[str, NDArray[Any]]]:
+    """The MindIR of a network whose inputs are (N, *shape) each, float32, and its parameters."""
+    network.set_train(False)
+    examples = [mindspore.Tensor(shape=[BATCH, *shape], dtype=mindspore.float32) for shape in shapes]
+    with tempfile.TemporaryDirectory() as folder:
+        mindir = mindir_of(network, tuple(examples), Path(folder) / "network.mindir")
+    return mindir, {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+
+
 def read(network: nn.Cell, shape: Sequence[int], *, outputs: int = 1) -> onnx.ModelProto:
     """The ONNX graph of a network that takes (N, *shape), float32."""
-    network.set_train(False)
-    example = mindspore.Tensor(shape=[BATCH, *shape], dtype=mindspore.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        mindir = mindir_of(network, example, Path(folder) / "network.mindir")
     names = tuple(f"y{index}" for index in range(outputs))
-    parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    mindir, parameters = exported(network, shape)
     model = read_mindir(mindir, BATCH, inputs=("x",), outputs=names, parameters=parameters).model
     onnx.checker.check_model(model, full_check=True)
     return model

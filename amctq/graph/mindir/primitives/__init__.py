@@ -6,6 +6,7 @@ from amctq.graph.mindir.primitives import (  # noqa: F401
     arithmetic,
     convolution,
     creation,
+    functions,
     indexing,
     logic,
     matrix,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from onnx import helper
 
@@ -29,41 +27,6 @@ _BINARY = {
     "Maximum": "Max",
     "Minimum": "Min",
 }
-_UNARY = {
-    "Exp": "Exp",
-    "InplaceExp": "Exp",
-    "Log": "Log",
-    "InplaceLog": "Log",
-    "Sqrt": "Sqrt",
-    "Abs": "Abs",
-    "Neg": "Neg",
-    "Erf": "Erf",
-    "Floor": "Floor",
-    "InplaceFloor": "Floor",
-    "Ceil": "Ceil",
-    "Round": "Round",
-    "Sin": "Sin",
-    "Cos": "Cos",
-    "Tan": "Tan",
-    "Asin": "Asin",
-    "AsinExt": "Asin",
-    "ACos": "Acos",
-    "AcosExt": "Acos",
-    "Atan": "Atan",
-    "AtanExt": "Atan",
-    "Sinh": "Sinh",
-    "Cosh": "Cosh",
-    "Asinh": "Asinh",
-    "AsinhExt": "Asinh",
-    "Acosh": "Acosh",
-    "AcoshExt": "Acosh",
-    "Atanh": "Atanh",
-    "Reciprocal": "Reciprocal",
-    "Sign": "Sign",
-    "InplaceSign": "Sign",
-}
-# They leave integers as they are.
-_ROUNDING = {"Floor", "Ceil", "Round"}
 # Sums and products of booleans.
 _OF_BOOLEANS = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}
 
@@ -97,19 +60,8 @@ def binary(call: Call, op: str, x: Tensor, y: Tensor) -> Tensor:
     return call.emit(_OF_BOOLEANS.get(op, op) if x.dtype == "bool" else op, [x, y])
 
 
-def _unary(call: Call) -> Tensor:
-    op, x = _UNARY[call.node.primitive], cast(call, call.tensor(0), call.type.dtype)
-    if op in _ROUNDING and not x.dtype.startswith("float"):
-        return x
-    if op == "Round" and call.value(1, 0):
-        call.refuse("decimals other than 0")
-    return call.emit(op, [x])
-
-
 for _name in _BINARY:
     primitive(_name)(_binary)
-for _name in _UNARY:
-    primitive(_name)(_unary)
 
 
 def number(call: Call, value: float, like: Tensor) -> Tensor:
@@ -205,68 +157,11 @@ def fmod(call: Call) -> Tensor:
     return call.emit("Mod", operands(call), fmod=1)
 
 
-@primitive("Trunc")
-def trunc(call: Call) -> Tensor:
-    """``mindspore.ops.trunc``: rounds towards zero."""
-    return truncated(call, call.tensor(0))
-
-
-def truncated(call: Call, x: Tensor) -> Tensor:
-    """``x`` rounded towards zero."""
-    if not x.dtype.startswith("float"):
-        return x
-    return call.emit("Mul", [call.emit("Sign", [x]), call.emit("Floor", [call.emit("Abs", [x])])])
-
-
-@primitive("Square")
-def square(call: Call) -> Tensor:
-    """``mindspore.ops.Square``."""
-    x = call.tensor(0)
-    return call.emit("Mul", [x, x])
-
-
 @primitive("SquaredDifference")
 def squared_difference(call: Call) -> Tensor:
     """``mindspore.ops.SquaredDifference``: (x - y)²."""
     difference = call.emit("Sub", operands(call))
     return call.emit("Mul", [difference, difference])
-
-
-@primitive("Rsqrt")
-def rsqrt(call: Call) -> Tensor:
-    """``mindspore.ops.Rsqrt``: 1 / √x."""
-    return call.emit("Reciprocal", [call.emit("Sqrt", [cast(call, call.tensor(0), call.type.dtype)])])
-
-
-@primitive("Expm1")
-def expm1(call: Call) -> Tensor:
-    """``mindspore.ops.expm1``: exp(x) - 1."""
-    x = cast(call, call.tensor(0), call.type.dtype)
-    return call.emit("Sub", [call.emit("Exp", [x]), number(call, 1, x)])
-
-
-@primitive("Exp2")
-def exp2(call: Call) -> Tensor:
-    """``mindspore.mint.exp2``: 2 to the power of x."""
-    x = cast(call, call.tensor(0), call.type.dtype)
-    return call.emit("Pow", [number(call, 2, x), x])
-
-
-@primitive("Log1p", "Log2", "Log10")
-def log(call: Call) -> Tensor:
-    """``mindspore.ops.log1p``: log(1 + x); ``log2`` and ``log10``: of another base."""
-    x = cast(call, call.tensor(0), call.type.dtype)
-    if call.node.primitive == "Log1p":
-        return call.emit("Log", [call.emit("Add", [x, number(call, 1, x)])])
-    base = {"Log2": 2, "Log10": 10}[call.node.primitive]
-    return call.emit("Mul", [call.emit("Log", [x]), number(call, 1 / math.log(base), x)])
-
-
-@primitive("Erfc")
-def erfc(call: Call) -> Tensor:
-    """``mindspore.ops.erfc``: 1 - erf(x)."""
-    x = cast(call, call.tensor(0), call.type.dtype)
-    return call.emit("Sub", [number(call, 1, x), call.emit("Erf", [x])])
 
 
 @primitive("Addcmul", "AddcmulExt", "Addcdiv", "AddcdivExt")
@@ -294,3 +189,10 @@ def cast_to(call: Call) -> Tensor:
 def identity(call: Call) -> Tensor:
     """What hands its input on."""
     return call.tensor(0)
+
+
+def truncated(call: Call, x: Tensor) -> Tensor:
+    """``x`` rounded towards zero."""
+    if not x.dtype.startswith("float"):
+        return x
+    return call.emit("Mul", [call.emit("Sign", [x]), call.emit("Floor", [call.emit("Abs", [x])])])

@@ -102,10 +102,12 @@ def nan_to_num(call: Call) -> Tensor:
     x = call.tensor(0)
     ends = np.finfo(np.float32)
     settings = [call.value(index, call.attribute(name, None)) for index, name in enumerate(_NAN_TO_NUM, 1)]
-    for found, value, default in zip((math.nan, math.inf, -math.inf), settings, (0.0, ends.max, ends.min), strict=True):
-        same = [x] if math.isnan(found) else [x, number(call, found, x)]
-        mask = call.emit("IsNaN" if math.isnan(found) else "Equal", same, Type("bool", x.shape))
-        x = call.emit("Where", [mask, number(call, default if value is None else value, x), x])
+    defaults = (0.0, float(ends.max), float(ends.min))
+    for kind, setting, default in zip((math.nan, math.inf, -math.inf), settings, defaults, strict=True):
+        value = float(default if setting is None else setting)
+        same = [x] if math.isnan(kind) else [x, number(call, kind, x)]
+        mask = call.emit("IsNaN" if math.isnan(kind) else "Equal", same, Type("bool", x.shape))
+        x = call.emit("Where", [mask, number(call, value, x), x])
     return x
 
 

@@ -104,9 +104,9 @@ def einsum(call: Call) -> Tensor:
 
 def product(call: Call, a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """A matrix product; a Gemm where the second matrix is constant and the first is not."""
-    if a.rank >= 2 and b.rank == 2 and not transpose_a and call.graph.is_constant(b.name):
-        if not call.graph.is_constant(a.name):
-            return linear(call, a, b, None, transposed=transpose_b)
+    weighted = call.graph.is_constant(b.name) and not call.graph.is_constant(a.name)
+    if weighted and a.rank >= 2 and b.rank == 2 and not transpose_a:
+        return linear(call, a, b, None, transposed=transpose_b)
     return call.emit("MatMul", [_transposed(call, a, transpose_a), _transposed(call, b, transpose_b)])
 
 

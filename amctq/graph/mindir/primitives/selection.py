@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,12 @@ def strided_slice(call: Call) -> Tensor:
             axis = x.rank - rest
         elif index not in new_axis:
             size = x.shape[axis]
-            first = None if index in begin_mask and index not in shrink else begin[index]
+            first = None if index in begin_mask else begin[index]
             last = None if index in end_mask else end[index]
             step = strides[index]
             if index in shrink:
-                last, step = (first + 1 if first != -1 else None), 1
+                first, step = begin[index], 1
+                last = None if first == -1 else first + 1
             slices.append((axis, *_ends(first, last, size, step), step))
             axis += 1
     return call.reshape(_slice(call, x, slices), call.shape)
@@ -51,15 +53,16 @@ def _ends(first: Any, last: Any, size: Size, step: int) -> tuple[Size, Size]:
     return first, last
 
 
-def _slice(call: Call, x: Tensor, slices: list[tuple[int, Size, Size, int]]) -> Tensor:
+def _slice(call: Call, x: Tensor, slices: Sequence[tuple[int, Size, Size, int]]) -> Tensor:
     slices = [item for item in slices if item[1:] != (0, _END, 1)]
     if not slices:
         return x
     axes, first, last, steps = ([item[index] for item in slices] for index in range(4))
     shape = list(x.shape)
     for axis, begin, end, step in slices:
-        if not isinstance(shape[axis], Batch):
-            shape[axis] = len(range(shape[axis])[slice(begin, None if abs(end) == _END else end, step)])
+        size = shape[axis]
+        if not any(isinstance(item, Batch) for item in (size, begin, end)):
+            shape[axis] = len(range(int(size))[slice(int(begin), None if end in {_END, -_END} else int(end), step)])
     return call.emit("Slice", [x, *map(call.graph.ints, (first, last, axes, steps))], Type(x.dtype, tuple(shape)))
 
 
@@ -97,8 +100,8 @@ def reverse(call: Call) -> Tensor:
 def roll(call: Call) -> Tensor:
     """``mindspore.ops.roll``: shifts and axes; the whole tensor as one row where there are no axes."""
     x = call.tensor(0)
-    shifts, axes = (call.value(index, call.attribute(name, None)) for index, name in ((1, "shift"), (2, "axis")))
-    shifts, axes = (item if isinstance(item, tuple) or item is None else (item,) for item in (shifts, axes))
+    found = (call.value(index, call.attribute(name, None)) for index, name in ((1, "shift"), (2, "axis")))
+    shifts, axes = ((() if item is None else item if isinstance(item, tuple) else (item,)) for item in found)
     if not axes:
         call.refuse("no axes", "give the axes")
     for shift, axis in zip(shifts, (int(item) % x.rank for item in axes), strict=True):
