@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import onnx
+
 from amctq.choices import ActType, ArqRule, BackendName, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches
 from amctq.graph.placement import PlacedActivations
@@ -88,6 +90,10 @@ class QuantizedNetwork(FinishedNetwork):
             NoSimulationError: MindSpore's operators cannot compute this quantized network.
         """
 
+    @abstractmethod
+    def float_arithmetic(self) -> onnx.ModelProto:
+        """The quantized network in float operators: a second way to compute what the ONNX file computes."""
+
 
 class OpaqueNetwork(FinishedNetwork):
     """A network whose engine does not show the scales. It can be exported, but not inspected."""
@@ -161,6 +167,16 @@ class Backend(ABC):
             InputError: the network cannot be written in that format.
         """
 
+    def without_cells(self, network: FloatNetwork, *, retrain: bool) -> Mapping[str, str]:
+        """By layer, why MindSpore itself cannot compute it as a quantized layer; empty where it can compute all.
+
+        Args:
+            network: the float network.
+            retrain: why it cannot be retrained; else why it cannot be written as MindIR.
+        """
+        del network, retrain
+        return {}
+
     @abstractmethod
     def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
         """Refuse, before anything is measured, a configuration that ``quantize`` could not follow.
@@ -179,7 +195,7 @@ class Backend(ABC):
             initial: the record to start from; None where a calibration makes one of all these layers.
 
         Raises:
-            InputError: config and record do not fit the network, or a layer cannot be replaced.
+            InputError: config and record do not fit the network, or a layer is one of ``without_cells``.
         """
 
     @abstractmethod
@@ -228,5 +244,5 @@ class Backend(ABC):
             reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:
-            InputError: config or record do not fit the network, or a layer cannot be replaced.
+            InputError: config or record do not fit the network, or a layer is one of ``without_cells``.
         """

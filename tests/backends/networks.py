@@ -64,17 +64,15 @@ class TwoHeads(Small):
 
 
 class OwnConv(nn.Cell):
-    """A convolution that is no nn.Conv2d, with the same parameters."""
+    """A convolution that is no nn.Conv2d, with the same parameters, and no attribute with its operator."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = Parameter(ops.zeros((8, 3, 3, 3)), name="weight")
         self.bias = Parameter(ops.zeros(8), name="bias")
-        self.conv2d = ops.Conv2D(8, (3, 3), pad_mode="pad", pad=1, stride=(2, 2), dilation=(1, 1))
-        self.bias_add = ops.BiasAdd()
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.bias_add(self.conv2d(x, self.weight), self.bias)
+        return ops.conv2d(x, self.weight, self.bias, stride=2, pad_mode="pad", padding=1)
 
 
 class OwnLayer(Small):
