@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -23,7 +23,8 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
-from amctq.quant.record import QuantRecord
+from amctq.quant.numerics import Float32Array
+from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
 
 
@@ -77,10 +78,29 @@ class QuantizedNetwork(FinishedNetwork):
     Attributes:
         record: scales and offsets of its layers.
         activations: which tensors are quantized, and how.
+        per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
     """
 
     record: QuantRecord
     activations: PlacedActivations
+    # Replaced by engines that scale a Dense per channel.
+    per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
+
+    @property
+    def amct_record(self) -> QuantRecord:
+        """What AMCT's record can hold: AMCT's layers, and one weight scale for a Dense."""
+        own = [self.record[layer.name] for layer in self.topology.layers if layer.beyond_amct is None]
+        return QuantRecord(
+            layers=tuple(
+                replace(entry, weight_scale=self.per_tensor.get(entry.name, entry.weight_scale)) for entry in own
+            )
+        )
+
+    @property
+    def beyond_amct(self) -> tuple[LayerRecord, ...]:
+        """The layers that AMCT's record lacks, or holds with another weight scale."""
+        known = {entry.name for entry in self.amct_record.layers} - self.per_tensor.keys()
+        return tuple(entry for entry in self.record.layers if entry.name not in known)
 
     @abstractmethod
     def simulation(self) -> AbstractContextManager[Any]:

@@ -111,6 +111,13 @@ class NativeBackend(RecordBackend):
         )
         activations = PlacedActivations(plan=plan, qparams=qparams)
         record = make_record(topology, fused, scales, activations.by_layer, bits)
+        per_tensor = {
+            layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
+                fused[layer.name].weight, config.arq_rule
+            )
+            for layer in topology.layers
+            if layer.kind.is_dense and layers[layer.name].weight.channel_wise
+        }
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
@@ -119,6 +126,7 @@ class NativeBackend(RecordBackend):
             network=network,
             act_type=config.act_type,
             weight_type=config.weight_type,
+            per_tensor=per_tensor,
         )
 
     def retrain(

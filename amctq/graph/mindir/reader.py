@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 import amctq.graph.mindir.primitives  # noqa: F401  registers the primitives
 from amctq.errors import InputError
@@ -32,20 +35,28 @@ class ReadGraph:
     half: tuple[str, ...]
 
 
-def read_mindir(content: bytes, batch: int, *, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> ReadGraph:
-    """Read a MindIR file.
+def read_mindir(
+    model: Any,
+    batch: int,
+    *,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    parameters: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> ReadGraph:
+    """Read a MindIR model.
 
     Args:
-        content: of the file.
+        model: ``mindspore.train.mind_ir_pb2.ModelProto``.
         batch: the batch that the network was exported with: a prime that no size of the network is a multiple of.
         inputs: names for the inputs.
         outputs: names for the outputs.
+        parameters: values by name in the checkpoint, of those that the model has without their values.
 
     Raises:
         InputError: the network has another number of inputs or outputs, control flow, a primitive that amctq does not
             know, or one in a form that it does not know.
     """
-    graph = read_model(content, batch)
+    graph = read_model(model, batch, parameters)
     if len(graph.inputs) != len(inputs):
         message = f"the network has {len(graph.inputs)} inputs, expected {len(inputs)}"
         raise InputError(message, hint="give amctq a network that takes one tensor of images")

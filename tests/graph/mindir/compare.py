@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from amctq.graph.mindir.reader import read_mindir
 from amctq.inference.onnx_session import OnnxSession
-from amctq.networks.exporting import exporting
+from amctq.networks.float_onnx import mindir_of
 
 BATCH = 1009
 
@@ -36,12 +36,10 @@ def read(network: nn.Cell, shape: Sequence[int], *, outputs: int = 1) -> onnx.Mo
     network.set_train(False)
     example = mindspore.Tensor(shape=[BATCH, *shape], dtype=mindspore.float32)
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "network.mindir"
-        with exporting(network, target, "MindIR") as path:
-            mindspore.export(network, example, file_name=path, file_format="MINDIR")
-        content = target.read_bytes()
+        mindir = mindir_of(network, example, Path(folder) / "network.mindir")
     names = tuple(f"y{index}" for index in range(outputs))
-    model = read_mindir(content, BATCH, inputs=("x",), outputs=names).model
+    parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    model = read_mindir(mindir, BATCH, inputs=("x",), outputs=names, parameters=parameters).model
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mindspore import nn
+
 from tests.graph.mindir.compare import assert_same
 
 
