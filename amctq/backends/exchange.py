@@ -102,7 +102,7 @@ def layer_places(cell: Any, graph: FloatGraph, layers: Iterable[QuantizableLayer
     candidates: list[_Candidate] = []
     missing: dict[str, str] = {}
     for layer in layers:
-        candidate = _candidate(layer, parameters, graph)
+        candidate = _candidate(layer, parameters)
         if isinstance(candidate, str):
             missing[layer.name] = candidate
         else:
@@ -128,17 +128,12 @@ def _parameters(cell: Any) -> dict[str, Slot]:
     }
 
 
-def _candidate(layer: QuantizableLayer, parameters: Mapping[str, Slot], graph: FloatGraph) -> _Candidate | str:
+def _candidate(layer: QuantizableLayer, parameters: Mapping[str, Slot]) -> _Candidate | str:
     weight = parameters.get(layer.weight)
     # Of a computed weight, the layer has the name of the parameter that it comes from.
     source = weight or parameters.get(f"{layer.name}.weight") or parameters.get(layer.name)
     if source is None:
         return "its weight is no parameter of one layer"
-    bias = None
-    if layer.bias is not None:
-        bias = parameters.get(layer.bias)
-        if bias is None or len(graph.consumers[layer.bias]) != 1:
-            return "its bias is no parameter of this layer alone"
     norms: tuple[Slot, ...] = ()
     if layer.batch_norm is not None:
         gamma = parameters.get(layer.batch_norm.gamma)
@@ -148,6 +143,7 @@ def _candidate(layer: QuantizableLayer, parameters: Mapping[str, Slot], graph: F
     operators = _operators(source.cell, _PRODUCTS)
     if not operators:
         return f"{type(source.cell).__name__} has no attribute with the operator of its product, such as ops.Conv2D"
+    bias = None if layer.bias is None else parameters.get(layer.bias)
     return _Candidate(layer=layer, operators=operators, norms=norms, weight=weight, bias=bias)
 
 
@@ -211,6 +207,8 @@ def _place(candidate: _Candidate, calls: Mapping[tuple[int, str], _Calls], graph
     times = len(calls[fitting[0].key].weights)
     if times != 1:
         return f"{owner} calls the operator of its product {times} times"
+    if layer.bias is not None and (candidate.bias is None or len(graph.consumers[layer.bias]) != 1):
+        return "its bias is no parameter of this layer alone"
     norm = None
     if candidate.norms:
         called = [slot for slot in candidate.norms if calls[slot.key].weights]
