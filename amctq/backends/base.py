@@ -187,14 +187,12 @@ class Backend(ABC):
             InputError: the network cannot be written in that format.
         """
 
-    def without_cells(self, network: FloatNetwork, *, retrain: bool) -> Mapping[str, str]:
+    def without_cells(self, network: FloatNetwork) -> Mapping[str, str]:
         """By layer, why MindSpore itself cannot compute it as a quantized layer; empty where it can compute all.
 
-        Args:
-            network: the float network.
-            retrain: why it cannot be retrained; else why it cannot be written as MindIR.
+        Such a layer can be neither retrained nor written as MindIR.
         """
-        del network, retrain
+        del network
         return {}
 
     @abstractmethod

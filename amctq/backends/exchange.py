@@ -65,12 +65,6 @@ class Places:
     found: Mapping[str, LayerPlace]
     missing: Mapping[str, str]
 
-    @property
-    def without_parameters(self) -> dict[str, str]:
-        """Why layers cannot be retrained: the missing ones, and those whose weight is no parameter itself."""
-        computed = [name for name, place in self.found.items() if place.weight is None]
-        return {**self.missing, **dict.fromkeys(computed, "its weight is computed from parameters in every step")}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Candidate:

@@ -59,17 +59,16 @@ class NativeBackend(RecordBackend):
             check_cells(network, topology)
             refuse_large(network.cell)
 
-    def without_cells(self, network: FloatNetwork, *, retrain: bool) -> Mapping[str, str]:
-        """The layers whose operators cannot be exchanged; for retraining, also those whose weights are computed."""
-        places = layer_places(network.cell, network.graph, network.topology.layers)
-        return places.without_parameters if retrain else places.missing
+    def without_cells(self, network: FloatNetwork) -> Mapping[str, str]:
+        """The layers whose operators cannot be exchanged."""
+        return layer_places(network.cell, network.graph, network.topology.layers).missing
 
     def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
         """Only the weights can be in the way: the configuration holds what this engine supports."""
         fuse(network.graph, config.selected(network.topology))
 
     def check_retrainable(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord | None) -> None:
-        """Every layer needs a parameter as its weight, an operator that can be exchanged, and initial clips."""
+        """Every layer needs an operator that can be exchanged, and initial clips."""
         from amctq.backends.native_retraining import check_places, initial_clips
 
         check_places(network, config.selected(network.topology))

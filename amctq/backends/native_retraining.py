@@ -102,16 +102,16 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         substitutes: dict[Slot, Any] = {}
         for layer in self.topology.layers:
             place = places[layer.name]
-            assert place.weight is not None
             norm = layer.batch_norm
             weight = WeightQuantizer(
-                place.weight.value,
+                None if place.weight is None else place.weight.value,
                 None if norm is None else parameters[norm.gamma],
+                shape=self._network.graph.arrays[layer.weight].shape,
                 channel_axis=layer.channel_axis,
                 config=self._config.enabled[layer.name].weight,
                 operators=self._operators,
             )
-            evaluated = partial(self._evaluated, layer, parameters)
+            evaluated = None if place.weight is None else partial(self._evaluated, layer, parameters)
             substitutes[place.operator] = RetrainingProduct(
                 layer, place.operator.value, self._quantizer_of[layer.name], weight, evaluated
             )
@@ -160,12 +160,11 @@ def check_places(network: FloatNetwork, topology: Topology) -> Mapping[str, Laye
     """By layer, the operator that a quantizer cell takes the place of.
 
     Raises:
-        InputError: a layer has no such operator, or its weight is no parameter.
+        InputError: a layer has no such operator.
     """
     places = layer_places(network.cell, network.graph, topology.layers)
-    missing = places.without_parameters
-    if missing:
-        message = f"the network cannot be retrained: {reasons(missing)}"
+    if places.missing:
+        message = f"the network cannot be retrained: {reasons(places.missing)}"
         raise InputError(message, hint="set retrain_enable of that layer to false, or use --skip-layer")
     return places.found
 

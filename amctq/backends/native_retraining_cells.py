@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
@@ -96,8 +97,9 @@ class WeightQuantizer(_Float32Cell):
     """Fake quantization of a layer's weight, in every training step.
 
     Args:
-        weight: the parameter of the layer.
+        weight: the parameter of the layer; None if the layer computes its weight from parameters in every step.
         gamma: the gamma of the BatchNorm that will be folded into the layer; None without BatchNorm.
+        shape: of the weight.
         channel_axis: the axis of the weight with the output channels, 0 or 1; None where no single axis has them.
         config: how the weight is quantized.
         operators: they compute it.
@@ -105,24 +107,30 @@ class WeightQuantizer(_Float32Cell):
 
     def __init__(
         self,
-        weight: Parameter,
+        weight: Parameter | None,
         gamma: Parameter | None,
         *,
+        shape: tuple[int, ...],
         channel_axis: int | None,
         config: WeightConfig,
         operators: Operators,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.weight = weight
+        self.has_parameter = weight is not None
+        if weight is not None:
+            self.weight = weight
         self.channels_second = channel_axis == 1
-        self.channels_first = (1, 0, *range(2, weight.ndim))  # this permutation is its own inverse
-        channels = weight.shape[channel_axis or 0]
-        self.gamma = Tensor(np.ones(channels, np.float32)) if gamma is None else gamma
+        self.channels_first = (1, 0, *range(2, len(shape)))  # this permutation is its own inverse
+        self.gamma = Tensor(np.ones(shape[channel_axis or 0], np.float32)) if gamma is None else gamma
         self.fake_quantize = operators.arq(channel_wise=config.channel_wise, bits=config.bits)
 
-    def construct(self) -> Tensor:
-        """The fake-quantized weight, of the parameter's shape."""
-        weight = self.weight
+    def construct(self, computed: Tensor) -> Tensor:
+        """The fake-quantized weight, of the weight's shape.
+
+        ``computed`` is the weight as the layer hands it to its operator, in half precision perhaps. If it is a
+        parameter, the parameter itself is quantized.
+        """
+        weight = self.weight if self.has_parameter else ops.cast(computed, mindspore.float32)
         if self.channels_second:
             weight = ops.transpose(weight, self.channels_first)
         weight = self.fake_quantize(weight, ops.stop_gradient(self.gamma))
@@ -142,7 +150,8 @@ class RetrainingProduct(nn.Cell):
         operator: its operator.
         activation: the quantizer of its input; layers that read the same tensor share it.
         weight: the quantizer of its weight.
-        evaluated: returns weight and error of the bias for an evaluation that starts now.
+        evaluated: returns weight and error of the bias for an evaluation that starts now; None where the layer computes
+            its weight, which is then quantized anew for every batch.
     """
 
     def __init__(
@@ -151,12 +160,17 @@ class RetrainingProduct(nn.Cell):
         operator: Any,
         activation: ActivationQuantizer,
         weight: WeightQuantizer,
-        evaluated: Callable[[], EvaluatedLayer],
+        evaluated: Callable[[], EvaluatedLayer] | None,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.quantize = activation
         self.quantized_weight = weight
         self.operator = operator
+        self.evaluated = evaluated
+        self.keeps_weight = evaluated is not None
+        self.has_bias_error = False
+        if evaluated is None:
+            return
         now = evaluated()
         self.weight_evaluated = Parameter(Tensor(now.weight), name=f"{layer.weight}{EVALUATED}", requires_grad=False)
         self.has_bias_error = now.bias_error is not None
@@ -165,25 +179,22 @@ class RetrainingProduct(nn.Cell):
             self.columns = (-1,) if layer.kind.is_dense else (-1, *(1,) * (now.weight.ndim - 2))
             error = Tensor(now.bias_error.reshape(self.columns))
             self.bias_error = Parameter(error, name=f"{layer.bias or layer.name}.error{EVALUATED}", requires_grad=False)
-        self.evaluated = evaluated
 
     def add_flags_recursive(self, **flags: Any) -> Any:
         """Set the flags; when an evaluation starts, also quantize the weight."""
-        if flags.get("training") is False and hasattr(self, "evaluated"):
-            now = self.evaluated()
+        evaluated = getattr(self, "evaluated", None)
+        if flags.get("training") is False and evaluated is not None:
+            now = evaluated()
             self.weight_evaluated.set_data(Tensor(now.weight))
             if now.bias_error is not None:
                 self.bias_error.set_data(Tensor(now.bias_error.reshape(self.columns)))
         return super().add_flags_recursive(**flags)
 
-    def construct(self, x: Tensor, _weight: Tensor, *others: Any) -> Tensor:
-        """The operator's result; ``others`` are further operands, such as the shape of a transposed convolution.
-
-        The weight that the layer hands over may be in half precision; what is quantized is the parameter itself.
-        """
+    def construct(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        """The operator's result; ``others`` are further operands, such as the shape of a transposed convolution."""
         quantized = ops.cast(self.quantize(x), x.dtype)
-        if self.training:
-            return self.operator(quantized, ops.cast(self.quantized_weight(), x.dtype), *others)
+        if self.training or not self.keeps_weight:
+            return self.operator(quantized, ops.cast(self.quantized_weight(weight), x.dtype), *others)
         y = self.operator(quantized, ops.cast(self.weight_evaluated, x.dtype), *others)
         if self.has_bias_error:
             y = y + ops.cast(self.bias_error, x.dtype)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class LogitDifferences:
     largest_logit: float = 1e-12
     _sum: float = 0.0
     _logits: int = 0
-    _gaps: list[NDArray[np.floating]] = field(default_factory=list)
+    _gaps: list[NDArray[np.floating[Any]]] = field(default_factory=list)
 
     def add(self, one: Float32Array, reference: Float32Array) -> None:
         """Add the logits of a batch, each (N, classes)."""

@@ -32,7 +32,7 @@ from tests.backends.test_simulation import network_of
 def test_every_layer_of_the_network_has_its_operator(name: str, tmp_path: Path) -> None:
     network = network_of(name, tmp_path)
     places = layer_places(network.cell, network.graph, network.topology.layers)
-    assert not places.without_parameters
+    assert not places.missing
     for layer in network.topology.layers:
         place = places.found[layer.name]
         assert place.weight is not None
@@ -42,12 +42,11 @@ def test_every_layer_of_the_network_has_its_operator(name: str, tmp_path: Path) 
         assert (place.norm is None) == (layer.batch_norm is None)
 
 
-def test_a_computed_weight_has_an_operator_but_cannot_be_trained(tmp_path: Path) -> None:
+def test_a_computed_weight_is_no_parameter_of_the_layer(tmp_path: Path) -> None:
     network = network_of("Standardized", tmp_path)
     places = layer_places(network.cell, network.graph, network.topology.layers)
     assert not places.missing
     assert places.found["conv2"].weight is None
-    assert places.without_parameters == {"conv2": "its weight is computed from parameters in every step"}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def _cells_needed(plan: RunPlan) -> str | None:
 
 def _with_cells(plan: RunPlan, verified: VerifiedNetwork, because: str, reporter: Reporter) -> VerifiedNetwork:
     network = verified.network
-    reasons = plan.backend.without_cells(network, retrain=plan.retrains)
+    reasons = plan.backend.without_cells(network)
     topology = network.topology.leaving_in_float(reasons, because)
     if not topology.layers:
         found = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
