@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import onnx
+
 from amctq.choices import ActType, ArqRule, BackendName, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches
 from amctq.graph.placement import PlacedActivations
@@ -108,6 +110,10 @@ class QuantizedNetwork(FinishedNetwork):
             NoSimulationError: MindSpore's operators cannot compute this quantized network.
         """
 
+    @abstractmethod
+    def float_arithmetic(self) -> onnx.ModelProto:
+        """The quantized network in float operators: a second way to compute what the ONNX file computes."""
+
 
 class OpaqueNetwork(FinishedNetwork):
     """A network whose engine does not show the scales. It can be exported, but not inspected."""
@@ -181,6 +187,14 @@ class Backend(ABC):
             InputError: the network cannot be written in that format.
         """
 
+    def without_cells(self, network: FloatNetwork) -> Mapping[str, str]:
+        """By layer, why MindSpore itself cannot compute it as a quantized layer; empty where it can compute all.
+
+        Such a layer can be neither retrained nor written as MindIR.
+        """
+        del network
+        return {}
+
     @abstractmethod
     def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
         """Refuse, before anything is measured, a configuration that ``quantize`` could not follow.
@@ -199,7 +213,7 @@ class Backend(ABC):
             initial: the record to start from; None where a calibration makes one of all these layers.
 
         Raises:
-            InputError: config and record do not fit the network, or a layer cannot be replaced.
+            InputError: config and record do not fit the network, or a layer is one of ``without_cells``.
         """
 
     @abstractmethod
@@ -248,5 +262,5 @@ class Backend(ABC):
             reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:
-            InputError: config or record do not fit the network, or a layer cannot be replaced.
+            InputError: config or record do not fit the network, or a layer is one of ``without_cells``.
         """
