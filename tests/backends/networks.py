@@ -231,6 +231,27 @@ class Transposed(nn.Cell):
         return self.relu(self.norm(self.up(x))).mean((2, 3))
 
 
+class Upsampling(nn.Cell):
+    """Transposed convolutions in one, two and three dimensions."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 4, has_bias=True)
+        self.bn = nn.BatchNorm2d(4)
+        self.line = nn.Conv1dTranspose(4, 4, 4, 2, pad_mode="pad", padding=1, has_bias=True)
+        self.image = nn.Conv2dTranspose(4, 6, 3, 2, pad_mode="same", has_bias=True)
+        self.volume = nn.Conv3dTranspose(6, 4, 3, (1, 2, 2), pad_mode="pad", padding=1, has_bias=True)
+        self.relu = nn.ReLU()
+        self.end_point = nn.Dense(4, classes)
+
+    def construct(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn(self.conv(x)))
+        x = self.relu(self.line(x.reshape((-1, 4, 64))))
+        x = self.relu(self.image(x.reshape((-1, 4, 8, 16))))
+        x = self.relu(self.volume(x.reshape((-1, 6, 2, 16, 16))))
+        return self.end_point(x.mean((2, 3, 4)))
+
+
 class Standardized(Small):
     """The second convolution computes its weight."""
 

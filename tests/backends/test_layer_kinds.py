@@ -25,7 +25,7 @@ from amctq.quant.retrain_config import default_retrain_config
 from tests.backends.test_retraining import train
 from tests.backends.test_simulation import network_of
 
-NETWORKS = ["Transformer", "Convolutions", "Standardized"]
+NETWORKS = ["Transformer", "Convolutions", "Upsampling", "Standardized"]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
