@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from amctq.choices import Placement
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.placement import PlacedActivations, PlacementPlan, place_ascend, place_ort
+from amctq.graph.placement import PlacedActivations, PlacementPlan, place_ascend
+from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import read_topology
 from amctq.quant.numerics import QParams
 from tests.graph.graphs import float_graph, quoted, residual_graph
