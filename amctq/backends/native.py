@@ -91,7 +91,7 @@ class NativeBackend(RecordBackend):
                 fake[name] = replace(parameters, weight=integers.dequantized())
             advance(len(topology.layers))
         if config.placement is Placement.ORT:
-            plan = place_ort(network.graph, topology)
+            plan = place_ort(network.graph, topology, attention=config.attention)
         else:
             plan = place_ascend(topology, {name: layer.activation for name, layer in layers.items()})
         watches = tuple(

@@ -6,8 +6,9 @@ kernels, and become additions and products; the quantizer behind an addition cut
     HardSigmoid(x) = clip(x + β/α, 0, 1/α) · α: integers of the sum, whose scale is α times as large when they are read
     HardSwish(x) = x · HardSigmoid(x)
 
-An AveragePool and a BatchNormalization become depthwise convolutions, which are faster; their weights have an exact
-integer: 127 for each of the equal weights, ±127 for the only weight of a channel.
+A BatchNormalization becomes a depthwise convolution, and so does an AveragePool whose windows all have the same size,
+because that is faster. Their weights have an exact integer: 127 for each of the equal weights, ±127 for the only weight
+of a channel.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from amctq.choices import ActType
 from amctq.export.weights_onnx import write_bias, write_dequantized
 from amctq.graph.float_graph import FloatGraph, attributes_of
-from amctq.graph.integer_operators import channels_of
+from amctq.graph.integer_operators import channels_of, is_convolution
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.numerics import Float32Array, QParams, quantize_bias, range_qparams
 
@@ -66,7 +67,7 @@ class IntegerOperators:
         write = {
             "HardSigmoid": self._hard_sigmoid,
             "HardSwish": self._hard_swish,
-            "AveragePool": self._average_pool,
+            "AveragePool": self._average_pool if self._is_convolution(node) else None,
             "BatchNormalization": self._batch_norm,
         }.get(node.op_type)
         if write is not None:
@@ -87,6 +88,9 @@ class IntegerOperators:
             for name, tensor in zip(node.input, inputs, strict=True)
         ]
         return self.writer.node(op, node.name, read, node.output[0]), 1.0
+
+    def _is_convolution(self, node: onnx.NodeProto) -> bool:
+        return is_convolution(node) and channels_of(node.input[0], self.graph) is not None
 
     def _constant(self, name: str, values: Float32Array) -> str:
         """Add a quantized constant with its DequantizeLinear; returns the float tensor's name."""

@@ -20,7 +20,7 @@ from amctq.export.integer_operators import IntegerOperators, zero_point
 from amctq.export.stem import write_stem
 from amctq.export.weights_onnx import weight_type_of, write_bias, write_folded_weight, write_weight
 from amctq.graph.float_graph import FloatGraph, attributes_of
-from amctq.graph.integer_operators import channels_of, is_clip
+from amctq.graph.integer_operators import is_clip
 from amctq.graph.opset import graph_for
 from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
@@ -84,6 +84,7 @@ class _QdqWriter(GraphWriter):
         self._integers: dict[tuple[int, str], str] = {}
         self._dequantized: dict[tuple[int, str], str] = {}
         self._by_channel: dict[tuple[int, str, int], str] = {}
+        self._without_float: dict[str, onnx.NodeProto] = {}  # by tensor, the node that moves only its integers
         self._shared: dict[str, int] = {}  # by tensor, the site that all its readers use
         self._quantize(graph.input_name)
 
@@ -140,6 +141,7 @@ class _QdqWriter(GraphWriter):
         self.copy(node, inputs, moved)
         for output, name in zip(node.output, moved, strict=True):
             self._integers[site, output], self._shared[output] = name, site
+            self._without_float[output] = node
 
     def _compute(self, node: onnx.NodeProto) -> None:
         """Write an operator with integer kernels, and the quantizer behind it."""
@@ -158,6 +160,7 @@ class _QdqWriter(GraphWriter):
         for name in node.input:
             site = self._shared.get(name)
             if site is None or self._plan.sites[site].only_integers:
+                self._move_in_float(name)
                 read.append(name)
             elif (channels := self._channels_to_stay_in_float(node)) and name == node.input[0]:
                 read.append(self._dequantize_by_channel(site, name, channels))
@@ -165,16 +168,24 @@ class _QdqWriter(GraphWriter):
                 read.append(self._dequantize(site, name))
         return read
 
+    def _move_in_float(self, tensor: str) -> None:
+        """Write the nodes that yield a float tensor too, where so far they only move its integers."""
+        node = self._without_float.pop(tensor, None)
+        if node is not None:
+            for output in node.output:
+                self._without_float.pop(output, None)
+            for name in node.input:
+                self._move_in_float(name)
+            self.copy(node, node.input)
+
     def _channels_to_stay_in_float(self, node: onnx.NodeProto) -> int | None:
-        """Channels of the input of a node that onnxruntime would quantize by itself, or slow down; else None.
+        """Channels of the input of a node that onnxruntime would quantize by itself; else None.
 
         It quantizes float weights between DequantizeLinear and QuantizeLinear, per tensor, when it loads the file. It
         does not touch a node that reads a DequantizeLinear with a scale for each channel.
         """
         if self._plan.placement is not Placement.ORT:
             return None
-        if node.op_type == "AveragePool":
-            return channels_of(node.input[0], self._graph)
         weight = self._graph.arrays.get(node.input[1]) if node.op_type in _QUANTIZED_AT_LOADING else None
         if weight is None:
             return None

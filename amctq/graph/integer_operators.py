@@ -27,7 +27,7 @@ REARRANGEMENTS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transp
 # On integers they are faster than on floats only between convolutions, whose integers have the channels last.
 AMONG_CONVOLUTIONS = frozenset({"MaxPool", "Pad", "Resize", "ReduceMax", "ReduceMin"})
 _CLIPS = frozenset({"Relu", "Clip"})
-_OF_ONE = frozenset({"GlobalAveragePool", "HardSigmoid", "HardSwish", "LeakyRelu", "Sigmoid"})
+_OF_ONE = frozenset({"AveragePool", "GlobalAveragePool", "HardSigmoid", "HardSwish", "LeakyRelu", "Sigmoid"})
 _OF_TWO = frozenset({"Add", "Mul"})
 _WITH_CONSTANT = frozenset({"Sub", "Div"})
 # From how many input channels a group on onnxruntime's integer convolution keeps up with the float one.
@@ -43,9 +43,9 @@ def is_move(node: onnx.NodeProto, graph: FloatGraph) -> bool:
         return False
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:
         value = graph.arrays.get(node.input[2])
-        return value is not None and not np.any(value)
+        return value is not None and not bool(np.any(value))
     if node.op_type == "Resize":
-        return attributes_of(node).get("mode", b"nearest") == b"nearest"
+        return bool(attributes_of(node).get("mode", b"nearest") == b"nearest")
     return node.op_type == "Split" or len(node.output) == 1
 
 
@@ -59,8 +59,6 @@ def operands(node: onnx.NodeProto, graph: FloatGraph) -> tuple[str, ...] | None:
     activations = tuple(name for name in node.input if name and name not in graph.arrays)
     constants = [graph.arrays[name] for name in node.input if name in graph.arrays]
     if node.op_type in _OF_ONE or (node.op_type == "Concat" and not constants):
-        return activations
-    if node.op_type == "AveragePool" and _is_convolution(node) and channels_of(activations[0], graph):
         return activations
     if node.op_type == "BatchNormalization" and len(activations) == 1 and channels_of(activations[0], graph):
         return activations
@@ -96,7 +94,7 @@ def channels_of(tensor: str, graph: FloatGraph) -> int | None:
     return shape[1] if 3 <= len(shape) <= 5 else None
 
 
-def _is_convolution(node: onnx.NodeProto) -> bool:
+def is_convolution(node: onnx.NodeProto) -> bool:
     """Whether every output of an AveragePool is the mean of as many values, so that a convolution gives the same."""
     attributes = attributes_of(node)
     if attributes.get("ceil_mode", 0) or attributes.get("auto_pad", b"NOTSET") not in {b"NOTSET", b"VALID"}:

@@ -64,6 +64,7 @@ class _Placer:
         self._go_forward()
         # Filled backward: tensors that are quantized, and what becomes of the nodes before them.
         self._moves: set[str] = set()
+        self._joined: set[str] = set()  # tensors of which a Concat in integers joins parts
         self._computes = {node.name for node in products}
         self._wanted = {layer.input for layer in self._integer_layers()} | self._symmetric
         self._wanted |= {self._clipped(layer.output) for layer in self._integer_layers() if not layer.kind.is_dense}
@@ -152,7 +153,11 @@ class _Placer:
             if not wanted or node.name in self._layers:
                 continue
             if node.name in self._able_to_move:
+                if self._is_read_in_float(node):
+                    continue
                 self._moves.add(node.name)
+                if node.op_type == "Concat":
+                    self._joined.add(self._origin[output])
                 self._wanted.update(node.input if node.op_type == "Concat" else node.input[:1])
             elif node.name in self._able:
                 self._computes.add(node.name)
@@ -160,6 +165,13 @@ class _Placer:
             elif is_clip(node, self._graph) and self._clipped(node.input[0]) != output:
                 # Others read the integers as they are without the clip.
                 self._wanted |= {node.input[0]} & self._integers
+
+    def _is_read_in_float(self, node: onnx.NodeProto) -> bool:
+        """Whether a node has to move floats in any case, so that moving integers too would be more work."""
+        if node.input[0] in self._integers or self._origin[node.output[0]] in self._joined:
+            return False
+        in_integers = {layer.node for layer in self._integer_layers()} | self._moves | self._computes
+        return any(reader.name not in in_integers for name in node.output for reader in self._consumers(name))
 
     def _move_further(self) -> None:
         """Let nodes that only rearrange integers do so before these become floats: that is less to move."""
@@ -174,7 +186,8 @@ class _Placer:
                 quantized.update(node.output)
 
     def _sites(self) -> tuple[Site, ...]:
-        moved = {name for node in self._nodes if node.name in self._moves for name in node.output}
+        moved = {name: node.input[0] for node in self._nodes if node.name in self._moves for name in node.output}
+        roots: dict[str, str] = {}
         readers: dict[str, list[QuantizableLayer]] = {}
         for layer in self._layers.values():
             readers.setdefault(layer.input, []).append(layer)
@@ -185,8 +198,9 @@ class _Placer:
             node = self._producers.get(tensor)
             latest = latest if node is None else self._layers.get(node.name, latest)
             before[tensor] = latest
+            roots[tensor] = roots[moved[tensor]] if tensor in moved else tensor
             if tensor in moved or tensor in self._wanted or tensor in readers:
-                members.setdefault(self._origin[tensor] if tensor in moved else tensor, []).append(tensor)
+                members.setdefault(roots[tensor], []).append(tensor)
         bounds = value_bounds(self._graph)
         sites = []
         for root, tensors in members.items():

@@ -71,13 +71,16 @@ def test_ascend_is_part_of_ort() -> None:
 
 
 def test_an_addition_with_a_float_operand_stays_float() -> None:
+    """The convolution on the other side still yields integers: it has no integer kernel that yields floats."""
     plan = _ort(residual_graph(), without={"left"})
-    assert _tensors(plan) == ["image", "c", "i"]
+    assert _tensors(plan) == ["image", "c", "f", "i"]
+    assert not plan.integers
 
 
 def test_an_addition_that_nobody_reads_as_integers_stays_float() -> None:
     plan = _ort(residual_graph(), without={"end_point"})
-    assert _tensors(plan) == ["image", "c"]
+    assert _tensors(plan) == ["image", "c", "e", "f"]
+    assert not plan.integers
 
 
 def test_moves_share_the_scale_of_what_they_move() -> None:
