@@ -39,6 +39,7 @@ class PtqConfig:
         ifmr_variant: which of AMCT's two versions of IFMR.
         arq_rule: which of AMCT's two rules for weight scales.
         weight_type: integer type of weights in ONNX.
+        attention: products of two activations are quantized too, with placement ``ort``.
     """
 
     quant: QuantConfig
@@ -47,6 +48,7 @@ class PtqConfig:
     ifmr_variant: IfmrVariant
     arq_rule: ArqRule
     weight_type: WeightType = WeightType.INT8
+    attention: bool = False
 
 
 class FinishedNetwork(ABC):

@@ -23,11 +23,12 @@ from amctq.choices import (
 )
 from amctq.data.samples import Batches
 from amctq.export.mindir import refuse_large
-from amctq.graph.placement import PlacedActivations, place_ascend, place_ort
+from amctq.graph.placement import PlacedActivations, Site, place_ascend
+from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import fuse
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
-from amctq.quant.config import QuantConfig
+from amctq.quant.config import ActivationConfig, QuantConfig
 from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
@@ -94,20 +95,22 @@ class NativeBackend(RecordBackend):
                 fake[name] = replace(parameters, weight=integers.dequantized())
             advance(len(topology.layers))
         if config.placement is Placement.ORT:
-            plan = place_ort(network.graph, topology)
+            plan = place_ort(network.graph, topology, attention=config.attention)
         else:
             plan = place_ascend(topology, {name: layer.activation for name, layer in layers.items()})
         watches = tuple(
             Watch(
                 tensor=site.watched,
-                observer=layers[site.like].activation.observer(config.ifmr_variant),
+                observer=_configured(layers[site.like].activation, site).observer(config.ifmr_variant),
                 what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
             )
             for site in plan.sites
         )
-        qparams = observe_activations(
+        observed = observe_activations(
             network.graph, topology, fake, watches=watches, batches=calibration, reporter=reporter
         )
+        pairs = zip(plan.sites, observed, strict=True)
+        qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
         record = make_record(topology, fused, scales, activations.by_layer, bits)
         per_tensor = {
@@ -138,3 +141,7 @@ class NativeBackend(RecordBackend):
 
         self.check_record(network, initial)
         return NativeRetrainingNetwork(network, config, initial)
+
+
+def _configured(activation: ActivationConfig, site: Site) -> ActivationConfig:
+    return replace(activation, asymmetric=False) if site.symmetric else activation

@@ -40,6 +40,7 @@ def simulate(
     """
     from amctq.backends.cells import quantized_layer
 
+    _refuse_other_arithmetic(graph, activations)
     pending = _read_by_others(graph, layers, activations)
     outputs = {item.layer.output for item in layers}
     _check_relus(graph, [tensor for tensor in pending if tensor not in outputs])
@@ -55,6 +56,22 @@ def simulate(
         yield cell
 
 
+def _refuse_other_arithmetic(graph: FloatGraph, activations: PlacedActivations) -> None:
+    """Refuse layers and operators that the file computes in another way than these cells.
+
+    Raises:
+        NoSimulationError: there are such layers or operators.
+    """
+    plan = activations.plan
+    others = [layer.name for layer in plan.float_layers]
+    others += [
+        node.name for node in graph.model.graph.node if node.name in plan.integers and node.op_type == "HardSwish"
+    ]
+    if others:
+        message = f"the cells do not compute {others[0]} as the file does"
+        raise NoSimulationError(message)
+
+
 def _read_by_others(
     graph: FloatGraph, layers: tuple[IntegerLayer, ...], activations: PlacedActivations
 ) -> dict[str, QParams]:
@@ -64,14 +81,21 @@ def _read_by_others(
         return {}
     own = {item.layer.node for item in layers}
 
-    def by_others(tensor: str) -> bool:
-        return any(
-            by_others(node.output[0]) if node.name in plan.moves else node.name not in own
-            for node in graph.consumers.get(tensor, ())
-        )
+    def by_others(tensor: str, *, only_integers: bool) -> bool:
+        for node in graph.consumers.get(tensor, ()):
+            if node.name in plan.moves:
+                if any(by_others(name, only_integers=only_integers) for name in node.output):
+                    return True
+            elif node.name in plan.integers or not (only_integers or node.name in own):
+                return True
+        return False
 
     pairs = zip(plan.sites, activations.qparams, strict=True)
-    return {site.tensor: qparams for site, qparams in pairs if by_others(site.tensor)}
+    return {
+        site.tensor: qparams
+        for site, qparams in pairs
+        if site.written and by_others(site.tensor, only_integers=site.only_integers)
+    }
 
 
 def _relus(graph: FloatGraph) -> list[str]:

@@ -47,7 +47,36 @@ def write_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) ->
     else:
         values = writer.initializer(f"{name}.q", stored)
     zero = np.uint8(128) if kind is WeightType.UINT8 else np.int8(0)
-    return _dequantized(writer, name, values, weight.scale, zero, axis=layer.channel_axis or 0)
+    return write_dequantized(writer, name, values, weight.scale, zero, axis=layer.channel_axis or 0)
+
+
+def write_folded_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) -> tuple[str, ...]:
+    """Add a layer's weight, stored in integers, and its bias, for a layer that is computed in float.
+
+    onnxruntime folds the Cast and the Mul when it loads the file, but no DequantizeLinear. Only with constant weights it
+    has its fast float convolutions.
+
+    Returns:
+        The names of the float weight, and of the bias where the layer has one.
+    """
+    name, layer = f"{item.layer.name}.weight", item.layer
+    integers = layer.as_stored(item.weight.values)
+    if weight_type_of(item.weight, wanted) is WeightType.INT4:
+        stored = writer.tensor(f"{name}.q", _int4(integers))
+    else:
+        stored = writer.initializer(f"{name}.q", integers)
+    values = writer.node("Cast", f"{name}.cast", [stored], f"{name}.float", to=onnx.TensorProto.FLOAT)
+    scale = item.weight.scale
+    if scale.size > 1:
+        sizes = [1] * item.weight.values.ndim
+        sizes[layer.channel_axis or 0] = scale.size
+        scale = scale.reshape(sizes)
+    factor = writer.initializer(f"{name}.scale", scale)
+    written = (writer.node("Mul", f"{name}.mul", [values, factor], f"{name}.dq"),)
+    if item.bias is None:
+        return written
+    bias = item.bias.astype(np.float32) * item.bias_scale
+    return (*written, writer.initializer(f"{layer.name}.bias", bias))
 
 
 def may_saturate(model: onnx.ModelProto) -> bool:
@@ -59,12 +88,13 @@ def may_saturate(model: onnx.ModelProto) -> bool:
 def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:
     """Add an int32 bias in units of ``scale``; returns the float tensor's name."""
     # Without a zero point it is 0; an int32 zero point would take four bytes for each channel.
-    return _dequantized(writer, name, writer.initializer(f"{name}.q", bias), scale, None)
+    return write_dequantized(writer, name, writer.initializer(f"{name}.q", bias), scale, None)
 
 
-def _dequantized(
+def write_dequantized(
     writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: np.generic | None, *, axis: int = 0
 ) -> str:
+    """Add a DequantizeLinear on integers with ``scale`` of shape (C,) or (1,); returns the float tensor's name."""
     if scale.shape[0] == 1:
         scale = scale.reshape(())
     inputs = [values, writer.initializer(f"{name}.scale", scale)]

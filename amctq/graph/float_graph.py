@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from amctq.graph.constants import computed_constants
+from amctq.graph.shapes import tensor_shapes
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
@@ -70,6 +71,11 @@ class FloatGraph:
     def producers(self) -> Mapping[str, onnx.NodeProto]:
         """By tensor, the node that yields it."""
         return {name: node for node in self.model.graph.node for name in node.output}
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int | None, ...]]:
+        """By tensor, its shape as far as it can be inferred; None for unknown sizes, such as the batch."""
+        return tensor_shapes(self.model)
 
     def with_arrays(self, arrays: Mapping[str, NDArray[np.generic]]) -> FloatGraph:
         """The same graph with other values in some of its initializers.

@@ -51,9 +51,9 @@ class GraphWriter:
         self._nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
-    def copy(self, node: onnx.NodeProto, inputs: Sequence[str], output: str | None = None) -> None:
-        """Add a copy of a node with other inputs, and with another output where it is given."""
-        self._add_copy(node, inputs, [output] if output is not None else node.output)
+    def copy(self, node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str] | None = None) -> None:
+        """Add a copy of a node with other inputs, and with other outputs where they are given."""
+        self._add_copy(node, inputs, node.output if outputs is None else outputs)
 
     def layer(
         self,

@@ -45,6 +45,32 @@ class QParams:
         """The zero point of the same tensor as uint8."""
         return self.offset + 128
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest value that the integers stand for."""
+        scale = np.float32(self.scale)
+        return float(np.float32(-128 - self.offset) * scale), float(np.float32(127 - self.offset) * scale)
+
+    def within(self, low: float, high: float) -> QParams:
+        """The same, with a range that does not reach beyond [low, high] and 0.
+
+        With a symmetric range (offset 0) of a tensor without negative values, only the upper end can be inside.
+        """
+        lowest, highest = self.range
+        low, high = min(low, 0.0), max(high, 0.0)
+        if low <= lowest and highest <= high:
+            return self
+        offset, scale = self.offset, np.float32(self.scale)
+        if offset != 0:
+            cut = range_qparams(max(low, lowest), min(high, highest))
+            offset, scale = cut.offset, np.float32(cut.scale)
+        for limit, steps in ((-low, offset + 128), (high, 127 - offset)):
+            if steps and 0 < limit < np.inf:
+                scale = min(scale, np.float32(limit / steps))
+                while np.float32(steps) * scale > limit:  # by rounding
+                    scale = np.nextafter(scale, np.float32(0))
+        return QParams(float(scale), offset)
+
 
 def signed_range(bits: int) -> tuple[int, int]:
     """Lowest and highest signed integer of ``bits`` bits."""

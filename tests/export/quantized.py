@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+
+import onnx
 
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations, placed_ascend
+from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import fuse, read_topology
+from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.layers import LayerKind
-from amctq.quant.numerics import QParams
+from amctq.quant.numerics import Float32Array, QParams, range_qparams
 from amctq.quant.weights import arq_scale
 
 Quantized = tuple[tuple[IntegerLayer, ...], PlacedActivations]
@@ -49,3 +54,37 @@ def quantize(
     activations = {layer.name: tensors[layer.input] for layer in topology.layers}
     record = make_record(topology, fused, scales, activations, widths)
     return integer_layers(topology, fused, record), placed_ascend(topology, activations)
+
+
+def quantize_ort(
+    graph: FloatGraph, images: Float32Array, *, only: set[str] | None = None, **options: bool
+) -> Quantized:
+    """Any network with placement ``ort``, on the smallest and the largest values that these images give.
+
+    Args:
+        graph: the network.
+        images: (N, C, H, W).
+        only: names of the layers to quantize; None for all.
+        options: of ``place_ort``.
+    """
+    topology = read_topology(graph)
+    if only is not None:
+        topology = topology.only(only)
+    plan = place_ort(graph, topology, **options)
+    tapped = list(dict.fromkeys(site.watched for site in plan.sites if site.watched != graph.input_name))
+    model = copy.deepcopy(graph.model)
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped)
+    seen = dict(zip(tapped, OnnxSession(model).run(images, tapped) if tapped else [], strict=True))
+    seen[graph.input_name] = images
+    ranges = [(float(seen[site.watched].min()), float(seen[site.watched].max())) for site in plan.sites]
+    qparams = tuple(
+        range_qparams(low, high, symmetric=site.symmetric).within(*site.bounds)
+        for site, (low, high) in zip(plan.sites, ranges, strict=True)
+    )
+    placed = PlacedActivations(plan=plan, qparams=qparams)
+    fused = fuse(graph, topology)
+    scales = {
+        layer.name: arq_scale(fused[layer.name].weight, channel_wise=layer.channel_axis is not None)
+        for layer in topology.layers
+    }
+    return integer_layers(topology, fused, make_record(topology, fused, scales, placed.by_layer)), placed

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from amctq.choices import ActType
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.placement import PlacedActivations, place_ort
+from amctq.graph.placement import PlacedActivations
+from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import fuse, read_topology
 from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record

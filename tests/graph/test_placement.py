@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from amctq.choices import Placement
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.placement import PlacedActivations, PlacementPlan, place_ascend, place_ort
+from amctq.graph.placement import PlacedActivations, PlacementPlan, place_ascend
+from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import read_topology
 from amctq.quant.numerics import QParams
 from tests.graph.graphs import float_graph, quoted, residual_graph
@@ -70,13 +71,16 @@ def test_ascend_is_part_of_ort() -> None:
 
 
 def test_an_addition_with_a_float_operand_stays_float() -> None:
+    """The convolution on the other side still yields integers: it has no integer kernel that yields floats."""
     plan = _ort(residual_graph(), without={"left"})
-    assert _tensors(plan) == ["image", "c", "i"]
+    assert _tensors(plan) == ["image", "c", "f", "i"]
+    assert not plan.integers
 
 
 def test_an_addition_that_nobody_reads_as_integers_stays_float() -> None:
     plan = _ort(residual_graph(), without={"end_point"})
-    assert _tensors(plan) == ["image", "c"]
+    assert _tensors(plan) == ["image", "c", "e", "f"]
+    assert not plan.integers
 
 
 def test_moves_share_the_scale_of_what_they_move() -> None:

@@ -114,7 +114,9 @@ def test_reused_weights_are_two_layers_but_not_for_amct() -> None:
     ],
     ids=["gemm", "matmul", "split"],
 )
-def test_weights_that_the_graph_computes_are_weights(graph: str, arrays: dict[str, np.ndarray[Any, Any]], axis: int) -> None:
+def test_weights_that_the_graph_computes_are_weights(
+    graph: str, arrays: dict[str, np.ndarray[Any, Any]], axis: int
+) -> None:
     found = float_graph(f"a = Flatten (image) {graph}", arrays)
     (layer,) = read_topology(found).layers
     assert (layer.name, layer.channel_axis) == ("w", axis)

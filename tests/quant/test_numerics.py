@@ -100,3 +100,32 @@ def test_bias_rounds_to_even_in_units_of_the_scale() -> None:
 def test_bias_beyond_int32_is_refused() -> None:
     with pytest.raises(OverflowError, match="exceeds int32"):
         numerics.quantize_bias(np.asarray([1.0, 300.0], np.float32), np.full(2, EPSILON, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("qparams", "low", "high"),
+    [
+        (QParams(6.06 / 255, -128), 0.0, 6.0),
+        (QParams(1.0, -128), 0.0, 6.0),
+        (QParams(0.03, -8), 0.0, np.inf),
+        (QParams(0.02, -3), -1.0, 1.0),
+        (QParams(2.2 / 255, 0), -1.0, 1.0),
+        (QParams(0.05, 30), -np.inf, 1.0),
+    ],
+)
+def test_a_range_is_cut_to_bounds(qparams: QParams, low: float, high: float) -> None:
+    lowest, highest = qparams.within(low, high).range
+    assert low <= lowest <= 0 <= highest <= high
+    # No more than the rounding of the zero point is lost.
+    before = qparams.range
+    assert highest - lowest >= 0.98 * (min(high, before[1]) - max(low, before[0]))
+
+
+def test_a_range_inside_the_bounds_is_kept() -> None:
+    assert QParams(0.02, -128).within(0.0, 6.0) == QParams(0.02, -128)
+
+
+def test_a_symmetric_range_is_cut_at_its_upper_end() -> None:
+    cut = QParams(0.06, 0).within(0.0, 6.0)
+    assert cut.offset == 0
+    assert 5.99 < cut.range[1] <= 6.0

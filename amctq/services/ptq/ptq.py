@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import PtqConfig, QuantizedNetwork
-from amctq.choices import ExportFormat
+from amctq.choices import ExportFormat, Placement
 from amctq.data.samples import Batches, Split, split
 from amctq.export.targets import saturation_warning
 from amctq.files import OutputDirectory
@@ -19,7 +19,7 @@ from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq, quant_
 from amctq.services.ptq.preview import PtqPreview
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
-from amctq.services.run.finish import finish
+from amctq.services.run.finish import Finished, finish
 from amctq.services.run.inputs import begin, check_exportable, measure_float, named_record, verified_network
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import CALIB_IMAGES, RECORD
@@ -27,6 +27,7 @@ from amctq.services.run.publish import publish
 from amctq.services.run.simulation import SIMULATED_IMAGES
 
 if TYPE_CHECKING:
+    from amctq.inference.optimised import FloatOperator
     from amctq.quant.config import QuantConfig
 
 # Time to run one image through a compared file, relative to the float network.
@@ -186,6 +187,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         quantized=quantized,
         split=prepared.split,
         quant=prepared.quant,
+        float_operators=_float_operators(quantized, prepared, finished, output),
         warnings=tuple(reporter.warnings),
         seconds=dict(reporter.seconds),
         parts=dict(reporter.parts),
@@ -202,10 +204,29 @@ def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> Quanti
         ifmr_variant=request.ifmr_variant,
         arq_rule=request.arq_rule,
         weight_type=plan.target.weight_type,
+        attention=request.quantize_attention,
     )
     return plan.backend.quantize(
         network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter
     )
+
+
+def _float_operators(
+    quantized: QuantizedNetwork, prepared: _Prepared, finished: Finished, output: OutputDirectory
+) -> tuple[FloatOperator, ...]:
+    """What onnxruntime computes in float between integer layers; nothing with placement ``ascend``, where all is float."""
+    from amctq.inference.optimised import float_operators
+
+    plan = quantized.activations.plan
+    if plan.placement is not Placement.ORT or ExportFormat.ONNX not in finished.files:
+        return ()
+    whole, integer = prepared.verified.network.topology, {layer.name for layer in quantized.topology.layers}
+    reasons = {layer.name: layer.reason for layer in (*whole.left_in_float, *plan.float_layers)}
+    reasons = {layer.name: "skipped" for layer in whole.layers if layer.name not in integer} | reasons
+    for layer in whole.layers:
+        if layer.name in reasons:
+            reasons |= dict.fromkeys((layer.node, layer.raw_output, layer.output), reasons[layer.name])
+    return float_operators(output.staged(finished.files[ExportFormat.ONNX].name).read_bytes(), reasons)
 
 
 def _simulated_images(plan: PtqPlan, prepared: _Prepared) -> int:

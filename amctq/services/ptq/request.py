@@ -70,6 +70,10 @@ class PtqRequest(QuantizationRequest):
             "[default: ort; ascend with --record]",
         ),
     ] = None
+    quantize_attention: Annotated[
+        bool,
+        Option(QUANTIZATION, "Quantize products of two activations too (attention); placement ort only."),
+    ] = False
     act_type: Annotated[ActType, Option(QUANTIZATION, "Integer type of activations in ONNX; int8 is slow on x86.")] = (
         ActType.UINT8
     )
@@ -114,6 +118,9 @@ class PtqRequest(QuantizationRequest):
         }
         if self.placement is Placement.ORT:
             self._refuse_ort()
+        if self.quantize_attention and self.resolved_placement is not Placement.ORT:
+            message = "--quantize-attention: placement ascend has layers only, and no products of two activations"
+            raise UsageError(message, hint="leave it out, or use --placement ort with --export onnx alone")
         by_files = {"--config": self.config is not None, "--record": self.record is not None}
         if all(by_files.values()):
             message = "--config and --record both say how layers are quantized"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from amctq.choices import BackendName
@@ -12,6 +12,7 @@ from amctq.services.run.result import RunResult
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.data.samples import Samples, Split
+    from amctq.inference.optimised import FloatOperator
     from amctq.quant.config import QuantConfig
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.run.exports import Exports
@@ -24,6 +25,7 @@ class PtqResult(RunResult):
     Attributes:
         split: images used for calibration and for evaluation.
         quant: the configuration of each layer; None if a record was used instead.
+        float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 
     command: ClassVar[str] = "ptq"
@@ -33,6 +35,7 @@ class PtqResult(RunResult):
     quantized: QuantizedNetwork
     split: Split
     quant: QuantConfig | None
+    float_operators: tuple[FloatOperator, ...]
 
     @property
     def example_images(self) -> Samples:
@@ -56,9 +59,11 @@ class PtqResult(RunResult):
         plan, request = self.plan, self.plan.request
         enabled = None if self.quant is None else self.quant.enabled
         own = request.record is None and plan.backend.name is BackendName.NATIVE
+        in_float = {layer.name: layer.reason for layer in self.quantized.activations.plan.float_layers}
         layers = [
             report.quantized_layer(layer, self.quantized.record[layer.name])
             | {
+                "float_at_run_time": in_float.get(layer.name),
                 "act_algo": None if enabled is None else enabled[layer.name].activation.algo.value,
                 "weight_algo": None if enabled is None else enabled[layer.name].weight.algo.value,
             }
@@ -80,4 +85,5 @@ class PtqResult(RunResult):
             "isa_reason": plan.target.reason,
             "layers": layers,
             "left_in_float": report.left_in_float(skipped, topology),
+            "float_operators": [asdict(operator) for operator in self.float_operators],
         }

@@ -124,11 +124,13 @@ def gelu_tanh(call: Call) -> Tensor:
 
 
 def _gelu_tanh(call: Call) -> Tensor:
+    """Written in the one order that onnxruntime computes as a single operator."""
     x = call.tensor(0)
-    cube = call.emit("Mul", [call.emit("Mul", [x, x]), x])
+    cube = call.emit("Pow", [x, call.as_tensor(3.0)])
     inner = call.emit("Add", [x, call.emit("Mul", [cube, call.as_tensor(0.044715)])])
     tanh = call.emit("Tanh", [call.emit("Mul", [inner, call.as_tensor(math.sqrt(2 / math.pi))])])
-    return _half(call, x, tanh)
+    half = call.emit("Mul", [x, call.as_tensor(0.5)])
+    return call.emit("Mul", [half, call.emit("Add", [tanh, call.as_tensor(1.0)])])
 
 
 @primitive("GeluExt")
@@ -137,13 +139,9 @@ def gelu_ext(call: Call) -> Tensor:
     if call.value(1, 0) in {1, "tanh"}:
         return _gelu_tanh(call)
     x = call.tensor(0)
-    return _half(call, x, call.emit("Erf", [call.emit("Div", [x, call.as_tensor(math.sqrt(2))])]))
-
-
-def _half(call: Call, x: Tensor, inner: Tensor) -> Tensor:
-    return call.emit(
-        "Mul", [call.emit("Mul", [x, call.emit("Add", [inner, call.as_tensor(1.0)])]), call.as_tensor(0.5)]
-    )
+    erf = call.emit("Erf", [call.emit("Div", [x, call.as_tensor(math.sqrt(2))])])
+    doubled = call.emit("Mul", [x, call.emit("Add", [erf, call.as_tensor(1.0)])])
+    return call.emit("Mul", [doubled, call.as_tensor(0.5)])
 
 
 @primitive("FastGeLU")

@@ -1,0 +1,124 @@
+"""What onnxruntime makes of a file: the operators that are still computed in float between integer operators.
+
+The graph is that of the optimisation level EXTENDED, which does not depend on the CPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from amctq.inference.onnx_session import session_options
+
+# By a part of the operator's name, why it is computed in float.
+_NO_KERNEL = "onnxruntime has no integer kernel for it"
+_FLOAT_WEIGHTS = "its weights stay in float"
+_LOSES = "integers cost accuracy here, and are not faster"
+_REASONS = {
+    "Softmax": _LOSES,
+    "Add": "its operands are floats, which a product with a matrix yields without a loss",
+    "Mul": "its operands are floats, which a product with a matrix yields without a loss",
+    "Concat": "its operands are floats",
+    "MatMul": "a product of two activations (--quantize-attention makes it an integer)",
+    "FusedMatMul": "a product of two activations (--quantize-attention makes it an integer)",
+    "AveragePool": "what it reads or what reads it is a float",
+    "GlobalAveragePool": "what it reads or what reads it is a float",
+    "Sigmoid": "what it reads or what reads it is a float",
+    "HardSigmoid": "what it reads or what reads it is a float",
+    "Relu": "it reads floats",
+    "Clip": "it reads floats",
+}
+_WEIGHTED = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm"})
+# They move values, or compute sizes and conditions.
+_NO_COMPUTATION = frozenset(
+    """
+    And Cast Compress Concat DepthToSpace DequantizeLinear Equal Expand Flatten Gather GatherElements GatherND Greater
+    Identity Less MaxPool Not Or Pad QuantizeLinear Range ReduceMax ReduceMin Reshape ScatterElements ScatterND Shape
+    Size Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze Where
+    """.split()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatOperator:
+    """An operator that is computed in float, between operators that are computed in integers.
+
+    Attributes:
+        node: the tensor that it yields, which has the path of its cell in its name.
+        op: its type in the optimised graph.
+        reason: why it is not computed in integers.
+    """
+
+    node: str
+    op: str
+    reason: str
+
+
+def optimised_graph(content: bytes) -> onnx.GraphProto:
+    """The graph that onnxruntime makes of a file, whatever the CPU."""
+    options = session_options(())
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnx.load(path).graph
+
+
+def float_operators(content: bytes, layers: Mapping[str, str]) -> tuple[FloatOperator, ...]:
+    """The operators of a file that onnxruntime computes in float, between two that it computes in integers.
+
+    Args:
+        content: of the ONNX file.
+        layers: by name of a layer, of its node or of its output, why it is computed in float.
+    """
+    graph = optimised_graph(content)
+    integers: set[str] = set()  # tensors of integers
+    behind: set[str] = set()  # tensors that depend on an integer operator
+    for node in graph.node:
+        if _yields_integers(node, integers):
+            integers.update(node.output)
+        if is_integer(node) or not behind.isdisjoint(node.input):
+            behind.update(node.output)
+    before: set[str] = set()  # tensors that an integer operator depends on
+    found = []
+    for node in reversed(graph.node):
+        wanted = not before.isdisjoint(node.output)
+        if is_integer(node) or wanted:
+            before.update(node.input)
+        in_float = not (is_integer(node) or node.op_type in _NO_COMPUTATION or integers.issuperset(node.output))
+        if wanted and in_float and not behind.isdisjoint(node.input):
+            found.append(node)
+    return tuple(
+        FloatOperator(node=_name(node), op=node.op_type, reason=_reason(node, layers)) for node in reversed(found)
+    )
+
+
+def is_integer(node: onnx.NodeProto) -> bool:
+    """Whether a node of an optimised graph multiplies or adds integers."""
+    return node.op_type.startswith("QLinear") or node.op_type in {"QGemm", "MatMulIntegerToFloat", "MatMulInteger"}
+
+
+def _yields_integers(node: onnx.NodeProto, integers: set[str]) -> bool:
+    if node.op_type == "QGemm":  # yields floats where it has no output scale
+        return len(node.input) > 8
+    if node.op_type == "DequantizeLinear" or not node.input:
+        return False
+    return node.op_type == "QuantizeLinear" or node.op_type.startswith("QLinear") or node.input[0] in integers
+
+
+def _name(node: onnx.NodeProto) -> str:
+    """The tensor that a node yields; onnxruntime keeps its name where it joins several nodes to one."""
+    return str(node.output[0])
+
+
+def _reason(node: onnx.NodeProto, layers: Mapping[str, str]) -> str:
+    if node.op_type in _WEIGHTED:
+        names = {node.name, _name(node)}
+        return next((reason for name, reason in layers.items() if name in names), _FLOAT_WEIGHTS)
+    return _REASONS.get(node.op_type, _NO_KERNEL)
