@@ -14,6 +14,10 @@ from amctq.errors import InputError, first_line
 from amctq.signals import signal_handlers_kept
 
 
+# Calls inside each other that MindSpore compiles; two for each layer of a chain. Its default is 1,000.
+_DEPTH = 5000
+
+
 @contextlib.contextmanager
 def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
     """Let MindSpore export ``network`` inside the block.
@@ -30,8 +34,11 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         InputError: MindSpore cannot export the network.
         OSError: there is no room for the file.
     """
+    import mindspore
+
     # Otherwise a second export in one process fails, because of the cache of the first.
     network.compile_cache.clear()
+    mindspore.set_recursion_limit(_DEPTH)
     # MindSpore does not report a full disk: it writes no file, or half of one.
     if shutil.disk_usage(target.parent).free < sum(parameter.nbytes for parameter in network.get_parameters()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))

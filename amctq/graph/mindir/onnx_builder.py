@@ -81,6 +81,11 @@ class OnnxBuilder:
             self._initializers[name] = array
         return self._constants[key]
 
+    def number(self, name: str) -> float | None:
+        """The value of a constant that is one floating-point number; None for any other tensor."""
+        array = self._initializers.get(name)
+        return float(array) if array is not None and array.dtype.kind == "f" and array.ndim == 0 else None
+
     def ints(self, sizes: Iterable[Size]) -> str:
         """An int64 vector; sizes that come from the batch are computed from the input's."""
         sizes = list(sizes)

@@ -97,3 +97,9 @@ def test_operators_that_integer_kernels_or_fusions_look_for() -> None:
     assert [node.op_type for node in assert_same(nn.HSwish(), (4, 6, 7)).graph.node] == ["HardSwish"]
     assert [node.op_type for node in assert_same(nn.SiLU(), (4, 6, 7)).graph.node] == ["Sigmoid", "Mul"]
     assert [node.op_type for node in assert_same(nn.ReLU6(), (4, 6, 7)).graph.node] == ["Clip"]
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5])
+def test_leaky_relu_is_one_operator(alpha: float) -> None:
+    model = assert_same(nn.LeakyReLU(alpha), (3, 4))
+    assert [node.op_type for node in model.graph.node] == ["LeakyRelu"]

@@ -24,7 +24,6 @@ _BINARY = {
     "Pow": "Pow",
     "PowTensorScalar": "Pow",
     "PowScalarTensor": "Pow",
-    "Maximum": "Max",
     "Minimum": "Min",
 }
 # Sums and products of booleans.
@@ -93,6 +92,26 @@ def add(call: Call) -> Tensor:
         if found is not None:
             return found
     return binary(call, op, x, y)
+
+
+@primitive("Maximum")
+def maximum(call: Call) -> Tensor:
+    """``mindspore.ops.Maximum``; max(x, alpha × x), which nn.LeakyReLU is, as the one operator that it is in ONNX."""
+    x, y = operands(call)
+    for first, second in ((x, y), (y, x)):
+        alpha = _factor(call, first, second)
+        if alpha is not None and 0 < alpha < 1:
+            return call.emit("LeakyRelu", [second], alpha=alpha)
+    return call.emit("Max", [x, y])
+
+
+def _factor(call: Call, product: Tensor, x: Tensor) -> float | None:
+    """The number by which ``x`` is multiplied in ``product``; None where it is no such product."""
+    node = call.graph.producers.get(product.name)
+    if node is None or node.op_type != "Mul" or x.name not in node.input or product.shape != x.shape:
+        return None
+    other = node.input[0] if node.input[1] == x.name else node.input[1]
+    return call.graph.number(other)
 
 
 @primitive("AddN")
