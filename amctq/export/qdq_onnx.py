@@ -26,7 +26,8 @@ from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
 from amctq.graph.value_bounds import UNBOUNDED, Bounds, clip_limits
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.layers import QuantizableLayer
+from amctq.quant.layers import LayerKind, QuantizableLayer
+from amctq.quant.numerics import quantize_bias
 
 # onnxruntime's WeightBiasQuantization.
 _QUANTIZED_AT_LOADING = frozenset({"Conv", "ConvTranspose", "Gemm"})
@@ -70,6 +71,7 @@ class _QdqWriter(GraphWriter):
     ) -> None:
         super().__init__(graph, (item.layer for item in layers))
         self._items = {item.layer.name: item for item in layers}
+        self._products = {item.layer.output: item for item in layers if item.layer.kind is LayerKind.MATMUL}
         self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
         self._in_float = {layer.name for layer in self._plan.float_layers}
         self._operators = IntegerOperators(writer=self, graph=graph, act_type=act_type)
@@ -100,7 +102,10 @@ class _QdqWriter(GraphWriter):
             self._quantize(node.output[0], node.input[0], limits=clip_limits(node, self._graph))
             return
         else:
-            self.copy(node, self._float_inputs(node))
+            inputs = self._float_inputs(node)
+            if self._plan.placement is Placement.ORT and node.op_type == "Add":
+                inputs = self._as_bias(node, inputs)
+            self.copy(node, inputs)
         if node.name not in self._plan.moves and node.name not in self._plan.integers:
             for output in [layer.output] if layer is not None else node.output:
                 self._quantize(output)
@@ -167,6 +172,28 @@ class _QdqWriter(GraphWriter):
             else:
                 read.append(self._dequantize(site, name))
         return read
+
+    def _as_bias(self, node: onnx.NodeProto, inputs: list[str]) -> list[str]:
+        """The inputs of an Add behind a MatMul with its vector in integers.
+
+        onnxruntime joins both to a Gemm, which it computes in integers only with an integer bias.
+        """
+        for index, name in enumerate(node.input):
+            item, vector = self._products.get(name), self._graph.arrays.get(node.input[1 - index])
+            if (
+                item is not None
+                and vector is not None
+                and vector.ndim <= 2
+                and vector.size == vector.shape[-1] == item.weight.values.shape[0]
+                and name not in self._shared
+            ):
+                try:
+                    bias = quantize_bias(vector.reshape(-1), item.bias_scale)
+                except OverflowError:  # next to such a bias the product counts for nothing
+                    return inputs
+                inputs[1 - index] = write_bias(self, f"{node.output[0]}.bias", bias, item.bias_scale)
+                return inputs
+        return inputs
 
     def _move_in_float(self, tensor: str) -> None:
         """Write the nodes that yield a float tensor too, where so far they only move its integers."""

@@ -53,8 +53,8 @@ def write_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) ->
 def write_folded_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) -> tuple[str, ...]:
     """Add a layer's weight, stored in integers, and its bias, for a layer that is computed in float.
 
-    onnxruntime folds the Cast and the Mul when it loads the file, but no DequantizeLinear. Only with constant weights it
-    has its fast float convolutions.
+    onnxruntime folds the Cast and the Mul when it loads the file, but no DequantizeLinear. Its fast float convolutions
+    need constant weights.
 
     Returns:
         The names of the float weight, and of the bias where the layer has one.

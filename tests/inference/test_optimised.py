@@ -90,6 +90,8 @@ def _network(pattern: str, channels: int = 8) -> FloatGraph:
         "last.weight": array(6, channels, 1, 1),
         "fc.weight": array(5, 6),
         "channels": array(8, 1, 1),
+        "vector": array(8),
+        "row": array(1, 8),
         "bn.gamma": array(8) + 1,
         "bn.beta": array(8),
         "bn.mean": array(8),
@@ -193,3 +195,18 @@ def _logits(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> Float3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     logits: Float32Array = session.run(None, {"image": IMAGES})[0]
     return logits
+
+
+@pytest.mark.parametrize("bias", ["add (8)", "add (1, 8)"])
+def test_a_product_with_an_addition_behind_it_is_an_integer_product(bias: str) -> None:
+    """onnxruntime joins them to a Gemm, and computes that in float if the vector is a float."""
+    vector = "vector" if bias == "add (8)" else "row"
+    graph = _network(f"""
+        i = GlobalAveragePool (x) j = Flatten (i) k = MatMul (j, dense.weight) l = Add (k, {vector})
+        m = Tanh (l) y = Reshape (m, image_again)
+    """)
+    model = build_qdq(graph, *quantize_ort(graph, IMAGES))
+    assert _noise(graph, OnnxSession(model).logits(IMAGES)) < 0.05
+    kinds = Counter(node.op_type for node in optimised_graph(model.SerializeToString()).node)
+    assert kinds["QGemm"] + kinds["MatMulIntegerToFloat"] == 2
+    assert not kinds["Gemm"]
