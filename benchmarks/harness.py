@@ -11,11 +11,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from amctq.data.samples import Batches, Samples, Split
@@ -56,12 +57,26 @@ class Finished:
     peak_bytes: int
 
 
-def run_process(command: Sequence[str | Path], *, check: bool = True) -> Finished:
-    """Run a process to its end, with its stderr on the screen. With ``check``, its failure ends the benchmark."""
+def run_process(
+    command: Sequence[str | Path], *, check: bool = True, log: IO[str] | None = None, limit: float | None = None
+) -> Finished:
+    """Run a process to its end.
+
+    Args:
+        command: what runs.
+        check: its failure ends the benchmark.
+        log: where its stderr goes; else to the screen.
+        limit: it is killed after this many seconds.
+    """
     with tempfile.TemporaryFile("w+") as stdout:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=stdout)
+        process = subprocess.Popen(command, stdout=stdout, stderr=log)
+        clock = None if limit is None else threading.Timer(limit, process.kill)
+        if clock is not None:
+            clock.start()
         _, status, usage = os.wait4(process.pid, 0)  # of this child only; RUSAGE_CHILDREN adds all of them
+        if clock is not None:
+            clock.cancel()
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if check and process.returncode:

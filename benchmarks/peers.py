@@ -6,6 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,27 @@ ORT_METHODS = {
     "percentile": ort.CalibrationMethod.Percentile,
 }
 NNCF = "nncf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What ``quantize_static`` can be told about its file; the defaults are those of its guide for x86.
+
+    Attributes:
+        per_channel: a scale for each output channel of a weight, else one.
+        activations: integer type of activations.
+        weights: integer type of weights.
+        reduce_range: weights of 7 bits, for CPUs without VNNI.
+        only: the operators that are quantized; all that it knows if empty.
+        qdq: write QuantizeLinear and DequantizeLinear, else QLinear operators.
+    """
+
+    per_channel: bool = True
+    activations: ort.QuantType = ort.QuantType.QUInt8
+    weights: ort.QuantType = ort.QuantType.QInt8
+    reduce_range: bool = False
+    only: tuple[str, ...] = ()
+    qdq: bool = True
 
 
 class Reader(ort.CalibrationDataReader):
@@ -48,14 +70,18 @@ class Reader(ort.CalibrationDataReader):
         return {self._name: batch[0]}
 
 
+_GUIDE = Variant()
+
+
 def quantize_static(
     model: onnx.ModelProto,
     reader: Reader,
     *,
     method: str,
     target: Path,
-    qdq: bool = True,
+    variant: Variant = _GUIDE,
     pre_process: bool = True,
+    symbolic_shapes: bool = True,
 ) -> None:
     """onnxruntime's quantizer, used as in its own guide.
 
@@ -67,23 +93,26 @@ def quantize_static(
         reader: the calibration images.
         method: key of ORT_METHODS.
         target: the file to write.
-        qdq: write QuantizeLinear and DequantizeLinear, else QLinear operators.
+        variant: the kind of file.
         pre_process: first optimise the graph and infer shapes, as the guide recommends.
+        symbolic_shapes: infer them with SymPy too; it does not know every operator.
     """
     logging.getLogger().setLevel(logging.ERROR)  # it recommends quant_pre_process on every run
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "float.onnx"
         onnx.save(model, source)
         if pre_process:
-            quant_pre_process(source, source)
+            quant_pre_process(source, source, skip_symbolic_shape=not symbolic_shapes)
         ort.quantize_static(
             source,
             target,
             reader,
-            quant_format=ort.QuantFormat.QDQ if qdq else ort.QuantFormat.QOperator,
-            activation_type=ort.QuantType.QUInt8,
-            weight_type=ort.QuantType.QInt8,
-            per_channel=True,
+            quant_format=ort.QuantFormat.QDQ if variant.qdq else ort.QuantFormat.QOperator,
+            activation_type=variant.activations,
+            weight_type=variant.weights,
+            per_channel=variant.per_channel,
+            reduce_range=variant.reduce_range,
+            op_types_to_quantize=list(variant.only) or None,
             calibrate_method=ORT_METHODS[method],
         )
 

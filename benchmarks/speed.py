@@ -45,7 +45,10 @@ def sessions(options: argparse.Namespace, model: str) -> dict[str, OnnxSession]:
         for pre_process, qdq in product((True, False), (True, False)):
             name = f"{'QDQ' if qdq else 'QOperator'}, {'pre-processed' if pre_process else 'as exported'}"
             reader = peers.Reader(graph.input_name, Batches(samples=samples, size=1))
-            peers.quantize_static(graph.model, reader, method="minmax", target=target, qdq=qdq, pre_process=pre_process)
+            variant = peers.Variant(qdq=qdq)
+            peers.quantize_static(
+                graph.model, reader, method="minmax", target=target, variant=variant, pre_process=pre_process
+            )
             found[name] = onnx_session(target.read_bytes())
     if options.amctq_file:
         found["amctq"] = onnx_session(options.amctq_file.read_bytes())

@@ -7,10 +7,12 @@
     ONNX         the node, MindSpore's export   5Conv       32Conv                                        130Gemm
 
 Nodes that are numbered by kind (Conv_0, from PyTorch before 1.13) say nothing of the layer, and are not guessed at.
+Those of MindSpore's export are numbered in the order of execution, so that all of them together can be told apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ _AROUND = frozenset({"module", "model", "net", "network", "_network", "backbone"
 _SHORTCUT = frozenset({"down_sample_layer", "downsample", "down_sample", "shortcut"})
 _HEAD = frozenset({"end_point", "fc", "linear", "classifier", "head", "dense"})
 _HEAD_NAME = "(head)"
+_NUMBERED = re.compile(r"(\d+)(Conv|Gemm)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,8 @@ class MatchedNames:
 def match_names(names: Iterable[str], topology: Topology) -> MatchedNames:
     """Find the layer that each name means: the cell, its exported node, or another front end's word for it."""
     given = list(names)
+    numbered = _numbered(given, topology)
     own = {layer.name for layer in topology.layers}
-    nodes = {layer.node: layer.name for layer in topology.layers}
     dense = [layer.name for layer in topology.layers if layer.kind.is_dense]
     head = dense[0] if len(dense) == 1 else None
     spelled: dict[str, list[str]] = {}
@@ -54,12 +57,24 @@ def match_names(names: Iterable[str], topology: Topology) -> MatchedNames:
     found: dict[str, str] = {}
     for name in given:
         alike = spelled.get(_spelling(name), [])
-        meant = name if name in own else nodes.get(name) or (alike[0] if len(alike) == 1 else None)
+        meant = name if name in own else numbered.get(name) or (alike[0] if len(alike) == 1 else None)
         if meant is not None:
             found[name] = meant
     meanings = list(found.values())
     certain = {name: meant for name, meant in found.items() if meanings.count(meant) == 1}
     return MatchedNames(layers=certain, unknown=tuple(name for name in given if name not in certain))
+
+
+def _numbered(names: Iterable[str], topology: Topology) -> dict[str, str]:
+    """The layers that nodes of MindSpore's export mean: their numbers are in the order of execution.
+
+    Empty where they are not exactly the layers of the network, kind by kind: with one left out, any could be meant.
+    """
+    found = sorted((match for name in names if (match := _NUMBERED.fullmatch(name))), key=lambda match: int(match[1]))
+    kinds = ["Gemm" if layer.kind.is_dense else "Conv" for layer in topology.layers]
+    if [match[2] for match in found] != kinds:
+        return {}
+    return {match[0]: layer.name for match, layer in zip(found, topology.layers, strict=True)}
 
 
 def _spelling(name: str) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+import onnx
 
 from amctq.choices import ActType, ArqRule, BackendName, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches
@@ -21,7 +23,8 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
-from amctq.quant.record import QuantRecord
+from amctq.quant.numerics import Float32Array
+from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
 
 
@@ -77,10 +80,29 @@ class QuantizedNetwork(FinishedNetwork):
     Attributes:
         record: scales and offsets of its layers.
         activations: which tensors are quantized, and how.
+        per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
     """
 
     record: QuantRecord
     activations: PlacedActivations
+    # Replaced by engines that scale a Dense per channel.
+    per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
+
+    @property
+    def amct_record(self) -> QuantRecord:
+        """What AMCT's record can hold: AMCT's layers, and one weight scale for a Dense."""
+        own = [self.record[layer.name] for layer in self.topology.layers if layer.beyond_amct is None]
+        return QuantRecord(
+            layers=tuple(
+                replace(entry, weight_scale=self.per_tensor.get(entry.name, entry.weight_scale)) for entry in own
+            )
+        )
+
+    @property
+    def beyond_amct(self) -> tuple[LayerRecord, ...]:
+        """The layers that AMCT's record lacks, or holds with another weight scale."""
+        known = {entry.name for entry in self.amct_record.layers} - self.per_tensor.keys()
+        return tuple(entry for entry in self.record.layers if entry.name not in known)
 
     @abstractmethod
     def simulation(self) -> AbstractContextManager[Any]:
@@ -89,6 +111,10 @@ class QuantizedNetwork(FinishedNetwork):
         Raises:
             NoSimulationError: MindSpore's operators cannot compute this quantized network.
         """
+
+    @abstractmethod
+    def float_arithmetic(self) -> onnx.ModelProto:
+        """The quantized network in float operators: a second way to compute what the ONNX file computes."""
 
 
 class OpaqueNetwork(FinishedNetwork):
@@ -163,6 +189,14 @@ class Backend(ABC):
             InputError: the network cannot be written in that format.
         """
 
+    def without_cells(self, network: FloatNetwork) -> Mapping[str, str]:
+        """By layer, why MindSpore itself cannot compute it as a quantized layer; empty where it can compute all.
+
+        Such a layer can be neither retrained nor written as MindIR.
+        """
+        del network
+        return {}
+
     @abstractmethod
     def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
         """Refuse, before anything is measured, a configuration that ``quantize`` could not follow.
@@ -181,7 +215,7 @@ class Backend(ABC):
             initial: the record to start from; None where a calibration makes one of all these layers.
 
         Raises:
-            InputError: config and record do not fit the network, or a layer cannot be replaced.
+            InputError: config and record do not fit the network, or a layer is one of ``without_cells``.
         """
 
     @abstractmethod
@@ -230,5 +264,5 @@ class Backend(ABC):
             reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:
-            InputError: config or record do not fit the network, or a layer cannot be replaced.
+            InputError: config or record do not fit the network, or a layer is one of ``without_cells``.
         """

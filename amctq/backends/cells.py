@@ -1,10 +1,10 @@
-"""Quantized layers as MindSpore cells: int8 weights that are dequantized in the layer, inputs on their grid.
+"""Quantized layers in MindSpore: int8 weights that are dequantized in the layer, inputs on their grid.
 
     x ──────────── clip(rint(x / s), -128 - o, 127 - o) × s ──┐
-    int8 weight ── cast × scale of the channel ───────────────┤ Conv2D/MatMul ── + bias on the int32 grid ── y
+    int8 weight ── cast × scale of the channel ───────────────┤ the layer's operator ── + bias on the int32 grid ── y
 
-Parameters keep the names of the float layer, and NumPy computes their values. So a cell computes what the QDQ file
-computes.
+A cell takes the place of the layer's operator, and the int8 weight that of the float weight, under its name. NumPy
+computes their values. So the layer computes what the QDQ file computes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from amctq.backends.exchange import LayerPlace
+from amctq.backends.replacement import Slot
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import QParams
 
@@ -33,59 +35,113 @@ class FakeQuantize(nn.Cell):
         return ops.clamp(ops.round(x / self.scale), self.low, self.high) * self.scale
 
 
-class _QuantizedLayer(nn.Cell):
-    """What both kinds of layer share. A subclass has the product of input and weight.
+class QuantizedProduct(nn.Cell):
+    """Takes the place of a layer's operator, whatever convolution or matrix product it is.
 
     Args:
         item: the integers of the layer.
-        bias_add: the operator that adds the bias.
-        activation: the activation inside the layer, or None.
+        operator: the operator.
+        weight: the int8 weight, where the layer does not hand it over; None where it does.
+        adds_bias: add the layer's bias here, because the layer itself does not.
+        output: quantizes the result; None where it stays as it is.
     """
 
-    def __init__(self, item: IntegerLayer, *, bias_add: Any, activation: Any = None) -> None:
+    def __init__(
+        self,
+        item: IntegerLayer,
+        operator: Any,
+        *,
+        weight: Parameter | None,
+        adds_bias: bool,
+        output: QParams | None = None,
+    ) -> None:
         super().__init__(auto_prefix=False)
-        name, values = item.layer.name, item.weight.values
-        columns = (-1, *(1,) * (values.ndim - 1))
+        name, layer = item.layer.name, item.layer
+        shape = [1] * item.weight.values.ndim
+        if layer.channel_axis is not None:
+            shape[layer.channel_axis] = -1
         self.quantize = FakeQuantize(item.activation)
-        self.weight = Parameter(Tensor(values), name=f"{name}.weight", requires_grad=False)
-        self.scale = Parameter(Tensor(item.weight.scale.reshape(columns)), name=f"{name}.scale", requires_grad=False)
-        self.has_bias = item.bias is not None
-        if item.bias is not None:
-            bias = (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)
-            self.bias = Parameter(Tensor(bias), name=f"{name}.bias", requires_grad=False)
-        self.bias_add = bias_add
-        self.activates = activation is not None
-        self.activation = activation
+        self.scale = Parameter(Tensor(item.weight.scale.reshape(shape)), name=f"{name}.scale", requires_grad=False)
+        self.operator = operator  # MindIR contains the name of this attribute
+        self.has_weight = weight is not None
+        if weight is not None:
+            self.weight = weight
+        self.adds_bias = adds_bias and item.bias is not None
+        if self.adds_bias:
+            bias = dequantized_bias(item)
+            columns = bias if layer.kind.is_dense else bias.reshape(-1, *shape[2:])
+            self.bias = Parameter(Tensor(columns), name=f"{name}.bias", requires_grad=False)
+        self.quantizes_output = output is not None
+        if output is not None:
+            self.quantize_output = FakeQuantize(output)
 
-    def construct(self, x: Tensor) -> Tensor:
-        """The product, the bias and the activation inside the layer."""
-        y = self.product(self.quantize(x), ops.cast(self.weight, mindspore.float32) * self.scale)
-        if self.has_bias:
-            y = self.bias_add(y, self.bias)
-        if self.activates:
-            y = self.activation(y)
+    def construct(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        """The operator's result with the quantized input and the quantized weight.
+
+        ``others`` are further operands, such as the shape of a transposed convolution.
+        """
+        if self.has_weight:
+            weight = self.weight
+        x = self.quantize(ops.cast(x, mindspore.float32))
+        y = self.operator(x, ops.cast(weight, mindspore.float32) * self.scale, *others)
+        if self.adds_bias:
+            y = y + self.bias
+        if self.quantizes_output:
+            y = self.quantize_output(y)
         return y
 
 
-class QuantizedConv2d(_QuantizedLayer):
-    """Replaces an nn.Conv2d, with its stride, padding and groups; (N, C, H, W) to (N, C_out, H', W')."""
+class FoldedNorm(nn.Cell):
+    """Takes the place of the operator of a folded BatchNorm; its result is its input, quantized if asked for."""
 
-    def __init__(self, layer: Any, item: IntegerLayer) -> None:
-        super().__init__(item, bias_add=layer.bias_add)
-        self.conv2d = layer.conv2d  # MindIR contains the name of this attribute
+    def __init__(self, output: QParams | None) -> None:
+        super().__init__(auto_prefix=False)
+        self.quantizes_output = output is not None
+        if output is not None:
+            self.quantize_output = FakeQuantize(output)
 
-    def product(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The convolution."""
-        return self.conv2d(x, weight)
+    def construct(self, x: Tensor, *_: Any) -> tuple[Tensor]:
+        """The first result of BatchNorm; nobody reads the others."""
+        if self.quantizes_output:
+            x = self.quantize_output(x)
+        return (x,)
 
 
-class QuantizedDense(_QuantizedLayer):
-    """Replaces an nn.Dense, with its activation; (N, C) to (N, C_out)."""
+def quantized_layer(item: IntegerLayer, place: LayerPlace, output: QParams | None) -> dict[Slot, Any]:
+    """What takes the places of a layer's operator and parameters, and of the operator of its BatchNorm.
 
-    def __init__(self, layer: Any, item: IntegerLayer) -> None:
-        super().__init__(item, bias_add=ops.BiasAdd(), activation=layer.activation)
-        self.matmul = layer.matmul  # MindIR contains the name of this attribute
+    Args:
+        item: the integers of the layer.
+        place: where the network computes it.
+        output: how its result is quantized; None where it is not.
+    """
+    layer, substitutes = item.layer, {}
+    weight = Parameter(
+        Tensor(layer.as_stored(item.weight.values)),
+        name=f"{layer.name}.int8" if place.weight is None else layer.weight,
+        requires_grad=False,
+    )
+    if place.weight is not None:
+        substitutes[place.weight] = weight
+    # The result of the operator is that of the layer if the bias is added before it is quantized.
+    adds_bias = place.bias is None or (output is not None and place.norm is None)
+    if place.bias is not None and item.bias is not None:
+        bias = dequantized_bias(item)
+        values = np.zeros_like(bias) if adds_bias else bias
+        substitutes[place.bias] = Parameter(Tensor(values), name=layer.bias, requires_grad=False)
+    substitutes[place.operator] = QuantizedProduct(
+        item,
+        place.operator.value,
+        weight=weight if place.weight is None else None,
+        adds_bias=adds_bias,
+        output=output if place.norm is None else None,
+    )
+    if place.norm is not None:
+        substitutes[place.norm] = FoldedNorm(output)
+    return substitutes
 
-    def product(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The matrix product."""
-        return self.matmul(x, weight)
+
+def dequantized_bias(item: IntegerLayer) -> Any:
+    """The bias of a layer that has one, float32 of shape (C_out,)."""
+    assert item.bias is not None
+    return (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)

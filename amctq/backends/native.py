@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.calibration import Watch, observe_activations
+from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
 from amctq.choices import (
     WEIGHT_BITS,
@@ -54,21 +55,24 @@ class NativeBackend(RecordBackend):
     default_export: ClassVar[tuple[ExportFormat, ...]] = (ExportFormat.ONNX,)
 
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
-        """MindIR needs MindSpore's own layers. ONNX is possible for all that MindSpore exports."""
+        """MindIR needs layers whose operators can be exchanged. ONNX is possible for all that MindSpore exports."""
         if form is ExportFormat.MINDIR:
             check_cells(network, topology)
             refuse_large(network.cell)
+
+    def without_cells(self, network: FloatNetwork) -> Mapping[str, str]:
+        """The layers whose operators cannot be exchanged."""
+        return layer_places(network.cell, network.graph, network.topology.layers).missing
 
     def check_quantizable(self, network: FloatNetwork, config: QuantConfig) -> None:
         """Only the weights can be in the way: the configuration holds what this engine supports."""
         fuse(network.graph, config.selected(network.topology))
 
     def check_retrainable(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord | None) -> None:
-        """Every layer needs a cell that can be replaced, and initial clips."""
-        from amctq.backends.native_retraining import initial_clips, replaced_cells
+        """Every layer needs an operator that can be exchanged, and initial clips."""
+        from amctq.backends.native_retraining import check_places, initial_clips
 
-        topology = config.selected(network.topology)
-        replaced_cells(network, topology)
+        check_places(network, config.selected(network.topology))
         if initial is not None:
             initial_clips(network, config, initial)
 
@@ -109,6 +113,13 @@ class NativeBackend(RecordBackend):
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
         record = make_record(topology, fused, scales, activations.by_layer, bits)
+        per_tensor = {
+            layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
+                fused[layer.name].weight, config.arq_rule
+            )
+            for layer in topology.layers
+            if layer.kind.is_dense and layers[layer.name].weight.channel_wise
+        }
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
@@ -117,6 +128,7 @@ class NativeBackend(RecordBackend):
             network=network,
             act_type=config.act_type,
             weight_type=config.weight_type,
+            per_tensor=per_tensor,
         )
 
     def retrain(

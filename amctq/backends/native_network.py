@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from amctq.backends.base import Backend, QuantizedNetwork
-from amctq.backends.replacement import replaceable_cells
+from amctq.backends.exchange import layer_places
 from amctq.backends.simulation import simulate
 from amctq.choices import ActType, ExportFormat, WeightType
-from amctq.errors import CheckError, InputError, NoSimulationError, nearest
+from amctq.errors import CheckError, InputError, nearest
 from amctq.export.ascend_onnx import build_ascend
 from amctq.export.fakequant_onnx import build_fakequant
+from amctq.export.float_arithmetic import build_float_arithmetic
 from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
@@ -26,6 +27,7 @@ from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.integer import IntegerLayer, integer_layers
 from amctq.quant.layers import QuantizableLayer, Topology
+from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
 
 
@@ -41,6 +43,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         network: the float network that has these layers.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, if their width allows it.
+        per_tensor: as in the base class.
     """
 
     record: QuantRecord
@@ -50,6 +53,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     network: FloatNetwork
     act_type: ActType
     weight_type: WeightType
+    per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""
@@ -84,6 +88,10 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     def simulation(self) -> AbstractContextManager[Any]:
         """The live cell, with quantized cells in place of the float ones."""
         return simulate(self.network.cell, self.network.graph, self.layers, self.activations)
+
+    def float_arithmetic(self) -> onnx.ModelProto:
+        """The graph with every quantization written as Div, Round, Clip, Mul."""
+        return build_float_arithmetic(self.network.graph, self.layers, self.activations)
 
 
 class RecordBackend(Backend):
@@ -157,14 +165,18 @@ def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> Non
 
 
 def check_cells(network: FloatNetwork, topology: Topology) -> None:
-    """Make sure that every layer is a cell that can be replaced by a quantized one. MindIR needs this.
+    """Make sure that a quantized cell can take the place of every layer's operator. MindIR needs this.
 
     Raises:
-        InputError: a layer is not such a cell.
+        InputError: a layer has no such operator.
     """
-    try:
-        replaceable_cells(network.cell, topology.layers)
-    except NoSimulationError as error:
-        message = f"the network cannot be written as MindIR: {error.message}"
-        hint = "build that layer with the expected class, leave it in float (--skip-layer), or use --export onnx"
-        raise InputError(message, hint=hint) from error
+    missing = layer_places(network.cell, network.graph, topology.layers).missing
+    if missing:
+        message = f"the network cannot be written as MindIR: {reasons(missing)}"
+        options = " ".join(f"--skip-layer {name}" for name in missing)
+        raise InputError(message, hint=f"leave it in float ({options}), or use --export onnx")
+
+
+def reasons(missing: Mapping[str, str]) -> str:
+    """For a message: every layer with its reason."""
+    return "; ".join(f"{name}: {reason}" for name, reason in missing.items())

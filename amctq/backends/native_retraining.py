@@ -11,17 +11,18 @@ import numpy as np
 from amctq.backends.ascend import end_half_precision, on_npu
 from amctq.backends.base import RetrainingNetwork
 from amctq.backends.compiled import compile_library, kernels
-from amctq.backends.native_network import NativeQuantizedNetwork, on_record
+from amctq.backends.exchange import LayerPlace, layer_places
+from amctq.backends.native_network import NativeQuantizedNetwork, on_record, reasons
 from amctq.backends.native_retraining_cells import (
     EVALUATED,
     ActivationQuantizer,
     Operators,
-    RetrainingLayer,
+    RetrainingProduct,
     WeightQuantizer,
 )
-from amctq.backends.replacement import Replacement, replaceable_cells
+from amctq.backends.replacement import Replacement, Slot
 from amctq.choices import ActType, WeightType
-from amctq.errors import InputError, NoSimulationError, first_line
+from amctq.errors import InputError, first_line
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import place_ascend
 from amctq.networks.float_network import FloatNetwork
@@ -36,7 +37,7 @@ from amctq.quant.ulq import Clips, clips_of
 
 
 class NativeRetrainingNetwork(RetrainingNetwork):
-    """A float network whose layers are replaced by quantizer cells.
+    """A float network in which quantizer cells take the places of the layers' operators.
 
     Args:
         network: the float network; its cell is changed in place until ``finish``.
@@ -44,7 +45,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         initial: initial clips of the layers for which ``config`` gives none.
 
     Raises:
-        InputError: config or record do not fit the network, or a layer is no nn.Conv2d or nn.Dense.
+        InputError: config or record do not fit the network, or a layer's operator cannot be exchanged.
     """
 
     def __init__(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> None:
@@ -95,20 +96,25 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         )
         return on_record(network, record, act_type=ActType.UINT8, weight_type=weight_type)
 
-    def _substitutes(self) -> dict[int, Any]:
-        found = replaced_cells(self._network, self.topology)
+    def _substitutes(self) -> dict[Slot, Any]:
+        places = check_places(self._network, self.topology)
         parameters = self.cell.parameters_dict()
-        substitutes: dict[int, Any] = {}
+        substitutes: dict[Slot, Any] = {}
         for layer in self.topology.layers:
-            own, norm = found[layer.name]
+            place = places[layer.name]
+            norm = layer.batch_norm
             weight = WeightQuantizer(
-                own.weight,
-                None if norm is None else norm.gamma,
+                None if place.weight is None else place.weight.value,
+                None if norm is None else parameters[norm.gamma],
+                shape=self._network.graph.arrays[layer.weight].shape,
+                channel_axis=layer.channel_axis,
                 config=self._config.enabled[layer.name].weight,
                 operators=self._operators,
             )
-            evaluated = partial(self._evaluated, layer, parameters)
-            substitutes[id(own)] = RetrainingLayer(own, self._quantizer_of[layer.name], weight, evaluated)
+            evaluated = None if place.weight is None else partial(self._evaluated, layer, parameters)
+            substitutes[place.operator] = RetrainingProduct(
+                layer, place.operator.value, self._quantizer_of[layer.name], weight, evaluated
+            )
         return substitutes
 
     def _evaluated(self, layer: QuantizableLayer, parameters: Mapping[str, Any]) -> EvaluatedLayer:
@@ -150,18 +156,17 @@ def _after_relu(tensor: str, graph: FloatGraph) -> bool:
     return node is not None and node.op_type == "Relu"
 
 
-def replaced_cells(network: FloatNetwork, topology: Topology) -> dict[str, tuple[Any, Any]]:
-    """By layer, the cell that a quantizer cell takes the place of, and its BatchNorm or None.
+def check_places(network: FloatNetwork, topology: Topology) -> Mapping[str, LayerPlace]:
+    """By layer, the operator that a quantizer cell takes the place of.
 
     Raises:
-        InputError: a layer is no cell that can be replaced.
+        InputError: a layer has no such operator.
     """
-    try:
-        return replaceable_cells(network.cell, topology.layers)
-    except NoSimulationError as error:
-        message = f"the network cannot be retrained: {error.message}"
-        hint = "build that layer with the expected class, or set its retrain_enable to false"
-        raise InputError(message, hint=hint) from error
+    places = layer_places(network.cell, network.graph, topology.layers)
+    if places.missing:
+        message = f"the network cannot be retrained: {reasons(places.missing)}"
+        raise InputError(message, hint="set retrain_enable of that layer to false, or use --skip-layer")
+    return places.found
 
 
 def initial_clips(network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> dict[str, Clips]:

@@ -1,10 +1,11 @@
 """Layers for retraining, as MindSpore cells: ULQ on their input, ARQ on their weight.
 
     x ── clip(rint(x / s), o, o + 255) × s ───┐
-    weight ── rint(w / s_c) × s_c ────────────┤ Conv2D/MatMul ── + bias ── y ── BatchNorm, unfused
+    weight ── rint(w / s_c) × s_c ────────────┤ the layer's operator ── + bias ── y ── BatchNorm, unfused
 
-The formulas and their gradients are those of ``quant.ulq``. Parameters keep the names of the float layer. The clips
-have the name of the first layer that reads the tensor.
+A cell takes the place of the layer's operator; the layer itself adds the bias and applies its activation. The formulas
+and their gradients are those of ``quant.ulq``. Parameters keep the names of the float layer. The clips have the name of
+the first layer that reads the tensor.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.backends.compiled import Kernels
 from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
 from amctq.quant.config import WeightConfig
+from amctq.quant.layers import QuantizableLayer
 from amctq.quant.trained import EvaluatedLayer
 from amctq.quant.ulq import Clips
 
@@ -94,83 +97,105 @@ class WeightQuantizer(_Float32Cell):
     """Fake quantization of a layer's weight, in every training step.
 
     Args:
-        weight: the parameter of the layer.
+        weight: the parameter of the layer; None if the layer computes its weight from parameters in every step.
         gamma: the gamma of the BatchNorm that will be folded into the layer; None without BatchNorm.
+        shape: of the weight.
+        channel_axis: the axis of the weight with the output channels, 0 or 1; None where no single axis has them.
         config: how the weight is quantized.
         operators: they compute it.
     """
 
     def __init__(
-        self, weight: Parameter, gamma: Parameter | None, *, config: WeightConfig, operators: Operators
+        self,
+        weight: Parameter | None,
+        gamma: Parameter | None,
+        *,
+        shape: tuple[int, ...],
+        channel_axis: int | None,
+        config: WeightConfig,
+        operators: Operators,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.weight = weight
-        self.gamma = Tensor(np.ones(weight.shape[0], np.float32)) if gamma is None else gamma
+        self.has_parameter = weight is not None
+        if weight is not None:
+            self.weight = weight
+        self.channels_second = channel_axis == 1
+        self.channels_first = (1, 0, *range(2, len(shape)))  # this permutation is its own inverse
+        self.gamma = Tensor(np.ones(shape[channel_axis or 0], np.float32)) if gamma is None else gamma
         self.fake_quantize = operators.arq(channel_wise=config.channel_wise, bits=config.bits)
 
-    def construct(self) -> Tensor:
-        """The fake-quantized weight, (C_out, …)."""
-        return self.fake_quantize(self.weight, ops.stop_gradient(self.gamma))
+    def construct(self, computed: Tensor) -> Tensor:
+        """The fake-quantized weight, of the weight's shape.
+
+        ``computed`` is the weight as the layer hands it to its operator, in half precision perhaps. If it is a
+        parameter, the parameter itself is quantized.
+        """
+        weight = self.weight if self.has_parameter else ops.cast(computed, mindspore.float32)
+        if self.channels_second:
+            weight = ops.transpose(weight, self.channels_first)
+        weight = self.fake_quantize(weight, ops.stop_gradient(self.gamma))
+        if self.channels_second:
+            weight = ops.transpose(weight, self.channels_first)
+        return weight
 
 
-class RetrainingLayer(nn.Cell):
-    """Replaces an nn.Conv2d, (N, C, H, W) to (N, C_out, H', W'), or an nn.Dense, (N, C) to (N, C_out).
+class RetrainingProduct(nn.Cell):
+    """Takes the place of a layer's operator, whatever convolution or matrix product it is.
 
-    In an evaluation, weight and bias are quantized only once: ``set_train(False)`` on the network quantizes their
-    current values.
+    In an evaluation, the weight is quantized only once: ``set_train(False)`` on the network quantizes its current
+    value. Then the rounding error of the exported file's int32 bias is added too.
 
     Args:
-        layer: the float cell, whose parameters it takes over.
+        layer: the layer.
+        operator: its operator.
         activation: the quantizer of its input; layers that read the same tensor share it.
         weight: the quantizer of its weight.
-        evaluated: returns weight and bias for an evaluation that starts now.
+        evaluated: returns weight and error of the bias for an evaluation that starts now; None where the layer computes
+            its weight, which is then quantized anew for every batch.
     """
 
     def __init__(
         self,
-        layer: Any,
+        layer: QuantizableLayer,
+        operator: Any,
         activation: ActivationQuantizer,
         weight: WeightQuantizer,
-        evaluated: Callable[[], EvaluatedLayer],
+        evaluated: Callable[[], EvaluatedLayer] | None,
     ) -> None:
         super().__init__(auto_prefix=False)
-        is_conv = isinstance(layer, nn.Conv2d)
         self.quantize = activation
         self.quantized_weight = weight
-        self.product = layer.conv2d if is_conv else layer.matmul
-        self.bias_add = ops.BiasAdd()
-        self.activation: Any = None if is_conv else layer.activation
-        self.activates = self.activation is not None
-        self.has_bias = layer.has_bias
-        if layer.has_bias:
-            self.bias = layer.bias
-        name, now = weight.weight.name.removesuffix(".weight"), evaluated()
-        self.weight_evaluated = Parameter(Tensor(now.weight), name=f"{name}.weight{EVALUATED}", requires_grad=False)
-        self.has_bias_evaluated = now.bias is not None
-        if now.bias is not None:
-            self.bias_evaluated = Parameter(Tensor(now.bias), name=f"{name}.bias{EVALUATED}", requires_grad=False)
+        self.operator = operator
         self.evaluated = evaluated
+        self.keeps_weight = evaluated is not None
+        self.has_bias_error = False
+        if evaluated is None:
+            return
+        now = evaluated()
+        self.weight_evaluated = Parameter(Tensor(now.weight), name=f"{layer.weight}{EVALUATED}", requires_grad=False)
+        self.has_bias_error = now.bias_error is not None
+        if now.bias_error is not None:
+            # The channels are the last axis of a matrix product's result, and the second of a convolution's.
+            self.columns = (-1,) if layer.kind.is_dense else (-1, *(1,) * (now.weight.ndim - 2))
+            error = Tensor(now.bias_error.reshape(self.columns))
+            self.bias_error = Parameter(error, name=f"{layer.bias or layer.name}.error{EVALUATED}", requires_grad=False)
 
     def add_flags_recursive(self, **flags: Any) -> Any:
-        """Set the flags; when an evaluation starts, also quantize weight and bias."""
-        if flags.get("training") is False and hasattr(self, "evaluated"):
-            now = self.evaluated()
+        """Set the flags; when an evaluation starts, also quantize the weight."""
+        evaluated = getattr(self, "evaluated", None)
+        if flags.get("training") is False and evaluated is not None:
+            now = evaluated()
             self.weight_evaluated.set_data(Tensor(now.weight))
-            if now.bias is not None:
-                self.bias_evaluated.set_data(Tensor(now.bias))
+            if now.bias_error is not None:
+                self.bias_error.set_data(Tensor(now.bias_error.reshape(self.columns)))
         return super().add_flags_recursive(**flags)
 
-    def construct(self, x: Tensor) -> Tensor:
-        """The product, the bias and the activation inside the layer."""
+    def construct(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        """The operator's result; ``others`` are further operands, such as the shape of a transposed convolution."""
         quantized = ops.cast(self.quantize(x), x.dtype)
-        if self.training:
-            y = self.product(quantized, ops.cast(self.quantized_weight(), x.dtype))
-            if self.has_bias:
-                y = self.bias_add(y, self.bias)
-        else:
-            y = self.product(quantized, ops.cast(self.weight_evaluated, x.dtype))
-            if self.has_bias_evaluated:
-                y = self.bias_add(y, self.bias_evaluated)
-        if self.activates:
-            y = self.activation(y)
+        if self.training or not self.keeps_weight:
+            return self.operator(quantized, ops.cast(self.quantized_weight(weight), x.dtype), *others)
+        y = self.operator(quantized, ops.cast(self.weight_evaluated, x.dtype), *others)
+        if self.has_bias_error:
+            y = y + ops.cast(self.bias_error, x.dtype)
         return y

@@ -1,24 +1,24 @@
 """The simulation: the quantized network, computed by MindSpore's operators.
 
-Inside a block, every quantized nn.Conv2d and nn.Dense of the live network is replaced by a quantized cell, and a folded
-BatchNorm by an identity. The simulation is compared with the exported ONNX file, and MindIR is exported from it. With
-placement ``ort``, other operators than layers read quantized tensors too; then the cell that makes the tensor quantizes
-it.
+Inside a block, a quantized cell takes the place of the operator of every quantized layer of the live network, and a
+folded BatchNorm passes its input on. The simulation is compared with the exported ONNX file, and MindIR is exported
+from it. With placement ``ort``, other operators than layers read quantized tensors too; then the cell that makes the
+tensor quantizes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from amctq.backends.replacement import replaceable_cells, replaced
+from amctq.backends.exchange import layer_places
+from amctq.backends.replacement import Slot, replaced
 from amctq.choices import Placement
 from amctq.errors import NoSimulationError
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import QParams
 
 
@@ -35,26 +35,23 @@ def simulate(
         activations: which tensors are quantized, and how.
 
     Raises:
-        NoSimulationError: a layer is no nn.Conv2d or nn.Dense, its BatchNorm no nn.BatchNorm2d, or a quantized tensor
-            comes from no cell.
+        NoSimulationError: the operator of a layer or of its BatchNorm cannot be exchanged, or a quantized tensor comes
+            from no layer and no nn.ReLU.
     """
-    from mindspore import nn
-
-    from amctq.backends.cells import FakeQuantize, QuantizedConv2d, QuantizedDense
+    from amctq.backends.cells import quantized_layer
 
     _refuse_other_arithmetic(graph, activations)
-    cells = replaceable_cells(cell, [item.layer for item in layers])
     pending = _read_by_others(graph, layers, activations)
-    substitutes: dict[int, Any] = {}
+    outputs = {item.layer.output for item in layers}
+    _check_relus(graph, [tensor for tensor in pending if tensor not in outputs])
+    places = layer_places(cell, graph, (item.layer for item in layers))
+    for name, reason in places.missing.items():
+        message = f"{name}: {reason}"
+        raise NoSimulationError(message)
+    substitutes: dict[Slot, Any] = {}
     for item in layers:
-        own, norm = cells[item.layer.name]
-        substitute = QuantizedConv2d if item.layer.kind is LayerKind.CONV else QuantizedDense
-        substitutes[id(own)] = substitute(own, item)
         output = pending.pop(item.layer.output, None)
-        if norm is not None:
-            substitutes[id(norm)] = nn.Identity() if output is None else FakeQuantize(output)
-        elif output is not None:
-            substitutes[id(own)] = nn.SequentialCell(substitutes[id(own)], FakeQuantize(output))
+        substitutes |= quantized_layer(item, places.found[item.layer.name], output)
     with replaced(cell, substitutes), _quantizing_relus(cell, graph, pending):
         yield cell
 
@@ -101,6 +98,23 @@ def _read_by_others(
     }
 
 
+def _relus(graph: FloatGraph) -> list[str]:
+    return [node.output[0] for node in graph.model.graph.node if node.op_type == "Relu"]
+
+
+def _check_relus(graph: FloatGraph, tensors: Collection[str]) -> None:
+    """Make sure that ReLUs make these tensors.
+
+    Raises:
+        NoSimulationError: one of them comes from no ReLU.
+    """
+    relus = _relus(graph)
+    for tensor in tensors:
+        if tensor not in relus:
+            message = f"the quantized tensor {tensor} is made by no layer and no nn.ReLU"
+            raise NoSimulationError(message)
+
+
 @contextlib.contextmanager
 def _quantizing_relus(cell: Any, graph: FloatGraph, pending: Mapping[str, QParams]) -> Iterator[None]:
     """Let ReLUs quantize their output: the k-th call of an nn.ReLU is the k-th Relu node of the graph.
@@ -108,17 +122,13 @@ def _quantizing_relus(cell: Any, graph: FloatGraph, pending: Mapping[str, QParam
     This uses hooks, because a network may call one cell in several places. Hooks work only in PyNative mode.
 
     Raises:
-        NoSimulationError: a tensor of ``pending`` comes from no ReLU, or the numbers of calls and of nodes differ.
+        NoSimulationError: the numbers of calls and of nodes differ.
     """
     from mindspore import nn
 
     from amctq.backends.cells import FakeQuantize
 
-    outputs = [node.output[0] for node in graph.model.graph.node if node.op_type == "Relu"]
-    for tensor in pending:
-        if tensor not in outputs:
-            message = f"the quantized tensor {tensor} is made by no layer and no nn.ReLU"
-            raise NoSimulationError(message)
+    outputs = _relus(graph)
     quantizers = {outputs.index(tensor): FakeQuantize(qparams) for tensor, qparams in pending.items()}
     calls = 0
 

@@ -87,6 +87,10 @@ def _normalise(model: Any) -> None:
     graph = model.graph
     del graph.attribute[:]  # phases, with a time and an address
     graph.name = "network"
+    read = {name for node in graph.node for name in node.input}
+    unread = [parameter for parameter in graph.parameter if parameter.name not in read]
+    for parameter in unread:  # such as those of a folded BatchNorm
+        graph.parameter.remove(parameter)
     names: dict[str, str] = {}
     for parameter in graph.parameter:
         names[parameter.name] = parameter.name = parameter.name.partition(":")[2] or parameter.name

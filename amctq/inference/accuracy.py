@@ -61,9 +61,13 @@ class Outcome:
     ranks: LabelRanks
     predicted: NDArray[np.int64]
 
+    def disagreeing(self, other: Outcome) -> NDArray[np.int64]:
+        """Positions of the images for which another network predicts another class."""
+        return np.flatnonzero(self.predicted != other.predicted)
+
     def disagreements(self, other: Outcome) -> int:
         """The number of images for which another network predicts another class."""
-        return int((self.predicted != other.predicted).sum())
+        return len(self.disagreeing(other))
 
 
 def measure(session: Session, batches: Batches, advance: Callable[[int], None]) -> LabelRanks:

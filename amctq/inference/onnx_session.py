@@ -17,17 +17,22 @@ from amctq.quant.numerics import Float32Array
 from amctq.runtime import cpu_instructions, has_vnni
 
 
-def session_options(instructions: Collection[str], *, shares_cores: bool = False) -> onnxruntime.SessionOptions:
+def session_options(
+    instructions: Collection[str], *, shares_cores: bool = False, optimized: bool = True
+) -> onnxruntime.SessionOptions:
     """The options of every session of amctq.
 
     Args:
         instructions: those of this CPU, by their names in Linux; empty where not known.
         shares_cores: other threads of this process work during a run.
+        optimized: onnxruntime may rewrite the graph; else it runs every node as it is.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Otherwise the threads of an idle session keep spinning, and take the cores from the next session.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if shares_cores:  # threads that spin during a run slow down the other work
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without VNNI, products of uint8 and int8 saturate in a plain session; with this option all results are exact.
@@ -43,10 +48,11 @@ class OnnxSession(FileSession):
     Args:
         model: the graph, or the content of a file; its only input is an image tensor (N, C, H, W), float32.
         shares_cores: other threads of this process work during a run.
+        optimized: onnxruntime may rewrite the graph; else it runs every node as it is.
     """
 
-    def __init__(self, model: onnx.ModelProto | bytes, *, shares_cores: bool = False) -> None:
-        options = session_options(cpu_instructions(), shares_cores=shares_cores)
+    def __init__(self, model: onnx.ModelProto | bytes, *, shares_cores: bool = False, optimized: bool = True) -> None:
+        options = session_options(cpu_instructions(), shares_cores=shares_cores, optimized=optimized)
         content = model if isinstance(model, bytes) else model.SerializeToString()
         self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs, self.outputs = (

@@ -45,14 +45,7 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         raise
     except Exception as error:
         message = f"MindSpore cannot export this network to {form}: {first_line(error)}"
-        raise InputError(message, hint=_rewrite_hint(str(error), form)) from error
+        hint = f"rewrite the named operation in construct() with one that MindSpore exports to {form}"
+        raise InputError(message, hint=hint) from error
     finally:
         os.close(folder)
-
-
-def _rewrite_hint(text: str, form: str) -> str:
-    if "Inplace" in text or "TensorMove" in text:
-        return (
-            f"write x = x + y (or ops.add(x, y)) where construct() has x += y: the {form} exporter refuses the latter"
-        )
-    return f"rewrite the named operation in construct() with one that MindSpore exports to {form}"

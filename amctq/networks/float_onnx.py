@@ -33,14 +33,41 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
 
     batch = _batch(network, input_shape)
     example = mindspore.Tensor(shape=[batch, *input_shape], dtype=mindspore.float32)
-    with exporting(network, scratch, "MindIR") as path:
-        mindspore.export(network, example, file_name=path, file_format="MINDIR")
-    read = read_mindir(scratch.read_bytes(), batch, inputs=(INPUT_NAME,), outputs=(OUTPUT_NAME,))
+    model = mindir_of(network, (example,), scratch)
+    parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    read = read_mindir(model, batch, inputs=(INPUT_NAME,), outputs=(OUTPUT_NAME,), parameters=parameters)
     rank = len(read.model.graph.output[0].type.tensor_type.shape.dim)
     if rank != 2:
         message = f"the network has an output of rank {rank}, expected one (N, classes) tensor of logits"
         raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
     return FloatGraph(model=read.model, file_bytes=read.model.ByteSize(), half=read.half)
+
+
+def mindir_of(network: Any, examples: tuple[Any, ...], scratch: Path) -> Any:
+    """The network's MindIR, ``mindspore.train.mind_ir_pb2.ModelProto``, without the values of its parameters.
+
+    Args:
+        network: ``mindspore.nn.Cell`` in inference mode.
+        examples: tensors of the shapes and types of its inputs.
+        scratch: path of MindSpore's file; the caller removes it.
+
+    Raises:
+        InputError: MindSpore cannot export the network.
+        OSError: there is no room for the file.
+    """
+    import mindspore
+
+    models = []
+
+    def keep(model: Any) -> None:
+        """Take the model before MindSpore writes the parameters into it; they are at hand, and may be large."""
+        models.append(type(model)())
+        models[0].CopyFrom(model)
+        del model.graph.parameter[:]
+
+    with exporting(network, scratch, "MindIR") as path:
+        mindspore.export(network, *examples, file_name=path, file_format="MINDIR", custom_func=keep)
+    return models[0]
 
 
 def _batch(network: Any, input_shape: tuple[int, int, int]) -> int:

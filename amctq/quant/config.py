@@ -16,6 +16,7 @@ from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
 
 Activation = TypeVar("Activation")
+Config = TypeVar("Config", bound="NetworkConfig[Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,28 @@ class NetworkConfig(Generic[Activation]):
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
         """The layers that are quantized, by name."""
         return {layer.name: layer for layer in self.layers if layer.enabled}
+
+    def within_amct(self: Config, topology: Topology) -> Config:
+        """What AMCT's file can hold: its layers only, and one weight scale for a Dense.
+
+        Args:
+            topology: of the network.
+        """
+        own = {layer.name: layer for layer in topology.layers if layer.beyond_amct is None}
+        return replace(
+            self,
+            layers=tuple(
+                replace(
+                    layer,
+                    weight=replace(
+                        layer.weight,
+                        channel_wise=layer.weight.channel_wise and not own[layer.name].kind.is_dense,
+                    ),
+                )
+                for layer in self.layers
+                if layer.name in own
+            ),
+        )
 
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only.

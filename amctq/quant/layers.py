@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -120,10 +120,19 @@ class Topology:
     def within_amct(self, because: str) -> Topology:
         """The same topology; the layers that AMCT cannot quantize stay in float, ``because`` AMCT's limits hold."""
         beyond = {layer.name: layer.beyond_amct for layer in self.layers if layer.beyond_amct is not None}
-        added = tuple(FloatLayer(name=name, reason=f"{reason} ({because})") for name, reason in beyond.items())
+        return self.leaving_in_float(beyond, because)
+
+    def leaving_in_float(self, reasons: Mapping[str, str], because: str) -> Topology:
+        """The same topology; some layers stay in float.
+
+        Args:
+            reasons: by layer, what is special about it.
+            because: why this matters.
+        """
+        added = tuple(FloatLayer(name=name, reason=f"{reason} ({because})") for name, reason in reasons.items())
         return replace(
             self,
-            layers=tuple(layer for layer in self.layers if layer.name not in beyond),
+            layers=tuple(layer for layer in self.layers if layer.name not in reasons),
             left_in_float=self.left_in_float + added,
         )
 

@@ -66,12 +66,12 @@ class EvaluatedLayer:
 
     Attributes:
         weight: fake-quantized, float32, of the shape that the layer's parameter has.
-        bias: the layer's own plus the rounding error of the exported file's int32 bias, float32 of shape (C_out,); None
-            where the file has no bias.
+        bias_error: the rounding error of the exported file's int32 bias, before BatchNorm, float32 of shape (C_out,);
+            None where the file has no bias.
     """
 
     weight: Float32Array
-    bias: Float32Array | None
+    bias_error: Float32Array | None
 
 
 def evaluated_layer(
@@ -101,11 +101,10 @@ def evaluated_layer(
     )
     bias = trained.fused.bias
     if bias is None:
-        return EvaluatedLayer(weight=layer.as_stored(weight), bias=None)
+        return EvaluatedLayer(weight=layer.as_stored(weight), bias_error=None)
     scale = np.float32(activation.scale) * scale_that_fits_bias(trained.scale, bias, activation.scale)
     error = numerics.quantize_bias(bias, scale) * scale.astype(np.float64) - bias
     if norm is not None:
         factor = batch_norm_factor(norm, arrays)
         error = np.divide(error, factor, out=np.zeros_like(error), where=np.abs(factor) > _SMALLEST_FACTOR)
-    own = 0.0 if layer.bias is None else arrays[layer.bias]
-    return EvaluatedLayer(weight=layer.as_stored(weight), bias=(own + error).astype(np.float32))
+    return EvaluatedLayer(weight=layer.as_stored(weight), bias_error=error.astype(np.float32))

@@ -52,7 +52,7 @@ def test_the_tolerance_of_an_npu_lets_float16_pass_and_refuses_a_wrong_graph(pic
     load_mindspore(resolve_device(Device.CPU, None), tmp_path)
     cell = spec.build(10)
     read_checkpoint(CHECKPOINT, tmp_path).load_into(cell, model=spec.name, num_classes=10)
-    graph = export_float(cell, (3, 32, 32), tmp_path / "float.onnx").model
+    graph = export_float(cell, (3, 32, 32), tmp_path / "float.mindir").model
     dataset = find_dataset(str(pictures)).open(spec.preprocessing(10))
     images = Batches(samples=split(dataset, calibration_images=16, evaluation_images=0, seed=1).calibration, size=16)
     convolutions = [item.name for item in graph.graph.initializer if len(item.dims) == 4]

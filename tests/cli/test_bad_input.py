@@ -671,8 +671,11 @@ CASES = [
     Case(
         id="mindir-of-a-layer-of-ones-own",
         code=3,
-        says=("cannot be written as MindIR", "conv1.weight", "OwnConv", "nn.Conv2d", "--export onnx"),
-        options=_own("own_layer", export="onnx,mindir"),
+        says=("own.json", "conv1", "cannot be quantized", "OwnConv", "--export mindir"),
+        options=lambda place: (
+            _own("own_layer", export="onnx,mindir")(place)
+            | {"config": place.written("own.json", '{"version": 1, "conv1": {"quant_enable": true}}')}
+        ),
     ),
     Case(id="export-unknown", code=2, says=("--export", "tflite", "onnx"), options=lambda _: {"export": "onnx,tflite"}),
     Case(

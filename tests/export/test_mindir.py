@@ -34,7 +34,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> NativeQuantizedNetwor
     mindspore.set_seed(5)
     cell = Small(5)
     cell.set_train(False)
-    graph = export_float(cell, (3, 32, 32), scratch / "float.onnx")
+    graph = export_float(cell, (3, 32, 32), scratch / "float.mindir")
     network = FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
     record = QuantRecord(
         layers=tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -60,16 +62,22 @@ def test_a_negative_variance_is_refused() -> None:
     ],
     ids=["dilated", "grouped"],
 )
-def test_unsupported_convolutions_stay_in_float(attributes: str, shape: tuple[int, ...], reason: str) -> None:
+def test_what_amct_cannot_quantize_is_float_within_its_limits_only(
+    attributes: str, shape: tuple[int, ...], reason: str
+) -> None:
     graph = float_graph(
         f"a = Conv <{attributes}> (image, w) b = Flatten (a) logits = Gemm <transB = 1> (b, v)",
         {"w": np.ones(shape, np.float32), "v": np.ones((2, shape[0] * 64), np.float32)},
     )
     topology = read_topology(graph)
-    assert [layer.name for layer in topology.layers] == ["v"]
-    (left,) = topology.left_in_float
+    assert [layer.name for layer in topology.layers] == ["w", "v"]
+    assert topology.left_in_float == ()
+    within = topology.within_amct("--export ascend cannot hold it")
+    assert [layer.name for layer in within.layers] == ["v"]
+    (left,) = within.left_in_float
     assert left.name == "w"
     assert reason in left.reason
+    assert "--export ascend" in left.reason
 
 
 def test_depthwise_convolutions_are_quantized() -> None:
@@ -80,15 +88,48 @@ def test_depthwise_convolutions_are_quantized() -> None:
     assert [layer.name for layer in read_topology(graph).layers] == ["w", "v"]
 
 
-def test_reused_weights_stay_in_float() -> None:
+def test_reused_weights_are_two_layers_but_not_for_amct() -> None:
     graph = float_graph(
         "a = Flatten (image) b = Gemm <transB = 1> (a, w) c = Gemm <transB = 1> (b, w) "
         "logits = Gemm <transB = 1> (c, v)",
         {"w": np.ones((192, 192), np.float32), "v": np.ones((2, 192), np.float32)},
     )
     topology = read_topology(graph)
-    assert [layer.name for layer in topology.layers] == ["v"]
-    assert [layer.name for layer in topology.left_in_float] == ["w"]
+    assert [layer.name for layer in topology.layers] == ["w", "w:2", "v"]
+    within = topology.within_amct("a record cannot hold it")
+    assert [layer.name for layer in within.layers] == ["v"]
+    assert [layer.name for layer in within.left_in_float] == ["w", "w:2"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "arrays", "axis"),
+    [
+        ("t = Transpose <perm = [1, 0]> (w) logits = Gemm (a, t)", {"w": np.ones((5, 192), np.float32)}, 1),
+        ("t = Transpose <perm = [1, 0]> (w) logits = MatMul (a, t)", {"w": np.ones((5, 192), np.float32)}, 1),
+        (
+            "t, u = Split <axis = 0> (w, n) logits = Gemm <transB = 1> (a, t)",
+            {"w": np.ones((7, 192), np.float32), "n": np.array([5, 2])},
+            0,
+        ),
+    ],
+    ids=["gemm", "matmul", "split"],
+)
+def test_weights_that_the_graph_computes_are_weights(
+    graph: str, arrays: dict[str, np.ndarray[Any, Any]], axis: int
+) -> None:
+    found = float_graph(f"a = Flatten (image) {graph}", arrays)
+    (layer,) = read_topology(found).layers
+    assert (layer.name, layer.channel_axis) == ("w", axis)
+    assert fuse(found, read_topology(found))["w"].weight.shape == (5, 192)
+    assert layer.beyond_amct == "its weights are computed from parameters"
+
+
+def test_a_product_of_constants_is_no_layer() -> None:
+    graph = float_graph(
+        "t = MatMul (w, w) a = Flatten (image) logits = Gemm <transB = 1> (a, v) b = Add (logits, t)",
+        {"w": np.ones((2, 2), np.float32), "v": np.ones((2, 192), np.float32)},
+    )
+    assert [layer.name for layer in read_topology(graph).layers] == ["v"]
 
 
 def test_nothing_to_quantize_is_bad_input() -> None:

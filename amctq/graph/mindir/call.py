@@ -124,6 +124,7 @@ class Call:
     def reshape(self, tensor: Tensor, shape: Sequence[Size]) -> Tensor:
         """``tensor`` in another shape; at most one size may come from the batch and is left to the runtime."""
         shape = tuple(shape)
+        tensor = self.graph.reshaped.get(tensor.name, tensor)
         if tensor.shape == shape:
             return tensor
         kind = Type(tensor.dtype, shape)
@@ -133,6 +134,7 @@ class Call:
         else:
             sizes = shape
         made = self.emit("Reshape", [tensor, self.graph.ints(sizes)], kind)
+        self.graph.reshaped[made.name] = tensor
         return Tensor(name=made.name, dtype=made.dtype, shape=shape)
 
     def expanded(self, tensor: Tensor, shape: Sequence[Size]) -> Tensor:
@@ -148,7 +150,8 @@ class Call:
 
     def producer(self, tensor: Tensor, index: int) -> onnx.NodeProto | None:
         """The ONNX node that yields input ``index``, where nothing else in the network reads it."""
-        return self.graph.producers.get(tensor.name) if self.uses[index] == 1 else None
+        reshaped = any(source.name == tensor.name for source in self.graph.reshaped.values())
+        return self.graph.producers.get(tensor.name) if self.uses[index] == 1 and not reshaped else None
 
     @property
     def label(self) -> str:

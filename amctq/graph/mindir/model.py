@@ -6,6 +6,7 @@ of its settings; other settings are inputs, which are constants then. Every node
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,22 +81,21 @@ class MindirGraph:
     outputs: tuple[str, ...]
 
 
-def read_model(content: bytes, batch: int) -> MindirGraph:
-    """The graph of a MindIR file.
+def read_model(model: Any, batch: int, parameters: Mapping[str, NDArray[Any]]) -> MindirGraph:
+    """The graph of a MindIR model.
 
     Args:
-        content: of the file.
+        model: ``mindspore.train.mind_ir_pb2.ModelProto``.
         batch: the batch that it was exported with; every integer that is a multiple of it becomes a ``Batch``.
+        parameters: values by name in the checkpoint, of those that the model has without their values.
 
     Raises:
         InputError: it has several graphs, which means control flow, or values of a type that amctq does not know.
     """
-    from mindspore.train import mind_ir_pb2
-
-    model = mind_ir_pb2.ModelProto.FromString(content)
     if model.functions:
         message = "the network has control flow that depends on its data: its graph has several parts"
-        raise InputError(message, hint="write construct() without if, while or for on tensors")
+        hint = "write construct() without if, while or for on tensors, and index with numbers in place of boolean masks"
+        raise InputError(message, hint=hint)
     graph = model.graph
     primitives = {item.name: item for item in model.primitives}
     constants: dict[str, Constant] = {}
@@ -118,14 +118,22 @@ def read_model(content: bytes, batch: int) -> MindirGraph:
             )
         )
     return MindirGraph(
-        parameters={
-            item.name: (item.name.partition(":")[2] or item.name, tensor_value(item)) for item in graph.parameter
-        },
+        parameters={item.name: _parameter(item, parameters) for item in graph.parameter},
         constants=constants,
         inputs=tuple((value.name, _tensor_type(value.tensor[0], batch)) for value in graph.input),
         nodes=tuple(nodes),
         outputs=tuple(value.name for value in graph.output),
     )
+
+
+def _parameter(item: Any, parameters: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any]]:
+    name = str(item.name.partition(":")[2] or item.name)
+    if name in parameters:
+        return name, parameters[name]
+    if not item.raw_data and math.prod(item.dims):
+        message = f"the network reads the parameter {name}, which none of its cells owns"
+        raise InputError(message, hint="make it an attribute of a cell, so that a checkpoint holds it")
+    return name, tensor_value(item)
 
 
 def tensor_value(tensor: Any) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from amctq.graph.mindir.values import Batch, Size, Type
+from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
 BATCH_NAME = "N"
 
@@ -24,6 +24,9 @@ class OnnxBuilder:
 
     Attributes:
         producers: by tensor, the node that yields it.
+        reshaped: by tensor, the tensor of which it is only another shape.
+        products: by tensor, the Gemm without bias that it comes from, through reshaping at most; nothing else reads
+            what is between.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, Type]]) -> None:
@@ -34,7 +37,12 @@ class OnnxBuilder:
         self._names: Counter[str] = Counter(name for name, _ in inputs)
         self._batches: dict[int, str] = {}
         self._computed: set[str] = set()
+        self._outputs: dict[str, str] = {}
+        # Tensors that depend on the values of the inputs, and not only on their shapes.
+        self._live: set[str] = {name for name, _ in inputs}
         self.producers: dict[str, onnx.NodeProto] = {}
+        self.reshaped: dict[str, Tensor] = {}
+        self.products: dict[str, onnx.NodeProto] = {}
 
     def add(self, op: str, inputs: Sequence[str], label: str, *, outputs: int = 1, **attributes: Any) -> list[str]:
         """Add a node, and name it after ``label``; returns the names of its outputs."""
@@ -45,11 +53,17 @@ class OnnxBuilder:
         self.producers |= dict.fromkeys(names, node)
         if inputs and all(self.is_constant(item) for item in inputs if item):
             self._computed.update(names)
+        if op != "Shape" and not self._live.isdisjoint(inputs):
+            self._live.update(names)
         return names
 
     def is_constant(self, name: str) -> bool:
         """Whether a tensor depends on parameters and constants only."""
         return name in self._initializers or name in self._computed
+
+    def depends_on_input(self, name: str) -> bool:
+        """Whether the values of a tensor depend on those of the graph's inputs."""
+        return name in self._live
 
     def parameter(self, name: str, array: NDArray[Any]) -> str:
         """Add a parameter under its own name, once; returns the name."""
@@ -92,25 +106,42 @@ class OnnxBuilder:
             self._batches[times] = self.add("Mul", [self._batches[1], factor], "batch")[0]
         return self._batches[times]
 
-    def rename(self, old: str, new: str) -> None:
-        """Give a tensor that a node yields another name."""
-        node = self.producers.pop(old)
-        node.output[:] = [new if name == old else name for name in node.output]
-        self.producers[new] = node
-        for other in self._nodes:
-            if old in other.input:
-                other.input[:] = [new if name == old else name for name in other.input]
+    def counted(self, first: NDArray[Any], step: NDArray[Any], axis: int, size: Size) -> str:
+        """An array that grows by ``step`` along an axis, on which ``first`` has size 1; ``size`` may be the batch."""
+        end = self.batch(size.times) if isinstance(size, Batch) else self.constant(np.asarray([size], np.int64))
+        zero, one = (self.constant(np.asarray(value, np.int64)) for value in (0, 1))
+        (last,) = self.add("Squeeze", [end, self.constant(np.asarray([0], np.int64))], "sizes")
+        (numbers,) = self.add("Range", [zero, last, one], "numbers")
+        shape = [-1 if index == axis else 1 for index in range(first.ndim)]
+        (numbers,) = self.add("Reshape", [numbers, self.ints(shape)], "numbers")
+        if first.dtype != np.int64:
+            (numbers,) = self.add("Cast", [numbers], "numbers", to=helper.np_dtype_to_tensor_dtype(first.dtype))
+        (numbers,) = self.add("Mul", [numbers, self.constant(step)], "numbers")
+        return self.add("Add", [numbers, self.constant(first)], "numbers")[0]
+
+    def output(self, name: str, output: str) -> None:
+        """Give a tensor the name of an output of the graph."""
+        node = self.producers.get(name)
+        if node is None or name in self._outputs:  # an input of the graph, or a tensor that is an output already
+            self._nodes.append(helper.make_node("Identity", [self._outputs.get(name, name)], [output], name=output))
+            return
+        self._outputs[name] = output
+        for other in (node, *self._nodes):
+            for names in (other.input, other.output):
+                if name in names:
+                    names[:] = [output if item == name else item for item in names]
 
     def model(self, outputs: Sequence[tuple[str, Type]], opset: int, ir_version: int) -> onnx.ModelProto:
-        """The model without the nodes and constants that no output needs."""
+        """The model without the nodes and constants that no output needs; what is constant is computed first."""
         wanted = {name for name, _ in outputs}
         nodes: list[onnx.NodeProto] = []
         for node in reversed(self._nodes):
             if wanted.intersection(node.output):
                 wanted.update(node.input)
                 nodes.append(node)
+        nodes = nodes[::-1]
         graph = helper.make_graph(
-            nodes[::-1],
+            sorted(nodes, key=lambda node: node.output[0] not in self._computed),
             "network",
             [_value(name, kind) for name, kind in self._inputs],
             [_value(name, kind) for name, kind in outputs],

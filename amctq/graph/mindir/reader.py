@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 import amctq.graph.mindir.primitives  # noqa: F401  registers the primitives
 from amctq.errors import InputError
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.model import MindirGraph, Node, read_model
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
+from amctq.graph.mindir.refusals import refuse_change, refuse_random, unknown, unreadable
 from amctq.graph.mindir.registry import PRIMITIVES
-from amctq.graph.mindir.values import MONAD, Tensor, Type, without_batch
+from amctq.graph.mindir.values import MONAD, Tensor, Type, steps_of_batch, without_batch
 from amctq.graph.opset import IR_VERSIONS, OPSET
 
 
@@ -32,20 +36,28 @@ class ReadGraph:
     half: tuple[str, ...]
 
 
-def read_mindir(content: bytes, batch: int, *, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> ReadGraph:
-    """Read a MindIR file.
+def read_mindir(
+    model: Any,
+    batch: int,
+    *,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    parameters: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+) -> ReadGraph:
+    """Read a MindIR model.
 
     Args:
-        content: of the file.
+        model: ``mindspore.train.mind_ir_pb2.ModelProto``.
         batch: the batch that the network was exported with: a prime that no size of the network is a multiple of.
         inputs: names for the inputs.
         outputs: names for the outputs.
+        parameters: values by name in the checkpoint, of those that the model has without their values.
 
     Raises:
-        InputError: the network has another number of inputs or outputs, control flow, a primitive that amctq does not
-            know, or one in a form that it does not know.
+        InputError: the network has another number of inputs or outputs, control flow, randomness, changes its own
+            parameters, or has a primitive that amctq does not know, or one in a form that it does not know.
     """
-    graph = read_model(content, batch)
+    graph = read_model(model, batch, parameters)
     if len(graph.inputs) != len(inputs):
         message = f"the network has {len(graph.inputs)} inputs, expected {len(inputs)}"
         raise InputError(message, hint="give amctq a network that takes one tensor of images")
@@ -69,7 +81,12 @@ class _Reader:
     def read(self, outputs: tuple[str, ...]) -> ReadGraph:
         half: list[str] = []
         for node in self._graph.nodes:
-            self._values[node.output] = self._written(node)
+            try:
+                self._values[node.output] = self._written(node)
+            except (InputError, MemoryError):
+                raise
+            except Exception as error:
+                raise unreadable(node, error) from error
             if isinstance(node.type, Type) and node.type.dtype == "float16" and node.primitive != "Load":
                 half.append(node.cell)
         found = [self._value(name) for name in self._graph.outputs]
@@ -79,29 +96,31 @@ class _Reader:
             raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
         named = []
         for value, name in zip(flat, outputs, strict=True):
-            if not isinstance(value, Tensor) or value.name not in self._onnx.producers:
+            if not isinstance(value, Tensor) or not self._onnx.depends_on_input(value.name):
                 message = "the network's output does not depend on its input"
-                raise InputError(message, hint="check construct()")
-            self._onnx.rename(value.name, name)
+                raise InputError(message, hint="check construct(): it must use the tensor of images that it takes")
+            self._onnx.output(value.name, name)
             named.append((name, Type(value.dtype, value.shape)))
         model = self._onnx.model(named, OPSET, IR_VERSIONS[OPSET])
         return ReadGraph(model=model, half=tuple(dict.fromkeys(half)))
 
     def _written(self, node: Node) -> Any:
         """The value of a node's output."""
-        if node.primitive in {"UpdateState", "Return"}:
+        if node.primitive in {"UpdateState", "Return", "Print"}:
             return MONAD
         args = [self._value(name) for name in node.inputs]
         if node.primitive in {"Load", "Depend"}:
             self._alias[node.output] = self._root(node.inputs[0])
             return args[0]
-        if node.primitive == "MakeTuple" or node.primitive == "MakeList":
+        if node.primitive in {"MakeTuple", "MakeList", "make_tuple", "make_list"}:
             return tuple(args)
         if node.primitive in {"TupleGetItem", "ListGetItem"}:
-            return args[0][args[1]]
+            return self._item(node, args[0], args[1])
+        refuse_random(node)
+        refuse_change(node, self._parameter(node.inputs[0]) if node.inputs else None)
         writer = PRIMITIVES.get(node.primitive)
         if writer is None:
-            raise _unknown(node)
+            raise unknown(node)
         kept = [index for index, arg in enumerate(args) if arg is not MONAD]
         uses = [self._uses[self._root(node.inputs[index])] for index in kept]
         call = Call(node, [args[index] for index in kept], self._onnx, uses)
@@ -109,6 +128,14 @@ class _Reader:
         if node.primitive.startswith("Inplace"):  # whatever reads its operand from now on reads the result
             self._values[self._root(node.inputs[0])] = result
         return result
+
+    def _item(self, node: Node, outputs: Any, index: int) -> Any:
+        """One of several outputs; a writer may leave out the last ones."""
+        if not isinstance(outputs, tuple) or not -len(outputs) <= index < len(outputs):
+            source = next((item.primitive for item in self._graph.nodes if item.output == node.inputs[0]), "a tuple")
+            message = f"amctq does not write output {index} of {source}, which the network uses"
+            raise InputError(message, hint="use only its first output")
+        return outputs[index]
 
     def _value(self, name: str) -> Any:
         name = self._root(name)
@@ -128,14 +155,23 @@ class _Reader:
         """A constant of the graph; an array with the batch in its shape is made from one image's part."""
         if not isinstance(value, np.ndarray) or not any(size and size % self._batch == 0 for size in value.shape):
             return value
+        if value.dtype == np.float16:
+            value = value.astype(np.float32)
         found = without_batch(value, self._batch)
-        if found is None:
+        if found is not None:
+            array, shape = found
+            (name,) = self._onnx.add("Expand", [self._onnx.constant(array), self._onnx.ints(shape)], "constant")
+            return Tensor(name=name, dtype=array.dtype.name, shape=shape)
+        steps = steps_of_batch(value, self._batch)
+        if steps is None:
             message = f"a constant of shape {value.shape} has other values for each image of the batch"
             raise InputError(message, hint="compute it from the input, not from the batch size")
-        array, shape = found
-        sizes = self._onnx.ints(shape)
-        (name,) = self._onnx.add("Expand", [self._onnx.constant(array), sizes], "constant")
-        return Tensor(name=name, dtype=array.dtype.name, shape=shape)
+        name = self._onnx.counted(steps.first, steps.step, steps.axis, steps.shape[steps.axis])
+        return Tensor(name=name, dtype=value.dtype.name, shape=steps.shape)
+
+    def _parameter(self, name: str) -> str | None:
+        """The name in the checkpoint, None where ``name`` is no parameter."""
+        return self._graph.parameters.get(self._root(name), (None, None))[0]
 
     def _root(self, name: str) -> str:
         return self._alias.get(name, name)
@@ -150,11 +186,3 @@ class _Reader:
             elif node.primitive != "UpdateState":
                 uses.update(alias.get(name, name) for name in node.inputs)
         return uses
-
-
-def _unknown(node: Node) -> InputError:
-    where = f" (in {node.cell})" if node.cell else ""
-    message = f"amctq does not know the primitive {node.primitive}{where}"
-    return InputError(
-        message, hint="write that operation with others that amctq knows: docs/en/own-networks.md lists them"
-    )

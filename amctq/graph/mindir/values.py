@@ -87,3 +87,34 @@ def without_batch(array: NDArray[Any], batch: int) -> tuple[NDArray[Any], tuple[
                 return None
             array = first
     return array, shape
+
+
+class Steps(NamedTuple):
+    """An array that grows by the same with every image of the batch, as ``arange(batch)`` does.
+
+    Attributes:
+        first: the part of the first image; size 1 on the axis of the batch.
+        step: what the next image's part has more.
+        axis: that has the batch.
+        shape: of the whole array.
+    """
+
+    first: NDArray[Any]
+    step: NDArray[Any]
+    axis: int
+    shape: tuple[Size, ...]
+
+
+def steps_of_batch(array: NDArray[Any], batch: int) -> Steps | None:
+    """A constant array whose values count the images of the batch; None where they do not."""
+    shape = tuple(with_batches(size, batch) for size in array.shape)
+    axes = [axis for axis, size in enumerate(shape) if isinstance(size, Batch)]
+    if len(axes) != 1 or array.dtype.kind not in "iuf":
+        return None
+    axis = axes[0]
+    first, second = np.take(array, [0], axis), np.take(array, [1], axis)
+    step = second - first
+    numbers = np.arange(array.shape[axis]).reshape([-1 if index == axis else 1 for index in range(array.ndim)])
+    if not np.array_equal(first + step * numbers, array):
+        return None
+    return Steps(first, step.astype(array.dtype), axis, shape)

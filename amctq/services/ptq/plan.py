@@ -110,6 +110,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         algo=request.act_algo or ActAlgo.IFMR,
         symmetric=request.act_symmetric,
         per_tensor=request.per_tensor,
+        dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
         skip=request.skip_layers,

@@ -69,11 +69,12 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
 
     log = RunLog(on_event)
     result = _run(plan, output, Reporter(log))
-    contents = {RECORD: dump_record(result.quantized.record)}
+    topology = result.verified.network.topology
+    contents = {RECORD: dump_record(result.quantized.amct_record)}
     if result.quant is not None:
-        contents[CONFIG] = dump_config(result.quant)
+        contents[CONFIG] = dump_config(result.quant.within_amct(topology))
     if PLACEMENT in plan.files:
-        contents[PLACEMENT] = dump_placement(result.quantized.activations)
+        contents[PLACEMENT] = dump_placement(result.quantized.activations, result.quantized.beyond_amct)
     hint = "nothing was written; try more --calib-images, --skip-layer, or a higher --max-drop where there is one"
     return replace(result, artifacts=publish(result, contents, output, log, hint=hint))
 

@@ -41,6 +41,11 @@ class QatPlan(RunPlan):
     worker: Worker = field(default_factory=Worker)
 
     @property
+    def retrains(self) -> bool:
+        """MindSpore trains the quantized network."""
+        return True
+
+    @property
     def stem(self) -> str:
         """Name of the exported files, without suffix."""
         return self.request.air or f"{self.spec.name}_quant_retrain"

@@ -56,7 +56,8 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
         result, group = _run(plan, worker, output, Reporter(log))
         # An opaque network has no record of its own; the record that it started from is written.
         known = result.quantized if isinstance(result.quantized, QuantizedNetwork) else result.start
-        contents = {RETRAIN_CONFIG: dump_retrain_config(result.config), RECORD: dump_record(known.record)}
+        config = result.config.within_amct(result.verified.network.topology)
+        contents = {RETRAIN_CONFIG: dump_retrain_config(config), RECORD: dump_record(known.amct_record)}
         hint = (
             f"nothing was exported, checkpoints stay in {plan.store.folder}; train longer or with another --lr-max, "
             "or take a higher --max-drop where there is one"

@@ -45,18 +45,20 @@ class ComparedFile:
     Attributes:
         name: file name.
         images: how many were compared.
-        argmax_differences: number of images whose predicted class differs.
+        argmax_differences: number of images whose predicted class differs, without ties.
+        ties: number of ties (inference/agreement.py).
         ranks: label ranks of the file; None if calibration images were used, which measure no accuracy.
     """
 
     name: str
     images: int
     argmax_differences: int
+    ties: int
     ranks: LabelRanks | None
 
     @property
     def percent(self) -> float:
-        """Percentage of images whose predicted class is the same."""
+        """Percentage of images whose predicted class is the same, or a tie."""
         return 100.0 * (1.0 - self.argmax_differences / self.images)
 
 
@@ -100,6 +102,7 @@ def compare_files(
         reporter: shows the phases.
     """
     from amctq.inference.accuracy import classify
+    from amctq.inference.agreement import count_ties
 
     files = [file for file in exports.files.values() if isinstance(file, ExportedFile) and file.form in _COMPARED]
     if not files:
@@ -111,13 +114,19 @@ def compare_files(
         if session not in outcomes:
             with reporter.phase(name, batches.images) as advance:
                 outcomes[session] = classify(session, batches, advance)
-    reference = outcomes[qdq]
-    return {
-        file.form: ComparedFile(
+    compared: dict[ExportFormat, ComparedFile] = {}
+    for file in files:
+        outcome = outcomes[file.session]
+        differing = outcome.disagreeing(outcomes[qdq])
+        ties = 0
+        if len(differing):
+            some = Batches(samples=batches.samples.take(differing), size=batches.size)
+            ties = count_ties(file.session, qdq, some)
+        compared[file.form] = ComparedFile(
             name=file.name,
             images=batches.images,
-            argmax_differences=outcomes[file.session].disagreements(reference),
-            ranks=None if measured is None else outcomes[file.session].ranks,
+            argmax_differences=len(differing) - ties,
+            ties=ties,
+            ranks=None if measured is None else outcome.ranks,
         )
-        for file in files
-    }
+    return compared

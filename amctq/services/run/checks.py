@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amctq.errors import InputError
+from amctq.inference.agreement import SAME
 from amctq.quant.numerics import Float32Array
 from amctq.services.run.accuracy import Accuracy
 from amctq.services.run.check import Check
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from amctq.services.run.simulation import Simulation
 
 
-# Measured: 6e-4 on ResNet-20, 2e-4 on ResNet-50.
-_MEAN_DIFFERENCE = 0.01
 _GAP = 0.15  # percentage points
 
 
@@ -47,7 +46,7 @@ def refuse_chance(ranks: LabelRanks, *, allow: bool) -> None:
 def run_checks(
     proof: ForwardProof,
     accuracy: Accuracy | None,
-    simulation: Simulation | None,
+    simulation: Simulation,
     int8_logits: Float32Array,
     max_drop: float | None,
 ) -> tuple[Check, ...]:
@@ -56,7 +55,7 @@ def run_checks(
     Args:
         proof: that onnxruntime and MindSpore compute the same float network.
         accuracy: of float and INT8; None if it was not measured.
-        simulation: the ONNX file compared with MindSpore; None if MindSpore cannot run the network.
+        simulation: the ONNX file compared with an independent computation.
         int8_logits: (N, classes), of the exported file on calibration images.
         max_drop: percentage points that top-1 may drop; None for no limit.
     """
@@ -68,21 +67,20 @@ def run_checks(
             detail=f"{len(int8_logits)} calibration images",
         ),
     ]
-    if simulation is not None:
-        # A value on a rounding boundary may round up or down and change a few logits; a fault changes all of them.
-        agreement = simulation.agreement
-        allowed = _allowed_differences(simulation)
-        mean = agreement.mean_difference
-        checks.append(
-            Check(
-                name=f"{simulation.through} equals the ONNX file"
-                if simulation.exported
-                else "exported file equals the engine's own forward",
-                passed=agreement.argmax_differences <= allowed and mean <= _MEAN_DIFFERENCE,
-                detail=f"{agreement.argmax_differences} of {agreement.images:,} images differ, {allowed} allowed; mean "
-                f"difference {mean:.1e} of the largest logit, {_MEAN_DIFFERENCE:g} allowed",
-            )
+    # A value on a rounding boundary may round up or down and change a few logits; a fault changes all of them.
+    agreement = simulation.agreement
+    allowed = _allowed_differences(simulation)
+    mean = agreement.mean_difference
+    checks.append(
+        Check(
+            name=f"{simulation.through} equals the ONNX file"
+            if simulation.exported
+            else f"exported file equals {simulation.through}",
+            passed=agreement.argmax_differences <= allowed and mean <= SAME,
+            detail=f"{agreement.argmax_differences} of {agreement.images:,} images differ{_and_ties(agreement.ties)}, "
+            f"{allowed} allowed; mean difference {mean:.1e} of the largest logit, {SAME:g} allowed",
         )
+    )
     if accuracy is not None:
         before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
         checks.append(
@@ -114,7 +112,8 @@ def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
         Check(
             name=f"{file.name} equals the QDQ graph",
             passed=file.argmax_differences <= (allowed := _allowed(file.images)),
-            detail=f"{file.argmax_differences} of {file.images:,} images differ, {allowed} allowed",
+            detail=f"{file.argmax_differences} of {file.images:,} images differ{_and_ties(file.ties)}, "
+            f"{allowed} allowed",
         )
         for file in compared
     )
@@ -171,6 +170,10 @@ def _graph_check(proof: ForwardProof) -> Check:
         passed=True,  # otherwise prove_forward has raised an error
         detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
     )
+
+
+def _and_ties(ties: int) -> str:
+    return f" and {ties} are ties" if ties else ""
 
 
 def _allowed_differences(simulation: Simulation) -> int:

@@ -36,7 +36,7 @@ class Finished:
         accuracy: of the float network and of the exported file; None if it was not measured.
         outcome: of the exported file on every evaluation image; None if it was not measured.
         compared: by format, the files for NPUs and the fake-quantized files, compared with the QDQ graph.
-        simulation: the ONNX file compared with MindSpore; None if MindSpore cannot run the quantized network.
+        simulation: the ONNX file compared with an independent computation; None if the files cannot run here.
         atc: the ATC command for the deploy file, and its result; None without such a file.
         checks: the checks and their results.
     """
@@ -73,7 +73,7 @@ def finish(
         calibration: training images.
         evaluation: test images; None if there are none.
         float_ranks: label ranks of the float network on ``evaluation``; None if they were not measured.
-        simulated_images: number of images on which MindSpore is compared with the ONNX file.
+        simulated_images: number of images on which the ONNX file is compared with an independent computation.
         output: where the files are staged.
         reporter: shows the phases.
         training: outcome of the training network on ``evaluation``; None if nothing was trained.

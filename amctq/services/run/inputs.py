@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from amctq.choices import ExportFormat
+from amctq.errors import InputError
 from amctq.networks.verified import VerifiedNetwork, load_network
 from amctq.runtime import prepare_environment
 from amctq.services.run.checks import refuse_chance
@@ -32,10 +35,13 @@ def begin(plan: RunPlan, reporter: Reporter) -> None:
 def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: Reporter) -> VerifiedNetwork:
     """Load the plan's network and checkpoint, and compare its exported graph with MindSpore on a few images.
 
+    Layers that MindSpore itself could not compute as quantized layers stay in float, in all files of the run, if
+    MindSpore has to compute the quantized network: for MindIR and for retraining.
+
     Raises:
-        AmctqError: as ``load_network``.
+        AmctqError: as ``load_network``; InputError if no layer would be left.
     """
-    return load_network(
+    verified = load_network(
         spec=plan.spec,
         ckpt=plan.request.ckpt,
         num_classes=plan.request.num_classes,
@@ -45,6 +51,30 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         reporter=reporter,
         amct_limits=plan.amct_limits,
     )
+    because = _cells_needed(plan)
+    return verified if because is None else _with_cells(plan, verified, because, reporter)
+
+
+def _cells_needed(plan: RunPlan) -> str | None:
+    """Why only layers that MindSpore can compute are quantized; None where all are."""
+    if plan.retrains:
+        return "it cannot be retrained"
+    return "--export mindir cannot hold it" if ExportFormat.MINDIR in plan.request.export else None
+
+
+def _with_cells(plan: RunPlan, verified: VerifiedNetwork, because: str, reporter: Reporter) -> VerifiedNetwork:
+    network = verified.network
+    reasons = plan.backend.without_cells(network)
+    topology = network.topology.leaving_in_float(reasons, because)
+    if not topology.layers:
+        found = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        message = f"no layer of the network can be quantized, because {because} ({found})"
+        hint = "use nn.Conv2d, nn.Dense or the like for these layers"
+        raise InputError(message, hint=hint if plan.retrains else f"{hint}, or --export onnx")
+    for name in reasons:
+        reason = next(layer.reason for layer in topology.left_in_float if layer.name == name)
+        reporter.warn(f"{name} stays in float: {reason}")
+    return replace(verified, network=replace(network, topology=topology))
 
 
 def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> QuantRecord | None:

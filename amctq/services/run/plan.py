@@ -72,6 +72,11 @@ class RunPlan:
         return f"--export {forms[0]} cannot hold it" if forms else None
 
     @property
+    def retrains(self) -> bool:
+        """Whether MindSpore trains the quantized network."""
+        return False
+
+    @property
     def stem(self) -> str:
         """Name of the exported files, without suffix."""
         return f"{self.spec.name}_quant"

@@ -100,7 +100,7 @@ def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, An
 
 
 def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[str, Any] | None:
-    """The ONNX file compared with MindSpore; with top-1 if ``measured``."""
+    """The ONNX file compared with an independent computation; with top-1 if ``measured``."""
     if compared is None:
         return None
     agreement = compared.agreement
@@ -108,6 +108,7 @@ def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[st
         "through": compared.through,
         "images": agreement.images,
         "argmax_differences": agreement.argmax_differences,
+        "ties": agreement.ties,
         "max_difference": float(f"{agreement.max_difference:.3g}"),
         "mean_difference": float(f"{agreement.mean_difference:.3g}"),
         "top1": round(agreement.top1, 4) if measured else None,
@@ -135,6 +136,7 @@ def agreement(file: ComparedFile) -> dict[str, Any]:
     return {
         "images": file.images,
         "argmax_differences": file.argmax_differences,
+        "ties": file.ties,
         "percent": round(file.percent, 4),
         **({} if file.ranks is None else ranks(file.ranks)),
     }

@@ -1,4 +1,8 @@
-"""Simulation: MindSpore runs the quantized network, and the ONNX file is compared with it."""
+"""Simulation: an independent computation of the quantized network, with which the ONNX file is compared.
+
+MindSpore computes it: the MindIR file, or the live cells. Where neither is possible, onnxruntime computes it in float
+arithmetic, without integer kernels.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,16 @@ if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.inference.agreement import Agreement
 
+CELLS, FLOAT_ARITHMETIC = "MindSpore cells", "float arithmetic"
 SIMULATED_IMAGES = 256  # at most, unless asked for: MindSpore takes several times as long as onnxruntime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """The ONNX file compared with the quantized network as MindSpore computes it.
+    """The ONNX file compared with an independent computation of the quantized network.
 
     Attributes:
-        through: what MindSpore ran: the MindIR file or the live cells.
+        through: what ran: the MindIR file, ``MindSpore cells`` or ``float arithmetic``.
         exported: whether that was the MindIR file.
         agreement: the result of the comparison.
     """
@@ -35,14 +40,15 @@ class Simulation:
 
 def simulate(
     exports: Exports, quantized: QuantizedNetwork, batches: Batches, *, images: int, reporter: Reporter
-) -> Simulation | None:
-    """Compare MindSpore with onnxruntime. MindSpore runs the MindIR file if there is one, else the live cells.
+) -> Simulation:
+    """Compare an independent computation with onnxruntime's integer kernels.
 
-    Returns:
-        The comparison; None if no MindIR file was written and the network has no live cells that MindSpore can run.
+    MindSpore runs the MindIR file if there is one, else the live cells. If it cannot exchange their operators,
+    onnxruntime runs the graph in float arithmetic.
     """
     from amctq.inference.agreement import compare_forward
     from amctq.inference.cell_session import CellSession
+    from amctq.inference.onnx_session import OnnxSession
 
     some = Batches(samples=first_images(batches.samples, images), size=batches.size)
     reference = exports.reference.session
@@ -54,7 +60,10 @@ def simulate(
     try:
         with reporter.phase("simulation", images) as advance, quantized.simulation() as cell:
             agreement = compare_forward(CellSession(cell), reference, some, advance)
+        return Simulation(through=CELLS, exported=False, agreement=agreement)
     except NoSimulationError as error:
-        reporter.warn(f"the engine's own forward cannot run this network: {error.message}")
-        return None
-    return Simulation(through="MindSpore cells", exported=False, agreement=agreement)
+        reporter.info(f"MindSpore cells cannot run the quantized network ({error.message}); float arithmetic checks it")
+    with reporter.phase("float arithmetic", images) as advance:
+        session = OnnxSession(quantized.float_arithmetic(), optimized=False)
+        agreement = compare_forward(session, reference, some, advance)
+    return Simulation(through=FLOAT_ARITHMETIC, exported=False, agreement=agreement)

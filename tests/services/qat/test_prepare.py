@@ -24,9 +24,14 @@ def _refused(match: str, **given: Any) -> None:
     assert not Path("retrain_result").exists()
 
 
-def test_a_layer_of_a_class_of_its_own(shared: Shared, own: Own) -> None:
+def test_a_layer_that_mindspore_cannot_retrain_is_refused_only_where_it_is_asked_for(
+    shared: Shared, own: Own, tmp_path: Path
+) -> None:
+    config = tmp_path / "retrain.json"
+    config.write_text('{"version": 1, "conv1": {"retrain_enable": true}}')
     _refused(
-        "the network cannot be retrained",
+        r"conv1: this layer cannot be quantized: OwnConv has no attribute .* \(it cannot be retrained\)",
+        config=config,
         dataset=shared.data,
         ckpt=own.checkpoint,
         model=f"{NETWORKS}:own_layer",

@@ -29,7 +29,7 @@ def test_a_network_that_guesses_is_refused() -> None:
     ("images", "differences", "passed"), [(10_000, 20, True), (10_000, 21, False), (100, 2, True), (100, 3, False)]
 )
 def test_files_must_name_the_same_classes(images: int, differences: int, passed: bool) -> None:
-    file = ComparedFile(name="a_deploy.onnx", images=images, argmax_differences=differences, ranks=None)
+    file = ComparedFile(name="a_deploy.onnx", images=images, argmax_differences=differences, ties=0, ranks=None)
     (check,) = file_checks([file])
     assert check.passed == passed
     assert replace(file, argmax_differences=0).percent == 100

@@ -2,12 +2,21 @@
 
 from amctq.graph.mindir.primitives import (  # noqa: F401
     activation,
+    adaptive_pooling,
     arithmetic,
     convolution,
+    creation,
+    functions,
+    indexing,
+    logic,
     matrix,
     normalization,
+    padding,
     pooling,
+    recurrent,
     reduction,
+    resize,
+    search,
     selection,
     shape,
 )

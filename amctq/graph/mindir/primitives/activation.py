@@ -8,18 +8,19 @@ import numpy as np
 
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.registry import primitive
-from amctq.graph.mindir.values import Tensor
+from amctq.graph.mindir.values import Tensor, Type
 
 # By primitive, the ONNX operator that computes the same of one input.
 _SAME = {
     "ReLU": "Relu",
     "InplaceReLU": "Relu",
+    "ReLUV3": "Relu",
     "Sigmoid": "Sigmoid",
+    "InplaceSigmoid": "Sigmoid",
     "Tanh": "Tanh",
     "InplaceTanh": "Tanh",
     "HSwish": "HardSwish",
     "Softplus": "Softplus",
-    "SoftplusExt": "Softplus",
     "Softsign": "Softsign",
 }
 
@@ -50,11 +51,63 @@ def hard_sigmoid(call: Call) -> Tensor:
     return call.emit("HardSigmoid", [call.tensor(0)], alpha=1 / 6, beta=0.5)
 
 
-@primitive("SiLU", "InplaceSilu")
+@primitive("SiLU", "InplaceSiLU")
 def silu(call: Call) -> Tensor:
     """``mindspore.ops.SiLU``: x × sigmoid(x)."""
     x = call.tensor(0)
     return call.emit("Mul", [x, call.emit("Sigmoid", [x])])
+
+
+@primitive("Hardtanh", "InplaceHardtanh")
+def hard_tanh(call: Call) -> Tensor:
+    """``mindspore.mint.nn.functional.hardtanh``: min(max(x, low), high); relu6 too."""
+    return clip(call, call.tensor(0), float(call.value(1, -1.0)), float(call.value(2, 1.0)))
+
+
+@primitive("GLU", "Swiglu")
+def gated(call: Call) -> Tensor:
+    """``mindspore.mint.nn.functional.glu``, ``mindspore.ops.swiglu``: one half of an axis gates the other."""
+    x = call.tensor(0)
+    axis = call.axis(1, -1, rank=x.rank)
+    first, second = call.emit_several("Split", [x], [call.type] * 2, axis=axis)
+    if call.node.primitive == "GLU":
+        return call.emit("Mul", [first, call.emit("Sigmoid", [second])])
+    return call.emit("Mul", [call.emit("Mul", [first, call.emit("Sigmoid", [first])]), second])
+
+
+@primitive("LogSigmoid")
+def log_sigmoid(call: Call) -> tuple[Tensor]:
+    """``mindspore.mint.nn.functional.logsigmoid``: -softplus(-x)."""
+    return (call.emit("Neg", [call.emit("Softplus", [call.emit("Neg", [call.tensor(0)])])]),)
+
+
+@primitive("SoftplusExt")
+def softplus(call: Call) -> Tensor:
+    """``mindspore.mint.nn.functional.softplus``: log(1 + exp(beta × x)) / beta, or x where beta × x > threshold."""
+    x, beta, threshold = call.tensor(0), float(call.value(1, 1)), float(call.value(2, 20))
+    scaled = x if beta == 1 else call.emit("Mul", [x, call.as_tensor(beta)])
+    soft = call.emit("Softplus", [scaled])
+    soft = soft if beta == 1 else call.emit("Div", [soft, call.as_tensor(beta)])
+    if threshold >= 20:  # beyond that, both are the same number in float32
+        return soft
+    above = call.emit("Greater", [scaled, call.as_tensor(threshold)], Type("bool", x.shape))
+    return call.emit("Where", [above, x, soft])
+
+
+@primitive("Threshold", "InplaceThreshold")
+def threshold(call: Call) -> Tensor:
+    """``mindspore.mint.nn.functional.threshold``: x, or a value where x is not above the threshold."""
+    x, limit, value = call.tensor(0), float(call.value(1)), float(call.value(2))
+    above = call.emit("Greater", [x, call.as_tensor(limit)], Type("bool", x.shape))
+    return call.emit("Where", [above, x, call.as_tensor(value)])
+
+
+@primitive("HShrink", "SoftShrink")
+def shrink(call: Call) -> Tensor:
+    """``mindspore.ops.HShrink``, ``SoftShrink``: 0 from -lambda to lambda; SoftShrink moves the rest towards 0."""
+    limit = float(call.value(1, 0.5))
+    bias = limit if call.node.primitive == "SoftShrink" else 0.0
+    return call.emit("Shrink", [call.tensor(0)], lambd=limit, bias=bias)
 
 
 @primitive("Mish", "MishExt")
@@ -66,10 +119,12 @@ def mish(call: Call) -> Tensor:
 
 @primitive("GeLU")
 def gelu_tanh(call: Call) -> Tensor:
-    """``mindspore.ops.GeLU``: 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+    """``mindspore.ops.GeLU``: 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
+    return _gelu_tanh(call)
 
-    Written in the one order that onnxruntime computes as a single operator.
-    """
+
+def _gelu_tanh(call: Call) -> Tensor:
+    """Written in the one order that onnxruntime computes as a single operator."""
     x = call.tensor(0)
     cube = call.emit("Pow", [x, call.as_tensor(3.0)])
     inner = call.emit("Add", [x, call.emit("Mul", [cube, call.as_tensor(0.044715)])])
@@ -82,14 +137,27 @@ def gelu_tanh(call: Call) -> Tensor:
 def gelu_ext(call: Call) -> Tensor:
     """``mindspore.mint.nn.functional.gelu``: approximate "none" or "tanh" (0 or 1 in MindIR)."""
     if call.value(1, 0) in {1, "tanh"}:
-        return gelu_tanh(call)
+        return _gelu_tanh(call)
     x = call.tensor(0)
     erf = call.emit("Erf", [call.emit("Div", [x, call.as_tensor(math.sqrt(2))])])
     doubled = call.emit("Mul", [x, call.emit("Add", [erf, call.as_tensor(1.0)])])
     return call.emit("Mul", [doubled, call.as_tensor(0.5)])
 
 
-@primitive("Elu", "EluExt")
+@primitive("FastGeLU")
+def gelu_fast(call: Call) -> Tensor:
+    """``mindspore.ops.fast_gelu``: x × sigmoid(1.702 x)."""
+    x = call.tensor(0)
+    return call.emit("Mul", [x, call.emit("Sigmoid", [call.emit("Mul", [x, call.as_tensor(1.702)])])])
+
+
+@primitive("CeLU")
+def celu(call: Call) -> Tensor:
+    """``mindspore.ops.celu``: x, or alpha × (exp(x / alpha) - 1) where x is negative."""
+    return call.emit("Celu", [call.tensor(0)], alpha=float(call.value(1, 1.0)))
+
+
+@primitive("Elu", "EluExt", "InplaceElu")
 def elu(call: Call) -> Tensor:
     """``mindspore.ops.Elu``: x, or alpha × (exp(x) - 1) where x is negative."""
     alpha = call.value(1, None) if len(call.args) > 1 else call.attribute("alpha", 1.0)
@@ -105,7 +173,7 @@ def selu(call: Call) -> Tensor:
 @primitive("LeakyReLU", "LeakyReLUExt")
 def leaky_relu(call: Call) -> Tensor:
     """``mindspore.ops.leaky_relu``: x, or alpha × x where x is negative."""
-    return call.emit("LeakyRelu", [call.tensor(0)], alpha=float(call.value(1, 0.2)))
+    return call.emit("LeakyRelu", [call.tensor(0)], alpha=float(call.value(1, 0.01)))
 
 
 @primitive("PReLU")

@@ -1,17 +1,17 @@
-"""Arithmetic, comparisons and logic, element by element."""
+"""Arithmetic, element by element."""
 
 from __future__ import annotations
 
 import numpy as np
+from onnx import helper
 
 from amctq.graph.mindir.call import Call
+from amctq.graph.mindir.primitives.matrix import with_bias
 from amctq.graph.mindir.registry import primitive
 from amctq.graph.mindir.values import Tensor, Type
 
 # By primitive, the ONNX operator of two operands, which broadcast as in NumPy.
 _BINARY = {
-    "Add": "Add",
-    "Sub": "Sub",
     "Mul": "Mul",
     "Muls": "Mul",
     "InplaceMul": "Mul",
@@ -23,108 +23,160 @@ _BINARY = {
     "InplaceDivs": "Div",
     "Pow": "Pow",
     "PowTensorScalar": "Pow",
+    "PowScalarTensor": "Pow",
     "Maximum": "Max",
     "Minimum": "Min",
-    "Equal": "Equal",
-    "Less": "Less",
-    "Greater": "Greater",
-    "LessEqual": "LessOrEqual",
-    "GreaterEqual": "GreaterOrEqual",
-    "EqualScalar": "Equal",
-    "LogicalAnd": "And",
-    "LogicalOr": "Or",
-    "LogicalXor": "Xor",
 }
-_UNARY = {
-    "Exp": "Exp",
-    "Log": "Log",
-    "Sqrt": "Sqrt",
-    "Abs": "Abs",
-    "Neg": "Neg",
-    "Erf": "Erf",
-    "Floor": "Floor",
-    "Ceil": "Ceil",
-    "Round": "Round",
-    "Sin": "Sin",
-    "Cos": "Cos",
-    "Reciprocal": "Reciprocal",
-    "Sign": "Sign",
-    "LogicalNot": "Not",
-}
+# Sums and products of booleans.
+_OF_BOOLEANS = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}
+
+
+def known(dtype: str) -> str:
+    """The type that a tensor of ``dtype`` is read as: float16 and float64 become float32."""
+    return "float32" if dtype in {"float16", "float64"} else dtype
 
 
 def operands(call: Call) -> tuple[Tensor, Tensor]:
-    """Both operands, in the type of the result; Python numbers take the type of the tensor."""
-    found = [arg.dtype for arg in call.args[:2] if isinstance(arg, (Tensor, np.ndarray))]
-    dtypes = [str(item) for item in found]
-    common = np.result_type(*dtypes).name if dtypes else call.type.dtype
-    if any(isinstance(arg, float) for arg in call.args[:2]) and not common.startswith("float"):
-        common = "float32"
-    common = "float32" if common in {"float16", "float64"} else common
-    first, second = (cast(call, call.as_tensor(arg, common), common) for arg in call.args[:2])
+    """Both operands, in the type of the result."""
+    dtype = known(call.type.dtype)
+    first, second = (cast(call, call.as_tensor(arg, dtype), dtype) for arg in call.args[:2])
     return first, second
 
 
 def cast(call: Call, x: Tensor, dtype: str) -> Tensor:
     """``x`` in another type; float16 and float64 are read as float32."""
-    dtype = "float32" if dtype in {"float16", "float64"} else dtype
+    dtype = known(dtype)
     if x.dtype == dtype:
         return x
-    from onnx import helper
-
     return call.emit("Cast", [x], Type(dtype, x.shape), to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
 def _binary(call: Call) -> Tensor:
-    return call.emit(_BINARY[call.node.primitive], operands(call))
+    return binary(call, _BINARY[call.node.primitive], *operands(call))
 
 
-def _unary(call: Call) -> Tensor:
-    return call.emit(_UNARY[call.node.primitive], [call.tensor(0)])
+def binary(call: Call, op: str, x: Tensor, y: Tensor) -> Tensor:
+    """An ONNX operator of two operands of one type."""
+    return call.emit(_OF_BOOLEANS.get(op, op) if x.dtype == "bool" else op, [x, y])
 
 
 for _name in _BINARY:
     primitive(_name)(_binary)
-for _name in _UNARY:
-    primitive(_name)(_unary)
+
+
+def number(call: Call, value: float, like: Tensor) -> Tensor:
+    """A number as a tensor of the type of ``like``."""
+    return call.as_tensor(np.asarray(value, like.dtype))
 
 
 @primitive(
-    "AddExt", "InplaceAddExt", "InplaceAddsExt", "AddScalar", "SubExt", "InplaceSubExt", "InplaceSubScalar", "SubScalar"
+    "Add",
+    "AddExt",
+    "AddScalar",
+    "InplaceAddExt",
+    "InplaceAddsExt",
+    "Sub",
+    "SubExt",
+    "SubScalar",
+    "InplaceSubExt",
+    "InplaceSubScalar",
 )
-def add_ext(call: Call) -> Tensor:
-    """``mindspore.mint.add``, ``sub`` and ``x += y``: x ± alpha × y."""
+def add(call: Call) -> Tensor:
+    """``mindspore.ops.Add``, ``Sub``, ``mindspore.mint.add``, ``sub`` and ``x += y``: x ± alpha × y."""
     op = "Sub" if "Sub" in call.node.primitive else "Add"
     x, y = operands(call)
     alpha = call.value(2, 1)
     if alpha != 1:
-        y = call.emit("Mul", [y, call.as_tensor(alpha, y.dtype)], Type(y.dtype, y.shape))
-    return call.emit(op, [x, y])
+        y = call.emit("Mul", [y, number(call, alpha, y)], Type(y.dtype, y.shape))
+    elif op == "Add":
+        found = with_bias(call, x, y)
+        if found is not None:
+            return found
+    return binary(call, op, x, y)
 
 
 @primitive("AddN")
 def add_n(call: Call) -> Tensor:
     """``mindspore.ops.AddN``: the sum of a tuple."""
-    return call.emit("Sum", [call.as_tensor(item) for item in call.args[0]])
+    parts = [cast(call, call.as_tensor(item), call.type.dtype) for item in call.args[0]]
+    if parts[0].dtype.startswith("float"):
+        return call.emit("Sum", parts)
+    total = parts[0]
+    for part in parts[1:]:
+        total = call.emit("Add", [total, part])
+    return total
 
 
-@primitive("Square")
-def square(call: Call) -> Tensor:
-    """``mindspore.ops.Square``."""
-    x = call.tensor(0)
-    return call.emit("Mul", [x, x])
+@primitive("FloorDiv", "FloorDivScalar", "InplaceFloorDivide", "InplaceFloorDivides")
+def floor_div(call: Call) -> Tensor:
+    """``mindspore.ops.FloorDiv``: the quotient, rounded down."""
+    return _quotient(call, *operands(call), mode=2)
 
 
-@primitive("Rsqrt")
-def rsqrt(call: Call) -> Tensor:
-    """``mindspore.ops.Rsqrt``: 1 / √x."""
-    return call.emit("Reciprocal", [call.emit("Sqrt", [call.tensor(0)])])
+@primitive("DivMod", "DivMods", "InplaceDivMod", "InplaceDivMods")
+def div_mod(call: Call) -> Tensor:
+    """``mindspore.ops.div``: rounding_mode None, "trunc" (1) or "floor" (2)."""
+    return _quotient(call, *operands(call), mode=call.value(2, None))
 
 
-@primitive("NotEqual", "NeScalar")
-def not_equal(call: Call) -> Tensor:
-    """``mindspore.ops.NotEqual``."""
-    return call.emit("Not", [call.emit("Equal", operands(call))])
+@primitive("TruncateDiv")
+def truncate_div(call: Call) -> Tensor:
+    """``mindspore.ops.TruncateDiv``: the quotient, rounded towards zero."""
+    return _quotient(call, *operands(call), mode=1)
+
+
+def _quotient(call: Call, x: Tensor, y: Tensor, *, mode: int | str | None) -> Tensor:
+    floor = mode in {2, "floor"}
+    if x.dtype.startswith("float"):
+        ratio = call.emit("Div", [x, y])
+        return ratio if mode is None else call.emit("Floor", [ratio]) if floor else truncated(call, ratio)
+    if floor:  # an integer Div of ONNX rounds towards zero
+        x = call.emit("Sub", [x, call.emit("Mod", [x, y])])
+    return call.emit("Div", [x, y])
+
+
+@primitive(
+    "FloorMod",
+    "RemainderTensorTensor",
+    "RemainderTensorScalar",
+    "RemainderScalarTensor",
+    "InplaceRemainderTensorTensor",
+    "InplaceRemainderTensorScalar",
+)
+def floor_mod(call: Call) -> Tensor:
+    """``mindspore.ops.FloorMod``, ``mindspore.mint.remainder``: the remainder with the sign of the divisor."""
+    x, y = operands(call)
+    if not x.dtype.startswith("float"):
+        return call.emit("Mod", [x, y])
+    return call.emit("Sub", [x, call.emit("Mul", [call.emit("Floor", [call.emit("Div", [x, y])]), y])])
+
+
+@primitive("Mod", "TruncateMod", "FmodTensor", "FmodScalar")
+def fmod(call: Call) -> Tensor:
+    """``mindspore.ops.Mod``, ``mindspore.mint.fmod``: the remainder with the sign of the dividend."""
+    return call.emit("Mod", operands(call), fmod=1)
+
+
+@primitive("SquaredDifference")
+def squared_difference(call: Call) -> Tensor:
+    """``mindspore.ops.SquaredDifference``: (x - y)²."""
+    difference = call.emit("Sub", operands(call))
+    return call.emit("Mul", [difference, difference])
+
+
+@primitive("Addcmul", "AddcmulExt", "Addcdiv", "AddcdivExt")
+def addc(call: Call) -> Tensor:
+    """``mindspore.ops.addcmul``, ``addcdiv``: input + value × (x · y) or value × (x / y)."""
+    added, x, y, value = (cast(call, call.as_tensor(item, call.type.dtype), call.type.dtype) for item in call.args[:4])
+    op = "Mul" if "mul" in call.node.primitive else "Div"
+    return call.emit("Add", [added, call.emit("Mul", [call.emit(op, [x, y]), value])])
+
+
+@primitive("Lerp", "LerpScalar")
+def lerp(call: Call) -> Tensor:
+    """``mindspore.ops.lerp``: start + weight × (end - start)."""
+    start, end, weight = (cast(call, call.as_tensor(item, call.type.dtype), call.type.dtype) for item in call.args[:3])
+    return call.emit("Add", [start, call.emit("Mul", [weight, call.emit("Sub", [end, start])])])
 
 
 @primitive("Cast")
@@ -133,15 +185,14 @@ def cast_to(call: Call) -> Tensor:
     return cast(call, call.tensor(0), call.type.dtype)
 
 
-@primitive("Identity", "Copy", "Contiguous", "StopGradient", "TensorMove")
+@primitive("Identity", "Copy", "Clone", "Contiguous", "Detach", "StopGradient", "TensorMove")
 def identity(call: Call) -> Tensor:
     """What hands its input on."""
     return call.tensor(0)
 
 
-@primitive("Select", "Where")
-def select(call: Call) -> Tensor:
-    """``mindspore.ops.Select``: x where the condition holds, else y."""
-    condition = cast(call, call.tensor(0), "bool")
-    x, y = (cast(call, call.as_tensor(arg, call.type.dtype), call.type.dtype) for arg in call.args[1:3])
-    return call.emit("Where", [condition, x, y])
+def truncated(call: Call, x: Tensor) -> Tensor:
+    """``x`` rounded towards zero."""
+    if not x.dtype.startswith("float"):
+        return x
+    return call.emit("Mul", [call.emit("Sign", [x]), call.emit("Floor", [call.emit("Abs", [x])])])

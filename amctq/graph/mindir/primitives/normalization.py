@@ -19,8 +19,12 @@ def batch_norm(call: Call) -> tuple[Tensor]:
         call.refuse("it normalizes with the statistics of the batch", hint)
     epsilon = float(call.value(6 if call.node.primitive == "BatchNorm" else 7, 1e-5))
     x = call.tensor(0)
-    inputs = [x, *(call.tensor(index) for index in range(1, 5))]
-    return (call.emit("BatchNormalization", inputs, Type(x.dtype, x.shape), epsilon=epsilon),)
+    plain = (1, 0, 0, 1)  # for what the layer does not have
+    parameters = [
+        call.as_tensor(np.full((int(x.shape[1]),), value, np.float32) if arg is None else arg)
+        for arg, value in zip(call.args[1:5], plain, strict=True)
+    ]
+    return (call.emit("BatchNormalization", [x, *parameters], Type(x.dtype, x.shape), epsilon=epsilon),)
 
 
 @primitive("LayerNorm", "LayerNormV3")
@@ -40,9 +44,10 @@ def layer_norm_ext(call: Call) -> tuple[Tensor]:
     """``mindspore.mint.nn.functional.layer_norm``: x, normalized_shape, weight, bias, eps."""
     x, axis = call.tensor(0), -len(call.value(1))
     kind = Type(x.dtype, x.shape)
-    ones, zeros = (np.full(x.shape[axis:], value, np.float32) for value in (1, 0))
+    ones, zeros = (np.full(tuple(map(int, x.shape[axis:])), value, np.float32) for value in (1, 0))
     gamma, beta = (
-        call.as_tensor(plain if value is None else value) for value, plain in zip(call.args[2:4], (ones, zeros))
+        call.as_tensor(plain if value is None else value)
+        for value, plain in zip(call.args[2:4], (ones, zeros), strict=True)
     )
     epsilon = float(call.value(4, 1e-5))
     return (call.emit("LayerNormalization", [x, gamma, beta], kind, axis=axis, epsilon=epsilon),)
@@ -54,7 +59,7 @@ def group_norm(call: Call) -> tuple[Tensor]:
     x, groups = call.tensor(0), int(call.value(1))
     channels = x.shape[1]
     kind = Type(x.dtype, x.shape)
-    sizes: tuple[Size, ...] = (x.shape[0], groups, math.prod(x.shape[1:]) // groups)
+    sizes: tuple[Size, ...] = (x.shape[0], groups, math.prod(map(int, x.shape[1:])) // groups)
     normal = call.reshape(_normalized(call, call.reshape(x, sizes), [2], float(call.value(4, 1e-5))), x.shape)
     column = (channels, *(1,) * (x.rank - 2))
     for op, index in (("Mul", 2), ("Add", 3)):
@@ -74,9 +79,33 @@ def _normalized(call: Call, x: Tensor, axes: list[int], epsilon: float) -> Tenso
     return call.emit("Div", [centred, root], kind)
 
 
+@primitive("RmsNorm")
+def rms_norm(call: Call) -> tuple[Tensor]:
+    """``mindspore.ops.rms_norm``: x / √(mean(x²) + ε) × gamma over the last axes, those of gamma; x, gamma, ε."""
+    x, gamma = call.tensor(0), call.tensor(1)
+    return (_rms(call, x, gamma, float(call.value(2, 1e-6))),)
+
+
+@primitive("AddRmsNorm")
+def add_rms_norm(call: Call) -> tuple[Tensor, None, Tensor]:
+    """``mindspore.ops.add_rms_norm``: the RMS norm of x1 + x2, and that sum; x1, x2, gamma, ε."""
+    kind = Type(call.tensor(0).dtype, call.tensor(0).shape)
+    total = call.emit("Add", [call.tensor(0), call.tensor(1)], kind)
+    return _rms(call, total, call.tensor(2), float(call.value(3, 1e-6))), None, total
+
+
+def _rms(call: Call, x: Tensor, gamma: Tensor, epsilon: float) -> Tensor:
+    kind = Type(x.dtype, x.shape)
+    axes = list(range(x.rank - gamma.rank, x.rank))
+    reduced = Type(x.dtype, tuple(1 if axis in axes else size for axis, size in enumerate(x.shape)))
+    mean = call.emit("ReduceMean", [call.emit("Mul", [x, x], kind)], reduced, axes=axes)
+    root = call.emit("Sqrt", [call.emit("Add", [mean, call.as_tensor(epsilon)], reduced)], reduced)
+    return call.emit("Mul", [call.emit("Div", [x, root], kind), gamma], kind)
+
+
 @primitive("InstanceNorm")
 def instance_norm(call: Call) -> tuple[Tensor]:
-    """``mindspore.ops.InstanceNorm``: the statistics of every image, or those of the training."""
+    """``mindspore.nn.InstanceNorm2d``: the statistics of every image."""
     x, gamma, beta = (call.tensor(index) for index in range(3))
     return (
         call.emit(

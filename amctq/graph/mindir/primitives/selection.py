@@ -1,13 +1,13 @@
-"""Selecting values: slices and indices; padding."""
+"""Slices of tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from amctq.graph.mindir.call import Call
-from amctq.graph.mindir.primitives.arithmetic import cast
 from amctq.graph.mindir.registry import primitive
 from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
@@ -28,11 +28,12 @@ def strided_slice(call: Call) -> Tensor:
             axis = x.rank - rest
         elif index not in new_axis:
             size = x.shape[axis]
-            first = None if index in begin_mask and index not in shrink else begin[index]
+            first = None if index in begin_mask else begin[index]
             last = None if index in end_mask else end[index]
             step = strides[index]
             if index in shrink:
-                last, step = (first + 1 if first != -1 else None), 1
+                first, step = begin[index], 1
+                last = None if first == -1 else first + 1
             slices.append((axis, *_ends(first, last, size, step), step))
             axis += 1
     return call.reshape(_slice(call, x, slices), call.shape)
@@ -52,15 +53,16 @@ def _ends(first: Any, last: Any, size: Size, step: int) -> tuple[Size, Size]:
     return first, last
 
 
-def _slice(call: Call, x: Tensor, slices: list[tuple[int, Size, Size, int]]) -> Tensor:
+def _slice(call: Call, x: Tensor, slices: Sequence[tuple[int, Size, Size, int]]) -> Tensor:
     slices = [item for item in slices if item[1:] != (0, _END, 1)]
     if not slices:
         return x
     axes, first, last, steps = ([item[index] for item in slices] for index in range(4))
     shape = list(x.shape)
     for axis, begin, end, step in slices:
-        if not isinstance(shape[axis], Batch):
-            shape[axis] = len(range(shape[axis])[slice(begin, None if abs(end) == _END else end, step)])
+        size = shape[axis]
+        if not any(isinstance(item, Batch) for item in (size, begin, end)):
+            shape[axis] = len(range(int(size))[slice(int(begin), None if end in {_END, -_END} else int(end), step)])
     return call.emit("Slice", [x, *map(call.graph.ints, (first, last, axes, steps))], Type(x.dtype, tuple(shape)))
 
 
@@ -85,55 +87,37 @@ def slice_ext(call: Call) -> Tensor:
     return _slice(call, x, [(axis, *_ends(first, last, x.shape[axis], step), step)])
 
 
+@primitive("ReverseV2")
+def reverse(call: Call) -> Tensor:
+    """``mindspore.ops.flip``: the other way round along some axes."""
+    x = call.tensor(0)
+    axes = call.value(1, call.attribute("axis", ()))
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    return _slice(call, x, [(int(axis) % x.rank, _END, -_END, -1) for axis in axes])
+
+
+@primitive("Roll")
+def roll(call: Call) -> Tensor:
+    """``mindspore.ops.roll``: shifts and axes; the whole tensor as one row where there are no axes."""
+    x = call.tensor(0)
+    found = (call.value(index, call.attribute(name, None)) for index, name in ((1, "shift"), (2, "axis")))
+    shifts, axes = ((() if item is None else item if isinstance(item, tuple) else (item,)) for item in found)
+    if not axes:
+        call.refuse("no axes", "give the axes")
+    for shift, axis in zip(shifts, (int(item) % x.rank for item in axes), strict=True):
+        size = x.shape[axis]
+        if isinstance(size, Batch):
+            call.refuse("a roll over the batch", "roll along other axes")
+        if shift % size:
+            cut = size - shift % size
+            parts = [_slice(call, x, [(axis, cut, _END, 1)]), _slice(call, x, [(axis, 0, cut, 1)])]
+            x = call.emit("Concat", parts, axis=axis)
+    return x
+
+
 @primitive("SelectExt", "SelectExtView")
 def select_index(call: Call) -> Tensor:
     """``mindspore.mint.select``: one index along an axis."""
     x = call.tensor(0)
     axis, index = call.axis(1, rank=x.rank), int(call.value(2))
     return call.reshape(_slice(call, x, [(axis, index, index + 1 if index != -1 else _END, 1)]), call.shape)
-
-
-@primitive("Gather")
-def gather(call: Call) -> Tensor:
-    """``mindspore.ops.Gather``: indices along an axis; batch_dims 0."""
-    x, indices = call.tensor(0), call.tensor(1)
-    if call.value(3, call.attribute("batch_dims", 0)):
-        call.refuse("batch_dims other than 0")
-    return call.emit("Gather", [x, indices], axis=call.axis(2, 0, rank=x.rank))
-
-
-@primitive("GatherD", "GatherDExt")
-def gather_d(call: Call) -> Tensor:
-    """``mindspore.ops.GatherD``: x, axis, indices of the shape of the result."""
-    x, indices = call.tensor(0), call.tensor(2)
-    return call.emit("GatherElements", [x, cast(call, indices, "int64")], axis=call.axis(1, rank=x.rank))
-
-
-@primitive("Pad")
-def pad(call: Call) -> Tensor:
-    """``mindspore.ops.Pad`` with zeros: (begin, end) for each axis."""
-    pairs = call.attribute("paddings", None) or call.value(1)
-    x = call.tensor(0)
-    begins, ends = ([int(pair[index]) for pair in pairs] for index in (0, 1))
-    return call.emit("Pad", [x, call.graph.ints([*begins, *ends])])
-
-
-@primitive("PadV3")
-def pad_v3(call: Call) -> Tensor:
-    """``mindspore.ops.PadV3``: pads from the last axis on, a value, and the mode."""
-    x, pads = call.tensor(0), [int(value) for value in call.value(1)]
-    mode = call.attribute("mode", "constant")
-    begins, ends = [0] * x.rank, [0] * x.rank
-    if not call.attribute("paddings_contiguous", True):
-        half = len(pads) // 2
-        pads = [value for pair in zip(pads[:half], pads[half:], strict=True) for value in pair]
-    for index in range(len(pads) // 2):
-        begins[x.rank - 1 - index], ends[x.rank - 1 - index] = pads[2 * index], pads[2 * index + 1]
-    names = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
-    if mode not in names:
-        call.refuse(f"mode {mode}")
-    inputs: list[Tensor | str] = [x, call.graph.ints([*begins, *ends])]
-    value = call.value(2, None)
-    if mode == "constant" and value is not None:
-        inputs.append(call.as_tensor(np.asarray(value, x.dtype).reshape(())))
-    return call.emit("Pad", inputs, mode=names[mode])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amctq.graph.mindir.call import Call
+from amctq.graph.mindir.primitives.matrix import product_of
 from amctq.graph.mindir.registry import primitive
 from amctq.graph.mindir.values import Batch, Tensor, Type
 
 
-@primitive("Reshape", "View", "FlattenExt", "ExpandDims", "ExpandDimsView", "Squeeze", "Unsqueeze")
+@primitive("Reshape", "View", "FlattenExt", "ExpandDims", "ExpandDimsView", "Squeeze", "Unsqueeze", "ViewAs")
 def reshape(call: Call) -> Tensor:
     """``mindspore.ops.Reshape`` and all that only sets another shape, which MindIR tells."""
     return call.reshape(call.tensor(0), call.shape)
@@ -79,7 +80,7 @@ def _parts(call: Call, x: Tensor) -> tuple[Tensor, ...]:
     return call.emit_several("Split", [x, call.graph.ints(sizes)], kinds, axis=axis)
 
 
-@primitive("Tile")
+@primitive("Tile", "Repeat")
 def tile(call: Call) -> Tensor:
     """``mindspore.ops.Tile``: how often along each axis."""
     x, times = call.tensor(0), tuple(call.value(1))
@@ -87,6 +88,18 @@ def tile(call: Call) -> Tensor:
         x = call.reshape(x, (*(1,) * (len(times) - x.rank), *x.shape))
     times = (*(1,) * (x.rank - len(times)), *times)
     return call.emit("Tile", [x, call.graph.ints(times)])
+
+
+@primitive("RepeatInterleaveInt")
+def repeat_interleave(call: Call) -> Tensor:
+    """``mindspore.mint.repeat_interleave``: every slice along an axis several times; of all values where it is None."""
+    x, times = call.tensor(0), int(call.value(1))
+    if call.value(2, None) is None:
+        x = call.reshape(x, (product_of(x.shape),))
+    axis = 0 if call.value(2, None) is None else call.axis(2, rank=x.rank)
+    rows = call.reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
+    repeated = call.expanded(rows, (*x.shape[: axis + 1], times, *x.shape[axis + 1 :]))
+    return call.reshape(repeated, call.shape)
 
 
 @primitive("BroadcastTo", "ExpandAs", "BroadcastToView", "ExpandTo")

@@ -1,0 +1,104 @@
+"""What a network may not hold: randomness, changes of its own parameters, primitives that amctq does not know."""
+
+from __future__ import annotations
+
+from amctq.errors import InputError
+from amctq.graph.mindir.model import Node
+
+# Primitives whose result is drawn at random.
+_RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "BernoulliExt",
+        "Dropout",
+        "Dropout2D",
+        "Dropout2dExt",
+        "Dropout3D",
+        "DropoutDoMask",
+        "DropoutDoMaskExt",
+        "DropoutExt",
+        "DropoutGenMask",
+        "DropoutGenMaskExt",
+        "FuncDropoutExt",
+        "Gamma",
+        "InplaceBernoulliScalar",
+        "InplaceBernoulliTensor",
+        "InplaceExponential",
+        "InplaceNormal",
+        "InplaceRandom",
+        "InplaceUniform",
+        "Multinomial",
+        "MultinomialExt",
+        "NormalFloatFloat",
+        "NormalFloatTensor",
+        "NormalTensorFloat",
+        "NormalTensorTensor",
+        "Poisson",
+        "RandExt",
+        "RandInt",
+        "RandIntLike",
+        "RandLikeExt",
+        "Randn",
+        "RandnLike",
+        "RandomChoiceWithMask",
+        "RandomPoisson",
+        "RandomShuffle",
+        "RandpermExt",
+        "RandpermV2",
+        "StandardLaplace",
+        "StandardNormal",
+        "TruncatedNormal",
+        "UniformCandidateSampler",
+        "UniformExt",
+        "UniformInt",
+        "UniformReal",
+    }
+)
+# Primitives that write to their first input, besides those whose name starts with Inplace.
+_WRITING = ("Assign", "Scatter")
+
+
+def refuse_random(node: Node) -> None:
+    """Refuse a primitive whose result is drawn at random.
+
+    Raises:
+        InputError: it is one.
+    """
+    if node.primitive in _RANDOM:
+        message = f"the network's output is random: {node.primitive}{_where(node)} draws its values at run time"
+        hint = "build the network in inference mode: set_train(False), drop rates 0, no noise in construct()"
+        raise InputError(message, hint=hint)
+
+
+def refuse_change(node: Node, parameter: str | None) -> None:
+    """Refuse a primitive that changes a parameter of the network.
+
+    Args:
+        node: the primitive.
+        parameter: name of the parameter that is its first input, None where that is no parameter.
+
+    Raises:
+        InputError: it is one.
+    """
+    if parameter is not None and node.primitive.startswith(("Inplace", *_WRITING)):
+        message = f"the network changes its own parameter {parameter}: {node.primitive}{_where(node)}"
+        hint = "compute without changing parameters when the network is not training; keep such values in local names"
+        raise InputError(message, hint=hint)
+
+
+def unknown(node: Node) -> InputError:
+    """The error for a primitive that no function is registered for."""
+    message = f"amctq does not know the primitive {node.primitive}{_where(node)}"
+    hint = "write that operation with others that amctq knows: docs/en/own-networks.md lists them"
+    return InputError(message, hint=hint)
+
+
+def unreadable(node: Node, error: Exception) -> InputError:
+    """The error for a use of a primitive that its function did not expect."""
+    message = f"{node.primitive}{_where(node)}: amctq cannot read this use of it ({type(error).__name__}: {error})"
+    hint = "write that operation in another way in construct(), and please report it with the network"
+    return InputError(message, hint=hint)
+
+
+def _where(node: Node) -> str:
+    return f" (in {node.cell})" if node.cell else ""

@@ -1,0 +1,72 @@
+"""Slices as amctq reads them from MindIR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mindspore import mint, ops
+
+from tests.graph.mindir.compare import assert_same
+
+
+def ranges(x: Any) -> Any:
+    return (
+        x[:, 1:3],
+        x[..., ::2],
+        x[:, :, -3:-1],
+        x[:, ::-1],
+        x[:, 3:0:-1],
+        x[:, 0:1, ...],
+        x[:, 1:100],
+        x[:, 0::2, 1::2],
+        x[:, -2:],
+        x[-1:],
+        ops.strided_slice(x, (0, 1, 0), (x.shape[0], 4, 6), (1, 2, 3)),
+        ops.Slice()(x, (0, 1, 2), (x.shape[0], 2, 3)),
+    )
+
+
+def single(x: Any) -> Any:
+    return x[:, -1], x[..., 0], x[:, :, 5], x[:, 1][:, 2], x[:, 1, None, 2:], x[None], x[0], mint.select(x, 1, 2)
+
+
+def masks(x: Any) -> Any:
+    begin, end, strides = (0, 1, 2), (1, 3, 5), (1, 1, 2)
+    return (
+        ops.strided_slice(x, begin, end, strides, begin_mask=2, end_mask=1),
+        ops.strided_slice(x, begin, end, strides, begin_mask=4, end_mask=7),
+        ops.strided_slice(x, begin, end, strides, end_mask=1, shrink_axis_mask=2),
+        ops.strided_slice(x, begin, end, strides, end_mask=1, ellipsis_mask=2),
+    )
+
+
+def parts(x: Any) -> Any:
+    return (
+        mint.narrow(x, 1, 1, 2),
+        ops.narrow(x, 2, 3, 2),
+        ops.flip(x, (1,)),
+        ops.ReverseV2(axis=[1, 2])(x),
+        x.fliplr(),
+        ops.rot90(x, 1, (1, 2)),
+        ops.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1),
+    )
+
+
+@pytest.mark.parametrize(("function", "outputs"), [(ranges, 12), (single, 8), (masks, 4), (parts, 7)])
+def test_slices_are_those_of_mindspore(function: Callable[[Any], Any], outputs: int) -> None:
+    assert_same(function, (4, 6), outputs=outputs)
+
+
+def rolled(x: Any) -> Any:
+    return ops.roll(x, 2, 1), ops.roll(x, (-1, 2), (1, 2)), ops.roll(x, 4, 1)
+
+
+def joined(x: Any) -> Any:
+    y = ops.cat([x[:, 1:], x[:, :1]], 1)
+    return ops.cat([x[:, 2:], x[:, :2]], 1), ops.cat([y[..., 4:], y[..., :4]], 2), x
+
+
+def test_a_roll_that_mindspore_has_no_kernel_of_on_a_cpu() -> None:
+    assert_same(rolled, (4, 6), outputs=3, like=joined)
