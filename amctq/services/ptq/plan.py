@@ -122,8 +122,9 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
 def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig:
     """The least squared error chooses the range of what operators in float yield: LayerNorm, GELU, attention.
 
-    A few of their channels are far larger than the others. Of vision transformers with such channels, MSE keeps 0.3 to
-    1 dB more of the logits than IFMR, and without them as much.
+    A few of their channels may be far larger than the others. Measured with random weights and one observer for all
+    tensors, MSE against IFMR: 0.3 dB (PiT) and 1.0 dB (Swin) more with such channels put in, 0.6 dB and 0.05 dB less
+    without them.
     """
     from amctq.graph.placement_ort import place_ort
 
