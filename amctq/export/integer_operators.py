@@ -32,6 +32,25 @@ from amctq.quant.numerics import Float32Array, QParams, quantize_bias, range_qpa
 _LARGEST_BIAS = float(1 << 30)
 
 
+# onnxruntime's WeightBiasQuantization.
+_QUANTIZED_AT_LOADING = frozenset({"Conv", "ConvTranspose", "Gemm"})
+
+
+def channels_to_stay_in_float(node: onnx.NodeProto, graph: FloatGraph) -> int | None:
+    """Channels of the input of a node that onnxruntime would quantize by itself; else None.
+
+    It quantizes float weights between DequantizeLinear and QuantizeLinear, per tensor, when it loads the file. It does
+    not touch a node that reads a DequantizeLinear with a scale for each channel.
+    """
+    weight = graph.arrays.get(node.input[1]) if node.op_type in _QUANTIZED_AT_LOADING else None
+    if weight is None:
+        return None
+    attributes = attributes_of(node)
+    if node.op_type == "Conv":
+        return int(weight.shape[1]) * int(attributes.get("group", 1))
+    return int(weight.shape[1 if node.op_type == "Gemm" and attributes.get("transB", 0) else 0])
+
+
 def zero_point(qparams: QParams, act_type: ActType) -> NDArray[Any]:
     """The zero point as ONNX stores it, a scalar of the type of the activations."""
     return np.asarray(

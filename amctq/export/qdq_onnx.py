@@ -16,9 +16,9 @@ import numpy as np
 import onnx
 
 from amctq.choices import ActType, Placement, WeightType
-from amctq.export.integer_operators import IntegerOperators, zero_point
+from amctq.export.integer_operators import IntegerOperators, channels_to_stay_in_float, zero_point
 from amctq.export.stem import write_stem
-from amctq.export.weights_onnx import weight_type_of, write_bias, write_folded_weight, write_weight
+from amctq.export.weights_onnx import is_depthwise, weight_type_of, write_bias, write_folded_weight, write_weight
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.integer_operators import is_clip
 from amctq.graph.opset import graph_for
@@ -26,10 +26,8 @@ from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
 from amctq.graph.value_bounds import UNBOUNDED, Bounds, clip_limits
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.layers import QuantizableLayer
-
-# onnxruntime's WeightBiasQuantization.
-_QUANTIZED_AT_LOADING = frozenset({"Conv", "ConvTranspose", "Gemm"})
+from amctq.quant.layers import LayerKind, QuantizableLayer
+from amctq.quant.numerics import quantize_bias
 
 
 def build_qdq(
@@ -70,6 +68,7 @@ class _QdqWriter(GraphWriter):
     ) -> None:
         super().__init__(graph, (item.layer for item in layers))
         self._items = {item.layer.name: item for item in layers}
+        self._products = {item.layer.output: item for item in layers if item.layer.kind is LayerKind.MATMUL}
         self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
         self._in_float = {layer.name for layer in self._plan.float_layers}
         self._operators = IntegerOperators(writer=self, graph=graph, act_type=act_type)
@@ -100,7 +99,10 @@ class _QdqWriter(GraphWriter):
             self._quantize(node.output[0], node.input[0], limits=clip_limits(node, self._graph))
             return
         else:
-            self.copy(node, self._float_inputs(node))
+            inputs = self._float_inputs(node)
+            if self._plan.placement is Placement.ORT and node.op_type == "Add":
+                inputs = self._as_bias(node, inputs)
+            self.copy(node, inputs)
         if node.name not in self._plan.moves and node.name not in self._plan.integers:
             for output in [layer.output] if layer is not None else node.output:
                 self._quantize(output)
@@ -126,7 +128,11 @@ class _QdqWriter(GraphWriter):
         else:
             item, attributes = stem.item, dict(stem.attributes)
             activation = self._dequantize_as(site, stem.integers)
-        inputs = [activation, write_weight(self, item, self._weight_type)]
+        depthwise = node.op_type == "Conv" and is_depthwise(
+            attributes_of(node).get("group", 1), item.weight.values.shape
+        )
+        exact = WeightType.INT8 if depthwise and self._weight_type is WeightType.UINT8 else self._weight_type
+        inputs = [activation, write_weight(self, item, exact)]
         if item.bias is not None:
             inputs.append(write_bias(self, f"{layer.name}.bias", item.bias, item.bias_scale))
         self.layer(layer, node, inputs, **attributes)
@@ -162,11 +168,33 @@ class _QdqWriter(GraphWriter):
             if site is None or self._plan.sites[site].only_integers:
                 self._move_in_float(name)
                 read.append(name)
-            elif (channels := self._channels_to_stay_in_float(node)) and name == node.input[0]:
+            elif (channels := channels_to_stay_in_float(node, self._graph)) and name == node.input[0]:
                 read.append(self._dequantize_by_channel(site, name, channels))
             else:
                 read.append(self._dequantize(site, name))
         return read
+
+    def _as_bias(self, node: onnx.NodeProto, inputs: list[str]) -> list[str]:
+        """The inputs of an Add behind a MatMul with its vector in integers.
+
+        onnxruntime joins both to a Gemm, which it computes in integers only with an integer bias.
+        """
+        for index, name in enumerate(node.input):
+            item, vector = self._products.get(name), self._graph.arrays.get(node.input[1 - index])
+            if (
+                item is not None
+                and vector is not None
+                and vector.ndim <= 2
+                and vector.size == vector.shape[-1] == item.weight.values.shape[0]
+                and name not in self._shared
+            ):
+                try:
+                    bias = quantize_bias(vector.reshape(-1), item.bias_scale)
+                except OverflowError:  # next to such a bias the product counts for nothing
+                    return inputs
+                inputs[1 - index] = write_bias(self, f"{node.output[0]}.bias", bias, item.bias_scale)
+                return inputs
+        return inputs
 
     def _move_in_float(self, tensor: str) -> None:
         """Write the nodes that yield a float tensor too, where so far they only move its integers."""
@@ -177,22 +205,6 @@ class _QdqWriter(GraphWriter):
             for name in node.input:
                 self._move_in_float(name)
             self.copy(node, node.input)
-
-    def _channels_to_stay_in_float(self, node: onnx.NodeProto) -> int | None:
-        """Channels of the input of a node that onnxruntime would quantize by itself; else None.
-
-        It quantizes float weights between DequantizeLinear and QuantizeLinear, per tensor, when it loads the file. It
-        does not touch a node that reads a DequantizeLinear with a scale for each channel.
-        """
-        if self._plan.placement is not Placement.ORT:
-            return None
-        weight = self._graph.arrays.get(node.input[1]) if node.op_type in _QUANTIZED_AT_LOADING else None
-        if weight is None:
-            return None
-        attributes = attributes_of(node)
-        if node.op_type == "Conv":
-            return int(weight.shape[1]) * int(attributes.get("group", 1))
-        return int(weight.shape[1 if node.op_type == "Gemm" and attributes.get("transB", 0) else 0])
 
     def _cuts_integers(self, node: onnx.NodeProto) -> bool:
         """Whether a Relu or Clip must work on integers: onnxruntime leaves it out only if the range ends at its limits.

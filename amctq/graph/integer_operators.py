@@ -89,7 +89,7 @@ def why_convolution_in_float(node: onnx.NodeProto, weight: NDArray[Any]) -> str 
 
 
 def channels_of(tensor: str, graph: FloatGraph) -> int | None:
-    """C of a tensor (N, C, L), (N, C, H, W) or (N, C, D, H, W); None where it is not known, or the tensor is another."""
+    """C of a tensor (N, C, L), (N, C, H, W) or (N, C, D, H, W); None for others, or where unknown."""
     shape = graph.shapes.get(tensor, ())
     return shape[1] if 3 <= len(shape) <= 5 else None
 

@@ -17,6 +17,7 @@ from amctq.inference.onnx_session import session_options
 
 # By a part of the operator's name, why it is computed in float.
 _NO_KERNEL = "onnxruntime has no integer kernel for it"
+_PART = "_inlfunc_"  # of the names inside an operator that onnxruntime writes as a function of others
 _FLOAT_WEIGHTS = "its weights stay in float"
 _LOSES = "integers cost accuracy here, and are not faster"
 _REASONS = {
@@ -94,8 +95,10 @@ def float_operators(content: bytes, layers: Mapping[str, str]) -> tuple[FloatOpe
         in_float = not (is_integer(node) or node.op_type in _NO_COMPUTATION or integers.issuperset(node.output))
         if wanted and in_float and not behind.isdisjoint(node.input):
             found.append(node)
+    readers = {name: node for node in graph.node for name in node.input}
     return tuple(
-        FloatOperator(node=_name(node), op=node.op_type, reason=_reason(node, layers)) for node in reversed(found)
+        FloatOperator(node=_name(node, readers), op=node.op_type, reason=_reason(node, layers))
+        for node in reversed(found)
     )
 
 
@@ -112,13 +115,18 @@ def _yields_integers(node: onnx.NodeProto, integers: set[str]) -> bool:
     return node.op_type == "QuantizeLinear" or node.op_type.startswith("QLinear") or node.input[0] in integers
 
 
-def _name(node: onnx.NodeProto) -> str:
-    """The tensor that a node yields; onnxruntime keeps its name where it joins several nodes to one."""
+def _name(node: onnx.NodeProto, readers: Mapping[str, onnx.NodeProto]) -> str:
+    """The tensor that a node yields. onnxruntime keeps its name where it joins several nodes to one.
+
+    Where it divides one into several, only the last has it.
+    """
+    while node.output[0].startswith(_PART) and node.output[0] in readers:
+        node = readers[node.output[0]]
     return str(node.output[0])
 
 
 def _reason(node: onnx.NodeProto, layers: Mapping[str, str]) -> str:
     if node.op_type in _WEIGHTED:
-        names = {node.name, _name(node)}
+        names = {node.name, node.output[0]}
         return next((reason for name, reason in layers.items() if name in names), _FLOAT_WEIGHTS)
     return _REASONS.get(node.op_type, _NO_KERNEL)

@@ -62,7 +62,7 @@ def resnet20(shared: Shared, own: Own, tmp_path_factory: pytest.TempPathFactory)
     cell = find_model("resnet20").build(10)
     read_checkpoint(shared.checkpoint("resnet20"), scratch).load_into(cell, model="resnet20", num_classes=10)
     cell.set_train(False)
-    return Calibrated(export_float(cell, (3, 32, 32), scratch / "float.onnx"), own.record)
+    return Calibrated(export_float(cell, (3, 32, 32), scratch / "float.mindir"), own.record)
 
 
 def _test_images(shared: Shared, count: int) -> tuple[Float32Array, NDArray[Any]]:

@@ -79,6 +79,8 @@ def network(pattern: str, channels: int = 8) -> FloatGraph:
         "last.weight": array(6, channels, 1, 1),
         "fc.weight": array(5, 6),
         "channels": array(8, 1, 1),
+        "vector": np.abs(array(8)),
+        "row": array(1, 8),
         "bn.gamma": array(8) + 1,
         "bn.beta": array(8),
         "bn.mean": array(8),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from amctq.choices import ActType
+from amctq.choices import ActType, WeightType
 from amctq.export.qdq_onnx import build_qdq
+from amctq.export.weights_onnx import may_saturate
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession, session_options
 from amctq.inference.optimised import float_operators, optimised_graph
@@ -84,3 +86,33 @@ def _logits(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> Float3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     logits: Float32Array = session.run(None, {"image": IMAGES})[0]
     return logits
+
+
+@pytest.mark.parametrize("bias", ["add (8)", "add (1, 8)"])
+def test_a_product_with_an_addition_behind_it_is_an_integer_product(bias: str) -> None:
+    """onnxruntime joins them to a Gemm, and computes that in float if the vector is a float."""
+    vector = "vector" if bias == "add (8)" else "row"
+    graph = network(f"""
+        i = GlobalAveragePool (x) j = Flatten (i) k = MatMul (j, dense.weight) l = Add (k, {vector})
+        m = Tanh (l) y = Reshape (m, image_again)
+    """)
+    model = build_qdq(graph, *quantize_ort(graph, IMAGES))
+    assert _noise(graph, OnnxSession(model).logits(IMAGES)) < 0.05
+    kinds = Counter(node.op_type for node in optimised_graph(model.SerializeToString()).node)
+    assert kinds["QGemm"] + kinds["MatMulIntegerToFloat"] == 2
+    assert not kinds["Gemm"]
+
+
+def test_depthwise_weights_stay_int8_and_are_exact_in_a_plain_session() -> None:
+    """With uint8 they would be as exact and slower; on a CPU with VNNI this cannot fail."""
+    graph = network(PATTERNS["depthwise"])
+    extreme = graph.with_arrays({"depthwise.weight": np.full((8, 1, 3, 3), 5.0, np.float32)})
+    model = build_qdq(extreme, *quantize_ort(extreme, IMAGES), weight_type=WeightType.UINT8)
+    kinds = {item.name: item.data_type for item in model.graph.initializer}
+    assert kinds["depthwise.weight.q"] == onnx.TensorProto.INT8
+    assert kinds["last.weight.q"] == onnx.TensorProto.UINT8
+    assert not may_saturate(model)
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert plain.run(None, {"image": IMAGES})[0] == pytest.approx(
+        _logits(model.SerializeToString(), Level.ORT_DISABLE_ALL), abs=1e-5
+    )

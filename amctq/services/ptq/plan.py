@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, Placement, TargetIsa, WeightAlgo, WeightStorage
+from amctq.choices import ActAlgo, BackendName, Placement, TargetIsa, WeightAlgo, WeightStorage
 from amctq.errors import UsageError
 from amctq.export.targets import resolve_target
 from amctq.networks.registry import find_model
@@ -18,8 +18,8 @@ from amctq.services.ptq.request import PtqRequest
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
 
 if TYPE_CHECKING:
+    from amctq.networks.float_network import FloatNetwork
     from amctq.quant.config import QuantConfig
-    from amctq.quant.layers import Topology
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
 
@@ -86,12 +86,12 @@ def _asked(request: PtqRequest) -> Asked:
     )
 
 
-def quant_config(plan: PtqPlan, topology: Topology, reporter: Reporter) -> QuantConfig:
+def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> QuantConfig:
     """Make the configuration of each layer: from ``--config``, else from the options.
 
     Args:
         plan: the plan of the run.
-        topology: of the network.
+        network: the float network.
         reporter: warns of each correction to the file.
 
     Raises:
@@ -100,12 +100,12 @@ def quant_config(plan: PtqPlan, topology: Topology, reporter: Reporter) -> Quant
     """
     from amctq.quant.config import default_config
 
-    request = plan.request
+    request, topology = plan.request, network.topology
     if plan.config is not None:
         config = plan.config.quant_config(topology, reporter.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
         return config
-    return default_config(
+    config = default_config(
         topology,
         algo=request.act_algo or ActAlgo.IFMR,
         symmetric=request.act_symmetric,
@@ -114,6 +114,29 @@ def quant_config(plan: PtqPlan, topology: Topology, reporter: Reporter) -> Quant
         weight_bits=request.weight_bits or 8,
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
         skip=request.skip_layers,
+    )
+    adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
+    return _observing_floats(config, network) if adapts and request.resolved_placement is Placement.ORT else config
+
+
+def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig:
+    """The least squared error chooses the range of what operators in float yield: LayerNorm, GELU, attention.
+
+    A few of their channels may be far larger than the others. Measured with random weights and one observer for all
+    tensors, MSE against IFMR: 0.3 dB (PiT) and 1.0 dB (Swin) more with such channels put in, 0.6 dB and 0.05 dB less
+    without them.
+    """
+    from amctq.graph.placement_ort import place_ort
+
+    graph = network.graph
+    sites = place_ort(graph, config.selected(network.topology)).sites
+    names = {name for site in sites if site.only_integers and site.tensor != graph.input_name for name in site.layers}
+    return replace(
+        config,
+        layers=tuple(
+            replace(layer, activation=replace(layer.activation, algo=ActAlgo.MSE)) if layer.name in names else layer
+            for layer in config.layers
+        ),
     )
 
 

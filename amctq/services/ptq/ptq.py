@@ -136,7 +136,7 @@ def _prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> _Prepared:
     network = verified.network
     record, quant, quantized = named_record(plan, network, reporter), None, None
     if record is None:
-        quant = quant_config(plan, network.topology, reporter)
+        quant = quant_config(plan, network, reporter)
         plan.backend.check_quantizable(network, quant)
         topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
     else:
@@ -214,7 +214,7 @@ def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> Quanti
 def _float_operators(
     quantized: QuantizedNetwork, prepared: _Prepared, finished: Finished, output: OutputDirectory
 ) -> tuple[FloatOperator, ...]:
-    """What onnxruntime computes in float between integer layers; nothing with placement ``ascend``, where all is float."""
+    """What onnxruntime computes in float between integer layers; nothing with placement ``ascend``."""
     from amctq.inference.optimised import float_operators
 
     plan = quantized.activations.plan

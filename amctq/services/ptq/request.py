@@ -45,7 +45,10 @@ class PtqRequest(QuantizationRequest):
         Path | None,
         Option(QUANTIZATION, "AMCT's calibration_record.txt, used instead of a calibration.", metavar="FILE"),
     ] = None
-    act_algo: Annotated[ActAlgo | None, Option(QUANTIZATION, "Observer for activations.  [default: ifmr]")] = None
+    act_algo: Annotated[
+        ActAlgo | None,
+        Option(QUANTIZATION, "Observer for activations.  [default: ifmr; mse behind operators in float]"),
+    ] = None
     ifmr_variant: Annotated[
         IfmrVariant, Option(QUANTIZATION, "IFMR as in AMCT's open code, or as in the operator of Ascend NPUs.")
     ] = IfmrVariant.EXACT
