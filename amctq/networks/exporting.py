@@ -13,7 +13,6 @@ from typing import Any
 from amctq.errors import InputError, first_line
 from amctq.signals import signal_handlers_kept
 
-
 # Calls inside each other that MindSpore compiles; two for each layer of a chain. Its default is 1,000.
 _DEPTH = 5000
 
