@@ -28,6 +28,8 @@ from amctq.graph.integer_operators import channels_of, is_convolution
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.numerics import Float32Array, QParams, quantize_bias, range_qparams
 
+# Label of the constants that hold zero points; many tensors share one.
+ZERO_POINT = "zero_point"
 # Largest bias of a convolution in units of its scale: int32, with room for the sum of products.
 _LARGEST_BIAS = float(1 << 30)
 
@@ -128,7 +130,7 @@ class IntegerOperators:
     def _scale(self, name: str, qparams: QParams) -> list[str]:
         return [
             self.writer.initializer(f"{name}.scale", np.asarray(qparams.scale, np.float32)),
-            self.writer.initializer(f"{name}.zero_point", zero_point(qparams, self.act_type)),
+            self.writer.shared(ZERO_POINT, zero_point(qparams, self.act_type)),
         ]
 
     def _hard_sigmoid(self, node: onnx.NodeProto, tensor: str, _qparams: QParams) -> tuple[str, float]:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from amctq.choices import ActType, Placement, WeightType
-from amctq.export.integer_operators import IntegerOperators, channels_to_stay_in_float, zero_point
+from amctq.export.integer_operators import ZERO_POINT, IntegerOperators, channels_to_stay_in_float, zero_point
 from amctq.export.stem import write_stem
 from amctq.export.weights_onnx import is_depthwise, weight_type_of, write_bias, write_folded_weight, write_weight
 from amctq.graph.float_graph import FloatGraph, attributes_of
@@ -240,7 +240,7 @@ class _QdqWriter(GraphWriter):
             zero = zero_point(qparams, self._act_type)
             self._scales[index] = [
                 self.initializer(f"{name}.scale", np.asarray(qparams.scale, np.float32)),
-                self.initializer(f"{name}.zero_point", zero),
+                self.shared(ZERO_POINT, zero),
             ]
             scale = self._scales[index]
             if factor != 1.0:
@@ -278,7 +278,7 @@ class _QdqWriter(GraphWriter):
             integers, qparams = self._integers[site, tensor], self._qparams[site]
             name = f"{integers.removesuffix('.q')}.channels"
             scale = self.initializer(f"{name}.scale", np.full(channels, qparams.scale, np.float32))
-            zero = self.initializer(f"{name}.zero_point", np.full(channels, zero_point(qparams, self._act_type)))
+            zero = self.shared(ZERO_POINT, np.full(channels, zero_point(qparams, self._act_type)))
             self._by_channel[site, tensor, channels] = self.node(
                 "DequantizeLinear", f"{name}.dq", [integers, scale, zero], f"{name}.dq", axis=1
             )

@@ -127,7 +127,7 @@ def write_dequantized(
         scale = scale.reshape(())
     inputs = [values, writer.initializer(f"{name}.scale", scale)]
     if zero is not None:
-        inputs.append(writer.initializer(f"{name}.zero_point", np.full(scale.shape, zero)))
+        inputs.append(writer.shared("weight_zero_point", np.full(scale.shape, zero)))
     attributes = {"axis": axis} if scale.ndim else {}
     return writer.node("DequantizeLinear", f"{name}.dq", inputs, f"{name}.dq", **attributes)
 

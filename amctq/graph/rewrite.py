@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class GraphWriter:
         self._layers = {layer.node: layer for layer in layers}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
+        self._shared_constants: dict[tuple[Hashable, ...], str] = {}
 
     def walk(self) -> Iterator[tuple[onnx.NodeProto, QuantizableLayer | None]]:
         """The nodes of the float graph in order, each with its layer or None; folded BatchNorms are left out."""
@@ -39,6 +40,14 @@ class GraphWriter:
     def initializer(self, name: str, array: NDArray[np.generic]) -> str:
         """Add a constant; returns its name."""
         return self.tensor(name, numpy_helper.from_array(array))
+
+    def shared(self, label: str, array: NDArray[np.generic]) -> str:
+        """Add a constant once for all of the same label and content, such as a zero point; returns its name."""
+        key = (label, array.dtype.str, array.shape, array.tobytes())
+        if key not in self._shared_constants:
+            number = sum(known[0] == label for known in self._shared_constants)
+            self._shared_constants[key] = self.initializer(f"{label}.{number}", array)
+        return self._shared_constants[key]
 
     def tensor(self, name: str, tensor: onnx.TensorProto) -> str:
         """Add a constant of a type that NumPy does not have; returns its name."""
