@@ -88,7 +88,9 @@ def finish(
     if evaluation is not None and float_ranks is not None:
         accuracy, outcome = measure_exports(exports, float_ranks, evaluation, reporter)
     compared = compare_files(exports, evaluation or calibration, outcome, reporter)
-    simulation = simulate(exports, quantized, evaluation or calibration, images=simulated_images, reporter=reporter)
+    simulation = simulate(
+        exports, quantized, verified.session, evaluation or calibration, images=simulated_images, reporter=reporter
+    )
     logits = exports.measured.session.logits(calibration.first()[:_CHECKED_IMAGES])
     checks = run_checks(verified.proof, accuracy, simulation, logits, plan.request.max_drop)
     if training is not None and accuracy is not None:

@@ -6,7 +6,7 @@ arithmetic, without integer kernels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from amctq.choices import ExportFormat
@@ -18,6 +18,7 @@ from amctq.services.run.exports import ExportedFile, Exports
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.inference.agreement import Agreement
+    from amctq.inference.session import Session
 
 CELLS, FLOAT_ARITHMETIC = "MindSpore cells", "float arithmetic"
 SIMULATED_IMAGES = 256  # at most, unless asked for: MindSpore takes several times as long as onnxruntime
@@ -31,26 +32,55 @@ class Simulation:
         through: what ran: the MindIR file, ``MindSpore cells`` or ``float arithmetic``.
         exported: whether that was the MindIR file.
         agreement: the result of the comparison.
+        noise: mean difference of a logit between the float network and the file, divided by the largest logit; measured
+            only where the two computations of the quantized network differ by more than ``agreement.SAME``.
     """
 
     through: str
     exported: bool
     agreement: Agreement
+    noise: float | None = None
 
 
 def simulate(
-    exports: Exports, quantized: QuantizedNetwork, batches: Batches, *, images: int, reporter: Reporter
+    exports: Exports,
+    quantized: QuantizedNetwork,
+    before: Session,
+    batches: Batches,
+    *,
+    images: int,
+    reporter: Reporter,
 ) -> Simulation:
     """Compare an independent computation with onnxruntime's integer kernels.
 
     MindSpore runs the MindIR file if there is one, else the live cells. If it cannot exchange their operators,
     onnxruntime runs the graph in float arithmetic.
+
+    Args:
+        exports: the files.
+        quantized: the network that they hold.
+        before: runs the float network.
+        batches: the images.
+        images: how many of them are compared.
+        reporter: shows the phases.
     """
+    from amctq.inference.agreement import SAME, compare_forward
+
+    some = Batches(samples=first_images(batches.samples, images), size=batches.size)
+    simulation = _compared(exports, quantized, some, reporter)
+    if simulation.agreement.mean_difference <= SAME:
+        return simulation
+    with reporter.phase("float against ONNX", images) as advance:
+        noise = compare_forward(before, exports.reference.session, some, advance).mean_difference
+    return replace(simulation, noise=noise)
+
+
+def _compared(exports: Exports, quantized: QuantizedNetwork, some: Batches, reporter: Reporter) -> Simulation:
     from amctq.inference.agreement import compare_forward
     from amctq.inference.cell_session import CellSession
     from amctq.inference.onnx_session import OnnxSession
 
-    some = Batches(samples=first_images(batches.samples, images), size=batches.size)
+    images = some.images
     reference = exports.reference.session
     mindir = exports.files.get(ExportFormat.MINDIR)
     if isinstance(mindir, ExportedFile):
