@@ -70,8 +70,11 @@ def run_checks(
     # A value on a rounding boundary may round up or down and change a few logits; a fault changes all of them.
     agreement = simulation.agreement
     allowed = _allowed_differences(simulation)
-    # In a deep network a value on a boundary moves all that follow; a fault changes as much as quantization itself.
-    mean, limit = agreement.mean_difference, max(SAME, 0.5 * (simulation.noise or 0.0))
+    mean, limit = agreement.mean_difference, SAME
+    if simulation.noise is not None:
+        # In a deep network a value on a boundary moves all that follow; a fault changes as much as quantization itself.
+        limit = max(limit, simulation.noise.mean_difference / 2)
+        allowed = max(allowed, simulation.noise.argmax_differences // 2)
     checks.append(
         Check(
             name=f"{simulation.through} equals the ONNX file"

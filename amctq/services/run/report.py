@@ -111,7 +111,7 @@ def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[st
         "ties": agreement.ties,
         "max_difference": float(f"{agreement.max_difference:.3g}"),
         "mean_difference": float(f"{agreement.mean_difference:.3g}"),
-        "noise": None if compared.noise is None else float(f"{compared.noise:.3g}"),
+        "noise": None if compared.noise is None else float(f"{compared.noise.mean_difference:.3g}"),
         "top1": round(agreement.top1, 4) if measured else None,
     }
 

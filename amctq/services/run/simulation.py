@@ -32,14 +32,14 @@ class Simulation:
         through: what ran: the MindIR file, ``MindSpore cells`` or ``float arithmetic``.
         exported: whether that was the MindIR file.
         agreement: the result of the comparison.
-        noise: mean difference of a logit between the float network and the file, divided by the largest logit; measured
-            only where the two computations of the quantized network differ by more than ``agreement.SAME``.
+        noise: the float network compared with the file: what quantization itself changes; measured only where the two
+            computations of the quantized network differ by more than ``agreement.SAME``.
     """
 
     through: str
     exported: bool
     agreement: Agreement
-    noise: float | None = None
+    noise: Agreement | None = None
 
 
 def simulate(
@@ -71,7 +71,7 @@ def simulate(
     if simulation.agreement.mean_difference <= SAME:
         return simulation
     with reporter.phase("float against ONNX", images) as advance:
-        noise = compare_forward(before, exports.reference.session, some, advance).mean_difference
+        noise = compare_forward(before, exports.reference.session, some, advance)
     return replace(simulation, noise=noise)
 
 
