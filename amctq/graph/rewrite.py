@@ -29,6 +29,7 @@ class GraphWriter:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._shared_constants: dict[tuple[Hashable, ...], str] = {}
+        self._copied: set[str] = set()
 
     def walk(self) -> Iterator[tuple[onnx.NodeProto, QuantizableLayer | None]]:
         """The nodes of the float graph in order, each with its layer or None; folded BatchNorms are left out."""
@@ -42,7 +43,13 @@ class GraphWriter:
         return self.tensor(name, numpy_helper.from_array(array))
 
     def shared(self, label: str, array: NDArray[np.generic]) -> str:
-        """Add a constant once for all of the same label and content, such as a zero point; returns its name."""
+        """Add a constant once for all of the same label and content, such as a zero point; returns its name.
+
+        Only uint8 is shared: onnxruntime converts the int8 zero point of every layer on its own, and fails where two
+        layers have one in common.
+        """
+        if array.dtype != np.uint8:
+            return self.initializer(f"{label}.{len(self._initializers)}", array)
         key = (label, array.dtype.str, array.shape, array.tobytes())
         if key not in self._shared_constants:
             number = sum(known[0] == label for known in self._shared_constants)
@@ -116,5 +123,8 @@ class GraphWriter:
     def _add_copy(self, node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:
         added = copy.deepcopy(node)
         added.input[:], added.output[:] = inputs, outputs
+        if node.name in self._copied:  # written twice, for integers and for floats; names of nodes are unique
+            added.name = outputs[0]
+        self._copied.add(node.name)
         self._nodes.append(added)
         return added

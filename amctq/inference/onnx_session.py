@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from amctq.errors import InputError, first_line
+from amctq.errors import CheckError, InputError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
 from amctq.inference.session import FileSession, Port, open_file
 from amctq.quant.numerics import Float32Array
@@ -26,6 +27,10 @@ def session_options(
         instructions: those of this CPU, by their names in Linux; empty where not known.
         shares_cores: other threads of this process work during a run.
         optimized: onnxruntime may rewrite the graph; else it runs every node as it is.
+
+    Raises:
+        CheckError: onnxruntime does not load the graph, or, from every method that runs it, fails in a node. The
+            message names the node, which has the name of its cell and primitive.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -54,7 +59,8 @@ class OnnxSession(FileSession):
     def __init__(self, model: onnx.ModelProto | bytes, *, shares_cores: bool = False, optimized: bool = True) -> None:
         options = session_options(cpu_instructions(), shares_cores=shares_cores, optimized=optimized)
         content = model if isinstance(model, bytes) else model.SerializeToString()
-        self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        with _named("onnxruntime does not load the graph"):
+            self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs, self.outputs = (
             tuple(Port(name=node.name, type=node.type, shape=tuple(node.shape)) for node in nodes)
             for nodes in (self._session.get_inputs(), self._session.get_outputs())
@@ -63,7 +69,8 @@ class OnnxSession(FileSession):
 
     def run(self, images: Float32Array, outputs: Sequence[str] | None = None) -> list[Float32Array]:
         """The named outputs, or all of them, for a batch of images (N, C, H, W)."""
-        return list(self._session.run(outputs, {self.inputs[0].name: images}))
+        with _named("onnxruntime cannot run the graph"):
+            return list(self._session.run(outputs, {self.inputs[0].name: images}))
 
     def run_into(self, images: Float32Array, outputs: Mapping[str, Float32Array]) -> None:
         """Write the named outputs for a batch of images (N, C, H, W) into given arrays, contiguous float32.
@@ -75,11 +82,24 @@ class OnnxSession(FileSession):
         binding.bind_cpu_input(self.inputs[0].name, np.ascontiguousarray(images))
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        self._session.run_with_iobinding(binding)
+        with _named("onnxruntime cannot run the graph"):
+            self._session.run_with_iobinding(binding)
 
     def logits(self, images: Float32Array) -> Float32Array:
         """The first output, (N, classes)."""
         return self.run(images)[0]
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Report a failure of onnxruntime inside the block as ``what``."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError):  # of the caller, or of the machine
+        raise
+    except Exception as error:
+        message = f"{what}: {first_line(error)}"
+        raise CheckError(message, hint="please report this with the network") from error
 
 
 def onnx_session(content: bytes) -> OnnxSession:
