@@ -170,9 +170,8 @@ FILLED_IN = """{
         ("conv1", "avgpool", "fc"),
         ("module.conv1", "module.avgpool", "module.fc"),
         ("/conv1/Conv", "/avgpool/AveragePool", "/fc/Gemm"),
-        ("0Conv", "8GlobalAveragePool", "10Gemm"),
     ],
-    ids=["pytorch", "pytorch-parallel", "onnx-of-pytorch", "onnx-of-mindspore"],
+    ids=["pytorch", "pytorch-parallel", "onnx-of-pytorch"],
 )
 def test_files_of_other_front_ends_are_read(stem: str, pool: str, head: str, topology: Topology) -> None:
     config = _load(FILLED_IN % {"stem": stem, "pool": pool, "head": head}, topology)

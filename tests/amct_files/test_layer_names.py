@@ -66,6 +66,12 @@ def test_every_front_end_is_understood(spelling: str) -> None:
     assert bool(matched.renamed) == (spelling != "mindspore")
 
 
+def test_numbered_nodes_mean_layers_only_where_none_is_left_out() -> None:
+    names = list(NODES.values())
+    assert match_names([*names, "8GlobalAveragePool"], TOPOLOGY).unknown == ("8GlobalAveragePool",)
+    assert match_names(names[1:], TOPOLOGY).unknown == tuple(names[1:])
+
+
 @pytest.mark.parametrize("name", ["Conv_0", "conv2", "layer1.0", "layer1.0.downsample", "fc2", "classifier.1", "/Conv"])
 def test_nothing_is_guessed_at(name: str) -> None:
     assert match_names([name, "conv1"], TOPOLOGY).unknown == (name,)

@@ -149,7 +149,7 @@ def test_a_file_in_the_way_is_refused() -> None:
 
 
 # While pictures are drawn, while MindSpore loads, while images are evaluated.
-@pytest.mark.parametrize("log", ["data_batch_3.bin", "resnet8_synthetic.ckpt", "scratch/float.onnx"])
+@pytest.mark.parametrize("log", ["data_batch_3.bin", "resnet8_synthetic.ckpt", "scratch/float.mindir"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
 def test_a_stopped_run_leaves_nothing(number: signal.Signals, code: int, log: str) -> None:
     _stop("--quiet", number=number, code=code, at=log)
@@ -158,7 +158,7 @@ def test_a_stopped_run_leaves_nothing(number: signal.Signals, code: int, log: st
 
 def test_a_stopped_run_leaves_the_former_files(demonstrated: dict[str, Any]) -> None:
     before = _state(Path("demo"))
-    _stop("--force", "--seed", "2", "--quiet", number=signal.SIGINT, code=130, at="scratch/float.onnx")
+    _stop("--force", "--seed", "2", "--quiet", number=signal.SIGINT, code=130, at="scratch/float.mindir")
     assert _state(Path("demo")) == before
 
 
