@@ -51,7 +51,9 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         raise
     except Exception as error:
         message = f"MindSpore cannot export this network to {form}: {first_line(error)}"
-        hint = f"rewrite the named operation in construct() with one that MindSpore exports to {form}"
+        hint = (
+            "check that it runs by itself on one tensor of such images (--image-size); else rewrite the named operation"
+        )
         raise InputError(message, hint=hint) from error
     finally:
         os.close(folder)

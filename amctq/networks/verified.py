@@ -90,8 +90,8 @@ def load_network(
         graph = export_float(cell, examples.samples.input_shape, scratch / "float.mindir")
     if graph.half:
         reporter.warn(
-            f"{graph.half[0] or 'the network'} computes in float16 (to_float), and so do {len(graph.half) - 1} others; "
-            "amctq quantizes them from float32"
+            f"parts of the network compute in float16 ({', '.join(cell or 'the network itself' for cell in graph.half[:3])}"
+            f"{' …' * (len(graph.half) > 3)}); amctq quantizes them from float32"
         )
     topology = read_topology(graph)
     if amct_limits is not None:
