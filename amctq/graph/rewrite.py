@@ -49,7 +49,7 @@ class GraphWriter:
         layers have one in common.
         """
         if array.dtype != np.uint8:
-            return self.initializer(f"{label}.{len(self._initializers)}", array)
+            return self.initializer(f"{label}.own.{len(self._initializers)}", array)
         key = (label, array.dtype.str, array.shape, array.tobytes())
         if key not in self._shared_constants:
             number = sum(known[0] == label for known in self._shared_constants)
