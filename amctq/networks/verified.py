@@ -89,10 +89,8 @@ def load_network(
     with reporter.phase("float export"), writing(scratch):
         graph = export_float(cell, examples.samples.input_shape, scratch / "float.mindir")
     if graph.half:
-        reporter.warn(
-            f"parts of the network compute in float16 ({', '.join(cell or 'the network itself' for cell in graph.half[:3])}"
-            f"{' …' * (len(graph.half) > 3)}); amctq quantizes them from float32"
-        )
+        cells = ", ".join(cell or "the network itself" for cell in graph.half[:3]) + " …" * (len(graph.half) > 3)
+        reporter.warn(f"parts of the network compute in float16 ({cells}); amctq quantizes them from float32")
     topology = read_topology(graph)
     if amct_limits is not None:
         topology = topology.within_amct(amct_limits)
