@@ -6,7 +6,7 @@ arithmetic, without integer kernels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amctq.choices import ExportFormat
@@ -32,8 +32,8 @@ class Simulation:
         through: what ran: the MindIR file, ``MindSpore cells`` or ``float arithmetic``.
         exported: whether that was the MindIR file.
         agreement: the result of the comparison.
-        noise: the float network compared with the file: what quantization itself changes; measured only where the two
-            computations of the quantized network differ by more than ``agreement.SAME``.
+        noise: the float network compared with the independent computation: what quantization itself changes; measured
+            only where the two computations of the quantized network differ by more than ``agreement.SAME``.
     """
 
     through: str
@@ -64,36 +64,39 @@ def simulate(
         images: how many of them are compared.
         reporter: shows the phases.
     """
-    from amctq.inference.agreement import SAME, compare_forward
-
-    some = Batches(samples=first_images(batches.samples, images), size=batches.size)
-    simulation = _compared(exports, quantized, some, reporter)
-    if simulation.agreement.mean_difference <= SAME:
-        return simulation
-    with reporter.phase("float against ONNX", images) as advance:
-        noise = compare_forward(before, exports.reference.session, some, advance)
-    return replace(simulation, noise=noise)
-
-
-def _compared(exports: Exports, quantized: QuantizedNetwork, some: Batches, reporter: Reporter) -> Simulation:
-    from amctq.inference.agreement import compare_forward
     from amctq.inference.cell_session import CellSession
     from amctq.inference.onnx_session import OnnxSession
 
-    images = some.images
-    reference = exports.reference.session
+    some = Batches(samples=first_images(batches.samples, images), size=batches.size)
+    compare = _Comparison(before=before, reference=exports.reference.session, batches=some, reporter=reporter)
     mindir = exports.files.get(ExportFormat.MINDIR)
     if isinstance(mindir, ExportedFile):
-        with reporter.phase("MindIR against ONNX", images) as advance:
-            agreement = compare_forward(mindir.session, reference, some, advance)
-        return Simulation(through=mindir.name, exported=True, agreement=agreement)
+        return compare.run(mindir.session, "MindIR against ONNX", mindir.name, exported=True)
     try:
-        with reporter.phase("simulation", images) as advance, quantized.simulation() as cell:
-            agreement = compare_forward(CellSession(cell), reference, some, advance)
-        return Simulation(through=CELLS, exported=False, agreement=agreement)
+        with quantized.simulation() as cell:
+            return compare.run(CellSession(cell), "simulation", CELLS)
     except NoSimulationError as error:
         reporter.info(f"MindSpore cells cannot run the quantized network ({error.message}); float arithmetic checks it")
-    with reporter.phase("float arithmetic", images) as advance:
-        session = OnnxSession(quantized.float_arithmetic(), optimized=False)
-        agreement = compare_forward(session, reference, some, advance)
-    return Simulation(through=FLOAT_ARITHMETIC, exported=False, agreement=agreement)
+    session = OnnxSession(quantized.float_arithmetic(), optimized=False)
+    return compare.run(session, FLOAT_ARITHMETIC, FLOAT_ARITHMETIC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """What an independent computation is compared with, and on which images."""
+
+    before: Session
+    reference: Session
+    batches: Batches
+    reporter: Reporter
+
+    def run(self, session: Session, phase: str, through: str, *, exported: bool = False) -> Simulation:
+        from amctq.inference.agreement import SAME, compare_forward
+
+        with self.reporter.phase(phase, self.batches.images) as advance:
+            agreement = compare_forward(session, self.reference, self.batches, advance)
+        noise = None
+        if agreement.mean_difference > SAME:
+            with self.reporter.phase("float against quantized", self.batches.images) as advance:
+                noise = compare_forward(self.before, session, self.batches, advance)
+        return Simulation(through=through, exported=exported, agreement=agreement, noise=noise)
