@@ -72,8 +72,8 @@ def run_checks(
     allowed = _allowed_differences(simulation)
     mean, limit = agreement.mean_difference, SAME
     if simulation.noise is not None:
-        # In a deep network a value on a boundary moves all that follow, in one with random weights as far as quantization
-        # itself moves it. A fault of the file moves it farther.
+        # In a deep network a value on a boundary moves all that follow, with random weights as far as quantization
+        # itself does. A fault of the file moves it farther.
         limit = max(limit, simulation.noise.mean_difference)
         allowed = max(allowed, simulation.noise.argmax_differences)
     checks.append(
