@@ -34,7 +34,10 @@ def test_the_samples_class_num_is_understood(own: Own) -> None:
 
 @pytest.mark.parametrize(
     ("factory", "layers", "reason"),
-    [("grouped", ["grouped", "dilated"], "grouped convolution"), ("reused", ["conv2", "conv2:2"], "used more than once")],
+    [
+        ("grouped", ["grouped", "dilated"], "grouped convolution"),
+        ("reused", ["conv2", "conv2:2"], "used more than once"),
+    ],
 )
 def test_what_amct_cannot_quantize_stays_in_float_in_its_files_only_and_is_said(
     factory: str, layers: list[str], reason: str, own: Own, tmp_path: Path

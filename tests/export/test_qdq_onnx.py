@@ -45,7 +45,8 @@ def test_constants_are_stored_as_integers(graph: FloatGraph) -> None:
     types = {item.name: item.data_type for item in model.graph.initializer}
     assert types["conv1.weight.q"] == onnx.TensorProto.INT8
     assert types["conv1.bias.q"] == onnx.TensorProto.INT32
-    assert types["conv1.input.zero_point"] == onnx.TensorProto.UINT8
+    quantizer = next(node for node in model.graph.node if node.name == "conv1.input.q")
+    assert types[quantizer.input[2]] == onnx.TensorProto.UINT8
     sizes = {item.name: numpy_helper.to_array(item).size for item in model.graph.initializer}
     assert sizes["conv1.weight.scale"] == 4
     assert sizes["end_point.weight.scale"] == 1

@@ -48,7 +48,8 @@ def _quantized(graph: FloatGraph) -> tuple[tuple[IntegerLayer, ...], PlacedActiv
 
 
 def _conv_output(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    type_ = next(item.data_type for item in model.graph.initializer if item.name == "b.zero_point")
+    zero = next(node.input[2] for node in model.graph.node if node.name == "b.q")
+    type_ = next(item.data_type for item in model.graph.initializer if item.name == zero)
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.append(onnx.helper.make_tensor_value_info("b.q", type_, None))

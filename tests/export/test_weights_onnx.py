@@ -72,9 +72,10 @@ def test_one_file_can_hold_several_widths(graph: FloatGraph, images: Float32Arra
 def test_no_zero_point_but_128_stands_for_the_same_numbers(graph: FloatGraph) -> None:
     model = build_qdq(graph, *quantize(graph), weight_type=WeightType.UINT8)
     arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    zero_points = {node.name: node.input[2] for node in model.graph.node if len(node.input) > 2}
     for item in quantize(graph)[0]:
         name = f"{item.layer.name}.weight"
-        assert set(arrays[f"{name}.zero_point"].ravel().tolist()) == {128}
+        assert set(arrays[zero_points[f"{name}.dq"]].ravel().tolist()) == {128}
         assert np.array_equal(arrays[f"{name}.q"].astype(int) - 128, item.weight.values)
 
 
