@@ -13,8 +13,6 @@ from onnx import helper, numpy_helper
 
 from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
-BATCH_NAME = "N"
-
 
 class OnnxBuilder:
     """Nodes and initializers in the order of the calls.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,8 @@ def pool(call: Call) -> Tensor:
     if form not in {None, "NCHW", 0}:
         call.refuse(f"format {form}", "use channels first")
     kernel, strides = spatial(kernel, rank), spatial(strides, rank)
-    same = str(mode).upper() in {"SAME", "1"}
-    pads = same_pads(x.shape[2:], kernel, strides) if same else [0] * 2 * rank
-    settings = Pool(
-        kernel=kernel, strides=strides, begins=pads[:rank], ends=pads[rank:], dilations=[1] * rank, count_pads=False
-    )
+    pads = _pads_of_mode(mode, x, kernel, strides)
+    settings = Pool(kernel=kernel, strides=strides, begins=pads[:rank], ends=pads[rank:], dilations=[1] * rank)
     if call.node.primitive == "MaxPool":
         return max_pool(call, x, settings)
     return mean_pool(call, x, settings)
@@ -66,13 +63,8 @@ def pool(call: Call) -> Tensor:
 @primitive("AvgPool3D")
 def average_pool_3d(call: Call) -> Tensor:
     """``mindspore.ops.AvgPool3D``; ``nn.AvgPool2d`` with padding becomes one of depth 1."""
-    pads = onnx_pads(call.attribute("pad_list"), 3)
-    settings = Pool(
-        kernel=spatial(call.attribute("kernel_size"), 3),
-        strides=spatial(call.attribute("strides"), 3),
-        begins=pads[:3],
-        ends=pads[3:],
-        dilations=[1] * 3,
+    settings = replace(
+        _settings_3d(call),
         count_pads=bool(call.attribute("count_include_pad", True)),
         divisor=int(call.attribute("divisor_override", 0)) or None,
     )
@@ -101,15 +93,19 @@ def mint_average_pool(call: Call) -> Tensor:
 @primitive("MaxPool3D")
 def max_pool_3d(call: Call) -> Tensor:
     """``mindspore.ops.MaxPool3D``."""
+    return max_pool(call, call.tensor(0), _settings_3d(call))
+
+
+def _settings_3d(call: Call) -> Pool:
+    """What the attributes of ``MaxPool3D`` and ``AvgPool3D`` say alike."""
     pads = onnx_pads(call.attribute("pad_list"), 3)
-    settings = Pool(
+    return Pool(
         kernel=spatial(call.attribute("kernel_size"), 3),
         strides=spatial(call.attribute("strides"), 3),
         begins=pads[:3],
         ends=pads[3:],
         dilations=[1] * 3,
     )
-    return max_pool(call, call.tensor(0), settings)
 
 
 @primitive("MaxPoolWithArgmaxV2", "MaxPool3DWithArgmax", "MaxPoolWithArgmax")
@@ -120,8 +116,7 @@ def max_pool_with_argmax(call: Call) -> tuple[Tensor]:
     kernel = spatial(call.attribute("kernel_size", call.attribute("ksize", 1)), rank)
     strides = spatial(call.attribute("strides"), rank)
     if "pad_mode" in call.node.attributes:
-        same = str(call.attribute("pad_mode")).upper() in {"SAME", "1"}
-        pads = same_pads(x.shape[2:], kernel, strides) if same else [0] * 2 * rank
+        pads = _pads_of_mode(call.attribute("pad_mode"), x, kernel, strides)
     else:
         pads = spatial(call.attribute("pads", 0), rank) * 2
     settings = Pool(
@@ -148,6 +143,12 @@ def mint_max_pool(call: Call) -> tuple[Tensor]:
         dilations=each(call.value(4, 1), 2),
     )
     return (max_pool(call, x, settings),)
+
+
+def _pads_of_mode(mode: Any, x: Tensor, kernel: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """The pads of pad_mode "same" or "valid" in ONNX's order."""
+    same = str(mode).upper() in {"SAME", "1"}
+    return same_pads(x.shape[2:], kernel, strides) if same else [0] * 2 * len(kernel)
 
 
 def same_pads(sizes: Sequence[Size], kernel: Sequence[int], strides: Sequence[int]) -> list[int]:
@@ -224,13 +225,12 @@ def _without_depth(call: Call, x: Tensor, settings: Pool) -> tuple[Tensor, Pool,
     if x.rank != 5 or x.shape[2] != 1 or call.shape[2] != 1 or settings.kernel[0] != 1:
         return x, settings, call.shape
     flat = call.reshape(x, (*x.shape[:2], *x.shape[3:]))
-    plain = Pool(
+    plain = replace(
+        settings,
         kernel=settings.kernel[1:],
         strides=settings.strides[1:],
         begins=settings.begins[1:],
         ends=settings.ends[1:],
         dilations=settings.dilations[1:],
-        count_pads=settings.count_pads,
-        divisor=settings.divisor,
     )
     return flat, plain, (*call.shape[:2], *call.shape[3:])
