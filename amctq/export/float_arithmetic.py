@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from amctq.choices import Placement
+from amctq.export.integer_operators import batch_norm_integers
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
@@ -59,6 +60,7 @@ class _FloatWriter(GraphWriter):
         # By tensor, what integer operators read in its place, and what all others do.
         self._for_integers: dict[str, str] = {}
         self._for_all: dict[str, str] = {}
+        self._scale_of: dict[str, float] = {}  # of the integers of a tensor
         self._quantize(graph.input_name)
 
     def write(self, node: onnx.NodeProto, layer: QuantizableLayer | None) -> None:
@@ -95,6 +97,7 @@ class _FloatWriter(GraphWriter):
         """Move the values that everything reads and, where they differ, those that integer operators read."""
         self.copy(node, [self._for_all.get(name, name) for name in node.input])
         source = node.input[0]
+        self._scale_of |= dict.fromkeys(node.output, self._scale_of[source])
         if self._for_integers.get(source) == self._for_all.get(source):
             for output in node.output:
                 self._for_integers[output] = self._for_all[output] = output
@@ -111,6 +114,15 @@ class _FloatWriter(GraphWriter):
             self.node("HardSigmoid", gate, read, gate, alpha=1 / 6, beta=0.5)
             rounded = _fake_quantize(self, gate, gate, range_qparams(0.0, 1.0))
             self.node("Mul", node.name, [read[0], rounded], node.output[0])
+            return
+        if node.op_type == "BatchNormalization":
+            factor, shift = batch_norm_integers(node, self._graph, self._scale_of[node.input[0]]).dequantized
+            constants = {
+                **{"gamma": factor, "beta": shift},
+                **{"mean": np.zeros_like(shift), "variance": np.ones_like(shift)},
+            }
+            read[1:] = [self.initializer(f"{node.output[0]}.{name}", array) for name, array in constants.items()]
+            self.node(node.op_type, node.name, read, node.output[0], epsilon=0.0)
             return
         if node.op_type in _WITH_CONSTANTS:
             arrays = self._graph.arrays
@@ -130,6 +142,7 @@ class _FloatWriter(GraphWriter):
             self._rounded[index] = _fake_quantize(self, f"site.{index}", tensor, self._qparams[index])
             if self._shares:
                 self._for_integers[tensor] = self._rounded[index]
+                self._scale_of[tensor] = self._qparams[index].scale
                 if not self._plan.sites[index].only_integers:
                     self._for_all[tensor] = self._rounded[index]
 

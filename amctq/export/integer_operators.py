@@ -26,13 +26,11 @@ from amctq.export.weights_onnx import write_bias, write_dequantized
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.integer_operators import channels_of, is_convolution
 from amctq.graph.rewrite import GraphWriter
-from amctq.quant.numerics import Float32Array, QParams, quantize_bias, range_qparams
+from amctq.quant.batch_norm import IntegerBatchNorm, integer_batch_norm
+from amctq.quant.numerics import Float32Array, QParams, range_qparams
 
 # Label of the constants that hold zero points; many tensors share one.
 ZERO_POINT = "zero_point"
-# Largest bias of a convolution in units of its scale: int32, with room for the sum of products.
-_LARGEST_BIAS = float(1 << 30)
-
 
 # onnxruntime's WeightBiasQuantization.
 _QUANTIZED_AT_LOADING = frozenset({"Conv", "ConvTranspose", "Gemm"})
@@ -51,6 +49,14 @@ def channels_to_stay_in_float(node: onnx.NodeProto, graph: FloatGraph) -> int | 
     if node.op_type == "Conv":
         return int(weight.shape[1]) * int(attributes.get("group", 1))
     return int(weight.shape[1 if node.op_type == "Gemm" and attributes.get("transB", 0) else 0])
+
+
+def batch_norm_integers(node: onnx.NodeProto, graph: FloatGraph, input_scale: float) -> IntegerBatchNorm:
+    """The integers of a BatchNormalization of the float graph that reads integers of this scale."""
+    epsilon = attributes_of(node).get("epsilon", 1e-5)
+    return integer_batch_norm(
+        *(graph.arrays[name] for name in node.input[1:5]), epsilon=epsilon, input_scale=input_scale
+    )
 
 
 def zero_point(qparams: QParams, act_type: ActType) -> NDArray[Any]:
@@ -161,16 +167,9 @@ class IntegerOperators:
         return self.writer.node("Conv", node.name, [tensor, weight], node.output[0], group=channels, **kept), 1.0
 
     def _batch_norm(self, node: onnx.NodeProto, tensor: str, qparams: QParams) -> tuple[str, float]:
-        gamma, beta, mean, variance = (self.graph.arrays[name].astype(np.float64) for name in node.input[1:5])
-        factor = gamma / np.sqrt(variance + attributes_of(node).get("epsilon", 1e-5))
-        bias = beta - mean * factor
-        channels, name = len(factor), node.output[0]
-        smallest = np.maximum(np.abs(bias) / (qparams.scale * _LARGEST_BIAS), np.finfo(np.float32).tiny)
-        scale = np.maximum(np.abs(factor) / 127, smallest).astype(np.float32)
-        integers = np.clip(np.rint(factor / scale), -127, 127).astype(np.int8)
-        kernel = [1] * (len(self.graph.shapes[node.input[0]]) - 2)
-        stored = self.writer.initializer(f"{name}.weight.q", integers.reshape(channels, 1, *kernel))
-        weight = write_dequantized(self.writer, f"{name}.weight", stored, scale, np.int8(0))
-        bias_scale = np.float32(qparams.scale) * scale
-        shift = write_bias(self.writer, f"{name}.bias", quantize_bias(bias.astype(np.float32), bias_scale), bias_scale)
+        norm, name = batch_norm_integers(node, self.graph, qparams.scale), node.output[0]
+        channels, kernel = len(norm.bias), [1] * (len(self.graph.shapes[node.input[0]]) - 2)
+        stored = self.writer.initializer(f"{name}.weight.q", norm.weight.values.reshape(channels, 1, *kernel))
+        weight = write_dequantized(self.writer, f"{name}.weight", stored, norm.weight.scale, np.int8(0))
+        shift = write_bias(self.writer, f"{name}.bias", norm.bias, norm.bias_scale)
         return self.writer.node("Conv", node.name, [tensor, weight, shift], name, group=channels), 1.0

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from amctq.export.float_arithmetic import build_float_arithmetic
 from amctq.export.qdq_onnx import build_qdq
@@ -25,3 +30,17 @@ def test_it_computes_what_the_file_computes(pattern: str) -> None:
     before = OnnxSession(graph.model).logits(IMAGES)
     # A value on a boundary may round otherwise; what quantization itself does to the logits is far more.
     assert np.abs(own - file).mean() < 0.2 * np.abs(file - before).mean()
+
+
+def test_a_batch_norm_of_its_own_has_the_constants_that_the_file_stores() -> None:
+    graph = network("p = Relu (x) y = BatchNormalization (p, bn.gamma, bn.beta, bn.mean, bn.variance)")
+    quantized = quantize_ort(graph, IMAGES)
+    own = _constants(build_float_arithmetic(graph, *quantized))
+    file = _constants(build_qdq(graph, *quantized))
+    for name, stored in (("gamma", "weight"), ("beta", "bias")):
+        integers, scale = (file[f"y.{stored}.{part}"].astype(np.float64) for part in ("q", "scale"))
+        np.testing.assert_allclose(own[f"y.{name}"], (integers.ravel() * scale), rtol=1e-6)
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
