@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import harness
 import networks_prepare
@@ -102,13 +102,19 @@ def logits(session: OnnxSession, batches: Batches) -> Float32Array:
     return np.concatenate([session.logits(batch) for batch, _ in batches])
 
 
-def seconds(session: OnnxSession, batch: Float32Array) -> float:
+class Session(Protocol):
+    """What is timed."""
+
+    def logits(self, images: Float32Array) -> Float32Array: ...
+
+
+def seconds(session: Session, batch: Float32Array) -> float:
     start = time.perf_counter()
     session.logits(batch)
     return time.perf_counter() - start
 
 
-def images_per_second(sessions: Mapping[str, OnnxSession], batch: Float32Array, *, rounds: int) -> dict[str, float]:
+def images_per_second(sessions: Mapping[str, Session], batch: Float32Array, *, rounds: int) -> dict[str, float]:
     """Of every session, by its median time; measured in turns."""
     turns = {name: partial(seconds, session, batch) for name, session in sessions.items()}
     times = harness.in_turns(turns, rounds=rounds, warm_up=True)

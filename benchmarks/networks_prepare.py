@@ -32,7 +32,7 @@ SEED = 1
 MODEL_FILE = "net.py"
 CHECKPOINT = "net.ckpt"
 INT8_FILE = "create_quant.onnx"  # as amctq names it
-CALIBRATION, EVALUATION = 64, 64
+CALIBRATION, EVALUATION = 32, 32
 _BATCH = 32
 _LARGEST_LOGIT = 10.0  # about; that of an image's own class
 
