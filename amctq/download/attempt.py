@@ -19,6 +19,7 @@ from amctq.progress import Reporter
 from amctq.version import __version__
 
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
+_MOST_UNTOLD = 1 << 29  # bytes, from a server that does not say how long the file is, and so may never stop
 _WEB_PAGES = {"text/html", "application/xhtml+xml"}
 
 
@@ -157,7 +158,7 @@ class Attempt:
         assert partial.origin is not None
         total, before = partial.origin.total, partial.size
         expected = self.source.size if total is None else total
-        most = self.source.largest if expected is None else expected  # without a length the server may never stop
+        most = min(self.source.largest, _MOST_UNTOLD) if expected is None else expected
         amount = "an unknown number of" if total is None else f"{total - before:,}"
         reporter.info(f"{self.name}: {amount} bytes to get from {self.address.host}")
         try:
@@ -168,7 +169,8 @@ class Attempt:
                     if partial.size > most:
                         partial.discard()
                         reason = f"it has more than {most:,} bytes"
-                        raise Failure(reason, Remedy.ADDRESS, wrong_content=True)
+                        hint = "get it from a server that says how long it is" if expected is None else None
+                        raise Failure(reason, Remedy.ADDRESS, hint=hint, wrong_content=True)
         finally:
             partial.close()
         if expected is not None and partial.size < expected:
