@@ -174,6 +174,15 @@ def test_no_archive_there() -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_an_archive_that_is_no_file(make: Callable[[str], None]) -> None:
+    make("own.tar.gz")
+    _refused(amctq_here("prepare-cifar", "--archive", "own.tar.gz", "--json"), 3, "expected a file")
+    Path("data").mkdir()
+    make("data/cifar-10-binary.tar.gz")
+    _refused(amctq_here("prepare-cifar", "--json"), 2, "is not a regular file")
+
+
 def test_sigterm_leaves_nothing(whole: tuple[Path, Content]) -> None:
     archive, _ = whole
     with subprocess.Popen([AMCTQ, "prepare-cifar", "--archive", archive], stderr=subprocess.DEVNULL) as process:
