@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from amctq.durability import make_durable, make_names_durable
 from amctq.errors import InputError, UsageError, WriteError
 from amctq.folder_lock import FolderLock
 from amctq.signals import signals_held
@@ -84,9 +85,9 @@ def put_in_place(written: Path, final: Path) -> None:
     Raises:
         OSError: the file system refuses.
     """
-    _make_durable(written)
+    make_durable(written)
     written.replace(final)
-    _make_durable(final.parent)
+    make_names_durable(final.parent)
 
 
 def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
@@ -117,15 +118,6 @@ def clear_partials(folder: Path) -> None:
     for partial in folder.glob(f"{_STAGING}-*"):
         if partial.is_file():
             partial.unlink(missing_ok=True)
-
-
-def _make_durable(path: Path) -> None:
-    """Write a file's content, or a directory's names, to the disk, so that a power cut does not lose them."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 class OutputDirectory:
@@ -224,7 +216,7 @@ class OutputDirectory:
         artifacts = []
         with writing(self.path):
             for name in staged:
-                _make_durable(self.staged(name))
+                make_durable(self.staged(name))
                 artifacts.append(
                     Artifact(
                         path=self.path / name,
@@ -237,7 +229,7 @@ class OutputDirectory:
                 for entry in entries:
                     (self._staging / entry).replace(self.path / entry)
             for folder in dict.fromkeys(map(_folder, ["", *staged])):
-                _make_durable(self.path / folder)
+                make_names_durable(self.path / folder)
         self._made.clear()
         return tuple(artifacts)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from amctq.download.address import masked
 from amctq.errors import AmctqError, Stopped
 from amctq.progress import Event, Notice, Progress
 from amctq.signals import StopRequest
@@ -104,10 +105,11 @@ class Output:
         """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code."""
         self.close()
         exit_code, code, message, hint, data = _describe(error)
+        message, hint = masked(message), hint and masked(hint)
         if data is not None and self.failure_tables is not None and not self.as_json:
             _print(self.failure_tables(data))
         if self.verbose and not isinstance(error, Stopped):
-            sys.stderr.write("".join(traceback.format_exception(error)))
+            sys.stderr.write(masked("".join(traceback.format_exception(error))))
         self._line("error", message, "red")
         if hint:
             self._line("hint", hint, "cyan")
@@ -148,9 +150,9 @@ class Output:
 
     def _say(self, notice: Notice) -> None:
         if notice.level == "warning":
-            self._line("warning", notice.text, "yellow")
+            self._line("warning", masked(notice.text), "yellow")
         else:
-            self._line(None, notice.text, None)
+            self._line(None, masked(notice.text), None)
 
     def _line(self, label: str | None, text: str, colour: str | None) -> None:
         if self._bars is not None:

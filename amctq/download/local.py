@@ -39,6 +39,8 @@ def copy_in(
     size = check_given(given, option=option)
     summing = Summing(md5=source.md5 is not None)
     copy = target.with_name(f".{target.name}.copy")
+    with writing(target):
+        copy.unlink(missing_ok=True)  # left by a run that was killed
     try:
         with reporter.phase(target.name, size, unit="bytes") as advance, reading(f"{option} {given}"):
             stream = given.open("rb")

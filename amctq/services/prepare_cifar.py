@@ -14,6 +14,8 @@ from amctq.data.archive import Archive
 from amctq.data.cifar import CLASS_NAMES_FILE, CLASSES, LAYOUT, TEST_FOLDER, TRAIN_FOLDER, is_record_file
 from amctq.data.manifest import MANIFEST, Manifest, read_manifest
 from amctq.data.staging import NAMES, StagedSet
+from amctq.download.address import shown
+from amctq.download.local import check_given
 from amctq.download.partial import forget_partial
 from amctq.download.source import Source, TransferOptions
 from amctq.download.sums import sums_of
@@ -91,6 +93,7 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
                 request=request, manifest=former, already=True, artifacts=(), seconds=reporter.seconds
             )
     if request.archive is not None:
+        check_given(request.archive, option="--archive")
         with reading(f"--archive {request.archive}"), request.archive.open("rb"):
             pass  # refused before anything is written
     with OutputDirectory(request.output_dir, names=NAMES, force=request.force or resumable) as output:
@@ -133,6 +136,9 @@ def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, repor
 def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, ...]:
     """Download the archive into the output directory. It is kept there for the next run."""
     target, source = request.output_dir / _ARCHIVE, request.source
+    if target.exists() and not target.is_file():
+        message = f"{target} is not a regular file, and this run would write a file of that name"
+        raise UsageError(message, hint="choose another --output-dir")
     with reading(str(target)):
         wrong = source.mismatch(sums_of(target, md5=source.md5 is not None)) if target.exists() else None
         if target.exists() and not wrong:
@@ -143,7 +149,7 @@ def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, 
         message = f"{target} is not the archive expected: {wrong}"
         raise UsageError(message, hint="pass --force to replace it, or remove it")
     if request.url and urlsplit(request.url).path.endswith(f"/{_PYTHON_ARCHIVE}"):
-        raise _python_version(request.url)
+        raise _python_version(shown(request.url))
     from amctq.download.transfer import download
 
     options = TransferOptions(

@@ -71,7 +71,7 @@ MIRROR = Option(
     INPUT, "Base address to try first; it has the files under their published names. Repeatable.", metavar="URL"
 )
 RETRIES = Option(RUN, "Retries at one address; data that arrives resets the count.", min=0)
-TIMEOUT = Option(RUN, "Give up a try after this time without data.", min=0.1, metavar="SECONDS")
+TIMEOUT = Option(RUN, "Give up a try after this time without data.", min=0.1, max=3600, metavar="SECONDS")
 RETRY_DELAY = Option(
     RUN, "Wait before the first retry; it doubles each time, up to 30 s.", min=0, max=30, metavar="SECONDS"
 )

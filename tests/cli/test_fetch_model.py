@@ -305,6 +305,18 @@ def test_tls_is_not_given_up_on_the_way(tls_server: Server, server: Server, cert
     assert _fetch("--url", url, "--sha256", SHA256, env=env).code == 0
 
 
+def test_no_hop_may_be_without_tls(tls_server: Server, server: Server, certificate: Path) -> None:
+    real = tls_server.page("/real.ckpt", CONTENT)
+    plain = server.page("/net.ckpt", b"", redirect(real))
+    url = tls_server.page("/net.ckpt", b"", redirect(plain), redirect(plain))
+    env = {"SSL_CERT_FILE": str(certificate)}
+    done = _fetch("--url", url, env=env)
+    assert done.code == 6
+    assert "without TLS" in done.stderr
+    assert server.seen == [], "nothing is asked in the open"
+    assert _fetch("--url", url, "--sha256", SHA256, env=env).code == 0
+
+
 def test_a_proxy_is_used(server: Server) -> None:
     server.page("/net.ckpt", CONTENT)
     url = "http://nowhere.invalid/net.ckpt"
