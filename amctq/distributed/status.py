@@ -62,8 +62,12 @@ class StatusReader:
 
 
 def has_ended_well(path: Path) -> bool:
-    """Whether a file is that of a process that has ended with exit code 0."""
-    return any(line["event"] == "end" and line["exit_code"] == 0 for line in StatusReader(path).new())
+    """Whether a file is that of a process that has ended with exit code 0; a damaged one is not."""
+    try:
+        lines = StatusReader(path).new()
+    except (OSError, ValueError, RecursionError):
+        return False
+    return any(line.get("event") == "end" and line.get("exit_code") == 0 for line in lines if isinstance(line, dict))
 
 
 @dataclass(kw_only=True, eq=False)

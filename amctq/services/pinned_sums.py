@@ -8,6 +8,7 @@ from pathlib import Path
 
 from amctq.errors import InputError
 from amctq.files import OutputDirectory, reading
+from amctq.input_file import read_input, text_of
 
 PINS = "fetched.sha256"
 
@@ -22,9 +23,10 @@ def read_pins(folder: Path) -> dict[str, str]:
     with reading(str(path)):
         if not path.exists():
             return {}
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    content = read_input(path, what="list of checksums", option="--output-dir")
+    lines = text_of(content, str(path), errors="surrogateescape").removesuffix("\n").split("\n")
     pins = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines if content else [], start=1):
         found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
         if found is None:
             message = f"{path}, line {number}: found {line[:80]!r}, expected a SHA-256 and the name of a file"
