@@ -75,6 +75,25 @@ def _token(content: bytes, draw: random.Random) -> bytes:
     return content[: token.start()] + other + content[token.end() :]
 
 
+def _alike(content: bytes, draw: random.Random) -> bytes:
+    """Another number for a number, another text for a text, another word for a word: what a parser does not refuse."""
+    tokens = list(_TOKEN.finditer(content))
+    if not tokens:
+        return content
+    token = draw.choice(tokens)
+    kind = _kind(token[0])
+    others = [other for other in (*_VALUES, *(item[0] for item in tokens)) if _kind(other) == kind]
+    return content[: token.start()] + draw.choice(others) + content[token.end() :]
+
+
+def _kind(token: bytes) -> str:
+    if token[:1] in b"\"'":
+        return "text" if len(token) > 1 and token[0] == token[-1] else ""
+    if token.strip(b"-")[:1].isdigit() or token[:1] in b"[{":
+        return "value"
+    return "value" if token in {b"true", b"false", b"null", b"nan", b"inf"} else "word"
+
+
 def _nested(content: bytes, draw: random.Random) -> bytes:
     opening, closing = draw.choice(_NESTED)
     depth = draw.choice((70, 300, 3000, 100_000))
@@ -97,5 +116,6 @@ def _lines_ended(content: bytes, draw: random.Random) -> bytes:
 
 _KINDS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     *(_bit, _byte, _cut, _without, _twice, _line_moved, _nested, _encoded, _lines_ended),
-    *(_token,) * 6,
+    *(_token,) * 3,
+    *(_alike,) * 12,
 )

@@ -97,6 +97,8 @@ class Option:
             expected = f"at most {self.max:g}"
         else:
             expected = next((limit.expected for limit in self.limits if not limit.holds(value)), "")
+            if not expected and isinstance(value, float) and not math.isfinite(value):
+                expected = "a finite number"
         if expected:
             message = f"--{self.name or field.replace('_', '-')} {_shown(value)}: expected {expected}"
             raise UsageError(message)

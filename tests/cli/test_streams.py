@@ -7,15 +7,16 @@ import fcntl
 import json
 import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from amctq.errors import CheckError, InputError
+from amctq.errors import CheckError, InputError, UsageError
 from amctq.pretrained import CHECKPOINT
-from tests.command import AMCTQ, Finished, amctq_here
+from amctq.services.doctor import DoctorReport
+from amctq.services.ptq.request import PtqRequest
+from tests.command import AMCTQ, Finished, amctq, amctq_here
 
 _ADDRESSES = "".join(f"address_{device}=192.168.100.{device + 1}\n" for device in range(8))
 _FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -100,7 +101,7 @@ def test_a_pipe_may_be_closed_halfway(form: str) -> None:
     table = {"version": "1.0", "server_count": "3000", "server_list": servers, "status": "completed"}
     Path("table.json").write_text(json.dumps(table))
     done = _in_shell("", form, command=f'{{ {AMCTQ} rank-table --check table.json "$@"; echo $? > code; }} | head -c 9')
-    assert len(done.stdout) == 9
+    assert len(done.stdout.encode()) == 9
     assert done.stderr == ""
     assert Path("code").read_text() == "0\n"
 
@@ -164,18 +165,18 @@ class _Sudden(BaseException):
 def test_one_boundary_catches_everything(
     error: BaseException, code: int, says: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if place == "options" and isinstance(error, SystemExit):
+    if place != "work" and isinstance(error, SystemExit):
         pytest.skip("Typer ends so after --show-completion")
 
-    def broken(*_: object, **__: object) -> object:
+    def broken(*_: object, **__: object) -> DoctorReport:
         raise error
 
-    if place == "work":
-        monkeypatch.setattr("amctq.services.doctor.doctor", broken)
-    elif place == "result":
-        monkeypatch.setattr("amctq.services.doctor.DoctorReport.data", broken)
-    else:
-        monkeypatch.setattr("amctq.cli.from_request.Command._run", broken)
+    work, result, options = (broken if place == name else None for name in ("work", "result", "options"))
+    monkeypatch.setattr("amctq.services.doctor.doctor", work or (lambda *_: DoctorReport(findings=(), versions={})))
+    if result:
+        monkeypatch.setattr("amctq.cli.output.Output.result", result)
+    if options:
+        monkeypatch.setattr("amctq.cli.from_request.Command._run", options)
     done = amctq_here("doctor", "--json")
     assert done.code == code
     envelope = json.loads(done.stdout, parse_constant=pytest.fail)
@@ -186,12 +187,13 @@ def test_one_boundary_catches_everything(
     assert "\x1b" not in done.stderr
 
 
-def test_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/nowhere"])
+def test_without_a_temporary_folder(tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tempfile\ntempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']\n"
+    )
     arguments = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--json")
     for command in (("evaluate",), ("ptq", "--dry-run"), ("qat", "--dry-run")):
-        done = amctq_here(*command, *arguments)
+        done = amctq(*command, *arguments, env={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"})
         assert done.code == 8, done.stderr
         assert "temporary folder" in done.envelope["errors"][0]["message"]
         assert "TMPDIR" in done.envelope["errors"][0]["hint"]
@@ -269,9 +271,6 @@ def test_values_of_a_hyper_parameters_file(key: str, value: str) -> None:
 
 
 def test_a_value_for_the_library_that_no_computer_can_use() -> None:
-    import amctq
-    from amctq.errors import UsageError
-
     for more in ({"ckpt": Path("a\0b")}, {"ckpt": Path("\ud800")}, {"seed": 10**5000}, {"batch_size": 1 << 63}):
         with pytest.raises(UsageError, match="expected"):
-            amctq.PtqRequest(**{"dataset": "data", "ckpt": Path("x.ckpt"), **more})  # type: ignore[arg-type]
+            PtqRequest(**{"dataset": "data", "ckpt": Path("x.ckpt"), **more})  # type: ignore[arg-type]
