@@ -7,7 +7,7 @@ import io
 import os
 import select
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from amctq.errors import WriteError
 
@@ -29,7 +29,7 @@ def prepare_streams() -> None:
 class _Talk(io.FileIO):
     """Writes to a descriptor. After an error the descriptor is /dev/null, also for libraries written in C."""
 
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         """Write the first bytes of ``data``, and return how many; wait where another process made it non-blocking."""
         while True:
             try:

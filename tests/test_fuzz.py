@@ -11,6 +11,7 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,10 @@ from tests.readers import STATE, TEXT_FILES, TextFile
 COUNT = int(os.environ.get("FUZZ_MUTATIONS", "200"))
 SECONDS = 5.0
 GIBIBYTES = 2.0
-ARRAYS = {"weight": np.ones((2, 3), np.float32), "moments.weight": np.zeros((2, 3), np.float16)}
+ARRAYS: dict[str, np.ndarray[Any, Any]] = {
+    "weight": np.ones((2, 3), np.float32),
+    "moments.weight": np.zeros((2, 3), np.float16),
+}
 CODES = {2, 3, 5}
 
 

@@ -88,8 +88,8 @@ class FileSession(Session):
             message = f"the model takes only batches of {inputs[0].shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
         if not outputs or len(outputs[0].shape) != 2 or outputs[0].type not in _SCORES:
-            found = outputs[0] if outputs else "nothing"
-            message = f"the model gives {found}, expected the scores of classes, numbers (N, classes)"
+            given = outputs[0] if outputs else "nothing"
+            message = f"the model gives {given}, expected the scores of classes, numbers (N, classes)"
             raise InputError(message, hint="amctq measures classifiers; a converter may have an option for raw scores")
 
 

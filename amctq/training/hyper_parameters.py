@@ -130,7 +130,7 @@ def _fits(value: Any) -> bool:
     """Whether an option can take a value: a finite number of 64 bits, or a text that a file name can be."""
     if isinstance(value, str):
         return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
-    return abs(value) < 1 << 63
+    return bool(abs(value) < 1 << 63)
 
 
 def _shown(node: ast.expr) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -86,7 +87,7 @@ def test_a_network_of_ones_own(own: Own) -> None:
     ],
 )
 def test_a_model_that_gives_no_scores(
-    nodes: list[tuple[str, str, dict[str, int]]], output: tuple[str, int, list[str | int] | None], says: str
+    nodes: list[tuple[str, str, dict[str, Any]]], output: tuple[str, int, list[str | int] | None], says: str
 ) -> None:
     from onnx import helper
 

@@ -28,7 +28,7 @@ def work(launch: Path, on_event: OnEvent) -> None:
         Stopped: by a signal to this worker or another.
     """
     content = read_json_object(launch, what="launch file", option="LAUNCH_FILE", takes="what the launcher writes")
-    rank, spec = os.environ.get("RANK_ID", ""), content.get("worker")
+    rank, spec = os.environ.get("RANK_ID", ""), content.get("worker") or {}
     try:
         worker = Worker(rank=int(rank), size=spec["size"], digests=spec["digests"])
         folder = Path(content["processes"][rank]["folder"])
