@@ -49,11 +49,11 @@ def test_another_unicode_encoding_is_named(file: TextFile, encoding: str) -> Non
 
 @pytest.mark.parametrize(
     "file",
-    [file for file in TEXT_FILES if file.name not in {"history.jsonl", "sums/fetched.sha256"}],
+    [file for file in TEXT_FILES if file.name not in {"history.jsonl", "hccn.conf", "sums/fetched.sha256"}],
     ids=lambda file: file.name,
 )
 def test_a_byte_that_is_no_utf8_is_found_in_its_line(file: TextFile) -> None:
-    """A history may end with anything, and a list of sums may name files whose names are no UTF-8."""
+    """A history may end with anything, an hccn.conf has comments, and a list of sums has names of any bytes."""
     path = _written(file, file.content().replace(b"\n", b"\n\xb5\xe3 # ", 1))
     with pytest.raises(InputError, match=r"line 2: the byte 0xb5 is not UTF-8") as refused:
         file.read(path)

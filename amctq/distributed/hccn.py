@@ -12,7 +12,7 @@ from typing import Protocol
 from amctq.distributed.device_list import format_devices
 from amctq.distributed.rank_table import parse_address
 from amctq.errors import InputError, first_line
-from amctq.input_file import read_text
+from amctq.input_file import read_input, text_of
 from amctq.runtime import npu_numbers
 
 HCCN_CONF = Path("/etc/hccn.conf")
@@ -140,7 +140,8 @@ class HccnTool:
 
 
 def _read_conf(path: Path) -> Mapping[int, str]:
-    text = read_text(path, what="list of NICs", option="--hccn-conf")
+    content = read_input(path, what="list of NICs", option="--hccn-conf")
+    text = text_of(content, str(path), errors="replace")  # a comment of the administrator may be in any encoding
     addresses: dict[int, str] = {}
     for line in text.split("\n"):
         if match := _LINE.fullmatch(line.strip()):
