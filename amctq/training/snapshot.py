@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -137,7 +136,7 @@ def _score(name: str, value: object) -> Score | None:
         return None
     fields = _object(name, value)
     if fields.keys() != {"epoch", "top1", "top5"} or not all(
-        type(fields[key]) in {int, float} and math.isfinite(fields[key]) for key in ("top1", "top5")
+        type(fields[key]) in {int, float} and 0 <= fields[key] <= 100 for key in ("top1", "top5")
     ):
         message = f"{name} is no score"
         raise TypeError(message)
