@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def cann_version() -> str | None:
     for name in ("version.info", "version.cfg", "compiler/version.info", "runtime/version.info"):
         file = home / name
         if file.is_file():
-            for line in file.read_text(errors="replace").splitlines():
+            for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
                 key, _, value = line.partition("=")
                 if key.strip().lower() in {"version", "toolkit_running_version", "toolkit_installed_version"}:
                     return value.strip(" []").split(":")[0]
@@ -132,7 +133,7 @@ def _device_id(option: int | None) -> int:
     if option is not None:
         return option
     text = os.environ.get("DEVICE_ID", "0")
-    if not text.isdigit():
+    if not re.fullmatch("[0-9]{1,9}", text):
         message = f"DEVICE_ID is {text!r}, expected a whole number"
         raise InputError(message, hint="correct the variable, or pass --device-id")
     return int(text)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from google.protobuf import text_format
 
-from amctq.amct_files.protobuf_text import Schema, fields_of, message_class
+from amctq.amct_files.protobuf_text import Schema, fields_of, message_class, parse_text
 from amctq.errors import InputError, nearest
 from amctq.json_file import JsonReader
 
@@ -67,7 +67,7 @@ def parse_cfg(text: str, path: Path, schema: str) -> CfgReader:
     """
     message = _message_class(schema)()
     try:
-        text_format.Parse(text, message)
+        parse_text(text, message)
     except text_format.ParseError as error:
         where = "" if error.GetLine() is None else f", line {error.GetLine()}"
         unknown = _NO_FIELD.search(str(error))

@@ -23,7 +23,7 @@ _AROUND = frozenset({"module", "model", "net", "network", "_network", "backbone"
 _SHORTCUT = frozenset({"down_sample_layer", "downsample", "down_sample", "shortcut"})
 _HEAD = frozenset({"end_point", "fc", "linear", "classifier", "head", "dense"})
 _HEAD_NAME = "(head)"
-_NUMBERED = re.compile(r"(\d+)(Conv|Gemm)")
+_NUMBERED = re.compile(r"([0-9]{1,9})(Conv|Gemm)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import text_encoding, text_format
 
-from amctq.amct_files.protobuf_text import Schema, message_class
+from amctq.amct_files.protobuf_text import Schema, message_class, parse_text
 from amctq.choices import WEIGHT_BITS
 from amctq.errors import InputError
 from amctq.input_file import read_input, text_of
@@ -85,8 +85,8 @@ def parse_record(content: bytes, source: str) -> QuantRecord:
     """
     message = _message_class()()
     try:
-        text_format.Parse(text_of(content), message)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+        parse_text(text_of(content, source), message)
+    except text_format.ParseError as error:
         complaint = f"{source} is no calibration record: {error}"
         raise InputError(complaint, hint="expected AMCT's calibration_record.txt") from error
     if not message.record:

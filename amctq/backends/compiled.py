@@ -126,7 +126,7 @@ def kernels(library: Library) -> Kernels | None:
 def _key(source: bytes, command: Sequence[str]) -> str:
     """A hash of all that the machine code depends on; with -march=native this includes the CPU."""
     parts = [source.decode(), *command, *FLAGS, platform.machine(), *cpu_flags()]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _compile(command: Sequence[str], target: Path) -> None:

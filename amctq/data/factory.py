@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.samples import Batch, Change, Dataset, Samples
-from amctq.errors import AmctqError, InputError
+from amctq.errors import AmctqError, InputError, Stopped
 from amctq.plugins import USER_CODE_FAILURES, call_factory, format_error, load_factory, parameters_of
 from amctq.quant.numerics import Float32Array
 
@@ -73,7 +73,7 @@ class FactorySamples(Samples):
     def _users_failures(self) -> Iterator[None]:
         try:
             yield
-        except AmctqError:
+        except (AmctqError, Stopped, GeneratorExit):  # GeneratorExit: no more batches are wanted
             raise
         except USER_CODE_FAILURES as error:
             message = f"{_OPTION} {self.sources[0]}: iterating it raised {format_error(error)}"
@@ -153,7 +153,7 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
             checksums[index] = _checksum(image, label)
             shape = shape or image.shape
             count = max(count, index + 1)
-    except InputError:
+    except (InputError, Stopped):
         raise
     except USER_CODE_FAILURES as error:
         message = f"{_OPTION} {text}: iterating it raised {format_error(error)}"

@@ -96,7 +96,7 @@ def read_manifest(directory: Path) -> Manifest | None:
             classes=tuple(map(str, content["classes"])),
             files={name: _data_file(**entry) for name, entry in content["files"].items()},
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

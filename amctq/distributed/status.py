@@ -58,12 +58,21 @@ class StatusReader:
         except FileNotFoundError:
             return []
         self._done += len(whole) + 1 if whole else 0
-        return [json.loads(line) for line in whole.splitlines()]
+        return [item for item in map(_item, whole.splitlines()) if item is not None]
 
 
 def has_ended_well(path: Path) -> bool:
     """Whether a file is that of a process that has ended with exit code 0."""
-    return any(line["event"] == "end" and line["exit_code"] == 0 for line in StatusReader(path).new())
+    return any(line["event"] == "end" and line.get("exit_code") == 0 for line in StatusReader(path).new())
+
+
+def _item(line: bytes) -> dict[str, Any] | None:
+    """The object of a line; None for half of one, which a full disk leaves."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return item if isinstance(item, dict) and "event" in item else None
 
 
 @dataclass(kw_only=True, eq=False)

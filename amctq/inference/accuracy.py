@@ -79,13 +79,16 @@ def classify(session: Session, batches: Batches, advance: Callable[[int], None])
     """Run every image of ``batches`` through a session; ``advance`` is called with the number of images done.
 
     Raises:
-        InputError: an image has a class that the network does not have.
+        InputError: the network gives no scores of classes, or an image has a class that it does not have.
     """
     ranks: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
     done = classes = 0
     for images, labels in batches:
         logits = session.logits(images)
+        if logits.ndim != 2 or len(logits) != len(labels) or not np.issubdtype(logits.dtype, np.number):
+            message = f"the network gives {logits.dtype} {logits.shape} for {len(labels)} images"
+            raise InputError(message, hint="expected the scores of classes, numbers (N, classes)")
         if labels.max() >= logits.shape[1]:
             message = f"an image has class {labels.max()}, and the network has {logits.shape[1]} classes (from 0)"
             raise InputError(message, hint="check --num-classes and the labels of --dataset")

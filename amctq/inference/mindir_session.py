@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from amctq.files import writing
 from amctq.inference.session import FileSession, Port, open_file
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
+from amctq.temporary import temporary_folder
 
 _DAMAGED = "the file is damaged or no MindIR model; export it again"
 
@@ -38,8 +38,8 @@ class MindirSession(FileSession):
         self.metadata = dict(model.user_info)
         try:
             # MindSpore loads only files, and under LANG=C no path with Chinese characters.
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"model{ExportFormat.MINDIR.suffix}"
+            with temporary_folder() as folder:
+                path = folder / f"model{ExportFormat.MINDIR.suffix}"
                 with writing(path):
                     path.write_bytes(content)
                 with signal_handlers_kept():

@@ -12,6 +12,9 @@ from typing import TypeVar
 from amctq.errors import InputError
 from amctq.quant.numerics import Float32Array
 
+_SCORES = frozenset(
+    f"tensor({kind})" for kind in "float float16 double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+)
 _S = TypeVar("_S", bound="FileSession")
 
 
@@ -62,8 +65,8 @@ class FileSession(Session):
 
     @property
     def image_size(self) -> int | None:
-        """The height of the images; None where it is dynamic."""
-        shape = self.inputs[0].shape
+        """The height of the images; None where it is dynamic, or the model takes no images."""
+        shape = self.inputs[0].shape if self.inputs else ()
         height = shape[2] if len(shape) == 4 else None
         return height if isinstance(height, int) else None
 
@@ -84,9 +87,10 @@ class FileSession(Session):
         if isinstance(inputs[0].shape[0], int):
             message = f"the model takes only batches of {inputs[0].shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
-        if len(outputs[0].shape) != 2:
-            message = f"the model gives {list(outputs[0].shape)}, expected (N, classes)"
-            raise InputError(message, hint="amctq measures classifiers")
+        if not outputs or len(outputs[0].shape) != 2 or outputs[0].type not in _SCORES:
+            given = outputs[0] if outputs else "nothing"
+            message = f"the model gives {given}, expected the scores of classes, numbers (N, classes)"
+            raise InputError(message, hint="amctq measures classifiers; a converter may have an option for raw scores")
 
 
 def open_file(path: Path, session: Callable[[bytes], _S], *, option: str) -> _S:
@@ -97,8 +101,8 @@ def open_file(path: Path, session: Callable[[bytes], _S], *, option: str) -> _S:
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise InputError(message, hint=f"check the path given with {option}") from error
     try:
         return session(content)

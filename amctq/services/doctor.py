@@ -124,13 +124,14 @@ def _mindspore() -> Finding:
             [sys.executable, "-c", _PROBE],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PROBE_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
         return Finding(name="mindspore", ok=False, value=f"no answer within {_PROBE_SECONDS} s")
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
+    probe = _probed(done.stdout)
+    if done.returncode != 0 or probe is None:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         return Finding(
             name="mindspore",
@@ -138,13 +139,21 @@ def _mindspore() -> Finding:
             value=f"does not work: {last}",
             advice="pip install mindspore 'numpy<2'",
         )
-    probe = json.loads(lines[-1])
     version = runtime.versions()["mindspore"]
     return Finding(
         name="mindspore",
         ok=probe["convolution"],
         value=f"{version}, a convolution on the CPU works (import {probe['import_s']} s)",
     )
+
+
+def _probed(stdout: str) -> dict[str, Any] | None:
+    """The object in the last line of the probe; None where there is none."""
+    try:
+        found = json.loads((stdout.strip().splitlines() or [""])[-1])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() >= {"convolution", "import_s"} else None
 
 
 def _onednn() -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from amctq.runtime import (
 )
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
+from amctq.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
@@ -93,9 +93,9 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     device = resolve_device(request.device, request.device_id)
     prepare_environment(device)
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if request.ckpt is None:
-            session = _open(request, device, Path(folder), reporter)
+            session = _open(request, device, folder, reporter)
             own = _preprocessing_of(session.metadata)
             preprocessing = request.preprocessing(spec)
             if own is not None:
@@ -114,7 +114,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             num_classes=request.num_classes,
             device=device,
             examples=Batches(samples=samples, size=request.batch_size),
-            scratch=Path(folder),
+            scratch=folder,
             reporter=reporter,
         )
         return _measure(request, device, verified.session, samples, verified.proof, reporter)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from amctq.errors import InputError
 from amctq.files import OutputDirectory, reading
+from amctq.input_file import read_input, text_of
 
 PINS = "fetched.sha256"
 _LONGEST = 1 << 20
@@ -27,12 +28,12 @@ def read_pins(folder: Path) -> dict[str, str]:
         if not path.is_file() or path.stat().st_size > _LONGEST:
             message = f"{path}: expected a list of sums, a text file of {_LONGEST:,} bytes at most"
             raise InputError(message, hint="remove it, or choose another --output-dir")
-        # Names come from addresses, and need not be UTF-8.
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    content = read_input(path, what="list of checksums", option="--output-dir")
+    # Names come from addresses, and need not be UTF-8.
+    lines = text_of(content, str(path), errors="surrogateescape").removesuffix("\n").split("\n")
     pins: dict[str, str] = {}
-    lines = text.split("\n")
-    for number, line in enumerate(lines[:-1] if not lines[-1] else lines, start=1):
-        found = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line.removesuffix("\r"))
+    for number, line in enumerate(lines if content else [], start=1):
+        found = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
         if found is None:
             message = f"{path}, line {number}: found {line[:80]!a}, expected a SHA-256 and the name of a file"
             raise InputError(message, hint=hint)

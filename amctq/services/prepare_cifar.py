@@ -21,6 +21,7 @@ from amctq.download.source import Source, TransferOptions
 from amctq.download.sums import sums_of
 from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory, reading
+from amctq.input_file import text_of
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.prepare_cifar_request import ADDRESS, PrepareCifarRequest
 
@@ -216,7 +217,8 @@ def _python_version(where: Path | str) -> InputError:
 
 
 def _class_names(path: Path, archive: Path) -> tuple[str, ...]:
-    names = tuple(filter(None, map(str.strip, path.read_text(errors="replace").splitlines())))
+    text = text_of(path.read_bytes(), f"{archive}: {CLASS_NAMES_FILE}")
+    names = tuple(filter(None, map(str.strip, text.split("\n"))))
     if len(names) != CLASSES:
         message = f"{archive}: {CLASS_NAMES_FILE} has {len(names)} names, expected {CLASSES}"
         raise InputError(message, hint=f"expected the files of {ADDRESS}")

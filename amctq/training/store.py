@@ -95,7 +95,7 @@ class CheckpointStore:
         """The complete snapshot with the most steps.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or one cannot be read.
         """
         found: tuple[Path, Snapshot] | None = None
         damaged = []

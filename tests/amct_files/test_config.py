@@ -346,9 +346,10 @@ def test_a_file_is_read_once_with_or_without_bom_whatever_ends_its_lines(
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
-    for name, says in (("config.json", "is no JSON"), ("simple.cfg", "is no text")):
-        (tmp_path / name).write_bytes(b"\xff\xfe{")
-        with pytest.raises(InputError, match=says):
-            open_config(tmp_path / name)
+    for name in ("config.json", "simple.cfg"):
+        for content, says in ((b"\xff\xfe{", "is UTF-16 text"), (b"\x80{", "the byte 0x80 is not UTF-8")):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(InputError, match=says):
+                open_config(tmp_path / name)
     with pytest.raises(InputError, match=r"cannot read the configuration .*: No such file"):
         open_config(tmp_path / "nothing.json")

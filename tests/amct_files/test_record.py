@@ -184,5 +184,5 @@ def test_a_record_is_read_from_its_content() -> None:
     plain = parse_record(AMCT.encode(), "it")
     windows = parse_record(b"\xef\xbb\xbf" + AMCT.replace("\n", "\r\n").encode(), "it")
     assert dump_record(plain) == dump_record(windows)
-    with pytest.raises(InputError, match=r"^the record of rank 0 is no calibration record"):
+    with pytest.raises(InputError, match=r"^the record of rank 0, line 1: the byte 0xff"):
         parse_record(b"\xff", "the record of rank 0")

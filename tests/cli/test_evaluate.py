@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -72,3 +74,39 @@ def test_a_network_of_ones_own(own: Own) -> None:
     done = amctq_here("evaluate", *own.network("small"), "--json")
     assert done.code == 0, done.stderr
     assert done.data["accuracy"]["images"] == 64
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "says"),
+    [
+        pytest.param([("Cast", "f", {"to": 8})], ("tensor", 8, ["N", 3]), "tensor(string)", id="text"),
+        pytest.param([("Cast", "f", {"to": 9})], ("tensor", 9, ["N", 3]), "tensor(bool)", id="truth"),
+        pytest.param([("SequenceConstruct", "f", {})], ("sequence", 1, ["N", 3]), "seq(tensor(float))", id="list"),
+        pytest.param([("ReduceSum", "f", {"keepdims": 0})], ("tensor", 1, None), "tensor(float) []", id="number"),
+        pytest.param([("Concat", "f f", {"axis": 0})], ("tensor", 1, ["N", "C"]), "(32, 3) for 16", id="too-many"),
+    ],
+)
+def test_a_model_that_gives_no_scores(
+    nodes: list[tuple[str, str, dict[str, Any]]], output: tuple[str, int, list[str | int] | None], says: str
+) -> None:
+    from onnx import helper
+
+    kind, element, shape = output
+    described = getattr(helper, f"make_tensor{'_sequence' * (kind == 'sequence')}_value_info")("y", element, shape)
+    (operator, inputs, attributes), *_ = nodes
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node(operator, inputs.split(), ["y"], **attributes),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", 1, ["N", 3, 8, 8])],
+        [described],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "x.onnx")
+    Path("x.onnx").rename("x.json")  # whose name means nothing
+    np.savez("images.npz", images=np.ones((16, 3, 8, 8), np.float32), labels=np.zeros(16, np.int64))
+    done = amctq_here("evaluate", "--onnx", "x.json", "--dataset", "images.npz", "--json")
+    assert done.code == 3, done.stderr
+    assert says in done.envelope["errors"][0]["message"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from amctq.errors import (
     WorkerError,
     WriteError,
 )
-from amctq.files import Artifact, reading, writing
+from amctq.files import Artifact, writing
 from amctq.folder_lock import FolderLock
+from amctq.json_file import read_json_object
 from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
 from amctq.services.launch.plan import plan_launch, refuse_used_port
 from amctq.services.launch.request import LaunchRequest
@@ -81,8 +81,7 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
     report = None
     if plan.has_scheduler:
         path = request.qat.output_dir / REPORT
-        with reading(str(path)):
-            report = json.loads(path.read_bytes())
+        report = read_json_object(path, what="report", option="--output-dir", takes="what rank 0 has written there")
     return LaunchResult(
         plan=plan,
         report=report,

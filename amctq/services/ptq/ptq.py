@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from amctq.services.run.log import RunLog
 from amctq.services.run.plan import CALIB_IMAGES, RECORD
 from amctq.services.run.publish import publish
 from amctq.services.run.simulation import SIMULATED_IMAGES
+from amctq.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from amctq.inference.optimised import FloatOperator
@@ -88,8 +88,8 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
     plan = plan_ptq(request)
     OutputDirectory(request.output_dir, names=plan.files, force=request.force).check()
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = _prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = _prepare(plan, folder, reporter)
         return PtqPreview(
             plan=plan,
             split=prepared.split,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.plan import plan_qat
 from amctq.services.qat.prepare import prepare
 from amctq.services.qat.request import QatRequest
 from amctq.services.qat.train import retrain
+from amctq.temporary import temporary_folder
 from amctq.training.process_group import ProcessGroup, SingleProcess, Worker
 
 
@@ -28,8 +26,8 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
     from amctq.amct_files.record_text import parse_record
 
     plan, reporter = plan_qat(request, worker), Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = prepare(plan, folder, reporter)
         group = join(worker, reporter)
         with reporter.phase("waiting for rank 0"):
             record = parse_record(group.share(None), "the record of rank 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ from amctq.backends.base import PtqConfig, QuantizedNetwork
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
-from amctq.services.qat.identity import refuse_other_run
+from amctq.services.qat.identity import refuse_other_length, refuse_other_run
 from amctq.services.qat.images import QatImages, choose_images, open_images, recipe_for
 from amctq.services.qat.plan import QatPlan, retrain_config
 from amctq.services.run import report
 from amctq.services.run.inputs import begin, check_exportable, named_record, verified_network
+from amctq.training.history import former_lines
 from amctq.training.pace import duration
 from amctq.training.recipe import Recipe
 from amctq.training.store import Found
@@ -39,6 +41,7 @@ class Prepared:
         start: the network quantized by ``--record``; None if calibration has to quantize it.
         identity: everything that decides the result, except the record.
         resumed: the checkpoint to continue from; None for a new run, and in all workers except the first.
+        history: the lines of the training history up to that checkpoint.
     """
 
     images: QatImages
@@ -48,6 +51,7 @@ class Prepared:
     start: QuantizedNetwork | None
     identity: dict[str, Any]
     resumed: Found | None
+    history: Sequence[str]
 
 
 def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
@@ -80,8 +84,11 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
     plan.backend.check_retrainable(network, config, record)
     identity = _identity(plan, images, config, recipe, verified.checkpoint.sha256)
     resumed = plan.store.newest() if request.resume and plan.worker.is_first else None
+    history: Sequence[str] = ()
     if resumed is not None:
         refuse_other_run(resumed, identity)
+        refuse_other_length(resumed, recipe)
+        history = former_lines(plan.history, resumed.snapshot.state)
     start = None
     if record is not None:
         start = plan.backend.from_record(
@@ -95,6 +102,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         start=start,
         identity=identity,
         resumed=resumed,
+        history=history,
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.files import Artifact, OutputDirectory, sha256_of
@@ -22,6 +20,7 @@ from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
+from amctq.temporary import temporary_folder
 from amctq.training.process_group import ProcessGroup, Worker
 
 
@@ -78,8 +77,8 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
     plan = plan_qat(request)
     plan.output().check()
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = prepare(plan, folder, reporter)
         return QatPreview(
             plan=plan,
             images=prepared.images,

@@ -108,7 +108,7 @@ def retrain(
         begins, saved, resumed_at = _start(plan, prepared.resumed, run, identity, reporter)
         group.share(json.dumps([begins.step, begins.evaluated]).encode())
         run.share()
-        with History(plan.history, begins) as history:
+        with History(plan.history, prepared.history) as history:
             state = train(run, begins, saved=saved, store=plan.store, history=history, reporter=reporter)
         epoch = _select(plan, run, state)
         if evaluator is not None and (evaluator.outcome is None or epoch != recipe.epochs):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amctq.json_value import strict_json
 from amctq.quant.layers import Topology
 from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
@@ -29,11 +30,8 @@ SCHEMA = 1
 
 
 def report_bytes(report: dict[str, Any]) -> bytes:
-    """Encode the report as UTF-8 JSON with a final newline.
-
-    If Python reads paths as ASCII, a Chinese path contains surrogates; "surrogateescape" restores its bytes.
-    """
-    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
+    """Encode the report as UTF-8 JSON with a final newline."""
+    return (json.dumps(strict_json(report), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def environment(device: ResolvedDevice) -> dict[str, Any]:
