@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from amctq.errors import InputError
+import numpy as np
+
+from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
-
-_S = TypeVar("_S", bound="FileSession")
 
 
 class Session(ABC):
@@ -45,6 +46,10 @@ class Port:
 
     def __str__(self) -> str:
         return f"{self.name} {self.type} {list(self.shape)}"
+
+
+# What scores may be; they are compared as float32.
+_SCORES = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
 
 
 class FileSession(Session):
@@ -84,24 +89,50 @@ class FileSession(Session):
         if isinstance(inputs[0].shape[0], int):
             message = f"the model takes only batches of {inputs[0].shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
-        if len(outputs[0].shape) != 2:
-            message = f"the model gives {list(outputs[0].shape)}, expected (N, classes)"
+        if not outputs or len(outputs[0].shape) != 2 or outputs[0].type not in _SCORES:
+            found = ", ".join(map(str, outputs[:1])) or "nothing"
+            message = f"the model gives {found}, expected float (N, classes)"
             raise InputError(message, hint="amctq measures classifiers")
 
 
-def open_file(path: Path, session: Callable[[bytes], _S], *, option: str) -> _S:
-    """A session for a model file given with ``option``; ``session`` makes it from the content.
-
-    Raises:
-        InputError: the file cannot be read, or ``session`` refuses its content.
-    """
+@contextlib.contextmanager
+def reading_model(path: Path) -> Iterator[None]:
+    """Put the path of a model in front of what the block finds wrong in it."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise InputError(message, hint=f"check the path given with {option}") from error
-    try:
-        return session(content)
+        yield
     except InputError as error:
         message = f"{path}: {error.message}"
         raise InputError(message, hint=error.hint) from error
+
+
+class UserFileSession(Session):
+    """Runs a file that amctq need not have written: what goes wrong in it is its own fault.
+
+    Args:
+        session: runs the file.
+        path: of the file, for messages.
+    """
+
+    def __init__(self, session: FileSession, path: Path) -> None:
+        self._session = session
+        self._path = path
+
+    def logits(self, images: Float32Array) -> Float32Array:
+        """The network's output, (N, classes), for a batch of images (N, C, H, W).
+
+        Raises:
+            InputError: the file cannot be run, or gives something else.
+        """
+        hint = "the file is damaged, or no classifier of such images; export it again"
+        try:
+            logits: Any = self._session.logits(images)
+        except MemoryError:
+            raise
+        except Exception as error:
+            message = f"{self._path} cannot be run on images {images.shape}: {first_line(error)}"
+            raise InputError(message, hint=hint) from error
+        kind, shape = getattr(logits, "dtype", np.dtype(object)), getattr(logits, "shape", ())
+        if kind.kind != "f" or len(shape) != 2 or shape[0] != len(images) or not shape[1]:
+            message = f"{self._path} gives {kind} {shape} for {len(images)} images, expected float (N, classes)"
+            raise InputError(message, hint=hint)
+        return np.asarray(logits, np.float32)

@@ -14,7 +14,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from amctq.files import write_whole, writing
+from amctq.download.sums import Summing
+from amctq.files import Artifact, write_whole, writing
 from amctq.training.snapshot import Score, TrainingState
 
 
@@ -30,10 +31,14 @@ class History:
         self._path = path
         self._state = state
         self._stream: FileIO | None = None
+        self._sums = Summing(md5=False)
 
     def __enter__(self) -> History:
         former = self._path.read_bytes().splitlines(keepends=True) if self._path.is_file() else []
-        write_whole(self._path, [line for line in former if _belongs(line, self._state)])
+        kept = [line for line in former if _belongs(line, self._state)]
+        write_whole(self._path, kept)
+        for line in kept:
+            self._sums.add(line)
         with writing(self._path):
             self._stream = self._path.open("ab", buffering=0)
         return self
@@ -41,6 +46,11 @@ class History:
     def __exit__(self, *error: object) -> None:
         assert self._stream is not None
         self._stream.close()
+
+    def artifact(self) -> Artifact:
+        """The file as this run has written it so far."""
+        sums = self._sums.sums()
+        return Artifact(path=self._path, bytes=sums.bytes, sha256=sums.sha256)
 
     def step(self, *, step: int, epoch: int, loss: float, learning_rate: float) -> None:
         """Write the line of a step.
@@ -64,6 +74,7 @@ class History:
         with writing(self._path):
             if self._stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._sums.add(line)
 
 
 def _belongs(line: bytes, state: TrainingState) -> bool:

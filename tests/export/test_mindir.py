@@ -144,12 +144,12 @@ def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images
 
 
 def test_paths_with_spaces_and_chinese_characters(quantized: NativeQuantizedNetwork, tmp_path: Path) -> None:
-    from amctq.inference.mindir_session import open_mindir
+    from amctq.inference.mindir_session import MindirSession
 
     path = tmp_path / "我的 模型" / "量化 1.mindir"
     path.parent.mkdir()
     quantized.export(ExportFormat.MINDIR, path, {})
-    assert open_mindir(path).image_size == 32
+    assert MindirSession(path.read_bytes()).image_size == 32
 
 
 def test_metadata_and_ports_stand_in_the_file(content: bytes) -> None:
