@@ -77,10 +77,9 @@ def refuse_pointer(content: bytes, source: str) -> None:
         InputError: it is a pointer of git-lfs.
     """
     if is_pointer(content):
-        size = next((line.split()[-1] for line in content[:1024].splitlines() if line.startswith(b"size ")), b"?")
-        message = (
-            f"{source} is a pointer of git-lfs, expected the file itself ({size.decode('ascii', 'replace')} bytes)"
-        )
+        lines = content[:1024].decode("ascii", "replace").splitlines()
+        size = next((line.split()[-1] for line in lines if line.startswith("size ")), "?")
+        message = f"{source} is a pointer of git-lfs, expected the file itself ({size} bytes)"
         raise InputError(message, hint="run git lfs pull in its repository, or download the file itself")
 
 

@@ -8,9 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
@@ -46,10 +43,6 @@ class Port:
 
     def __str__(self) -> str:
         return f"{self.name} {self.type} {list(self.shape)}"
-
-
-# What scores may be; they are compared as float32.
-_SCORES = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
 
 
 class FileSession(Session):
@@ -89,9 +82,8 @@ class FileSession(Session):
         if isinstance(inputs[0].shape[0], int):
             message = f"the model takes only batches of {inputs[0].shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
-        if not outputs or len(outputs[0].shape) != 2 or outputs[0].type not in _SCORES:
-            found = ", ".join(map(str, outputs[:1])) or "nothing"
-            message = f"the model gives {found}, expected float (N, classes)"
+        if len(outputs[0].shape) != 2:
+            message = f"the model gives {list(outputs[0].shape)}, expected (N, classes)"
             raise InputError(message, hint="amctq measures classifiers")
 
 
@@ -121,18 +113,13 @@ class UserFileSession(Session):
         """The network's output, (N, classes), for a batch of images (N, C, H, W).
 
         Raises:
-            InputError: the file cannot be run, or gives something else.
+            InputError: the file cannot be run.
         """
-        hint = "the file is damaged, or no classifier of such images; export it again"
         try:
-            logits: Any = self._session.logits(images)
+            return self._session.logits(images)
         except MemoryError:
             raise
         except Exception as error:
             message = f"{self._path} cannot be run on images {images.shape}: {first_line(error)}"
+            hint = "the file is damaged, or no classifier of such images; export it again"
             raise InputError(message, hint=hint) from error
-        kind, shape = getattr(logits, "dtype", np.dtype(object)), getattr(logits, "shape", ())
-        if kind.kind != "f" or len(shape) != 2 or shape[0] != len(images) or not shape[1]:
-            message = f"{self._path} gives {kind} {shape} for {len(images)} images, expected float (N, classes)"
-            raise InputError(message, hint=hint)
-        return np.asarray(logits, np.float32)

@@ -28,6 +28,7 @@ _MOST_AXES = 32  # NumPy's limit
 # MindSpore ends a file with it, and ten bytes of CRC-32, where it is asked for a checksum.
 _CRC, _CRC_BYTES = b"crc_num", 10
 _TOO_MANY = 1 << 48  # elements
+_LONGEST_NAME = 1000
 _SHOWN = 80  # characters of a name in a message
 
 
@@ -104,6 +105,9 @@ def _tensors(message: Any) -> dict[str, StoredTensor]:
         except DamagedCheckpointError as defect:
             reason = f"{shown(name)} {defect}"
             raise DamagedCheckpointError(reason) from None
+        if len(name) > _LONGEST_NAME:
+            reason = f"the name of a tensor has {len(name):,} characters"
+            raise DamagedCheckpointError(reason)
         if name in found:
             reason = f"{shown(name)} occurs in two places"
             raise DamagedCheckpointError(reason)

@@ -29,8 +29,8 @@ _STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's retraining; the recor
 _SCALARS = frozenset(
     "learning_rate lr global_step momentum loss_scale scale_sense scale_value counter current_iterator_step "
     "last_overflow_iterator_step beta1_power beta2_power afactor_step state_step step_t cov_step fake_param fake_lr "
-    "weight_decay epoch epoch_num step step_num cur_epoch cur_step last_epoch ema_decay loss best best_acc acc accuracy "
-    "top1 top5 graceful_exit graceful_init".split()
+    "weight_decay epoch epoch_num step step_num cur_epoch cur_step last_epoch ema_decay loss best best_acc acc "
+    "accuracy top1 top5 graceful_exit graceful_init".split()
 )
 _GROUP = re.compile(r"(?:learning_rate|weight_decay)_group_\d+")
 # Names that a cell usually has for the network inside it.
@@ -85,14 +85,15 @@ def match(expected: Mapping[str, Shape], trained: Collection[str], stored: Mappi
     tags = {name: inside[name] for name in expected if name in inside}
     rest = {name: stored[tag] for name, tag in inside.items() if name not in expected}
     kinds = _kinds(rest, expected, trained)
+    unknown = {name: tensor.shape for name, tensor in rest.items() if name not in kinds}
     ours = set(inside.values())
-    outside = [f"{tag.partition('.')[0]}.*" if "." in tag else tag for tag in stored if tag not in ours]
-    return Match(
-        prefix=prefix,
-        tags=tags,
-        unknown={name: tensor.shape for name, tensor in rest.items() if name not in kinds},
-        passed_over=dict(Counter([*kinds.values(), *outside])),
-    )
+    outside = {tag: None for tag in stored if tag not in ours}
+    # A network of few layers may be in a larger one by chance. A cell for training holds little beside the network.
+    others = {tag: tensor.shape for tag, tensor in numbers.items() if tag in outside and not _is_state(tag)}
+    if not _is_wrapper(prefix) and len(others) > len(expected):
+        unknown |= others
+    groups = [f"{tag.partition('.')[0]}.*" if "." in tag else tag for tag in outside if tag not in unknown]
+    return Match(prefix=prefix, tags=tags, unknown=unknown, passed_over=dict(Counter([*kinds.values(), *groups])))
 
 
 def without_wrapper(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -120,7 +121,7 @@ def _prefix(expected: Mapping[str, Shape], stored: Mapping[str, StoredTensor]) -
         return max(found, key=lambda head: (found[head], not head), default="")
     # A prefix before another one is that of a state which MindSpore does not have.
     whole = [head for head in whole if not any(head != other and head.endswith(f".{other}") for other in whole)]
-    likely = [head for head in whole if set(head.strip(".").split(".")) <= _WRAPPERS] if len(whole) > 1 else whole
+    likely = list(filter(_is_wrapper, whole)) if len(whole) > 1 else whole
     if len(likely) != 1:
         message = f"it holds the network {len(whole)} times, under {', '.join(map(shown, whole[:_SHOWN]))}"
         raise InputError(message, hint="save a checkpoint of the one network that you mean")
@@ -155,6 +156,11 @@ def _divisions(name: str, separators: str) -> Iterator[tuple[str, str]]:
     for position, character in enumerate(name, 1):
         if character in separators:
             yield name[:position], name[position:]
+
+
+def _is_wrapper(prefix: str) -> bool:
+    """Whether ``prefix`` is nothing, or the usual name of a cell around a network."""
+    return not prefix or set(prefix.strip(".").split(".")) <= _WRAPPERS
 
 
 def _is_state(head: str) -> bool:

@@ -73,7 +73,8 @@ def test_weights_come_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: 
     for given in (path, Path("../mine/model.onnx")):
         file = read_onnx(given)
         logits = file.session().logits(IMAGES)
-        expected = onnx.reference.ReferenceEvaluator(_model(1)).run(None, {"image": IMAGES})[0]
+        weight, bias = map(numpy_helper.to_array, _model(1).graph.initializer)
+        expected = IMAGES.reshape(2, -1) @ weight + bias
         assert logits == pytest.approx(expected, rel=1e-5)
         assert [item.path.name for item in file.loaded] == ["model.onnx", "weights.bin"]
         for item in file.loaded:
@@ -154,27 +155,3 @@ def test_no_damage_breaks_the_reader(tmp_path: Path) -> None:
         except InputError:
             refused += 1
     assert MUTATIONS / 4 < refused < MUTATIONS
-
-
-@pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.INT64])
-def test_a_model_that_gives_no_scores_is_refused(kind: int, tmp_path: Path) -> None:
-    value = numpy_helper.from_array(np.array([["cat"]], object) if kind == TensorProto.STRING else np.ones((1, 5), int))
-    model = _model(1)
-    del model.graph.node[1], model.graph.initializer[:]
-    model.graph.node.append(helper.make_node("Constant", [], ["logits"], value=value))
-    model.graph.output[0].type.tensor_type.elem_type = kind
-    path = tmp_path / "names.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(InputError, match=r"expected float \(N, classes\)"):
-        read_onnx(path).session().check_input((3, 4, 4))
-
-
-def test_a_model_that_forgets_the_batch_is_refused(tmp_path: Path) -> None:
-    model = _model(1)
-    del model.graph.node[1]
-    value = numpy_helper.from_array(np.ones((1, 5), np.float32))
-    model.graph.node.append(helper.make_node("Constant", [], ["logits"], value=value))
-    path = tmp_path / "constant.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(InputError, match=r"gives float32 \(1, 5\) for 2 images"):
-        UserFileSession(read_onnx(path).session(), path).logits(IMAGES)

@@ -72,5 +72,5 @@ def test_damage_is_named(change: dict[str, Any], says: str) -> None:
     ],
 )
 def test_what_is_no_preprocessing_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="its metadata amctq.preprocessing"):
+    with pytest.raises(InputError, match=r"its metadata amctq\.preprocessing"):
         stored_preprocessing({KEY: text})
