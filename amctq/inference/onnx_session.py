@@ -32,7 +32,7 @@ def session_options(
             message names the node, which has the name of its cell and primitive.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is an exception too
     # Otherwise the threads of an idle session keep spinning, and take the cores from the next session.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimized:

@@ -12,6 +12,7 @@ from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import InputError
 from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.inference.mindir_trial import trial
 from amctq.inference.session import UserFileSession, reading_model
 from amctq.input_file import LoadedFile, load_input
 from amctq.networks.checkpoint import check_readable
@@ -142,11 +143,12 @@ def _open(
         return request.onnx, session, file.loaded
     assert request.mindir is not None
     content, loaded = load_input(request.mindir, option="--mindir")
-    with reporter.phase("mindspore"):
-        load_mindspore(device, scratch)
-    from amctq.inference.mindir_session import MindirSession
+    with reading_model(request.mindir), trial(content, scratch) as survived:
+        with reporter.phase("mindspore"):
+            load_mindspore(device, scratch)
+            survived()
+        from amctq.inference.mindir_session import MindirSession
 
-    with reading_model(request.mindir):
         return request.mindir, MindirSession(content), (loaded,)
 
 
