@@ -9,7 +9,10 @@ from amctq.download.source import Downloaded, Source
 from amctq.download.sums import Summing, Sums
 from amctq.errors import CheckError, InputError
 from amctq.files import put_in_place, reading, writing
+from amctq.input_file import refuse_pointer
 from amctq.progress import Reporter
+
+_HEAD = 256  # bytes that show what a file is
 
 
 def copy_in(
@@ -65,7 +68,7 @@ def check_given(given: Path, *, option: str) -> int:
     """The length of a local file, in bytes.
 
     Raises:
-        InputError: it cannot be read, is not a file, or is empty.
+        InputError: it cannot be read, is not a file, is empty, or is a pointer of git-lfs.
     """
     with reading(f"{option} {given}"):
         if not given.is_file():
@@ -73,7 +76,10 @@ def check_given(given: Path, *, option: str) -> int:
             message = f"{option} {given}: found {found} there, expected a file"
             raise InputError(message, hint="check the path")
         size = given.stat().st_size
+        with given.open("rb") as stream:
+            head = stream.read(_HEAD)
     if not size:
         message = f"{option} {given}: the file is empty"
         raise InputError(message, hint="get it again")
+    refuse_pointer(head, f"{option} {given}")
     return size

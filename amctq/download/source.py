@@ -47,6 +47,8 @@ class Source:
 
     def mismatch(self, sums: Sums) -> str | None:
         """What is wrong with a file of these ``sums``, found and expected; None if nothing is wrong."""
+        if sums.pointer:
+            return f"it is a pointer of git-lfs, of {sums.bytes:,} bytes, in the place of the file"
         if self.size is not None and sums.bytes != self.size:
             return f"it has {sums.bytes:,} bytes, expected {self.size:,}"
         if self.sha256 is not None and sums.sha256 != self.sha256:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
 
 _SCORES = frozenset(
     f"tensor({kind})" for kind in "float float16 double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
 )
-_S = TypeVar("_S", bound="FileSession")
 
 
 class Session(ABC):
@@ -93,19 +92,39 @@ class FileSession(Session):
             raise InputError(message, hint="amctq measures classifiers; a converter may have an option for raw scores")
 
 
-def open_file(path: Path, session: Callable[[bytes], _S], *, option: str) -> _S:
-    """A session for a model file given with ``option``; ``session`` makes it from the content.
-
-    Raises:
-        InputError: the file cannot be read, or ``session`` refuses its content.
-    """
+@contextlib.contextmanager
+def reading_model(path: Path) -> Iterator[None]:
+    """Put the path of a model in front of what the block finds wrong in it."""
     try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-        raise InputError(message, hint=f"check the path given with {option}") from error
-    try:
-        return session(content)
+        yield
     except InputError as error:
         message = f"{path}: {error.message}"
         raise InputError(message, hint=error.hint) from error
+
+
+class UserFileSession(Session):
+    """Runs a file that amctq need not have written: what goes wrong in it is its own fault.
+
+    Args:
+        session: runs the file.
+        path: of the file, for messages.
+    """
+
+    def __init__(self, session: FileSession, path: Path) -> None:
+        self._session = session
+        self._path = path
+
+    def logits(self, images: Float32Array) -> Float32Array:
+        """The network's output, (N, classes), for a batch of images (N, C, H, W).
+
+        Raises:
+            InputError: the file cannot be run.
+        """
+        try:
+            return self._session.logits(images)
+        except MemoryError:
+            raise
+        except Exception as error:
+            message = f"{self._path} cannot be run on images {images.shape}: {first_line(error)}"
+            hint = "the file is damaged, or no classifier of such images; export it again"
+            raise InputError(message, hint=hint) from error

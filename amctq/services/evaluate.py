@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import InputError
 from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.inference.mindir_trial import trial
+from amctq.inference.session import UserFileSession, reading_model
+from amctq.input_file import LoadedFile, load_input
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import find_model
 from amctq.networks.verified import load_network
@@ -27,6 +28,7 @@ from amctq.runtime import (
 )
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
+from amctq.services.stored_preprocessing import stored_preprocessing
 from amctq.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class EvaluateResult:
         ranks: the label ranks of the images.
         proof: that the graph exported from a checkpoint and MindSpore compute the same; None for a file.
         images_per_second: speed of the evaluation, including the preprocessing of images.
+        loaded: the files that the network comes from, as they were read.
         seconds: wall time by phase.
     """
 
@@ -55,6 +58,7 @@ class EvaluateResult:
     ranks: LabelRanks
     proof: ForwardProof | None
     images_per_second: float
+    loaded: tuple[LoadedFile, ...]
     seconds: dict[str, float]
 
     @property
@@ -69,6 +73,7 @@ class EvaluateResult:
             "command": "evaluate",
             "environment": report.environment(self.device),
             "file": str(request.ckpt or request.onnx or request.mindir),
+            "loaded": [{"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256} for file in self.loaded],
             "model": report.model(request, request.model if request.ckpt else self._form, self.samples),
             "data": {"dataset": str(request.dataset), "evaluation": report.samples(self.samples)},
             "accuracy": {"images": len(self.samples), **report.ranks(self.ranks)},
@@ -95,16 +100,18 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     reporter = Reporter(on_event)
     with temporary_folder() as folder:
         if request.ckpt is None:
-            session = _open(request, device, folder, reporter)
-            own = _preprocessing_of(session.metadata)
+            path, session, loaded = _open(request, device, folder, reporter)
+            with reading_model(path):
+                own = stored_preprocessing(session.metadata)
             preprocessing = request.preprocessing(spec)
             if own is not None:
                 preprocessing = own.changed(image_size=request.image_size, mean=request.mean, std=request.std)
             elif request.image_size is None and session.image_size is not None:
                 preprocessing = preprocessing.changed(image_size=session.image_size)
             samples = _test_images(request.open_dataset(data, preprocessing), request)
-            session.check_input(samples.input_shape)
-            return _measure(request, device, session, samples, None, reporter)
+            with reading_model(path):
+                session.check_input(samples.input_shape)
+            return _measure(request, device, UserFileSession(session, path), samples, None, loaded, reporter)
         check_readable(request.ckpt)
         with reporter.phase("dataset"):
             samples = _test_images(request.open_dataset(data, request.preprocessing(spec)), request)
@@ -117,32 +124,32 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             scratch=folder,
             reporter=reporter,
         )
-        return _measure(request, device, verified.session, samples, verified.proof, reporter)
+        own_file = verified.checkpoint.loaded
+        return _measure(request, device, verified.session, samples, verified.proof, (own_file,), reporter)
 
 
-def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, reporter: Reporter) -> FileSession:
+def _open(
+    request: EvaluateRequest, device: ResolvedDevice, scratch: Path, reporter: Reporter
+) -> tuple[Path, FileSession, tuple[LoadedFile, ...]]:
+    """The path of the model file, a session for it, and the files that it was read from."""
     if request.onnx is not None:
-        import onnx
-
         from amctq.export.weights_onnx import may_saturate
-        from amctq.inference.ascend_lowering import is_deploy
-        from amctq.inference.onnx_session import OnnxSession, onnx_session, open_onnx
+        from amctq.inference.onnx_file import read_onnx
 
-        def session(content: bytes) -> OnnxSession:
-            opened = onnx_session(content)
-            if saturates(cpu_instructions()):
-                model = onnx.load_model_from_string(content)
-                if may_saturate(model) and not is_deploy(model):
-                    reporter.warn(PLAIN_SESSION_WARNING)
-            return opened
-
-        return open_onnx(request.onnx, session)
+        file = read_onnx(request.onnx)
+        session = file.session()
+        if saturates(cpu_instructions()) and not file.is_deploy and may_saturate(file.model):
+            reporter.warn(PLAIN_SESSION_WARNING)
+        return request.onnx, session, file.loaded
     assert request.mindir is not None
-    with reporter.phase("mindspore"):
-        load_mindspore(device, scratch)
-    from amctq.inference.mindir_session import open_mindir
+    content, loaded = load_input(request.mindir, option="--mindir")
+    with reading_model(request.mindir), trial(content, scratch) as survived:
+        with reporter.phase("mindspore"):
+            load_mindspore(device, scratch)
+            survived()
+        from amctq.inference.mindir_session import MindirSession
 
-    return open_mindir(request.mindir)
+        return request.mindir, MindirSession(content), (loaded,)
 
 
 def _measure(
@@ -151,6 +158,7 @@ def _measure(
     session: Session,
     samples: Samples,
     proof: ForwardProof | None,
+    loaded: tuple[LoadedFile, ...],
     reporter: Reporter,
 ) -> EvaluateResult:
     from amctq.inference.accuracy import measure
@@ -168,6 +176,7 @@ def _measure(
         ranks=ranks,
         proof=proof,
         images_per_second=len(samples) / (time.perf_counter() - start),
+        loaded=loaded,
         seconds=dict(reporter.seconds),
     )
 
@@ -177,16 +186,3 @@ def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:
         message = f"{dataset.name} has no test images, and accuracy is measured on nothing else"
         raise InputError(message, hint="give a --dataset with test images")
     return first_images(dataset.test, request.eval_images)
-
-
-def _preprocessing_of(metadata: dict[str, str]) -> Preprocessing | None:
-    """Read the preprocessing from the metadata of a file; None if amctq did not write the file."""
-    if "amctq.preprocessing" not in metadata:
-        return None
-    known = json.loads(metadata["amctq.preprocessing"])
-    return Preprocessing(
-        image_size=known["image_size"],
-        mean=tuple(known["mean"]),
-        std=tuple(known["std"]),
-        center_crop=known["center_crop"],
-    )

@@ -14,8 +14,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from amctq.download.sums import Summing
 from amctq.errors import InputError
-from amctq.files import reading, write_whole, writing
+from amctq.files import Artifact, reading, write_whole, writing
 from amctq.input_file import text_of
 from amctq.training.snapshot import Score, TrainingState
 
@@ -36,9 +37,13 @@ class History:
         self._path = path
         self._former = former
         self._stream: FileIO | None = None
+        self._sums = Summing(md5=False)
 
     def __enter__(self) -> History:
-        write_whole(self._path, [f"{line}\n".encode() for line in self._former])
+        kept = [f"{line}\n".encode() for line in self._former]
+        write_whole(self._path, kept)
+        for line in kept:
+            self._sums.add(line)
         with writing(self._path):
             self._stream = self._path.open("ab", buffering=0)
         return self
@@ -46,6 +51,11 @@ class History:
     def __exit__(self, *error: object) -> None:
         assert self._stream is not None
         self._stream.close()
+
+    def artifact(self) -> Artifact:
+        """The file as this run has written it so far."""
+        sums = self._sums.sums()
+        return Artifact(path=self._path, bytes=sums.bytes, sha256=sums.sha256)
 
     def step(self, *, step: int, epoch: int, loss: float, learning_rate: float) -> None:
         """Write the line of a step.
@@ -69,6 +79,7 @@ class History:
         with writing(self._path):
             if self._stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._sums.add(line)
 
 
 def former_lines(path: Path, state: TrainingState) -> list[str]:

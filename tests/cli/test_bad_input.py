@@ -52,6 +52,17 @@ class Worker:
         mindspore.save_checkpoint([{"name": name, "data": data} for name, data in parameters.items()], str(path))
         return path
 
+    def resized_tensor(self, change: Callable[[bytes], bytes]) -> Path:
+        """The good checkpoint with other bytes in its first tensor."""
+        from mindspore.train.checkpoint_pb2 import Checkpoint
+
+        message = Checkpoint.FromString(self.shared.checkpoint("resnet20").read_bytes())
+        tensor = next(value.tensor for value in message.value if value.tag == "conv1.weight")
+        tensor.tensor_content = change(tensor.tensor_content)
+        path = self.cwd / "resized.ckpt"
+        path.write_bytes(message.SerializeToString())
+        return path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -172,6 +183,7 @@ def _of_amct(option: str, value: object) -> Callable[[Worker], dict[str, object]
 
 
 ACTIVATION = "activation_quant_params"
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1129472\n"
 
 CASES = [
     # dataset
@@ -279,6 +291,32 @@ CASES = [
             "ckpt": place.shared.checkpoint("resnet50"),
             "image-size": 32,
         },
+    ),
+    Case(
+        id="ckpt-tensor-too-long",
+        code=3,
+        process=True,
+        says=("is damaged", "conv1.weight holds 2,576,816 bytes, expected 1,728 for Float32 [16, 3, 3, 3]"),
+        options=lambda place: {"ckpt": place.resized_tensor(lambda content: content + bytes(2_575_088))},
+    ),
+    Case(
+        id="ckpt-tensor-too-short",
+        code=3,
+        process=True,
+        says=("is damaged", "conv1.weight holds 8 bytes, expected 1,728 for Float32 [16, 3, 3, 3]"),
+        options=lambda place: {"ckpt": place.resized_tensor(lambda content: content[:8])},
+    ),
+    Case(
+        id="ckpt-is-a-pointer",
+        code=3,
+        says=("x.ckpt is a pointer of git-lfs", "(1129472 bytes)", "git lfs pull"),
+        options=lambda place: {"ckpt": place.written("x.ckpt", POINTER)},
+    ),
+    Case(
+        id="ckpt-is-safetensors",
+        code=3,
+        says=("x.safetensors is a safetensors file", "format='safetensors'"),
+        options=lambda place: {"ckpt": place.written("x.safetensors", "any")},
     ),
     # configuration and record
     Case(

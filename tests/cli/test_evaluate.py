@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from amctq.files import sha256_of
 from tests.command import Finished, Own, Shared, amctq, amctq_here
 
 
@@ -68,6 +70,51 @@ def test_bad_input(options: list[str], code: int, says: str, shared: Shared, qua
     assert done.code == code
     assert says in done.envelope["errors"][0]["message"]
     assert "Traceback" not in done.stderr
+
+
+def test_the_report_names_the_content_that_was_measured(
+    shared: Shared, quantized: tuple[Path, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights beside the model, not those of the same name in the current directory; each with its sum."""
+    for folder in ("mine", "other"):
+        Path(folder).mkdir()
+        model = onnx.load(quantized[0])
+        onnx.save(model, f"{folder}/model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    Path("other", "weights").write_bytes(bytes(Path("mine", "weights").stat().st_size))
+    monkeypatch.chdir("other")
+    options = ("--dataset", shared.data, "--eval-images", "300", "--json")
+    done = amctq_here("evaluate", "--onnx", "../mine/model.onnx", *options)
+    assert done.code == 0, done.stderr
+    assert done.data["accuracy"]["top1"] == quantized[1]
+    files = [Path("../mine/model.onnx"), Path("../mine/weights")]
+    assert done.data["loaded"] == [
+        {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files
+    ]
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    done = amctq_here("evaluate", "--onnx", "../mine/model.onnx", *options)
+    assert done.code == 3
+    assert "its external data are" in done.envelope["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("std", [0.2, 0.0, 0.2]), ("std", [0.2, 0.2]), ("mean", None), ("image_size", 0)]
+)
+def test_damaged_metadata_are_refused(key: str, value: object, shared: Shared, quantized: tuple[Path, float]) -> None:
+    model = onnx.load(quantized[0])
+    (item,) = (item for item in model.metadata_props if item.key == "amctq.preprocessing")
+    item.value = json.dumps(json.loads(item.value) | {key: value})
+    onnx.save(model, "damaged.onnx")
+    done = amctq_here("evaluate", "--onnx", "damaged.onnx", "--dataset", shared.data, "--json")
+    assert done.code == 3
+    assert f"damaged.onnx: its metadata amctq.preprocessing, {key}: found" in done.envelope["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("option", ["--onnx", "--mindir", "--ckpt"])
+def test_a_pointer_of_git_lfs_is_refused_by_what_it_is(option: str, shared: Shared) -> None:
+    Path("model.ckpt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 94512\n")
+    done = amctq_here("evaluate", option, "model.ckpt", "--model", "resnet20", "--dataset", shared.data, "--json")
+    assert done.code == 3
+    assert "is a pointer of git-lfs, expected the file itself (94512 bytes)" in done.envelope["errors"][0]["message"]
 
 
 def test_a_network_of_ones_own(own: Own) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from amctq.errors import InputError, WriteError
+from amctq.files import sha256_of
 from amctq.training.history import History, former_lines
 from amctq.training.pace import Pace, duration
 from amctq.training.snapshot import (
@@ -130,6 +132,30 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"step-00000010.ckpt, .* damaged"):
         store.newest()
+
+
+def test_a_file_that_was_changed_afterwards_is_not_vouched_for(tmp_path: Path) -> None:
+    former = CheckpointStore(tmp_path, keep=9)
+    former.begin(_snapshot(0))
+    store = CheckpointStore(tmp_path, keep=9)  # of the run that continues
+    saved, removed = store.save(_snapshot(5)), store.save(_snapshot(10))
+    saved.path.write_bytes(b"of somebody else")
+    removed.path.unlink()
+    first, second = store.artifacts()
+    assert first.sha256 == sha256_of(tmp_path / "step-00000000.ckpt")
+    assert second == saved
+
+
+def test_the_history_is_summed_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"step": 1, "epoch": 1}\n{"step": 9, "epoch": 1}\n{"st')
+    with History(path, former_lines(path, _snapshot(3).state)) as history:
+        history.step(step=4, epoch=1, loss=0.5, learning_rate=0.1)
+        written = path.read_bytes()
+    path.write_bytes(b"of somebody else")
+    artifact = history.artifact()
+    assert written.count(b"\n") == 2
+    assert (artifact.bytes, artifact.sha256) == (len(written), hashlib.sha256(written).hexdigest())
 
 
 def test_a_new_run_replaces_the_former_ones_checkpoints_alone(tmp_path: Path) -> None:

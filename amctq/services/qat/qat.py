@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import replace
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.files import Artifact, OutputDirectory, sha256_of
+from amctq.files import OutputDirectory
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.finish import Stages, finish_trained, measure_start
-from amctq.services.qat.follower import join
+from amctq.services.qat.follower import join, share_checkpoint
 from amctq.services.qat.plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat.prepare import announce, estimate, prepare, quantized_start
 from amctq.services.qat.preview import QatPreview
@@ -62,8 +62,8 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
             "or take a higher --max-drop where there is one"
         )
         published = publish(result, contents, output, log, hint=hint)
-        own = [plan.history, *plan.store.files()]
-        written = tuple(Artifact(path=path, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in own)
+        history = result.trained.history
+        written = (*(() if history is None else (history,)), *plan.store.artifacts())
     group.agree(stop=False)
     return replace(result, artifacts=(*published, *written))
 
@@ -104,6 +104,7 @@ def _run(
     start = quantized_start(plan, prepared, reporter)
     started = measure_start(plan, evaluation, start, output, reporter)
     record = dump_record(start.record)
+    share_checkpoint(group, prepared.verified.checkpoint)
     group.share(record)
     retraining = plan.backend.retrain(
         network=prepared.verified.network, config=prepared.config, initial=start.record, reporter=reporter
