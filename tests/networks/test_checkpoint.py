@@ -137,7 +137,9 @@ def test_every_tensor_is_checked_before_mindspore_reads_it(defect: str, trained:
         path.write_bytes(path.read_bytes().replace(b"Float32", b"Float\xff2", 1))
     with pytest.raises(InputError) as found:
         _load(path, tmp_path)
-    assert says in found.value.message
+    # Some versions of protobuf refuse what is no UTF-8 at once, and some give it as bytes.
+    unparsed = defect.endswith("of-bytes") and "it cannot be parsed" in found.value.message
+    assert unparsed or says in found.value.message
     assert len(found.value.message) < 500
 
 
