@@ -19,7 +19,7 @@ PACKAGE = Path(amctq.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. A room may import from its own floor and from the floors below.
 FLOORS = (
-    "version errors choices progress runtime signals plugins folder_lock files input_file json_file",
+    "version errors choices progress runtime signals plugins folder_lock leftovers files input_file json_file",
     "quant",
     "graph amct_files data download",
     "networks inference",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from amctq.choices import ExportFormat
 from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.inference.session import FileSession, Port, open_file
+from amctq.leftovers import temporary_folder
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
@@ -38,8 +38,8 @@ class MindirSession(FileSession):
         self.metadata = dict(model.user_info)
         try:
             # MindSpore loads only files, and under LANG=C no path with Chinese characters.
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"model{ExportFormat.MINDIR.suffix}"
+            with temporary_folder() as folder:
+                path = folder / f"model{ExportFormat.MINDIR.suffix}"
                 with writing(path):
                     path.write_bytes(content)
                 with signal_handlers_kept():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import InputError
 from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import find_model
 from amctq.networks.verified import load_network
@@ -93,9 +93,9 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     device = resolve_device(request.device, request.device_id)
     prepare_environment(device)
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if request.ckpt is None:
-            session = _open(request, device, Path(folder), reporter)
+            session = _open(request, device, folder, reporter)
             own = _preprocessing_of(session.metadata)
             preprocessing = request.preprocessing(spec)
             if own is not None:
@@ -114,7 +114,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             num_classes=request.num_classes,
             device=device,
             examples=Batches(samples=samples, size=request.batch_size),
-            scratch=Path(folder),
+            scratch=folder,
             reporter=reporter,
         )
         return _measure(request, device, verified.session, samples, verified.proof, reporter)

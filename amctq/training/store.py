@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amctq.errors import InputError
-from amctq.files import Artifact, clear_partials, writing
+from amctq.files import Artifact, writing
+from amctq.leftovers import clear_partials
 from amctq.training.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
 
 BEST = "best.ckpt"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from amctq.choices import ExportFormat, Placement
 from amctq.data.samples import Batches, Split, split
 from amctq.export.targets import saturation_warning
 from amctq.files import OutputDirectory
+from amctq.leftovers import temporary_folder
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.runtime import cpu_instructions
@@ -88,8 +88,8 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
     plan = plan_ptq(request)
     OutputDirectory(request.output_dir, names=plan.files, force=request.force).check()
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = _prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = _prepare(plan, folder, reporter)
         return PtqPreview(
             plan=plan,
             split=prepared.split,

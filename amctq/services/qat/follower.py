@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
+from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.plan import plan_qat
 from amctq.services.qat.prepare import prepare
@@ -28,8 +26,8 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
     from amctq.amct_files.record_text import parse_record
 
     plan, reporter = plan_qat(request, worker), Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = prepare(plan, folder, reporter)
         group = join(worker, reporter)
         with reporter.phase("waiting for rank 0"):
             record = parse_record(group.share(None), "the record of rank 0")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.files import Artifact, OutputDirectory, sha256_of
+from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.finish import Stages, finish_trained, measure_start
 from amctq.services.qat.follower import join
@@ -78,8 +77,8 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
     plan = plan_qat(request)
     plan.output().check()
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = prepare(plan, folder, reporter)
         return QatPreview(
             plan=plan,
             images=prepared.images,
