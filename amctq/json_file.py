@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,8 +44,8 @@ def parse_json_object(content: bytes, source: str, *, option: str, takes: str) -
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in keys if keys.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            repeated = next(key for key, count in counts.items() if count > 1)
             shown = repeated.encode(errors="backslashreplace").decode()
             message = f"{source}: duplicate key {shown}"
             raise InputError(message, hint="remove one of the two")

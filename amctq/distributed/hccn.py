@@ -19,6 +19,7 @@ HCCN_CONF = Path("/etc/hccn.conf")
 _TOOL = "hccn_tool"
 _SECONDS = 30
 _PROBED = 16  # no server has more NPUs with NICs
+_MOST_BYTES = 1 << 20
 _LINE = re.compile(r"address_([0-9]{1,4})\s*=(.*)")
 
 
@@ -140,10 +141,13 @@ class HccnTool:
 
 
 def _read_conf(path: Path) -> Mapping[int, str]:
-    with reading(f"--hccn-conf {path}"):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    with reading(f"--hccn-conf {path}"), path.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        message = f"{path}: found more than {_MOST_BYTES:,} bytes, expected a line for each NPU"
+        raise InputError(message, hint="give the driver's hccn.conf with --hccn-conf")
     addresses: dict[int, str] = {}
-    for line in lines:
+    for line in content.decode("utf-8-sig", errors="replace").splitlines():
         if match := _LINE.fullmatch(line.strip()):
             device, text = int(match[1]), match[2].strip()
             if addresses.setdefault(device, text) != text:
