@@ -217,9 +217,9 @@ def test_a_launcher_that_fails_is_named(tmp_path: Path) -> None:
 
 
 def test_a_stall_is_told_with_the_last_step_of_each_rank(tmp_path: Path) -> None:
-    code, said = _run(tmp_path / "logs", "hang,deaf", "stall=1")
+    code, said = _run(tmp_path / "logs", "hang,deaf", "stall=4")
     assert code == 7
-    assert "--stall-timeout 1" in said["message"]
+    assert "--stall-timeout 4" in said["message"]
     assert "rank 0: step 3; rank 1: step 3" in said["message"]
 
 
