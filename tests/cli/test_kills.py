@@ -73,7 +73,7 @@ def test_nothing_is_left_behind(name: str, shared: Shared, tmp_path: Path) -> No
     command = [*COMMANDS[name], *map(str, shared.network("resnet20"))]
     begin = time.monotonic()
     with _run(command, tmp_path / "whole", "whole") as process:
-        _, stderr = process.communicate(timeout=300)
+        _, stderr = process.communicate(timeout=900)
     assert process.returncode == 0, stderr.decode()
     seconds = time.monotonic() - begin
     assert _left(tmp_path / "whole", finished=True) == []
