@@ -15,9 +15,10 @@ from types import TracebackType
 from amctq.durability import make_durable, make_names_durable
 from amctq.errors import InputError, UsageError, WriteError
 from amctq.folder_lock import FolderLock
+from amctq.leftovers import STAGING as _STAGING
+from amctq.leftovers import Leftover, watched
 from amctq.signals import signals_held
 
-_STAGING = ".amctq-partial"
 _REMEDY = "pass --force to replace these files, or choose another --output-dir"
 
 
@@ -113,13 +114,6 @@ def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
     return Artifact(path=final, bytes=size, sha256=digest.hexdigest())
 
 
-def clear_partials(folder: Path) -> None:
-    """Remove what a killed ``write_whole`` has left in ``folder``."""
-    for partial in folder.glob(f"{_STAGING}-*"):
-        if partial.is_file():
-            partial.unlink(missing_ok=True)
-
-
 class OutputDirectory:
     """The output directory of one run, as a context manager.
 
@@ -146,6 +140,7 @@ class OutputDirectory:
         self._made: list[Path] = []
         self._staging = path / _STAGING
         self._lock = FolderLock(path)
+        self._watch = contextlib.ExitStack()
 
     def check(self) -> None:
         """Refuse what entering would refuse, but make nothing.
@@ -158,6 +153,10 @@ class OutputDirectory:
                 message = f"the output directory {self.path} is a file"
                 raise UsageError(message, hint="choose another --output-dir")
             self._refuse_to_overwrite()
+
+    def leftover(self) -> Leftover:
+        """What a run that enters now leaves if it is killed."""
+        return Leftover(folders=(self._staging,), claimed=self.path, made=tuple(reversed(self._missing())))
 
     def tidy(self) -> None:
         """Remove what a killed run has left, if there is anything.
@@ -174,6 +173,7 @@ class OutputDirectory:
         self.check()  # before anything is made: a refused run must not even leave an empty folder
         try:
             with signals_held():
+                self._watch.enter_context(watched(self.leftover()))
                 self._claim()
             return self
         except BaseException:
@@ -260,11 +260,14 @@ class OutputDirectory:
                 (self._staging / folder).mkdir()
 
     def _make_directories(self) -> None:
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        for folder in reversed(missing):
+        for folder in reversed(self._missing()):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 self._made.append(folder)
+
+    def _missing(self) -> list[Path]:
+        """The folders that this run has to make, the inner ones first."""
+        return [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
 
     def _give_up(self) -> None:
         if self._lock.is_held:
@@ -273,6 +276,7 @@ class OutputDirectory:
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # not empty: another process uses it now
                 folder.rmdir()
+        self._watch.close()
 
 
 def _folder(name: str) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from amctq.errors import InputError, UnavailableError, first_line
+from amctq.leftovers import temporary_folder
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode
 from amctq.signals import signal_handlers_kept
-from amctq.temporary import temporary_folder
 
 LOG = "amct_mindspore.log"
 DUMP_RECORD = "DUMP_AMCT_RECORD"
@@ -40,7 +40,7 @@ def work_directory(scratch: Path | None, reporter: Reporter) -> Iterator[WorkDir
     stdout = io.StringIO()
     try:
         with (
-            temporary_folder("amct-", scratch and scratch.resolve()) as folder,
+            temporary_folder(scratch and scratch.resolve()) as folder,
             _current_directory(folder),
             _environment(DUMP_RECORD, "1"),
             contextlib.redirect_stdout(stdout),

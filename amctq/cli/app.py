@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from amctq import leftovers
 from amctq.cli import (
     demo,
     doctor,
@@ -139,5 +140,6 @@ def main() -> None:
             with contextlib.suppress(OSError, AmctqError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            leftovers.end()
             os._exit(end.code if isinstance(end.code, int) else 1)
         raise

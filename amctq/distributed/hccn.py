@@ -19,6 +19,7 @@ HCCN_CONF = Path("/etc/hccn.conf")
 _TOOL = "hccn_tool"
 _SECONDS = 30
 _PROBED = 16  # no server has more NPUs with NICs
+_MOST_BYTES = 1 << 20
 _LINE = re.compile(r"address_([0-9]{1,4})\s*=(.*)")
 
 

@@ -87,6 +87,7 @@ class ProcessState:
         phase: what it is doing.
         done: units of the phase that are done.
         step: the last training step that it has done; None before the first.
+        trained: it has done a training step itself, not only begun at that of a checkpoint.
         figures: further figures of its last progress, such as loss and images_per_second.
         exit_code: negative for a signal; None while it runs.
         ended: when, by a clock that all processes of the machine share.
@@ -101,6 +102,7 @@ class ProcessState:
     phase: str = ""
     done: int = 0
     step: int | None = None
+    trained: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
     exit_code: int | None = None
     ended: float | None = None
@@ -116,6 +118,7 @@ class ProcessState:
             self.phase, self.done, self.figures = line["phase"], line["done"], line["figures"]
             if self.phase == "training":
                 self.step = self.done
+                self.trained |= "loss" in self.figures
         elif event == "error":
             self.error = line
         elif event == "result":

@@ -13,9 +13,9 @@ from amctq.choices import ExportFormat
 from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.inference.session import FileSession, Port
+from amctq.leftovers import temporary_folder
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
-from amctq.temporary import temporary_folder
 
 _DAMAGED = "the file is damaged or no MindIR model; export it again"
 

@@ -69,10 +69,10 @@ def _main(path: Path) -> None:
     import numpy as np
 
     from amctq.choices import Device
+    from amctq.leftovers import temporary_folder
     from amctq.runtime import load_mindspore, resolve_device
-    from amctq.temporary import temporary_folder
 
-    with temporary_folder(inside=path.parent) as scratch:
+    with temporary_folder(path.parent) as scratch:
         load_mindspore(resolve_device(Device.CPU, None), scratch)
         from amctq.inference.mindir_session import MindirSession
 

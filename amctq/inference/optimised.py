@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 
 from amctq.inference.onnx_session import session_options
-from amctq.temporary import temporary_folder
+from amctq.leftovers import temporary_folder
 
 # By a part of the operator's name, why it is computed in float.
 _NO_KERNEL = "onnxruntime has no integer kernel for it"

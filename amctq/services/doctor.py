@@ -8,24 +8,25 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from amctq import runtime
 from amctq.backends.choice import amct_obstacles
 from amctq.choices import Device, Requirement
-from amctq.errors import UnavailableError
+from amctq.errors import InputError, UnavailableError
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.doctor_request import DoctorRequest
 
 # Runs in its own process, because a broken installation may end the interpreter instead of raising.
 _PROBE = """
-import json, tempfile, time
-from pathlib import Path
+import json, time
 start = time.perf_counter()
-from amctq.choices import Device, Requirement
+from amctq.choices import Device
+from amctq.leftovers import process_folder
 from amctq.runtime import load_mindspore, resolve_device
 device = resolve_device(Device.CPU, None)
-mindspore = load_mindspore(device, Path(tempfile.gettempdir()))
+mindspore = load_mindspore(device, process_folder())
 seconds = time.perf_counter() - start
 import numpy
 weight = mindspore.Tensor(numpy.ones((2, 3, 3, 3), numpy.float32))
@@ -213,12 +214,7 @@ def _compiler() -> Finding:
 
 def _ascend() -> tuple[Finding, Finding]:
     nodes = runtime.npu_nodes()
-    npu = Finding(
-        name="npu",
-        ok=bool(nodes),
-        value=", ".join(node.name for node in nodes) or "none (no /dev/davinci*)",
-        advice=None if nodes else "not needed: the native back end runs on the CPU",
-    )
+    npu = _npu(nodes)
     home, version = runtime.cann_home(), runtime.cann_version()
     cann = Finding(
         name="cann",
@@ -229,8 +225,25 @@ def _ascend() -> tuple[Finding, Finding]:
     return npu, cann
 
 
+def _npu(nodes: tuple[Path, ...]) -> Finding:
+    """The NPUs that this process may use."""
+    unused = "not needed: the native back end runs on the CPU"
+    if not nodes:
+        return Finding(name="npu", ok=False, value="none (no /dev/davinci*)", advice=unused)
+    try:
+        usable = runtime.usable_npus()
+    except InputError as error:
+        return Finding(name="npu", ok=False, value=error.message, advice=error.hint)
+    named = f" ({runtime.VISIBLE_NPUS})" if runtime.visible_npus() is not None else ""
+    value = ", ".join(f"davinci{number}" for number in usable) or "none"
+    return Finding(name="npu", ok=bool(usable), value=value + named, advice=None if usable else unused)
+
+
 def _amct() -> Finding:
-    missing = amct_obstacles()
+    try:
+        missing = amct_obstacles()
+    except InputError as error:
+        missing = [error.message]
     return Finding(
         name="amct",
         ok=not missing,

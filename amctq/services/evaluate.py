@@ -14,6 +14,7 @@ from amctq.export.targets import PLAIN_SESSION_WARNING
 from amctq.inference.mindir_trial import trial
 from amctq.inference.session import UserFileSession, reading_model
 from amctq.input_file import LoadedFile, load_input
+from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import find_model
 from amctq.networks.verified import load_network
@@ -29,7 +30,6 @@ from amctq.runtime import (
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
 from amctq.services.stored_preprocessing import stored_preprocessing
-from amctq.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks

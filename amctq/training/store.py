@@ -10,7 +10,8 @@ from pathlib import Path
 
 from amctq.download.sums import sums_of
 from amctq.errors import InputError
-from amctq.files import Artifact, clear_partials, writing
+from amctq.files import Artifact, writing
+from amctq.leftovers import clear_partials
 from amctq.training.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
 
 BEST = "best.ckpt"

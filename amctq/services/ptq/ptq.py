@@ -11,6 +11,7 @@ from amctq.choices import ExportFormat, Placement
 from amctq.data.samples import Batches, Split, split
 from amctq.export.targets import saturation_warning
 from amctq.files import OutputDirectory
+from amctq.leftovers import temporary_folder
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.runtime import cpu_instructions
@@ -24,7 +25,6 @@ from amctq.services.run.log import RunLog
 from amctq.services.run.plan import CALIB_IMAGES, RECORD
 from amctq.services.run.publish import publish
 from amctq.services.run.simulation import SIMULATED_IMAGES
-from amctq.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from amctq.inference.optimised import FloatOperator

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from amctq.errors import InputError
+from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import Checkpoint
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.plan import plan_qat
 from amctq.services.qat.prepare import prepare
 from amctq.services.qat.request import QatRequest
 from amctq.services.qat.train import retrain
-from amctq.temporary import temporary_folder
 from amctq.training.process_group import ProcessGroup, SingleProcess, Worker
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.files import OutputDirectory
+from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.finish import Stages, finish_trained, measure_start
 from amctq.services.qat.follower import join, share_checkpoint
@@ -20,7 +21,6 @@ from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
-from amctq.temporary import temporary_folder
 from amctq.training.process_group import ProcessGroup, Worker
 
 
