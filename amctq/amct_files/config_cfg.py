@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.config_layers import LayerReaders, Layout
+from amctq.amct_files.config_pools import is_pool_type
+from amctq.amct_files.pool_names import is_pool_name
 from amctq.errors import nearest
 from amctq.quant.layers import AMCT_KINDS, LayerKind, Topology
 
@@ -35,10 +37,10 @@ def cfg_layers(
     by_name = _overrides(document, "override_layer_configs", "layer_name")
     by_type = _overrides(document, "override_layer_types", "layer_type")
     for name, reader in by_name.items():
-        if name not in names:
+        if name not in names and not (layout.pools and is_pool_name(name, topology)):
             reader.fail("layer_name", f"{name!r} is no layer of this network", nearest(name, names))
     for kind, reader in by_type.items():
-        if kind not in _KINDS:
+        if kind not in _KINDS and not (layout.pools and is_pool_type(kind)):
             reader.fail("layer_type", f"found {kind!r}", f"expected one of {', '.join(_KINDS)}")
     corrected, line = [], 0
     for layer in topology.layers:
@@ -78,12 +80,12 @@ def _skipped(document: CfgReader, topology: Topology) -> set[str]:
     found: set[str] = set()
     for field in ("skip_layers", "quant_skip_layers"):
         for index, name in enumerate(document.take(field, list, [])):
-            if name not in known and name not in others:
+            if name not in known and name not in others and not is_pool_name(name, topology):
                 document.fail(field, f"{name!r} is no layer of this network", nearest(name, known), index)
             found.add(name)
     for field in ("skip_layer_types", "quant_skip_types"):
         for index, kind in enumerate(document.take(field, list, [])):
-            if kind.removeprefix("nn.") not in _KINDS:
+            if kind.removeprefix("nn.") not in _KINDS and not is_pool_type(kind):
                 document.fail(field, f"found {kind!r}", f"expected one of {', '.join(_KINDS)}", index)
             found |= {layer.name for layer in topology.layers if layer.kind.value == kind.removeprefix("nn.")}
     return found

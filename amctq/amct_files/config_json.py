@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from amctq.amct_files.cfg_parts import quant_parts
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
+from amctq.amct_files.config_pools import PoolReaders
 from amctq.amct_files.layer_names import match_names
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
-from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
 from amctq.quant.layers import QuantizableLayer, Topology
 
 _CANDIDATES = 10_000
@@ -40,7 +42,10 @@ LAYOUT = Layout(
     weight="weight_quant_params",
     weight_keys=("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS),
     lacking={"dmq_balancer_param": "amctq has no DMQ balancer"},
+    pools=True,
 )
+# What AMCT writes for a mean over windows, which has no weight.
+_POOL_WEIGHT = WeightConfig(channel_wise=False)
 
 
 def dump_config(config: QuantConfig) -> bytes:
@@ -50,16 +55,20 @@ def dump_config(config: QuantConfig) -> bytes:
     the classic keys do not.
     """
     head = {key: getattr(config, key) for key in FUSION_KEYS}
-    return dump_layers(config, LAYOUT, head, partial(_dump_activation, config.activation_offset), _dump_weight)
+    written = replace(config, layers=(*config.layers, *config.pools))
+    return dump_layers(written, LAYOUT, head, partial(_dump_activation, config.activation_offset), _dump_weight)
 
 
-def load_config(document: JsonReader, layers: Iterable[LayerReaders], topology: Topology) -> QuantConfig:
+def load_config(
+    document: JsonReader, layers: Iterable[LayerReaders], topology: Topology, pools: Iterable[PoolReaders] = ()
+) -> QuantConfig:
     """A configuration for a network; what the file does not say takes AMCT's defaults.
 
     Args:
         document: the keys of the network.
         layers: what the file says of each layer.
         topology: of the network.
+        pools: what the file says of each mean over windows.
 
     Raises:
         InputError: the file has an unknown key, a value out of range, or a layer that the network lacks. The message
@@ -74,6 +83,15 @@ def load_config(document: JsonReader, layers: Iterable[LayerReaders], topology: 
         do_fusion=document.take("do_fusion", bool, True),
         skip_fusion_layers=_load_skip_fusion(document, topology),
         batch_num=batch_num(document),
+        pools=tuple(
+            LayerConfig(
+                name=pool.name,
+                enabled=pool.enabled,
+                activation=_load_activation(offset, pool.activation),
+                weight=_POOL_WEIGHT,
+            )
+            for pool in pools
+        ),
     )
     config.selected(topology)
     return config

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.layer_names import match_names
+from amctq.amct_files.pool_names import is_pool_name
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
 from amctq.quant.config import LayerConfig, NetworkConfig, WeightConfig
@@ -37,6 +38,7 @@ class Layout:
         weight: the one for its weight.
         weight_keys: the keys under that.
         lacking: keys of a layer for what amctq does not have, each with what to say of it.
+        pools: it may name means over windows, which config_pools.py reads.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Layout:
     weight: str
     weight_keys: tuple[str, ...]
     lacking: Mapping[str, str]
+    pools: bool = False
 
 
 class LayerReaders(NamedTuple):
@@ -134,7 +137,11 @@ def checked_top(document: JsonReader, layout: Layout, topology: Topology) -> Jso
     """
     matched = match_names(document.others(layout.keys), topology)
     left = {layer.name: layer.reason for layer in topology.left_in_float}
-    off = [name for name in matched.unknown if _is_off(document.value[name], layout.switch)]
+    off = [
+        name
+        for name in matched.unknown
+        if _is_off(document.value[name], layout.switch) or (layout.pools and is_pool_name(name, topology))
+    ]
     refused = [name for name in matched.unknown if name not in off]
     for name in refused:
         if name in left:

@@ -56,6 +56,11 @@ def dump_record(record: QuantRecord) -> bytes:
         if layer.weight_bits != LayerRecord.weight_bits:
             lines.append(f'    wts_type: "INT{layer.weight_bits}"')
         lines += ["  }", "}"]
+    for pool in record.pools:
+        name = text_encoding.CEscape(pool.name, True)  # type: ignore[arg-type]  # the stubs know only bytes
+        lines += ["record {", f'  key: "{name}"', "  value {"]
+        lines += [f"    scale_d: {_decimal(pool.activation.scale)}", f"    offset_d: {pool.activation.offset}"]
+        lines += ["    scale_w: 1.0", "    offset_w: 0", '    act_type: "INT8"', "  }", "}"]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

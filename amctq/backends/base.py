@@ -27,6 +27,8 @@ from amctq.quant.numerics import Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
 
+CALIBRATION = "calibration"  # the phase in which an engine observes the calibration images
+
 
 @dataclass(frozen=True, kw_only=True)
 class PtqConfig:
@@ -95,7 +97,8 @@ class QuantizedNetwork(FinishedNetwork):
         return QuantRecord(
             layers=tuple(
                 replace(entry, weight_scale=self.per_tensor.get(entry.name, entry.weight_scale)) for entry in own
-            )
+            ),
+            pools=self.record.pools,
         )
 
     @property

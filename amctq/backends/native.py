@@ -32,7 +32,7 @@ from amctq.quant.config import ActivationConfig, QuantConfig
 from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
-from amctq.quant.record import QuantRecord
+from amctq.quant.record import PoolRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.weights import quantize_weight
 
@@ -84,7 +84,7 @@ class NativeBackend(RecordBackend):
         The order is AMCT's (docs/en/reference.md, "Calibration").
         """
         topology = config.quant.selected(network.topology)
-        layers = config.quant.enabled
+        layers, observed_as = config.quant.enabled, config.quant.activations
         with reporter.phase("weights", len(topology.layers), "layers") as advance:
             fused = fuse(network.graph, topology)
             bits = {name: layers[name].weight.bits for name in fused}
@@ -95,13 +95,14 @@ class NativeBackend(RecordBackend):
                 fake[name] = replace(parameters, weight=integers.dequantized())
             advance(len(topology.layers))
         if config.placement is Placement.ORT:
-            plan = place_ort(network.graph, topology, attention=config.attention)
+            in_float = config.quant.pools_in_float(network.topology)
+            plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
         else:
-            plan = place_ascend(topology, {name: layer.activation for name, layer in layers.items()})
+            plan = place_ascend(topology, observed_as)
         watches = tuple(
             Watch(
                 tensor=site.watched,
-                observer=_configured(layers[site.like].activation, site).observer(config.ifmr_variant),
+                observer=_configured(observed_as[site.like], site).observer(config.ifmr_variant),
                 what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
             )
             for site in plan.sites
@@ -113,6 +114,7 @@ class NativeBackend(RecordBackend):
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
         record = make_record(topology, fused, scales, activations.by_layer, bits)
+        record = replace(record, pools=_recorded_pools(topology, activations))
         per_tensor = {
             layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
                 fused[layer.name].weight, config.arq_rule
@@ -141,6 +143,15 @@ class NativeBackend(RecordBackend):
 
         self.check_record(network, initial)
         return NativeRetrainingNetwork(network, config, initial)
+
+
+def _recorded_pools(topology: Topology, activations: PlacedActivations) -> tuple[PoolRecord, ...]:
+    """What the record says of the means over windows; placement ``ort`` knows their input as a tensor like others."""
+    read = {site.tensor: item for site, item in zip(activations.plan.sites, activations.qparams, strict=True)}
+    known = {pool.name: read[pool.input] for pool in topology.pools if pool.input in read} | activations.by_layer
+    return tuple(
+        PoolRecord(name=pool.name, activation=known[pool.name]) for pool in topology.pools if pool.name in known
+    )
 
 
 def _configured(activation: ActivationConfig, site: Site) -> ActivationConfig:

@@ -14,7 +14,7 @@ import onnx
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.quant.folding import FusedParameters, fold
-from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, QuantizableLayer, Topology
+from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, PoolLayer, QuantizableLayer, Topology
 
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV, 5: LayerKind.CONV3D}
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -44,7 +44,7 @@ def read_topology(graph: FloatGraph) -> Topology:
         found = "; ".join(f"{layer.name}: {layer.reason}" for layer in in_float) or "no convolution and no Dense"
         message = f"the network has no layer to quantize ({found})"
         raise InputError(message, hint="amctq quantizes convolutions and products with a constant matrix")
-    return Topology(layers=tuple(layers), left_in_float=tuple(in_float))
+    return Topology(layers=tuple(layers), left_in_float=tuple(in_float), pools=_pools(graph))
 
 
 def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
@@ -56,6 +56,27 @@ def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
         InputError: a result is not finite.
     """
     return {layer.name: fold(layer, graph.arrays) for layer in topology.layers}
+
+
+def _pools(graph: FloatGraph) -> tuple[PoolLayer, ...]:
+    """The means over windows of height and width; a GlobalAveragePool has one window."""
+    found = [
+        node
+        for node in graph.model.graph.node
+        if node.output[0] not in graph.arrays
+        and (node.op_type == "GlobalAveragePool" or len(attributes_of(node).get("kernel_shape", ())) == 2)
+        and node.op_type in {"AveragePool", "GlobalAveragePool"}
+    ]
+    return tuple(
+        PoolLayer(name=_cell_of(node), node=node.name, input=node.input[0], output=node.output[0]) for node in found
+    )
+
+
+def _cell_of(node: onnx.NodeProto) -> str:
+    """``avgpool`` of the node ``avgpool.AvgPool``; a second use of the cell has a number behind it."""
+    cell, _, primitive = str(node.name).rpartition(".")
+    _, colon, number = primitive.partition(":")
+    return f"{cell}{colon}{number}" if cell else primitive
 
 
 def _has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
@@ -155,7 +176,17 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) 
         batch_norm_node=None if norm_node is None else norm_node.name,
         channel_axis=axis,
         beyond_amct=beyond,
+        packs_int4=attributes.get("group", 1) == 1 and weight.shape[_input_axis(node)] % 2 == 0,
     )
+
+
+def _input_axis(node: onnx.NodeProto) -> int:
+    """The axis of a weight that has the input channels."""
+    if node.op_type == "Conv":
+        return 1
+    if node.op_type == "ConvTranspose":
+        return 0
+    return -1 if attributes_of(node).get("transB", 0) else -2
 
 
 def _batch_norm_after(node: onnx.NodeProto, graph: FloatGraph) -> onnx.NodeProto | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +22,6 @@ class Session(ABC):
     @abstractmethod
     def logits(self, images: Float32Array) -> Float32Array:
         """The network's output, (N, classes), for a batch of images (N, C, H, W)."""
-
-    def seconds_per_image(self, images: Float32Array) -> float:
-        """The time for one image, from one timed run of a batch; for estimates."""
-        start = time.perf_counter()
-        self.logits(images)
-        return (time.perf_counter() - start) / len(images)
 
 
 @dataclass(frozen=True, kw_only=True)

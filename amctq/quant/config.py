@@ -165,12 +165,19 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         activation_offset: default of ``asymmetric``.
         do_fusion: BatchNorm is folded into the convolution before it.
         skip_fusion_layers: convolutions that keep their BatchNorm all the same.
+        pools: of the means over windows that the file names; the others follow the placement.
     """
 
     purpose = "quantize"
     activation_offset: bool = True
     do_fusion: bool = True
     skip_fusion_layers: tuple[str, ...] = ()
+    pools: tuple[LayerConfig[ActivationConfig], ...] = ()
+
+    @property
+    def activations(self) -> dict[str, ActivationConfig]:
+        """How each input is observed, by the layer or the mean over windows that reads it."""
+        return {item.name: item.activation for item in (*self.layers, *self.pools) if item.enabled}
 
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only, BatchNorm fused where the configuration says so.
@@ -179,7 +186,37 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
             InputError: no layer is left.
         """
         unfused = self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
-        return super().selected(topology).without_fusion(unfused)
+        chosen = super().selected(topology)
+        pools = {pool.name for pool in self.pools if pool.enabled}
+        chosen = replace(chosen, pools=tuple(pool for pool in topology.pools if pool.name in pools))
+        return chosen.without_fusion(unfused)
+
+    def pools_in_float(self, topology: Topology) -> frozenset[str]:
+        """The nodes of the means over windows of ``topology`` that the configuration leaves in float."""
+        off = {pool.name for pool in self.pools if not pool.enabled}
+        return frozenset(pool.node for pool in topology.pools if pool.name in off)
+
+
+def pairs_for_int4(config: Config, topology: Topology, warn: Callable[[str], None]) -> Config:
+    """The same configuration; weights of 4 bits that AMCT cannot store in pairs get 8, as AMCT does it.
+
+    Args:
+        config: of the network.
+        topology: of the network.
+        warn: called with these layers, in words.
+    """
+    alone = {layer.name for layer in topology.layers if not layer.packs_int4}
+    wide = [name for name, layer in config.enabled.items() if layer.weight.bits == 4 and name in alone]
+    if not wide:
+        return config
+    warn(
+        f"{', '.join(wide)}: weights of 8 bits instead of 4: AMCT stores two of 4 bits in a byte, and "
+        "these have groups or an odd number of input channels"
+    )
+    layers = (
+        replace(layer, weight=replace(layer.weight, bits=8)) if layer.name in wide else layer for layer in config.layers
+    )
+    return replace(config, layers=tuple(layers))
 
 
 def default_config(

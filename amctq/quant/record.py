@@ -46,14 +46,28 @@ class LayerRecord:
             raise ValueError(message)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PoolRecord:
+    """How the input of a mean over windows is quantized; AMCT writes it with a scale_w of 1.
+
+    Attributes:
+        name: as the topology names it; the key in AMCT's record.
+        activation: scale_d and offset_d.
+    """
+
+    name: str
+    activation: QParams
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantRecord:
-    """The records of all quantized layers, in the order of execution."""
+    """The records of all quantized layers, in the order of execution, and those of the means over windows."""
 
     layers: tuple[LayerRecord, ...]
+    pools: tuple[PoolRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [layer.name for layer in self.layers]
+        names = [layer.name for layer in self.layers] + [pool.name for pool in self.pools]
         if len(set(names)) != len(names):
             message = "duplicate layer name in the record"
             raise ValueError(message)

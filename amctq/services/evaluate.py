@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from amctq.errors import InputError
 from amctq.export.targets import PLAIN_SESSION_WARNING
 from amctq.inference.mindir_trial import trial
 from amctq.inference.session import UserFileSession, reading_model
+from amctq.inference.speed import is_busy
 from amctq.input_file import LoadedFile, load_input
 from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import check_readable
@@ -29,12 +31,15 @@ from amctq.runtime import (
 )
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
+from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
 from amctq.services.stored_preprocessing import stored_preprocessing
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
+
+_ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +53,7 @@ class EvaluateResult:
         ranks: the label ranks of the images.
         proof: that the graph exported from a checkpoint and MindSpore compute the same; None for a file.
         images_per_second: speed of the evaluation, including the preprocessing of images.
+        speed_range: the same of a slow and of a fast batch.
         loaded: the files that the network comes from, as they were read.
         seconds: wall time by phase.
     """
@@ -58,6 +64,7 @@ class EvaluateResult:
     ranks: LabelRanks
     proof: ForwardProof | None
     images_per_second: float
+    speed_range: tuple[float, float]
     loaded: tuple[LoadedFile, ...]
     seconds: dict[str, float]
 
@@ -80,6 +87,8 @@ class EvaluateResult:
             "timing": {
                 "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
                 "images_per_second": round(self.images_per_second, 1),
+                "images_per_second_range": [round(end, 1) for end in self.speed_range],
+                "busy": is_busy(self.speed_range),
             },
         }
 
@@ -164,21 +173,45 @@ def _measure(
     from amctq.inference.accuracy import measure
 
     batches = Batches(samples=samples, size=request.batch_size)
-    expected = session.seconds_per_image(batches.first()) * len(samples)
-    reporter.info(f"about {max(expected, 1.0):.0f} s to go: {len(samples):,} images")
+    compiles = request.mindir is not None
+    each = preparation_seconds(batches) + forward_seconds(session, batches, compiles=compiles)
+    expected = Expected(phases=(_ACCURACY,), units=len(samples), seconds=each)
+    Forecast(reporter=reporter, expected=(expected,)).begin(f"{len(samples):,} images")
     start = time.perf_counter()
-    with reporter.phase("accuracy", len(samples)) as advance:
-        ranks = measure(session, batches, advance)
+    ends = [(0, start)]
+    with reporter.phase(_ACCURACY, len(samples)) as advance:
+
+        def batch_done(images: int) -> None:
+            ends.append((images, time.perf_counter()))
+            advance(images)
+
+        ranks = measure(session, batches, batch_done)
+    per_second = len(samples) / (time.perf_counter() - start)
     return EvaluateResult(
         request=request,
         device=device,
         samples=samples,
         ranks=ranks,
         proof=proof,
-        images_per_second=len(samples) / (time.perf_counter() - start),
+        images_per_second=per_second,
+        speed_range=_speed_range(ends, request.batch_size, per_second),
         loaded=loaded,
         seconds=dict(reporter.seconds),
     )
+
+
+def _speed_range(ends: list[tuple[int, float]], size: int, mean: float) -> tuple[float, float]:
+    """Images per second of a slow and of a fast batch: whole ones without the first, and without a tenth at each end.
+
+    Args:
+        ends: after each batch, the images that are done and the time, from the start on.
+        size: images in a batch.
+        mean: of all batches, for a run with fewer of them.
+    """
+    pairs = itertools.pairwise(ends[1:])
+    speeds = sorted(size / (later - before) for (done, before), (after, later) in pairs if after - done == size)
+    kept = speeds[len(speeds) // 10 : len(speeds) - len(speeds) // 10]
+    return (kept[0], kept[-1]) if kept else (mean, mean)
 
 
 def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:

@@ -189,9 +189,9 @@ def test_every_name_that_is_no_layer_is_listed(topology: Topology) -> None:
     text = FILLED_IN % {"stem": "Conv_0", "pool": "avgpool", "head": "Gemm_9"}
     with pytest.raises(InputError, match=r"Conv_0: neither a layer of this network nor a key; nor are Gemm_9$"):
         _load(text, topology)
-    with pytest.raises(InputError, match="avgpool: neither a layer"):
+    with pytest.raises(InputError, match="flatten: neither a layer"):
         _load(
-            (FILLED_IN % {"stem": "conv1", "pool": "avgpool", "head": "fc"}).replace("false\n    },", "true },"),
+            (FILLED_IN % {"stem": "conv1", "pool": "flatten", "head": "fc"}).replace("false\n    },", "true },"),
             topology,
         )
 

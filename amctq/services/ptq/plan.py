@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, BackendName, Placement, TargetIsa, WeightAlgo, WeightStorage
+from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightAlgo, WeightStorage
 from amctq.errors import UsageError
 from amctq.export.targets import resolve_target
 from amctq.networks.registry import find_model
@@ -98,11 +98,13 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
         InputError: the file is not valid, or no layer is left to quantize.
     """
-    from amctq.quant.config import default_config
+    from amctq.quant.config import default_config, pairs_for_int4
 
     request, topology = plan.request, network.topology
     if plan.config is not None:
         config = plan.config.quant_config(topology, reporter.warn)
+        if ExportFormat.ASCEND in request.export:
+            config = pairs_for_int4(config, topology, reporter.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
         return config
     config = default_config(
@@ -115,6 +117,8 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
         skip=request.skip_layers,
     )
+    if ExportFormat.ASCEND in request.export:
+        config = pairs_for_int4(config, topology, reporter.warn)
     adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
     return _observing_floats(config, network) if adapts and request.resolved_placement is Placement.ORT else config
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import PtqConfig, QuantizedNetwork
+from amctq.backends.base import CALIBRATION, PtqConfig, QuantizedNetwork
 from amctq.choices import ExportFormat, Placement
 from amctq.data.samples import Batches, Split, split
 from amctq.export.targets import saturation_warning
@@ -19,12 +19,22 @@ from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq, quant_
 from amctq.services.ptq.preview import PtqPreview
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
+from amctq.services.run.accuracy import QUANTIZED_ACCURACY
+from amctq.services.run.advice import wider_weights
 from amctq.services.run.finish import Finished, finish
-from amctq.services.run.inputs import begin, check_exportable, measure_float, named_record, verified_network
+from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds, seconds_of
+from amctq.services.run.inputs import (
+    FLOAT_ACCURACY,
+    begin,
+    check_exportable,
+    measure_float,
+    named_record,
+    verified_network,
+)
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import CALIB_IMAGES, RECORD
 from amctq.services.run.publish import publish
-from amctq.services.run.simulation import SIMULATED_IMAGES
+from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
 
 if TYPE_CHECKING:
     from amctq.inference.optimised import FloatOperator
@@ -75,7 +85,10 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
         contents[CONFIG] = dump_config(result.quant.within_amct(topology))
     if PLACEMENT in plan.files:
         contents[PLACEMENT] = dump_placement(result.quantized.activations, result.quantized.beyond_amct)
-    hint = "nothing was written; try more --calib-images, --skip-layer, or a higher --max-drop where there is one"
+    hint = (
+        f"nothing was written; try {wider_weights(result)}more --calib-images, --skip-layer, or a higher --max-drop "
+        "where there is one"
+    )
     return replace(result, artifacts=publish(result, contents, output, log, hint=hint))
 
 
@@ -95,7 +108,8 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
             split=prepared.split,
             topology=prepared.verified.network.topology,
             quant=prepared.quant,
-            estimated_seconds=_estimate(plan, prepared),
+            recorded_pools=() if prepared.quantized is None else prepared.quantized.record.pools,
+            estimated_seconds=seconds_of(_expected(plan, prepared)),
             warnings=tuple(reporter.warnings),
         )
 
@@ -163,8 +177,8 @@ def _prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> _Prepared:
 def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResult:
     prepared = _prepare(plan, output.scratch(), reporter)
     calibration, evaluation = prepared.calibration, prepared.evaluation
-    reporter.info(
-        f"about {_estimate(plan, prepared):.0f} s to go: {calibration.images:,} calibration images, "
+    Forecast(reporter=reporter, expected=_expected(plan, prepared)).begin(
+        f"{calibration.images:,} calibration images, "
         f"{0 if evaluation is None else evaluation.images:,} evaluation images"
     )
     float_ranks = measure_float(plan, prepared.verified, evaluation, reporter)
@@ -237,13 +251,44 @@ def _simulated_images(plan: PtqPlan, prepared: _Prepared) -> int:
     return min(images, _SIMULATED_WITHOUT_EVALUATION if prepared.evaluation is None else SIMULATED_IMAGES)
 
 
-def _estimate(plan: PtqPlan, prepared: _Prepared) -> float:
-    """Seconds that calibration, evaluation and simulation will take, from one timed batch of the float network."""
-    onnx, mindspore = prepared.verified.proof.onnxruntime_seconds, prepared.verified.proof.mindspore_seconds
-    evaluated = 0 if prepared.evaluation is None else prepared.evaluation.images
-    int8 = mindspore if plan.request.export == (ExportFormat.MINDIR,) else onnx
-    for form in {ExportFormat.ASCEND, ExportFormat.FAKEQUANT} & {*plan.request.export}:
-        int8 += _COST[form] * onnx
-    simulated = mindspore * _simulated_images(plan, prepared)
-    # An observer takes about as much time as the forward pass.
-    return max(1.0, onnx * (2 * prepared.calibration.images + evaluated) + int8 * evaluated + simulated)
+def _expected(plan: PtqPlan, prepared: _Prepared) -> tuple[Expected, ...]:
+    """The phases that take long, from a few timed images of the float network."""
+    from amctq.inference.cell_session import CellSession
+
+    calibration, evaluation, export = prepared.calibration, prepared.evaluation, plan.request.export
+    preparation = preparation_seconds(calibration)
+    onnx = forward_seconds(prepared.verified.session, calibration)
+    mindspore = forward_seconds(CellSession(prepared.verified.network.cell), calibration)
+    only_mindir = export == (ExportFormat.MINDIR,)
+    steps = []
+    if evaluation is not None:
+        images = evaluation.images
+        steps.append(Expected(phases=(FLOAT_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"))
+        measured = Expected(
+            phases=(QUANTIZED_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"
+        )
+        if only_mindir:
+            measured = replace(measured, seconds=preparation + mindspore, engine="MindSpore")
+        steps.append(measured)
+    if prepared.quantized is None:
+        # An observer takes about as much time as the forward pass.
+        steps.append(
+            Expected(
+                phases=(CALIBRATION,), units=calibration.images, seconds=preparation + 2 * onnx, engine="onnxruntime"
+            )
+        )
+    compared = (evaluation or calibration).images
+    for form, name in plan.model_files.items():
+        if form in _COST:
+            steps.append(
+                Expected(phases=(name,), units=compared, seconds=preparation + _COST[form] * onnx, engine=form.value)
+            )
+    steps.append(
+        Expected(
+            phases=SIMULATIONS,
+            units=_simulated_images(plan, prepared),
+            seconds=preparation + onnx + mindspore,
+            engine="MindSpore",
+        )
+    )
+    return tuple(steps)

@@ -84,6 +84,7 @@ class PtqResult(RunResult):
             "isa": plan.target.isa.value,
             "isa_reason": plan.target.reason,
             "layers": layers,
+            "pools": report.quantized_pools(self.quantized.record),
             "left_in_float": report.left_in_float(skipped, topology),
             "float_operators": [asdict(operator) for operator in self.float_operators],
         }

@@ -16,9 +16,12 @@ from amctq.services.qat.identity import refuse_other_length, refuse_other_run
 from amctq.services.qat.images import QatImages, choose_images, open_images, recipe_for
 from amctq.services.qat.plan import QatPlan, retrain_config
 from amctq.services.run import report
-from amctq.services.run.inputs import begin, check_exportable, named_record, verified_network
+from amctq.services.run.accuracy import PTQ_ACCURACY, QUANTIZED_ACCURACY
+from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
+from amctq.services.run.inputs import FLOAT_ACCURACY, begin, check_exportable, named_record, verified_network
+from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
 from amctq.training.history import former_lines
-from amctq.training.pace import duration
+from amctq.training.loop import EVALUATION, TRAINING
 from amctq.training.recipe import Recipe
 from amctq.training.store import Found
 
@@ -143,22 +146,32 @@ def announce(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> None:
         f"{recipe.lr_max:g} in {recipe.warmup_steps:,} steps, then {recipe.lr_decay.value}; "
         f"{evaluated:,} evaluation images"
     )
-    reporter.info(f"about {duration(estimate(plan, prepared))} to go")
+    Forecast(reporter=reporter, expected=expected_phases(plan, prepared)).begin()
 
 
-def estimate(plan: QatPlan, prepared: Prepared) -> float:
-    """Estimate the seconds of the whole run, from one timed batch of the float network."""
+def expected_phases(plan: QatPlan, prepared: Prepared) -> tuple[Expected, ...]:
+    """The phases that take long, from a few timed images of the float network."""
     from amctq.inference.cell_session import CellSession
 
     recipe, images, verified = prepared.recipe, prepared.images, prepared.verified
-    batch = plan.batches(images.split.calibration).first()
-    session = CellSession(verified.network.cell)
-    session.logits(batch)  # the first run of this size allocates
-    in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, verified.session))
-    done = 0 if prepared.resumed is None else prepared.resumed.snapshot.state.step
-    trained = (recipe.steps - done) * plan.request.batch_size  # images of this worker
+    calibration = plan.batches(images.split.calibration)
+    preparation = preparation_seconds(calibration)
+    onnx = preparation + forward_seconds(verified.session, calibration)
+    mindspore = forward_seconds(CellSession(verified.network.cell), calibration)
+    step, batch = (0 if prepared.resumed is None else prepared.resumed.snapshot.state.step), plan.request.batch_size
     evaluated = 0 if images.evaluation is None else len(images.evaluation)
-    return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)
+    epochs = recipe.epochs - step // recipe.steps_per_epoch
+    # The images of a step are prepared while the one before is computed.
+    training = Expected(
+        phases=(TRAINING,), units=recipe.steps - step, seconds=_STEP * mindspore * batch, engine=TRAINING
+    )
+    evaluation = Expected(phases=(EVALUATION,), units=epochs * evaluated, seconds=preparation + mindspore)
+    measured = [
+        Expected(phases=(phase,), units=evaluated, seconds=onnx, engine="onnxruntime")
+        for phase in (FLOAT_ACCURACY, PTQ_ACCURACY, QUANTIZED_ACCURACY)
+    ]
+    simulated = Expected(phases=SIMULATIONS, units=min(evaluated, SIMULATED_IMAGES), seconds=onnx + mindspore)
+    return (training, evaluation, *measured, simulated)
 
 
 def _identity(

@@ -21,7 +21,7 @@ from amctq.services.qat.plan import QatPlan
 from amctq.services.qat.prepare import Prepared
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
-from amctq.training.loop import train
+from amctq.training.loop import EVALUATION, train
 from amctq.training.process_group import ProcessGroup
 from amctq.training.run import TrainingRun
 from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
@@ -116,7 +116,7 @@ def retrain(
             written = history.artifact()
         epoch = _select(plan, run, state)
         if evaluator is not None and (evaluator.outcome is None or epoch != recipe.epochs):
-            with reporter.phase("evaluation", run.evaluation_images) as advance:
+            with reporter.phase(EVALUATION, run.evaluation_images) as advance:
                 evaluator.top1_and_top5(advance)
         outcome = None if evaluator is None else evaluator.outcome
         return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at, history=written)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.inference.speed import Speed
     from amctq.quant.layers import QuantizableLayer
-    from amctq.quant.record import LayerRecord
+    from amctq.quant.record import LayerRecord, QuantRecord
     from amctq.services.request import NetworkRequest
     from amctq.services.run.accuracy import Accuracy, ComparedFile
     from amctq.services.run.check import Check
@@ -97,6 +97,14 @@ def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, An
     }
 
 
+def quantized_pools(record: QuantRecord) -> list[dict[str, Any]]:
+    """The scales of the means over windows, which have no weights."""
+    return [
+        {"name": pool.name, "scale_d": pool.activation.scale, "offset_d": pool.activation.offset}
+        for pool in record.pools
+    ]
+
+
 def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[str, Any] | None:
     """The ONNX file compared with an independent computation; with top-1 if ``measured``."""
     if compared is None:
@@ -152,6 +160,9 @@ def speed(file: str, measured: Speed) -> dict[str, Any]:
         "file": file,
         "float": round(measured.float32, 1),
         "int8": round(measured.int8, 1),
+        "float_range": [round(end, 1) for end in measured.float32_range],
+        "int8_range": [round(end, 1) for end in measured.int8_range],
+        "busy": measured.busy,
         "ratio": round(measured.ratio, 3),
         "batch_size": measured.batch_size,
         "rounds": measured.rounds,
