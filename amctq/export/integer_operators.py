@@ -26,7 +26,7 @@ from amctq.export.weights_onnx import write_bias, write_dequantized
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.integer_operators import channels_of, is_convolution
 from amctq.graph.rewrite import GraphWriter
-from amctq.quant.numerics import Float32Array, QParams, quantize_bias, range_qparams
+from amctq.quant.numerics import SMALLEST, SMALLEST_NORMAL, Float32Array, QParams, quantize_bias, range_qparams
 
 # Label of the constants that hold zero points; many tensors share one.
 ZERO_POINT = "zero_point"
@@ -116,7 +116,7 @@ class IntegerOperators:
     def _constant(self, name: str, values: Float32Array) -> str:
         """Add a quantized constant with its DequantizeLinear; returns the float tensor's name."""
         values = values.astype(np.float32)
-        qparams = range_qparams(float(values.min()), float(values.max()))
+        qparams = range_qparams(float(values.min()), float(values.max()), smallest=SMALLEST)
         steps = np.rint(values / np.float32(qparams.scale))
         zero = zero_point(qparams, self.act_type)
         info = np.iinfo(zero.dtype)
@@ -165,7 +165,7 @@ class IntegerOperators:
         factor = gamma / np.sqrt(variance + attributes_of(node).get("epsilon", 1e-5))
         bias = beta - mean * factor
         channels, name = len(factor), node.output[0]
-        smallest = np.maximum(np.abs(bias) / (qparams.scale * _LARGEST_BIAS), np.finfo(np.float32).tiny)
+        smallest = np.maximum(np.abs(bias) / _LARGEST_BIAS, 2 * SMALLEST_NORMAL) / qparams.scale
         scale = np.maximum(np.abs(factor) / 127, smallest).astype(np.float32)
         integers = np.clip(np.rint(factor / scale), -127, 127).astype(np.int8)
         kernel = [1] * (len(self.graph.shapes[node.input[0]]) - 2)
