@@ -39,15 +39,18 @@ def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedPa
     Raises:
         InputError: a result is not finite.
     """
-    weight = layer.by_channel(arrays[layer.weight]).astype(np.float64)
-    bias = None if layer.bias is None else arrays[layer.bias].astype(np.float64)
+    weight = layer.by_channel(arrays[layer.weight]).astype(np.float32)
+    bias = None if layer.bias is None else arrays[layer.bias].astype(np.float32)
     if (norm := layer.batch_norm) is not None:
-        beta, mean = (arrays[name].astype(np.float64) for name in (norm.beta, norm.mean))
-        factor = batch_norm_factor(norm, arrays)
-        weight = weight * per_channel(factor, weight.ndim)
-        bias = ((0.0 if bias is None else bias) - mean) * factor + beta
+        gamma, beta, mean, variance = (
+            arrays[name].astype(np.float32) for name in (norm.gamma, norm.beta, norm.mean, norm.variance)
+        )
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            inverse = np.float32(1.0) / np.sqrt(variance + np.float32(norm.epsilon))
+            weight = weight * per_channel(gamma * inverse, weight.ndim)
+            bias = ((np.float32(0.0) if bias is None else bias) - mean) * inverse * gamma + beta
     for array in (weight, bias):
         if array is not None and not np.isfinite(array).all():
             message = f"layer {layer.name}: its weights, with BatchNorm folded in, hold NaN or infinity"
             raise InputError(message, hint="the checkpoint is damaged, or its training diverged")
-    return FusedParameters(weight=weight.astype(np.float32), bias=None if bias is None else bias.astype(np.float32))
+    return FusedParameters(weight=weight, bias=bias)
