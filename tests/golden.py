@@ -19,11 +19,13 @@ _IMAGES = """
 import numpy as np
 
 def images(role):
-    (name,) = np.load({path!r}).files
+    count = {count} if role == "train" else 1
+    with np.load({path!r}) as file:
+        pictures, labels = file["images"][:count], file["labels"][:count]
     mean = np.asarray([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
     std = np.asarray([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
-    for image in np.load({path!r})[name][: {count} if role == "train" else 1]:
-        yield (image.astype(np.float32) / np.float32(255) - mean) / std, 0
+    for image, label in zip(pictures, labels):
+        yield (image.astype(np.float32) / np.float32(255) - mean) / std, int(label)
 """
 # PyTorch's name of the last layer, and MindSpore's.
 NAMES = {"linear": "end_point"}

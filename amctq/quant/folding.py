@@ -32,6 +32,8 @@ def batch_norm_factor(norm: BatchNorm, arrays: Mapping[str, NDArray[Any]]) -> ND
 def fold(layer: QuantizableLayer, arrays: Mapping[str, NDArray[Any]]) -> FusedParameters:
     """Fold a layer's BatchNorm into its weight and bias (docs/en/reference.md, "BatchNorm fusion").
 
+    In float32, in the order of PyTorch's fuse_modules, so that weights and their scales have AMCT's bits.
+
     Args:
         layer: the layer; without a BatchNorm its parameters stay as they are.
         arrays: values of the parameters that ``layer`` names.

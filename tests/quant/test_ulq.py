@@ -107,6 +107,12 @@ def test_a_range_upside_down_is_narrow_and_its_gradient_leads_out(high: float, l
     assert ulq_gradients(x, clips, np.full(100, -1.0, np.float32)).clip_max < -50
 
 
+def test_a_range_that_the_narrowest_replaces_says_so() -> None:
+    assert _clips(1e-6, 0.0).is_widened
+    assert _clips(-2.0, -1.0).is_widened
+    assert not _clips(255 * EPSILON, 0.0).is_widened
+
+
 def test_a_fixed_end_ignores_the_parameter() -> None:
     x = np.linspace(-1, 3, 100).astype(np.float32)
     assert np.array_equal(ulq(x, _clips(2.0, -7.0, fixed_min=True)), ulq(x, _clips(2.0, 0.0, fixed_min=True)))
