@@ -50,7 +50,7 @@ def read_topology(graph: FloatGraph) -> Topology:
 def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
     """Fold each layer's BatchNorm into its weight and bias; by layer, in the order of execution.
 
-    w' = w·γ/√(σ²+ε), b' = (b-μ)·γ/√(σ²+ε) + β in float64 (docs/en/reference.md, "BatchNorm fusion").
+    w' = w·γ/√(σ²+ε), b' = (b-μ)·γ/√(σ²+ε) + β in float32 (docs/en/reference.md, "BatchNorm fusion").
 
     Raises:
         InputError: a result is not finite.
