@@ -19,7 +19,7 @@ from amctq.distributed.hccn import HccnConf
 from amctq.distributed.rank_table_json import read_rank_table
 from amctq.graph.topology import read_topology
 from amctq.json_file import read_json_object
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord

@@ -12,7 +12,8 @@ from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.choices import ActAlgo
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
-from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig, default_config
+from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig, default_retrain_config
 from tests.graph.graphs import residual_graph

@@ -13,7 +13,8 @@ from amctq.amct_files.config_json import dump_config
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError, UsageError
 from amctq.graph.topology import read_topology
-from amctq.quant.config import WeightConfig, default_config
+from amctq.quant.config import WeightConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import Topology
 from tests.graph.graphs import residual_graph
 

@@ -16,7 +16,8 @@ from amctq.amct_files.record_names import record_of
 from amctq.amct_files.record_text import dump_record, parse_record
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
-from amctq.quant.config import QuantConfig, default_config
+from amctq.quant.config import QuantConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import PoolLayer, Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import PoolRecord

@@ -20,7 +20,7 @@ from amctq.inference.mindir_session import MindirSession
 from amctq.inference.onnx_session import OnnxSession
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.numerics import Float32Array
 from amctq.quant.retrain_config import default_retrain_config
 from tests.backends.test_retraining import train

@@ -98,7 +98,8 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
         InputError: the file is not valid, or no layer is left to quantize.
     """
-    from amctq.quant.config import default_config, pairs_for_int4
+    from amctq.quant.config import pairs_for_int4
+    from amctq.quant.default_config import default_config
 
     request, topology = plan.request, network.topology
     if plan.config is not None:
