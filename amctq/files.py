@@ -15,6 +15,7 @@ from types import TracebackType
 from amctq.durability import make_durable, make_names_durable
 from amctq.errors import InputError, UsageError, WriteError
 from amctq.folder_lock import FolderLock
+from amctq.regular_file import open_regular
 from amctq.signals import signals_held
 
 _STAGING = ".amctq-partial"
@@ -37,8 +38,12 @@ class Artifact:
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Read a file in pieces of 1 MiB."""
-    with path.open("rb") as stream:
+    """Read a file in pieces of 1 MiB.
+
+    Raises:
+        OSError: as ``open_regular``.
+    """
+    with open_regular(path) as stream:
         while block := stream.read(1 << 20):
             yield block
 
@@ -75,7 +80,7 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{what}: {os.strerror(error.errno) if error.errno else error}"
+        message = f"{what}: {error.strerror or error}"
         raise InputError(message, hint="check the path and its permissions") from error
 
 
