@@ -77,7 +77,7 @@ def check_given(given: Path, *, option: str) -> int:
             message = f"{option} {given}: found {found} there, expected a file"
             raise InputError(message, hint="check the path")
         size = given.stat().st_size
-        with given.open("rb") as stream:
+        with open_regular(given) as stream:
             head = stream.read(_HEAD)
     if not size:
         message = f"{option} {given}: the file is empty"
