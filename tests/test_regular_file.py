@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ from tests.command import Own, Shared, amctq, amctq_here
     ids=["fifo", "device", "socket"],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_what_is_no_regular_file(make: object, said: str) -> None:
+def test_what_is_no_regular_file(make: Callable[[Path], object], said: str) -> None:
     path = Path("x")
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(OSError, match="x") as caught:
         open_regular(path)
     assert caught.value.strerror == f"it is {said}, expected a file"
@@ -39,7 +40,7 @@ def test_a_folder_and_a_file() -> None:
         assert stream.read() == b"content"
 
 
-FIFOS = {
+FIFOS: dict[str, Callable[[Shared], tuple[object, ...]]] = {
     "--dataset": lambda shared: ("evaluate", *shared.network("resnet20", "x.npz")),
     "--ckpt": lambda shared: ("evaluate", "--dataset", shared.data, "--ckpt", "x.npz", "--model", "resnet20"),
     "--onnx": lambda shared: ("evaluate", "--dataset", shared.data, "--onnx", "x.npz"),

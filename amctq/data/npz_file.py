@@ -18,6 +18,7 @@ from amctq.data.passed_over import is_hidden
 from amctq.errors import InputError, first_line
 from amctq.regular_file import open_regular
 
+_FORMAT: Any = np.lib.format  # which has no types
 _SUFFIX = ".npy"
 _HINT = "write it with numpy.savez(path, images=…, labels=…)"
 _MAX_RATIO = 200  # of deflate on images; zeros give 1,000
@@ -76,7 +77,7 @@ class NpzFile:
                 with self._archive.open(info) as stream:
                     self._check_length(*_header(stream), name=name, rest=info.file_size - stream.tell())
                 with self._archive.open(info) as stream:
-                    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+                    array: NDArray[Any] = _FORMAT.read_array(stream, allow_pickle=False)
                     stream.read(1)  # the end, where the CRC is checked
                     return array
         except InputError:
@@ -110,7 +111,6 @@ class NpzFile:
 
 
 def _header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, _, dtype = read(stream)
+    read = {(1, 0): _FORMAT.read_array_header_1_0, (2, 0): _FORMAT.read_array_header_2_0}
+    shape, _, dtype = read[_FORMAT.read_magic(stream)](stream)
     return shape, dtype

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amctq.data.preprocess import CIFAR10_MEAN, CIFAR10_STD
 from tests.command import RECORD_BYTES, Finished, Own, Shared, amctq_here
 from tests.runs import ptq
 
@@ -102,7 +103,7 @@ def test_floats_with_channels_last(shared: Shared, pixels: tuple[np.ndarray[Any,
     images, labels = pixels
     np.savez("pixels.npz", images=images, labels=labels)
     expected = _top1(shared, "pixels.npz")
-    mean, std = np.float32([0.4914, 0.4822, 0.4465]), np.float32([0.2023, 0.1994, 0.2010])
+    mean, std = np.asarray([CIFAR10_MEAN, CIFAR10_STD], np.float32)
     floats = (images / np.float32(255) - mean) / std
     np.savez("floats.npz", images=floats, labels=labels)
     done = _evaluated(shared, "floats.npz")

@@ -128,7 +128,8 @@ def test_what_a_mac_leaves_in_an_archive_is_no_array() -> None:
 def _member(header: np.ndarray[Any, Any], shape: tuple[int, ...]) -> bytes:
     """The content of ``header``, under a header that declares ``shape``."""
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    form: Any = np.lib.format
+    form.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return stream.getvalue() + header.tobytes()
 
 
