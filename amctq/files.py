@@ -17,6 +17,7 @@ from amctq.errors import InputError, UsageError, WriteError
 from amctq.folder_lock import FolderLock
 from amctq.leftovers import STAGING as _STAGING
 from amctq.leftovers import Leftover, watched
+from amctq.regular_file import open_regular
 from amctq.signals import signals_held
 
 _REMEDY = "pass --force to replace these files, or choose another --output-dir"
@@ -38,8 +39,12 @@ class Artifact:
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Read a file in pieces of 1 MiB."""
-    with path.open("rb") as stream:
+    """Read a file in pieces of 1 MiB.
+
+    Raises:
+        OSError: as ``open_regular``.
+    """
+    with open_regular(path) as stream:
         while block := stream.read(1 << 20):
             yield block
 
@@ -76,7 +81,7 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{what}: {os.strerror(error.errno) if error.errno else error}"
+        message = f"{what}: {error.strerror or error}"
         raise InputError(message, hint="check the path and its permissions") from error
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amctq.errors import InputError
+from amctq.regular_file import open_regular
 
 LARGEST = 64 << 20  # bytes; a record of a large network has about ten million
 # UTF-32 first: its mark in little-endian order begins with that of UTF-16.
@@ -34,7 +35,7 @@ def read_input(path: Path, *, what: str, option: str) -> bytes:
         option: where its path was given, for messages.
 
     Raises:
-        InputError: it cannot be read, or is too large to be such a file.
+        InputError: it cannot be read, is no regular file, or is too large to be such a file.
     """
     return _content(path, f"the {what} {path}", option, what=what)
 
@@ -64,9 +65,6 @@ def load_input(path: Path, *, option: str) -> tuple[bytes, LoadedFile]:
     Raises:
         InputError: it cannot be read, is no regular file, or is a pointer of git-lfs.
     """
-    if path.exists() and not path.is_file():
-        message = f"cannot read {path}: it is {'a folder' if path.is_dir() else 'no regular file'}"
-        raise InputError(message, hint=f"check the path given with {option}")
     content = _content(path, str(path), option)
     return content, LoadedFile(path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
@@ -132,7 +130,7 @@ def text_of(content: bytes, source: str, *, errors: str = "strict") -> str:
 def _content(path: Path, called: str, option: str, *, what: str | None = None) -> bytes:
     """The content of a file; of at most LARGEST bytes if it is to be a ``what``."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read() if what is None else stream.read(LARGEST + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character or half a surrogate pair in the path
         message = f"cannot read {called}: {getattr(error, 'strerror', None) or error}"

@@ -152,6 +152,7 @@ def _load_file(path: Path) -> Any:
     # As for a script: the file may import what is beside it, now and when its functions are called.
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
+    sys.dont_write_bytecode = True  # else Python writes __pycache__ beside the user's files
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

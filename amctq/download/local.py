@@ -11,6 +11,7 @@ from amctq.errors import CheckError, InputError
 from amctq.files import put_in_place, reading, writing
 from amctq.input_file import refuse_pointer
 from amctq.progress import Reporter
+from amctq.regular_file import open_regular
 
 _HEAD = 256  # bytes that show what a file is
 
@@ -46,7 +47,7 @@ def copy_in(
         copy.unlink(missing_ok=True)  # left by a run that was killed
     try:
         with reporter.phase(target.name, size, unit="bytes") as advance, reading(f"{option} {given}"):
-            stream = given.open("rb")
+            stream = open_regular(given)
         with stream, writing(target), copy.open("wb") as out:
             while block := stream.read(1 << 20):
                 out.write(block)
@@ -76,7 +77,7 @@ def check_given(given: Path, *, option: str) -> int:
             message = f"{option} {given}: found {found} there, expected a file"
             raise InputError(message, hint="check the path")
         size = given.stat().st_size
-        with given.open("rb") as stream:
+        with open_regular(given) as stream:
             head = stream.read(_HEAD)
     if not size:
         message = f"{option} {given}: the file is empty"

@@ -62,6 +62,13 @@ class FileSession(Session):
         height = shape[2] if len(shape) == 4 else None
         return height if isinstance(height, int) else None
 
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None where it is dynamic, or the model is no classifier."""
+        shape = self.outputs[0].shape if self.outputs else ()
+        classes = shape[1] if len(shape) == 2 else None
+        return classes if isinstance(classes, int) else None
+
     def check_input(self, shape: tuple[int, int, int]) -> None:
         """Check that the model is a classifier for batches of images of ``shape``, (C, H, W).
 

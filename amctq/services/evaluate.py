@@ -117,13 +117,16 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
                 preprocessing = own.changed(image_size=request.image_size, mean=request.mean, std=request.std)
             elif request.image_size is None and session.image_size is not None:
                 preprocessing = preprocessing.changed(image_size=session.image_size)
-            samples = _test_images(request.open_dataset(data, preprocessing), request)
+            dataset = request.open_dataset(data, preprocessing, reporter, classes=session.classes)
+            samples = _test_images(dataset, request)
             with reading_model(path):
                 session.check_input(samples.input_shape)
             return _measure(request, device, UserFileSession(session, path), samples, None, loaded, reporter)
         check_readable(request.ckpt)
         with reporter.phase("dataset"):
-            samples = _test_images(request.open_dataset(data, request.preprocessing(spec)), request)
+            preprocessing = request.preprocessing(spec)
+            dataset = request.open_dataset(data, preprocessing, reporter, classes=request.num_classes)
+            samples = _test_images(dataset, request)
         verified = load_network(
             spec=spec,
             ckpt=request.ckpt,

@@ -23,6 +23,7 @@ from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory, reading
 from amctq.input_file import text_of
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.regular_file import open_regular
 from amctq.services.prepare_cifar_request import ADDRESS, PrepareCifarRequest
 
 _OFFICIAL_FILE_IMAGES = 10_000
@@ -74,15 +75,16 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
 
     Raises:
         UsageError: files of another set, or damaged files, would be replaced.
-        InputError: the archive is incomplete, damaged, or not CIFAR-10's binary version.
+        InputError: the archive is incomplete, damaged, or not CIFAR-10's binary version; or the manifest of a former
+            set is damaged.
         CheckError: the archive has another checksum.
         NetworkError: the download failed.
         WriteError: the disk is full, or writing is not allowed.
     """
     reporter = Reporter(on_event)
-    former = read_manifest(request.output_dir)
+    former = None if request.force else read_manifest(request.output_dir)
     resumable = former is not None and former.origin == request.origin
-    if former is not None and resumable and not request.force:
+    if former is not None and resumable:
         with reporter.phase("checking"):
             differing = former.differing(request.output_dir)
         if differing:
@@ -95,7 +97,7 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
             )
     if request.archive is not None:
         check_given(request.archive, option="--archive")
-        with reading(f"--archive {request.archive}"), request.archive.open("rb"):
+        with reading(f"--archive {request.archive}"), open_regular(request.archive):
             pass  # refused before anything is written
     with OutputDirectory(request.output_dir, names=NAMES, force=request.force or resumable) as output:
         fetched: tuple[Artifact, ...] = ()
@@ -168,7 +170,7 @@ def _unpack(
 ) -> Manifest:
     """Stage the archive's files. ``expected`` has the archive's checksums; None if they have been checked already."""
     total = _OFFICIAL_FILE_IMAGES * sum(map(is_record_file, LAYOUT))
-    with reading(str(path)), path.open("rb") as stream, reporter.phase("unpacking", total) as advance:
+    with reading(str(path)), open_regular(path) as stream, reporter.phase("unpacking", total) as advance:
         staged = StagedSet(output, advance)
         archive = Archive(path, stream, expected)
         for member in archive.members():
@@ -178,6 +180,8 @@ def _unpack(
                 raise InputError(message, hint=f"expected the files of {ADDRESS}")
             staged.store(name, member.pieces)
         archive.finish()
+    for notice in archive.passed_over.notices(str(path)):
+        reporter.warn(notice)
     if lacking := [name for name in LAYOUT if not staged.holds(name)]:
         message = f"{path} lacks {', '.join(lacking)}"
         raise InputError(message, hint=f"expected the {len(LAYOUT)} files of {ADDRESS}")

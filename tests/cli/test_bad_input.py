@@ -171,8 +171,12 @@ def _image_folder(place: Worker) -> Path:
 
 
 def _damaged_image(place: Worker) -> Path:
+    """A class with one image that can be read."""
+    from PIL import Image
+
     folder = place.cwd / "folder" / "cat"
     folder.mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(folder / "good.png")
     for index in range(40):
         (folder / f"{index}.jpg").write_bytes(b"no image")
     return place.cwd / "folder"

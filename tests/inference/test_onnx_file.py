@@ -110,7 +110,7 @@ def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -
         (_set("location", "folder/weights.bin"), "a link out of the model's folder"),
         (_set("location", "circle"), "circle"),
         (_set("location", "none.bin"), "none.bin: No such file"),
-        (_set("location", "queue"), "queue: it is no regular file"),
+        (_set("location", "queue"), "queue: it is a named pipe (FIFO)"),
         (_set("location", "pointer.bin"), "pointer.bin is a pointer of git-lfs"),
         (_set("location", "short.bin"), "960 bytes at 0 of a file of 500 bytes, expected 960"),
         (_set("length", "956"), "956 bytes at 0 of a file of 980 bytes, expected 960"),

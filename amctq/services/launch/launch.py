@@ -119,7 +119,7 @@ def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> Leftover:
     qat = plan_qat(request.qat, Worker(rank=0 if plan.has_scheduler else 1, size=len(plan.ranks)))
     if plan.has_scheduler:
         qat.output().check()
-    recipe_for(qat, choose_images(qat, open_images(qat)))
+    recipe_for(qat, choose_images(qat, open_images(qat, Reporter())))
     former = [plan.folder(rank.rank) for rank in plan.local_ranks if has_ended_well(plan.folder(rank.rank) / STATUS)]
     if former and not (request.qat.force or request.qat.resume):
         message = f"{plan.log_dir} already holds {', '.join(folder.name for folder in former)} of a finished run"

@@ -140,7 +140,7 @@ def _prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> _Prepared:
     begin(plan, reporter)
     with reporter.phase("dataset"):
         images = split(
-            request.open_dataset(plan.data, request.preprocessing(plan.spec)),
+            request.open_dataset(plan.data, request.preprocessing(plan.spec), reporter, classes=request.num_classes),
             calibration_images=plan.calibration_images(CALIB_IMAGES),
             evaluation_images=request.eval_images,
             seed=request.seed,

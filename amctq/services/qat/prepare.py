@@ -72,7 +72,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         unused = ", ".join(request.unused_hyper_parameters)
         reporter.warn(f"{request.hyper_parameters}: not used, because no option means the same: {unused}")
     with reporter.phase("dataset"):
-        images = choose_images(plan, open_images(plan))
+        images = choose_images(plan, open_images(plan, reporter))
     recipe = recipe_for(plan, images)
     verified = verified_network(plan, plan.batches(images.split.calibration), scratch, reporter)
     network = verified.network
