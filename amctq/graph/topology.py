@@ -117,6 +117,13 @@ def _beyond_amct(node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> st
     return None if attributes.get("transB", 0) else "a product with a matrix that is no nn.Dense"
 
 
+def _beyond_amct_int4(weight_shape: tuple[int, ...], group: int) -> str | None:
+    """Why AMCT cannot give a layer weights of 4 bits, two to a byte along C_in; None where it can."""
+    if group != 1:
+        return f"it has {group} groups"
+    return f"its {weight_shape[1]} input channels are an odd number" if weight_shape[1] % 2 else None
+
+
 def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> QuantizableLayer:
     attributes = attributes_of(node)
     weight = graph.arrays[node.input[1]]
@@ -155,6 +162,7 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) 
         batch_norm_node=None if norm_node is None else norm_node.name,
         channel_axis=axis,
         beyond_amct=beyond,
+        beyond_amct_int4=beyond or _beyond_amct_int4(weight.shape, attributes.get("group", 1)),
     )
 
 

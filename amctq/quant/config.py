@@ -111,12 +111,12 @@ class NetworkConfig(Generic[Activation]):
 
     Attributes:
         layers: of every quantizable layer, in the order of execution.
-        batch_num: how many batches calibrate, where the file says so.
+        batch_num: how many batches calibrate; AMCT's default is 1.
     """
 
     purpose: ClassVar[str]
     layers: tuple[LayerConfig[Activation], ...]
-    batch_num: int | None = None
+    batch_num: int = 1
 
     @property
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
@@ -172,14 +172,18 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
     do_fusion: bool = True
     skip_fusion_layers: tuple[str, ...] = ()
 
+    @property
+    def unfused(self) -> tuple[str, ...]:
+        """The layers whose BatchNorm, where they have one, is not folded into them."""
+        return self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
+
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only, BatchNorm fused where the configuration says so.
 
         Raises:
             InputError: no layer is left.
         """
-        unfused = self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
-        return super().selected(topology).without_fusion(unfused)
+        return super().selected(topology).without_fusion(self.unfused)
 
 
 def default_config(

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 _ENTRY = re.compile(r'record \{\s*key: "([^"]+)"\s*value \{(.*?)\}\s*\}', re.DOTALL)
 
 
-def write_record(path: Path, layers: dict[str, tuple[float, int, NDArray[Any], bool]]) -> None:
-    """``layers``: scale_d, offset_d, scale_w, skip_fusion by name."""
+def write_record(path: Path, layers: dict[str, tuple[float, int, NDArray[Any]]]) -> None:
+    """``layers``: scale_d, offset_d, scale_w by name; AMCT never says which BatchNorm it has not folded."""
     lines = []
-    for name, (scale, offset, weights, skip_fusion) in layers.items():
+    for name, (scale, offset, weights) in layers.items():
         lines += ["record {", f'  key: "{name}"', "  value {"]
         lines += [f"    scale_d: {np.float32(scale):.9g}", f"    offset_d: {offset}"]
         lines += [f"    scale_w: {value:.9g}" for value in weights]
         lines += ["    offset_w: 0"] * len(weights)
-        lines += ["    skip_fusion: true"] * skip_fusion
         lines += ["  }", "}"]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
