@@ -50,13 +50,16 @@ class ScaleFit:
     largest: tuple[float, ...]
 
     @property
-    def fused(self) -> bool | None:
-        """Whether the scales are those of the folded weight; None where they fit neither.
+    def fits(self) -> bool:
+        """Whether the scales are those of one of the two weights at all."""
+        return self.allows(fused=True) or self.allows(fused=False)
 
-        Where a BatchNorm changes no weight, both fit: then it is folded, as AMCT does it by default.
+    @property
+    def fused(self) -> bool:
+        """Whether the scales are nearer to those of the folded weight.
+
+        Where a BatchNorm changes no weight, they are as near to both: then it is folded, as AMCT does it by default.
         """
-        if not self.allows(fused=True) and not self.allows(fused=False):
-            return None
         return self.plain is None or self.folded <= max(self.plain, _SAME)
 
     def allows(self, *, fused: bool) -> bool:

@@ -33,8 +33,8 @@ def with_fusion(
         reporter: says what was found.
 
     Raises:
-        InputError: the weight scales fit no layer of the network as it is loaded, or record and configuration are not
-            of one run.
+        InputError: the weight scales of a layer fit its weight neither way, and nothing is trained; or record and
+            configuration are not of one run.
     """
     from amctq.quant.record_agreement import disagreements
     from amctq.quant.record_fit import scale_fit
@@ -42,13 +42,17 @@ def with_fusion(
     arrays = network.graph.arrays
     layers = [layer for layer in network.topology.layers if layer.name in {entry.name for entry in record.layers}]
     fits = {layer.name: scale_fit(layer, record[layer.name], arrays) for layer in layers}
-    foreign = [fit.found for fit in fits.values() if fit.fused is None]
+    foreign = [fit.found for fit in fits.values() if not fit.fits]
     if foreign:
         message = f"--record {plan.request.record} does not fit the weights of {plan.request.ckpt}: {_listed(foreign)}"
-        hint = "give the checkpoint that the record was calibrated with, or calibrate again without --record"
-        raise InputError(message, hint=hint)
+        if not plan.retrains:
+            hint = "give the checkpoint that the record was calibrated with, or calibrate again without --record"
+            raise InputError(message, hint=hint)
+        # A record of an earlier retraining may start another: the clips are its, and the weight scales are made anew.
+        reporter.warn(f"{message}; training takes only its clips, and the accuracy before it is that of these scales")
     with_norm = [layer.name for layer in layers if layer.batch_norm is not None]
     plain = {name for name in with_norm if not fits[name].fused}
+    said = {entry.name for entry in record.layers if entry.skip_fusion}
     if config is not None:
         found = list(disagreements(record, config, network.topology, arrays))
         plain = {name for name in with_norm if name in config.unfused}
@@ -62,25 +66,27 @@ def with_fusion(
             hint = "give the configuration of the run that wrote the record, or leave --config out"
             raise InputError(message + _listed(found), hint=hint)
     else:
-        said = {entry.name for entry in record.layers if entry.skip_fusion}
-        wrong = [fits[name].found for name in with_norm if name in said and not fits[name].allows(fused=False)]
+        wrong = [
+            fits[name].found
+            for name in with_norm
+            if name in said and fits[name].fits and not fits[name].allows(fused=False)
+        ]
         if wrong:
             message = f"--record {plan.request.record} has skip_fusion, but not the scales for it: {_listed(wrong)}"
             raise InputError(message, hint="take skip_fusion out of the record, or calibrate again without --record")
-        plain |= said
-    if with_norm:
-        by = "--config says" if config is not None else "the record's weight scales show"
-        reporter.info(f"BatchNorm, as {by}: {_words(with_norm, plain)}")
-    return QuantRecord(
-        layers=tuple(replace(entry, skip_fusion=entry.name in plain) for entry in record.layers),
-    )
+        plain |= said & set(with_norm)
+    inferred = config is None and not plain <= said
+    by = "the record's weight scales show" if inferred else "the record says" if config is None else "--config says"
+    (reporter.warn if inferred else reporter.info)(f"BatchNorm, as {by}: {_words(with_norm, plain)}")
+    layers = tuple(replace(entry, skip_fusion=entry.name in plain) for entry in record.layers)
+    return QuantRecord(layers=layers)
 
 
 def _words(with_norm: Iterable[str], plain: set[str]) -> str:
     apart = [name for name in with_norm if name in plain]
     folded = sum(name not in plain for name in with_norm)
     if not apart:
-        return f"folded into all {folded} layers that have one"
+        return f"folded into all {folded} layers that one follows"
     return f"folded into {folded} layers, and not into {len(apart)}: {_listed(apart, ', ')}"
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _ENTRY = re.compile(r'record \{\s*key: "([^"]+)"\s*value \{(.*?)\}\s*\}', re.DOTALL)
 
+_FIELDS = {"scale_d", "offset_d", "scale_w", "offset_w", "shift_bit", "skip_fusion"}
+
 
 def write_record(path: Path, layers: dict[str, tuple[float, int, NDArray[Any]]]) -> None:
     """``layers``: scale_d, offset_d, scale_w by name; AMCT never says which BatchNorm it has not folded."""
@@ -29,6 +31,8 @@ def read_record(path: str) -> dict[str, tuple[float, int]]:
     """scale_d and offset_d by layer."""
     found = {}
     for name, value in _ENTRY.findall(Path(path).read_text()):
+        for field in set(re.findall(r"(\w+):", value)) - _FIELDS:  # protobuf refuses what a prototype lacks
+            raise ValueError(f'{path}: SingleLayerRecord has no field named "{field}"')
         scale = re.search(r"scale_d: (\S+)", value)
         offset = re.search(r"offset_d: (-?\d+)", value)
         if scale is None or offset is None:
