@@ -27,6 +27,7 @@ Arrays = Mapping[str, NDArray[Any]]
 _FITS = 1e-2
 # Folding in float32, in whatever order: weights that differ less are one weight.
 _SAME = 1e-5
+_FAR = 1000.0
 _NO_SCALE = 1e300  # finite, so that a BatchNorm of factor 0 takes it to 0
 
 
@@ -66,6 +67,11 @@ class ScaleFit:
         """Whether the scales can be those of the folded weight, or of the other."""
         distance = self.folded if fused else self.plain
         return distance is not None and distance <= _FITS
+
+    @property
+    def far_too_small(self) -> bool:
+        """Whether the integers of either weight would leave their range by far."""
+        return min(self.largest) > _FAR * -signed_range(self.bits)[0]
 
     @property
     def found(self) -> str:

@@ -383,7 +383,11 @@ CASES = [
     Case(
         id="record-of-another-checkpoint",
         code=3,
-        says=("does not fit the weights", "conv1: the largest |weight / scale| is", "expected 127 to 128"),
+        says=(
+            "the record does not fit this network: with the weights of",
+            "conv1: the largest |weight / scale| is",
+            "expected 127 to 128",
+        ),
         options=lambda place: {
             "record": place.written("r.txt", re.sub(r"(scale_w: 0\.)0", r"\g<1>1", place.own.record.read_text()))
         },

@@ -42,29 +42,31 @@ def with_fusion(
     arrays = network.graph.arrays
     layers = [layer for layer in network.topology.layers if layer.name in {entry.name for entry in record.layers}]
     fits = {layer.name: scale_fit(layer, record[layer.name], arrays) for layer in layers}
-    foreign = [fit.found for fit in fits.values() if not fit.fits]
+    foreign = [fit for fit in fits.values() if not fit.fits]
     if foreign:
-        message = f"--record {plan.request.record} does not fit the weights of {plan.request.ckpt}: {_listed(foreign)}"
+        found = _listed([fit.found for fit in foreign])
+        message = f"the record does not fit this network: with the weights of {plan.request.ckpt}, {found}"
         if not plan.retrains:
-            hint = "give the checkpoint that the record was calibrated with, or calibrate again without --record"
-            raise InputError(message, hint=hint)
+            tiny = "its scales are far too small: " if all(fit.far_too_small for fit in foreign) else ""
+            hint = "give the checkpoint that it was calibrated with, or calibrate again, without --record"
+            raise InputError(message, hint=tiny + hint)
         # A record of an earlier retraining may start another: the clips are its, and the weight scales are made anew.
         reporter.warn(f"{message}; training takes only its clips, and the accuracy before it is that of these scales")
     with_norm = [layer.name for layer in layers if layer.batch_norm is not None]
     plain = {name for name in with_norm if not fits[name].fused}
     said = {entry.name for entry in record.layers if entry.skip_fusion}
     if config is not None:
-        found = list(disagreements(record, config, network.topology, arrays))
+        different = list(disagreements(record, config, network.topology, arrays))
         plain = {name for name in with_norm if name in config.unfused}
-        found += [
+        different += [
             f"{fits[name].found}; the configuration folds it{' not' if name in plain else ''}"
             for name in with_norm
             if not fits[name].allows(fused=name not in plain)
         ]
-        if found:
+        if different:
             message = f"--record {plan.request.record} and --config {plan.request.config} are not of one run: "
             hint = "give the configuration of the run that wrote the record, or leave --config out"
-            raise InputError(message + _listed(found), hint=hint)
+            raise InputError(message + _listed(different), hint=hint)
     else:
         wrong = [
             fits[name].found
