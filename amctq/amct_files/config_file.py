@@ -15,7 +15,7 @@ from amctq.amct_files.config_pools import pool_readers
 from amctq.amct_files.retrain_json import load_retrain_config
 from amctq.input_file import read_input, text_of
 from amctq.json_file import JsonReader, parse_json_object
-from amctq.quant.config import QuantConfig, pairs_for_int4
+from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import RetrainConfig
 
@@ -49,8 +49,7 @@ class ConfigFile:
             InputError: the file is not what it must be; the message names the key, or line and field.
         """
         pools = pool_readers(self.document, config_json.LAYOUT, topology, warn)
-        config = load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools)
-        return pairs_for_int4(config, topology, warn) if self.is_cfg else config
+        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools)
 
     def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
         """What retraining does to a network, as ``quant_config``; the file was opened with ``retrain=True``.
@@ -58,13 +57,7 @@ class ConfigFile:
         Raises:
             InputError: as there.
         """
-        config = load_retrain_config(*self._layers(retrain_json.LAYOUT, topology, warn), topology)
-        return pairs_for_int4(config, topology, warn) if self.is_cfg else config
-
-    @property
-    def is_cfg(self) -> bool:
-        """Whether it is a simplified ``.cfg``, of which AMCT makes the JSON file."""
-        return isinstance(self.document, CfgReader)
+        return load_retrain_config(*self._layers(retrain_json.LAYOUT, topology, warn), topology)
 
     def _layers(self, layout: Layout, topology: Topology, warn: Warn) -> tuple[JsonReader, Iterator[LayerReaders]]:
         if isinstance(self.document, CfgReader):

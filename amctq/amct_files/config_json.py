@@ -17,6 +17,7 @@ from amctq.json_file import JsonReader
 from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
 from amctq.quant.layers import QuantizableLayer, Topology
 
+_ACTIVATION_BITS = 8
 _CANDIDATES = 10_000
 _NUMBERS_OF_BINS = (1024, 2048, 4096, 8192)
 # Of older versions and other front ends: they say that nothing more is quantized, and weights without offset.
@@ -42,6 +43,7 @@ LAYOUT = Layout(
     weight="weight_quant_params",
     weight_keys=("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS),
     lacking={"dmq_balancer_param": "amctq has no DMQ balancer"},
+    by_name=True,
     pools=True,
 )
 # What AMCT writes for a mean over windows, which has no weight.
@@ -49,14 +51,10 @@ _POOL_WEIGHT = WeightConfig(channel_wise=False)
 
 
 def dump_config(config: QuantConfig) -> bytes:
-    """The file.
-
-    ``act_algo`` and ``asymmetric``, ``num_bits`` and ``wts_algo`` of weights are written where they say something that
-    the classic keys do not.
-    """
+    """The file, with every key that AMCT writes, in AMCT's order."""
     head = {key: getattr(config, key) for key in FUSION_KEYS}
     written = replace(config, layers=(*config.layers, *config.pools))
-    return dump_layers(written, LAYOUT, head, partial(_dump_activation, config.activation_offset), _dump_weight)
+    return dump_layers(written, LAYOUT, head, _dump_activation, _dump_weight)
 
 
 def load_config(
@@ -82,7 +80,7 @@ def load_config(
         activation_offset=offset,
         do_fusion=document.take("do_fusion", bool, True),
         skip_fusion_layers=_load_skip_fusion(document, topology),
-        batch_num=batch_num(document),
+        batch_num=batch_num(document) or QuantConfig.batch_num,
         pools=tuple(
             LayerConfig(
                 name=pool.name,
@@ -97,22 +95,17 @@ def load_config(
     return config
 
 
-def _dump_activation(offset: bool, activation: ActivationConfig) -> dict[str, Any]:
-    written: dict[str, Any] = {}
-    if activation.algo is not ActAlgo.IFMR:
-        written["act_algo"] = activation.algo.value
-    if activation.asymmetric != offset:
-        written["asymmetric"] = activation.asymmetric
-    return written | {key: getattr(activation, key) for key in KEYS_OF.get(activation.algo, ())}
+def _dump_activation(activation: ActivationConfig) -> dict[str, Any]:
+    own = {key: getattr(activation, key) for key in KEYS_OF.get(activation.algo, ())}
+    common = {"act_algo": activation.algo.value, "asymmetric": activation.asymmetric}
+    # AMCT's order: the keys of IFMR come before what all observers have, the one of HFMG after it.
+    after = activation.algo is ActAlgo.HFMG
+    return {"num_bits": _ACTIVATION_BITS} | (common | own if after else own | common)
 
 
 def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
-    written: dict[str, Any] = {}
-    if weight.bits != WeightConfig.bits:
-        written["num_bits"] = weight.bits
-    if weight.algo is not WeightConfig.algo:
-        written["wts_algo"] = f"{weight.algo.value}_quantize"
-    return written | {"channel_wise": weight.channel_wise}
+    algo = f"{weight.algo.value}_quantize"
+    return {"num_bits": weight.bits, "channel_wise": weight.channel_wise, "wts_algo": algo}
 
 
 def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
@@ -126,7 +119,7 @@ def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
 
 
 def _load_activation(offset: bool, reader: JsonReader) -> ActivationConfig:
-    reader.only("num_bits", 8)
+    reader.only("num_bits", _ACTIVATION_BITS)
     names = [algo.value for algo in ActAlgo]
     algo = reader.choice("act_algo", names, ActAlgo.IFMR.value, nearest(str(reader.value.get("act_algo")), names))
     for owner, keys in KEYS_OF.items():

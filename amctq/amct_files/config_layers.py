@@ -38,6 +38,7 @@ class Layout:
         weight: the one for its weight.
         weight_keys: the keys under that.
         lacking: keys of a layer for what amctq does not have, each with what to say of it.
+        by_name: layers are written in the order of their names, else in that of execution.
         pools: it may name means over windows, which config_pools.py reads.
     """
 
@@ -51,6 +52,7 @@ class Layout:
     weight: str
     weight_keys: tuple[str, ...]
     lacking: Mapping[str, str]
+    by_name: bool
     pools: bool = False
 
 
@@ -70,7 +72,7 @@ def dump_layers(
     activation: Callable[[Activation], dict[str, Any]],
     weight: Callable[[WeightConfig], dict[str, Any]],
 ) -> bytes:
-    """The JSON file, layers sorted by name, as AMCT's MindSpore front end writes it.
+    """The JSON file with the keys that AMCT writes, in its order.
 
     Args:
         config: of the network.
@@ -79,11 +81,8 @@ def dump_layers(
         activation: what is written for a layer's input.
         weight: what is written for a layer's weight.
     """
-    document: dict[str, Any] = {"version": VERSION}
-    if config.batch_num is not None:
-        document["batch_num"] = config.batch_num
-    document |= head
-    for layer in sorted(config.layers, key=lambda item: item.name):
+    document: dict[str, Any] = {"version": VERSION, "batch_num": config.batch_num, **head}
+    for layer in sorted(config.layers, key=lambda item: item.name) if layout.by_name else config.layers:
         document[layer.name] = {
             layout.switch: layer.enabled,
             layout.activation: activation(layer.activation),
@@ -173,5 +172,6 @@ def channel_wise(reader: JsonReader, layer: QuantizableLayer) -> bool:
     """Whether a weight has a scale for each channel, which a Dense must not have."""
     found: bool = reader.take("channel_wise", bool, not layer.kind.is_dense)
     if found and layer.kind.is_dense:
-        reader.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
+        complaint = f"true for a Dense, {layer.name}, which has one scale for the tensor"
+        reader.fail("channel_wise", complaint, "set it to false; in a .cfg, override_layer_types can say so for Dense")
     return found

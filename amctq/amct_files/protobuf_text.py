@@ -15,7 +15,7 @@ from amctq.errors import first_line
 
 _Field = descriptor_pb2.FieldDescriptorProto
 # Messages by name, each with its fields in the order of printing, as in "key:string value:Layer scale:float*". A star
-# means repeated; a type with a capital is another message.
+# means repeated; a type with a capital is another message, or with bars the names of an enumeration's values.
 Schema = Mapping[str, str]
 
 
@@ -33,7 +33,12 @@ def message_class(package: str, schema: Schema) -> Any:
             field = added.field.add(name=name, number=number)
             field.label = _Field.LABEL_REPEATED if kind.endswith("*") else _Field.LABEL_OPTIONAL
             kind = kind.removesuffix("*")
-            if kind[0].isupper():
+            if "|" in kind:
+                values = added.enum_type.add(name=f"{name.title()}Values")
+                for value_number, value in enumerate(kind.split("|")):
+                    values.value.add(name=value, number=value_number)
+                field.type_name = f".{package}.{message}.{values.name}"
+            elif kind[0].isupper():
                 field.type_name = f".{package}.{kind}"
             else:
                 field.type = _Field.Type.Value(f"TYPE_{kind.upper()}")

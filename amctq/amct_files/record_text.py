@@ -39,10 +39,13 @@ _FOREIGN = {
 _WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
 
 
-def dump_record(record: QuantRecord) -> bytes:
+def dump_record(record: QuantRecord, *, types: bool = True) -> bytes:
     """The file, byte for byte as ``text_format`` prints it, which takes a second for a ResNet-50.
 
-    ``wts_type`` is written where it is not AMCT's default, INT8.
+    Args:
+        record: the record.
+        types: write ``act_type`` and ``wts_type``, as AMCT's open front end always does. The prototype of
+            amct_mindspore lacks them, so that it cannot read them.
     """
     lines: list[str] = []
     for layer in record.layers:
@@ -53,8 +56,8 @@ def dump_record(record: QuantRecord) -> bytes:
         lines += ["    offset_w: 0"] * len(layer.weight_scale)
         if layer.skip_fusion:
             lines.append("    skip_fusion: true")
-        if layer.weight_bits != LayerRecord.weight_bits:
-            lines.append(f'    wts_type: "INT{layer.weight_bits}"')
+        if types:
+            lines += ['    act_type: "INT8"', f'    wts_type: "INT{layer.weight_bits}"']
         lines += ["  }", "}"]
     for pool in record.pools:
         name = text_encoding.CEscape(pool.name, True)  # type: ignore[arg-type]  # the stubs know only bytes

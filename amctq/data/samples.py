@@ -143,6 +143,13 @@ class Split:
     note: str
 
 
+def images_to_calibrate_with(dataset: Dataset, evaluation_images: int | None) -> int:
+    """How many images there are to calibrate with; at least one is left to evaluate with, where that is asked for."""
+    pool = dataset.train or dataset.test
+    assert pool is not None
+    return len(pool) - 1 if dataset.train is None and evaluation_images != 0 else len(pool)
+
+
 def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int | None, seed: int) -> Split:
     """Choose the images that calibrate, by seed, and those that evaluate, from the start of the test images.
 
@@ -161,8 +168,7 @@ def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int |
         raise InputError(message, hint="add them, or pass --eval-images 0 to measure no accuracy")
     pool = dataset.train or dataset.test
     assert pool is not None
-    shared = dataset.train is None and evaluation_images != 0
-    available = len(pool) - 1 if shared else len(pool)  # at least one image is left to evaluate with
+    available = images_to_calibrate_with(dataset, evaluation_images)
     if not 1 <= calibration_images <= available:
         message = f"--calib-images {calibration_images}: there are {available:,} images to calibrate with"
         raise UsageError(message, hint="ask for at least 1 and at most that many")

@@ -138,6 +138,13 @@ def _beyond_amct(node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> st
     return None if attributes.get("transB", 0) else "a product with a matrix that is no nn.Dense"
 
 
+def _beyond_amct_int4(channels: int, group: int) -> str | None:
+    """Why AMCT cannot give a layer weights of 4 bits, two to a byte along C_in; None where it can."""
+    if group != 1:
+        return f"it has {group} groups"
+    return f"its {channels} input channels are an odd number" if channels % 2 else None
+
+
 def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> QuantizableLayer:
     attributes = attributes_of(node)
     weight = graph.arrays[node.input[1]]
@@ -176,7 +183,7 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) 
         batch_norm_node=None if norm_node is None else norm_node.name,
         channel_axis=axis,
         beyond_amct=beyond,
-        packs_int4=attributes.get("group", 1) == 1 and weight.shape[_input_axis(node)] % 2 == 0,
+        beyond_amct_int4=_beyond_amct_int4(weight.shape[_input_axis(node)], attributes.get("group", 1)),
     )
 
 

@@ -117,12 +117,12 @@ class NetworkConfig(Generic[Activation]):
 
     Attributes:
         layers: of every quantizable layer, in the order of execution.
-        batch_num: how many batches calibrate, where the file says so.
+        batch_num: how many batches calibrate; AMCT's default is 1.
     """
 
     purpose: ClassVar[str]
     layers: tuple[LayerConfig[Activation], ...]
-    batch_num: int | None = None
+    batch_num: int = 1
 
     @property
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
@@ -185,17 +185,21 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         """How each input is observed, by the layer or the mean over windows that reads it."""
         return {item.name: item.activation for item in (*self.layers, *self.pools) if item.enabled}
 
+    @property
+    def unfused(self) -> tuple[str, ...]:
+        """The layers whose BatchNorm, where they have one, is not folded into them."""
+        return self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
+
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only, BatchNorm fused where the configuration says so.
 
         Raises:
             InputError: no layer is left.
         """
-        unfused = self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
         chosen = super().selected(topology)
         pools = {pool.name for pool in self.pools if pool.enabled}
         chosen = replace(chosen, pools=tuple(pool for pool in topology.pools if pool.name in pools))
-        return chosen.without_fusion(unfused)
+        return chosen.without_fusion(self.unfused)
 
     def pools_in_float(self, topology: Topology) -> frozenset[str]:
         """The nodes of the means over windows of ``topology`` that the configuration leaves in float."""

@@ -61,7 +61,7 @@ class QuantizableLayer:
         batch_norm_node: name of its ONNX node, or None.
         fusion_skipped: a BatchNorm follows, but is not fused.
         beyond_amct: why AMCT cannot quantize it; None where it can.
-        packs_int4: AMCT can store two of its weights of 4 bits in a byte: its input channels are even, and one group.
+        beyond_amct_int4: why AMCT cannot give it weights of 4 bits, two to a byte along C_in; None where it can.
     """
 
     name: str
@@ -77,7 +77,12 @@ class QuantizableLayer:
     channel_axis: int | None = 0
     fusion_skipped: bool = False
     beyond_amct: str | None = None
-    packs_int4: bool = True
+    beyond_amct_int4: str | None = None
+
+    @property
+    def packs_int4(self) -> bool:
+        """Whether AMCT can store two of its weights of 4 bits in a byte."""
+        return self.beyond_amct_int4 is None
 
     def by_channel(self, weight: NDArray[Any]) -> NDArray[Any]:
         """The weight as quantization sees it: output channels first."""

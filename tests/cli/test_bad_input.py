@@ -410,14 +410,29 @@ CASES = [
     Case(
         id="config-batch-num-and-option",
         code=2,
-        says=("--calib-images and batch_num",),
-        options=lambda place: {"config": place.edited(_set("batch_num", to=1)), "calib-images": 8},
+        says=("--calib-images 8 makes 1 batches of 32 images, and batch_num", "is 3"),
+        options=lambda place: {"config": place.edited(_set("batch_num", to=3)), "calib-images": 8},
     ),
     Case(
-        id="config-and-record",
-        code=2,
-        says=("--config and --record",),
-        options=lambda place: {"config": place.own.config, "record": place.own.record},
+        id="config-and-record-of-two-runs",
+        code=3,
+        says=("--record", "--config", "are not of one run: conv1 has offset_d", "asymmetric is false"),
+        options=lambda place: {
+            "config": place.edited(_set("conv1", ACTIVATION, "asymmetric", to=False)),
+            "record": place.own.record,
+        },
+    ),
+    Case(
+        id="record-of-another-checkpoint",
+        code=3,
+        says=(
+            "the record does not fit this network: with the weights of",
+            "conv1: the largest |weight / scale| is",
+            "expected 127 to 128",
+        ),
+        options=lambda place: {
+            "record": place.written("r.txt", re.sub(r"(scale_w: 0\.)0", r"\g<1>1", place.own.record.read_text()))
+        },
     ),
     Case(
         id="record-missing", code=3, says=("--record none.txt: no such file",), options=lambda _: {"record": "none.txt"}

@@ -44,7 +44,7 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
         InputError: the file of the user's own model is missing.
     """
     models = compiled_files(request, f"{find_model(request.model).name}_quant")
-    config = () if request.record else (CONFIG,)
+    config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
     return (*models, *config, RECORD, *placement, LOG, REPORT)
 

@@ -21,7 +21,7 @@ class PtqPreview:
         plan: the checked request.
         split: images for calibration and for evaluation.
         topology: the layers that can be quantized, and those that cannot.
-        quant: the configuration of each layer; None if a record is used instead.
+        quant: the configuration of each layer; None if a record is used without one.
         recorded_pools: the means over windows of that record.
         estimated_seconds: of calibration and evaluation.
         warnings: the warnings so far.

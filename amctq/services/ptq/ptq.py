@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.base import CALIBRATION, PtqConfig, QuantizedNetwork
 from amctq.choices import ExportFormat, Placement
-from amctq.data.samples import Batches, Split, split
+from amctq.data.samples import Batches, Split, images_to_calibrate_with, split
 from amctq.export.targets import saturation_warning
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
@@ -123,7 +123,7 @@ class _Prepared:
         calibration: the calibration images, in batches.
         evaluation: the evaluation images, in batches; None if there are none.
         verified: the float network.
-        quant: the configuration of each layer; None if a record is used instead.
+        quant: the configuration of each layer; None if a record is used without one.
         quantized: the network quantized by the record; None if calibration has to quantize it.
     """
 
@@ -139,19 +139,24 @@ def _prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> _Prepared:
     request = plan.request
     begin(plan, reporter)
     with reporter.phase("dataset"):
+        preprocessing = request.preprocessing(plan.spec)
+        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=request.num_classes)
+        available = images_to_calibrate_with(dataset, request.eval_images)
         images = split(
-            request.open_dataset(plan.data, request.preprocessing(plan.spec), reporter, classes=request.num_classes),
-            calibration_images=plan.calibration_images(CALIB_IMAGES),
+            dataset,
+            calibration_images=plan.calibration_images(CALIB_IMAGES, available),
             evaluation_images=request.eval_images,
             seed=request.seed,
         )
     calibration = plan.batches(images.calibration)
     verified = verified_network(plan, calibration, scratch, reporter)
     network = verified.network
-    record, quant, quantized = named_record(plan, network, reporter), None, None
+    quant = None if plan.config is None and plan.recorded is not None else quant_config(plan, network, reporter)
+    record, quantized = named_record(plan, network, reporter, quant), None
     if record is None:
-        quant = quant_config(plan, network, reporter)
+        assert quant is not None
         plan.backend.check_quantizable(network, quant)
+        quant = replace(quant, batch_num=-(-calibration.images // calibration.size))
         topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
     else:
         widths = [entry.weight_bits for entry in record.layers]

@@ -44,7 +44,11 @@ class PtqRequest(QuantizationRequest):
     ] = None
     record: Annotated[
         Path | None,
-        Option(QUANTIZATION, "AMCT's calibration_record.txt, used instead of a calibration.", metavar="FILE"),
+        Option(
+            QUANTIZATION,
+            "AMCT's calibration_record.txt, used instead of a calibration; --config may give the same run's.",
+            metavar="FILE",
+        ),
     ] = None
     act_algo: Annotated[
         ActAlgo | None,
@@ -130,9 +134,6 @@ class PtqRequest(QuantizationRequest):
             message = "--quantize-attention: placement ascend has layers only, and no products of two activations"
             raise UsageError(message, hint="leave it out, or use --placement ort with --export onnx alone")
         by_files = {"--config": self.config is not None, "--record": self.record is not None}
-        if all(by_files.values()):
-            message = "--config and --record both say how layers are quantized"
-            raise UsageError(message, hint="a record needs no configuration: leave one of the two out")
         for file, given in by_files.items():
             for option, spoken in said.items():
                 if given and spoken:

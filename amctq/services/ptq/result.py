@@ -24,7 +24,7 @@ class PtqResult(RunResult):
 
     Attributes:
         split: images used for calibration and for evaluation.
-        quant: the configuration of each layer; None if a record was used instead.
+        quant: the configuration of each layer; None if a record was used without one.
         float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 

@@ -93,7 +93,7 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
         training=training_subset(dataset.train, request.train_images, request.seed),
         split=split(
             dataset,
-            calibration_images=plan.calibration_images(min(CALIB_IMAGES, len(dataset.train))),
+            calibration_images=plan.calibration_images(min(CALIB_IMAGES, len(dataset.train)), len(dataset.train)),
             evaluation_images=request.eval_images,
             seed=request.seed,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,8 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in bits]
         if missing:
             reporter.warn(f"{', '.join(missing)}: not in the record, and not quantized")
+    if record is None:
+        config = replace(config, batch_num=-(-len(images.split.calibration) // request.batch_size))
     check_exportable(plan, network, config.selected(network.topology))
     plan.backend.check_retrainable(network, config, record)
     identity = _identity(plan, images, config, recipe, verified.checkpoint.sha256)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.networks.float_network import FloatNetwork
     from amctq.progress import Reporter
+    from amctq.quant.config import QuantConfig
     from amctq.quant.layers import Topology
     from amctq.quant.record import QuantRecord
     from amctq.services.run.plan import RunPlan
@@ -85,14 +86,25 @@ def _with_cells(plan: RunPlan, verified: VerifiedNetwork, because: str, reporter
     return replace(verified, network=replace(network, topology=topology))
 
 
-def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> QuantRecord | None:
+def named_record(
+    plan: RunPlan, network: FloatNetwork, reporter: Reporter, config: QuantConfig | None = None
+) -> QuantRecord | None:
     """Return the record of ``--record`` with the network's layer names, whichever front end of AMCT wrote it.
 
+    Where it says nothing of BatchNorm, it says now which layers are quantized without theirs.
+
+    Args:
+        plan: the plan of the run.
+        network: the float network.
+        reporter: says what was found.
+        config: the configuration of the run that wrote the record, where it is known.
+
     Raises:
-        InputError: the record belongs to another network.
+        InputError: the record belongs to another network, to another checkpoint, or to another configuration.
     """
     from amctq.amct_files.pool_names import why_unknown
     from amctq.amct_files.record_names import record_of
+    from amctq.services.run.recorded_fusion import with_fusion
 
     if plan.recorded is None:
         return None
@@ -113,7 +125,7 @@ def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> Qu
                 f"{', '.join(sorted(alone))}: the record's weights of 4 bits are stored in 8 in the deploy file: AMCT "
                 "stores two in a byte, and these have groups or an odd number of input channels"
             )
-    return record
+    return with_fusion(plan, network, record, config, reporter)
 
 
 def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -> None:

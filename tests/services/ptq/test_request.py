@@ -40,7 +40,6 @@ def _request(**options: Any) -> PtqRequest:
         ({"seed": -1}, ["--seed"]),
         ({"max_drop": float("inf")}, ["--max-drop inf"]),
         ({"max_drop": 1.0, "eval_images": 0}, ["--max-drop", "--eval-images 0"]),
-        ({"config": FILE, "record": FILE}, ["--config and --record"]),
         ({"config": FILE, "act_algo": ActAlgo.HFMG}, ["--act-algo and --config"]),
         ({"config": FILE, "act_symmetric": True}, ["--act-symmetric and --config"]),
         ({"config": FILE, "per_tensor": True}, ["--per-tensor and --config"]),
