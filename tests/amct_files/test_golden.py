@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from amctq.amct_files.config_file import open_config
 from amctq.amct_files.config_json import dump_config
 from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.errors import InputError
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.retrain_config import default_retrain_config
 from tests.amct_files.golden import topology_of
 from tests.command import Shared
@@ -81,9 +82,9 @@ def test_a_cfg_of_retraining_that_amct_refuses_is_refused(golden: Path) -> None:
         ("cfg/skip.json", {"symmetric": True, "skip": ["conv1"]}),
     ],
 )
-def test_the_defaults_are_amcts(written: str, options: dict[str, object], golden: Path) -> None:
+def test_the_defaults_are_amcts(written: str, options: dict[str, Any], golden: Path) -> None:
     topology = topology_of(golden / written)
-    assert dump_config(default_config(topology, **options)).decode() == _amcts(golden / written)  # type: ignore[arg-type]
+    assert dump_config(default_config(topology, **options)).decode() == _amcts(golden / written)
 
 
 def test_the_defaults_of_retraining_are_amcts(golden: Path) -> None:

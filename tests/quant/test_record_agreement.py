@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from amctq.graph.topology import read_topology
-from amctq.quant.config import QuantConfig, default_config
+from amctq.quant.config import QuantConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.record_agreement import disagreements

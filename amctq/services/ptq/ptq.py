@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import CALIBRATION, PtqConfig, QuantizedNetwork
+from amctq.backends.base import PtqConfig, QuantizedNetwork
 from amctq.choices import ExportFormat, Placement
-from amctq.data.samples import Batches, Split, images_to_calibrate_with, split
-from amctq.export.targets import saturation_warning
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
-from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import OnEvent, Reporter, silent
-from amctq.runtime import cpu_instructions
-from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq, quant_config, refuse_idle_int4
+from amctq.services.ptq.expected import expected_phases, simulated_images
+from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq
+from amctq.services.ptq.prepare import Prepared, prepare
 from amctq.services.ptq.preview import PtqPreview
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
-from amctq.services.run.accuracy import QUANTIZED_ACCURACY
 from amctq.services.run.advice import wider_weights
 from amctq.services.run.finish import Finished, finish
-from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds, seconds_of
-from amctq.services.run.inputs import (
-    FLOAT_ACCURACY,
-    begin,
-    check_exportable,
-    measure_float,
-    named_record,
-    verified_network,
-)
+from amctq.services.run.forecast import Forecast, seconds_of
+from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
-from amctq.services.run.plan import CALIB_IMAGES, RECORD
+from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
-from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
 
 if TYPE_CHECKING:
     from amctq.inference.optimised import FloatOperator
-    from amctq.quant.config import QuantConfig
-
-# Time to run one image through a compared file, relative to the float network.
-_COST = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
-_SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
 
 
 def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
@@ -102,87 +85,22 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
     OutputDirectory(request.output_dir, names=plan.files, force=request.force).check()
     reporter = Reporter(on_event)
     with temporary_folder() as folder:
-        prepared = _prepare(plan, folder, reporter)
+        prepared = prepare(plan, folder, reporter)
         return PtqPreview(
             plan=plan,
             split=prepared.split,
             topology=prepared.verified.network.topology,
             quant=prepared.quant,
             recorded_pools=() if prepared.quantized is None else prepared.quantized.record.pools,
-            estimated_seconds=seconds_of(_expected(plan, prepared)),
+            estimated_seconds=seconds_of(expected_phases(plan, prepared)),
             warnings=tuple(reporter.warnings),
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Prepared:
-    """The inputs of the run, after all checks that come before measuring and calibration.
-
-    Attributes:
-        split: images for calibration and for evaluation.
-        calibration: the calibration images, in batches.
-        evaluation: the evaluation images, in batches; None if there are none.
-        verified: the float network.
-        quant: the configuration of each layer; None if a record is used without one.
-        quantized: the network quantized by the record; None if calibration has to quantize it.
-    """
-
-    split: Split
-    calibration: Batches
-    evaluation: Batches | None
-    verified: VerifiedNetwork
-    quant: QuantConfig | None
-    quantized: QuantizedNetwork | None
-
-
-def _prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> _Prepared:
-    request = plan.request
-    begin(plan, reporter)
-    with reporter.phase("dataset"):
-        preprocessing = request.preprocessing(plan.spec)
-        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=request.num_classes)
-        available = images_to_calibrate_with(dataset, request.eval_images)
-        images = split(
-            dataset,
-            calibration_images=plan.calibration_images(CALIB_IMAGES, available),
-            evaluation_images=request.eval_images,
-            seed=request.seed,
-        )
-    calibration = plan.batches(images.calibration)
-    verified = verified_network(plan, calibration, scratch, reporter)
-    network = verified.network
-    quant = None if plan.config is None and plan.recorded is not None else quant_config(plan, network, reporter)
-    record, quantized = named_record(plan, network, reporter, quant), None
-    if record is None:
-        assert quant is not None
-        plan.backend.check_quantizable(network, quant)
-        quant = replace(quant, batch_num=-(-calibration.images // calibration.size))
-        topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
-    else:
-        widths = [entry.weight_bits for entry in record.layers]
-        refuse_idle_int4(request, widths)
-        quantized = plan.backend.from_record(
-            network=network, record=record, act_type=request.act_type, weight_type=plan.target.weight_type
-        )
-        topology = quantized.topology
-    check_exportable(plan, network, topology)
-    warning = saturation_warning(cpu_instructions(), plan.target.weight_type, widths)
-    if warning is not None:
-        reporter.warn(warning)
-    return _Prepared(
-        split=images,
-        calibration=calibration,
-        evaluation=plan.evaluation_batches(images.evaluation),
-        verified=verified,
-        quant=quant,
-        quantized=quantized,
-    )
-
-
 def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResult:
-    prepared = _prepare(plan, output.scratch(), reporter)
+    prepared = prepare(plan, output.scratch(), reporter)
     calibration, evaluation = prepared.calibration, prepared.evaluation
-    Forecast(reporter=reporter, expected=_expected(plan, prepared)).begin(
+    Forecast(reporter=reporter, expected=expected_phases(plan, prepared)).begin(
         f"{calibration.images:,} calibration images, "
         f"{0 if evaluation is None else evaluation.images:,} evaluation images"
     )
@@ -199,7 +117,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         calibration=calibration,
         evaluation=evaluation,
         float_ranks=float_ranks,
-        simulated_images=_simulated_images(plan, prepared),
+        simulated_images=simulated_images(plan, prepared),
         output=output,
         reporter=reporter,
     )
@@ -217,7 +135,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
     )
 
 
-def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> QuantizedNetwork:
+def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> QuantizedNetwork:
     request = plan.request
     assert prepared.quant is not None
     config = PtqConfig(
@@ -236,7 +154,7 @@ def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> Quanti
 
 
 def _float_operators(
-    quantized: QuantizedNetwork, prepared: _Prepared, finished: Finished, output: OutputDirectory
+    quantized: QuantizedNetwork, prepared: Prepared, finished: Finished, output: OutputDirectory
 ) -> tuple[FloatOperator, ...]:
     """What onnxruntime computes in float between integer layers; nothing with placement ``ascend``."""
     from amctq.inference.optimised import float_operators
@@ -251,54 +169,3 @@ def _float_operators(
         if layer.name in reasons:
             reasons |= dict.fromkeys((layer.node, layer.raw_output, layer.output), reasons[layer.name])
     return float_operators(output.staged(finished.files[ExportFormat.ONNX].name).read_bytes(), reasons)
-
-
-def _simulated_images(plan: PtqPlan, prepared: _Prepared) -> int:
-    """Number of images that MindSpore runs; it takes several times as long as onnxruntime."""
-    images = (prepared.evaluation or prepared.calibration).images
-    if plan.request.simulate:
-        return images
-    return min(images, _SIMULATED_WITHOUT_EVALUATION if prepared.evaluation is None else SIMULATED_IMAGES)
-
-
-def _expected(plan: PtqPlan, prepared: _Prepared) -> tuple[Expected, ...]:
-    """The phases that take long, from a few timed images of the float network."""
-    from amctq.inference.cell_session import CellSession
-
-    calibration, evaluation, export = prepared.calibration, prepared.evaluation, plan.request.export
-    preparation = preparation_seconds(calibration)
-    onnx = forward_seconds(prepared.verified.session, calibration)
-    mindspore = forward_seconds(CellSession(prepared.verified.network.cell), calibration)
-    only_mindir = export == (ExportFormat.MINDIR,)
-    steps = []
-    if evaluation is not None:
-        images = evaluation.images
-        steps.append(Expected(phases=(FLOAT_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"))
-        measured = Expected(
-            phases=(QUANTIZED_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"
-        )
-        if only_mindir:
-            measured = replace(measured, seconds=preparation + mindspore, engine="MindSpore")
-        steps.append(measured)
-    if prepared.quantized is None:
-        # An observer takes about as much time as the forward pass.
-        steps.append(
-            Expected(
-                phases=(CALIBRATION,), units=calibration.images, seconds=preparation + 2 * onnx, engine="onnxruntime"
-            )
-        )
-    compared = (evaluation or calibration).images
-    for form, name in plan.model_files.items():
-        if form in _COST:
-            steps.append(
-                Expected(phases=(name,), units=compared, seconds=preparation + _COST[form] * onnx, engine=form.value)
-            )
-    steps.append(
-        Expected(
-            phases=SIMULATIONS,
-            units=_simulated_images(plan, prepared),
-            seconds=preparation + onnx + mindspore,
-            engine="MindSpore",
-        )
-    )
-    return tuple(steps)
