@@ -47,7 +47,7 @@ class LayerRecord:
 
     @property
     def by_amcts_rule(self) -> LayerRecord:
-        """The same; a scale below EPSILON becomes 1, as AMCT has it (docs/en/reference.md, "Range to scale…")."""
+        """The same by AMCT's rule (docs/en/reference.md, "Range to scale and offset"): no scale is below EPSILON."""
         activation, scales = self.activation, self.weight_scale
         if activation.scale < EPSILON:
             activation = QParams(1.0, 0 if activation.offset == 0 else -128)
