@@ -156,4 +156,5 @@ def _error(weight: Float32Array, scale: Float32Array, entry: LayerRecord) -> NDA
 
 
 def _steps(weight: Float32Array, entry: LayerRecord) -> NDArray[Any]:
-    return weight / per_channel(entry.weight_scale, weight.ndim)
+    steps: NDArray[Any] = weight / per_channel(entry.weight_scale, weight.ndim)
+    return steps

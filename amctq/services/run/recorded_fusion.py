@@ -80,8 +80,8 @@ def with_fusion(
     inferred = config is None and not plain <= said
     by = "the record's weight scales show" if inferred else "the record says" if config is None else "--config says"
     (reporter.warn if inferred else reporter.info)(f"BatchNorm, as {by}: {_words(with_norm, plain)}")
-    layers = tuple(replace(entry, skip_fusion=entry.name in plain) for entry in record.layers)
-    return QuantRecord(layers=layers)
+    told = tuple(replace(entry, skip_fusion=entry.name in plain) for entry in record.layers)
+    return QuantRecord(layers=told)
 
 
 def _words(with_norm: Iterable[str], plain: set[str]) -> str:

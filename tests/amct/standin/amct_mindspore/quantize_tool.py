@@ -47,7 +47,7 @@ class State:
     """What ``save_model`` must find on the network."""
 
     shapes: list[tuple[int, ...]]
-    layers: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any], bool]]
+    layers: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any]]]
 
 
 def create_quant_config(
