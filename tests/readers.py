@@ -122,7 +122,7 @@ TEXT_FILES = (
         content=lambda: (
             b'batch_num: 2\nskip_layers: "end_point"\nretrain_data_quant_config: {\n'
             b"  ulq_quantize: { clip_max_min: { clip_max: 6.0 clip_min: -1.0 } fixed_min: true }\n}\n"
-            b"retrain_weight_quant_config: { arq_retrain: { channel_wise: true } }\n"
+            b"retrain_weight_quant_config: { arq_retrain: { channel_wise: false } }\n"
             b'override_layer_types: {\n  layer_type: "Conv2d"\n'
             b"  retrain_weight_quant_config: { arq_retrain: { channel_wise: false } }\n}\n"
         ),

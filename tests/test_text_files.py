@@ -61,5 +61,9 @@ def test_a_byte_that_is_no_utf8_is_found_in_its_line(file: TextFile) -> None:
 
 
 def test_a_file_without_end_is_no_text() -> None:
-    with pytest.raises(InputError, match=f"more than {LARGEST:,} bytes: that is no record"):
+    with pytest.raises(InputError, match="it is a device, expected a file"):
         read_text(Path("/dev/zero"), what="record", option="--record")
+    with Path("large").open("wb") as stream:
+        stream.truncate(LARGEST + 1)
+    with pytest.raises(InputError, match=f"more than {LARGEST:,} bytes: that is no record"):
+        read_text(Path("large"), what="record", option="--record")

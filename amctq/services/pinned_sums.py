@@ -30,9 +30,10 @@ def read_pins(folder: Path) -> dict[str, str]:
             raise InputError(message, hint="remove it, or choose another --output-dir")
     content = read_input(path, what="list of checksums", option="--output-dir")
     # Names come from addresses, and need not be UTF-8.
-    lines = text_of(content, str(path), errors="surrogateescape").removesuffix("\n").split("\n")
+    text = text_of(content, str(path), errors="surrogateescape")
+    lines = text.removesuffix("\n").split("\n") if text else []
     pins: dict[str, str] = {}
-    for number, line in enumerate(lines if content else [], start=1):
+    for number, line in enumerate(lines, start=1):
         found = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line)
         if found is None:
             message = f"{path}, line {number}: found {line[:80]!a}, expected a SHA-256 and the name of a file"

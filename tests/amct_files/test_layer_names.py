@@ -91,7 +91,7 @@ def test_a_head_is_one_where_there_is_one_dense() -> None:
 
 
 def _record(names: list[str]) -> QuantRecord:
-    scale = np.ones(1, np.float32)
+    scale = np.full(1, 0.5, np.float32)  # 1 is that of a pool
     return QuantRecord(
         layers=tuple(
             LayerRecord(name=name, activation=QParams(float(index + 1), 0), weight_scale=scale)
