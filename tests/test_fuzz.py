@@ -101,8 +101,8 @@ def test_a_snapshot_with_a_right_checksum_over_anything(monkeypatch: pytest.Monk
 
 def test_what_is_as_good_as_absent_when_it_is_damaged() -> None:
     """The logs of a damaged run may be replaced, and so may a manifest, which is refused before."""
-    files = {"a/b.bin": DataFile(bytes=3, sha256="0" * 64, images_per_class=(1, 2))}
-    manifest = Manifest(origin={"seed": 1}, synthetic=True, classes=("a", "b"), files=files).to_json()
+    files = {"a/b.bin": DataFile(bytes=3, sha256="0" * 64, images_per_class=tuple(range(10)))}
+    manifest = Manifest(origin={"seed": 1}, synthetic=True, classes=tuple("abcdefghij"), files=files).to_json()
     status = b'{"event": "start", "guard": 1}\n{"event": "end", "exit_code": 0, "time": 1.0}\n'
     Path("cifar-10-manifest.json").write_bytes(manifest)
     assert read_manifest(Path()) is not None
