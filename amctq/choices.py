@@ -54,6 +54,13 @@ class IfmrVariant(str, Enum):
     ASCEND = "ascend"
 
 
+class HfmgVariant(str, Enum):
+    """HFMG with exact zeros free of cost, or AMCT's own search, which charges them with an error."""
+
+    FREE_ZEROS = "free-zeros"
+    AMCT = "amct"
+
+
 class ArqRule(str, Enum):
     """ARQ's scale of a channel whose |min| is slightly larger than its max.
 

@@ -21,6 +21,7 @@ from amctq.backends.amct_config import check_config, check_retrain_config, lay_c
 from amctq.backends.amct_work_directory import CONFIG, LOG, RECORD, rebuilt, work_directory
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, on_record
+from amctq.backends.replaced_ranges import warn_of_replaced_ranges
 from amctq.choices import (
     ActAlgo,
     ActType,
@@ -128,6 +129,7 @@ class AmctBackend(RecordBackend):
             recorded = load_record(work.record_path)
         ordered = _in_order(recorded, network.topology)
         known = on_record(network, ordered, act_type=config.act_type, weight_type=config.weight_type)
+        warn_of_replaced_ranges(network, known, calibration, reporter)
         return AmctQuantizedNetwork(**vars(known), air=air, own_files={CONFIG: content, RECORD: record, LOG: log})
 
     def retrain(

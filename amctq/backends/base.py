@@ -16,14 +16,14 @@ from typing import Any, ClassVar
 
 import onnx
 
-from amctq.choices import ActType, ArqRule, BackendName, ExportFormat, IfmrVariant, Placement, WeightType
+from amctq.choices import ActType, ArqRule, BackendName, ExportFormat, HfmgVariant, IfmrVariant, Placement, WeightType
 from amctq.data.samples import Batches
 from amctq.graph.placement import PlacedActivations
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.layers import Topology
-from amctq.quant.numerics import Float32Array
+from amctq.quant.numerics import EPSILON, SMALLEST, Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
 
@@ -39,6 +39,7 @@ class PtqConfig:
         ifmr_variant: which of AMCT's two versions of IFMR.
         arq_rule: which of AMCT's two rules for weight scales.
         weight_type: integer type of weights in ONNX.
+        hfmg_variant: HFMG with exact zeros free of cost, or AMCT's own search.
         attention: products of two activations are quantized too, with placement ``ort``.
     """
 
@@ -48,7 +49,13 @@ class PtqConfig:
     ifmr_variant: IfmrVariant
     arq_rule: ArqRule
     weight_type: WeightType = WeightType.INT8
+    hfmg_variant: HfmgVariant = HfmgVariant.FREE_ZEROS
     attention: bool = False
+
+    @property
+    def smallest_scale(self) -> float:
+        """A smaller scale becomes 1: by AMCT's rule where AMCT places activations, else only for a range of zeros."""
+        return SMALLEST if self.placement is Placement.ORT else EPSILON
 
 
 class FinishedNetwork(ABC):
@@ -90,19 +97,22 @@ class QuantizedNetwork(FinishedNetwork):
 
     @property
     def amct_record(self) -> QuantRecord:
-        """What AMCT's record can hold: AMCT's layers, and one weight scale for a Dense."""
+        """What AMCT's record can hold: AMCT's layers, one weight scale for a Dense, and no scale below EPSILON."""
         own = [self.record[layer.name] for layer in self.topology.layers if layer.beyond_amct is None]
         return QuantRecord(
             layers=tuple(
-                replace(entry, weight_scale=self.per_tensor.get(entry.name, entry.weight_scale)) for entry in own
+                replace(entry, weight_scale=self.per_tensor.get(entry.name, entry.weight_scale)).by_amcts_rule
+                for entry in own
             )
         )
 
     @property
     def beyond_amct(self) -> tuple[LayerRecord, ...]:
-        """The layers that AMCT's record lacks, or holds with another weight scale."""
-        known = {entry.name for entry in self.amct_record.layers} - self.per_tensor.keys()
-        return tuple(entry for entry in self.record.layers if entry.name not in known)
+        """The layers that AMCT's record lacks, or holds with other scales."""
+        known = {entry.name: entry for entry in self.amct_record.layers}
+        return tuple(
+            entry for entry in self.record.layers if entry.name not in known or not entry.same_as(known[entry.name])
+        )
 
     @abstractmethod
     def simulation(self) -> AbstractContextManager[Any]:

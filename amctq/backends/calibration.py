@@ -26,8 +26,9 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.progress import Reporter
 from amctq.quant.folding import FusedParameters
 from amctq.quant.layers import Topology
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import EPSILON, SMALLEST_NORMAL, Float32Array, QParams
 from amctq.quant.observers import NonFiniteError, Observer
+from amctq.quant.replaced import input_warning
 
 # Limit for the activations of one forward pass; two passes are in memory. A batch that needs more is divided.
 # ResNet-50 at 224 x 224 needs 64 MB for an image. One to four images a pass are equally fast, eight are a sixth slower.
@@ -57,6 +58,7 @@ def observe_activations(
     watches: tuple[Watch, ...],
     batches: Batches,
     reporter: Reporter,
+    smallest: float = EPSILON,
 ) -> tuple[QParams, ...]:
     """Show every batch's activations to the observers.
 
@@ -66,7 +68,8 @@ def observe_activations(
         fused: by layer, its parameters during calibration: fake-quantized weight, float bias.
         watches: which tensors are observed.
         batches: the calibration images.
-        reporter: gets the progress.
+        reporter: gets the progress, and a warning of every range that is not zero and is replaced.
+        smallest: a smaller scale becomes 1, as in ``numerics.range_qparams``.
 
     Returns:
         Scale and offset for each watch.
@@ -91,9 +94,18 @@ def observe_activations(
     result = []
     with reporter.phase("search", len(watches), "tensors") as advance:
         for index, watch in enumerate(watches):
-            result.append(watch.observer.qparams())
+            result.append(_qparams(watch, smallest, reporter))
             advance(index + 1)
     return tuple(result)
+
+
+def _qparams(watch: Watch, smallest: float, reporter: Reporter) -> QParams:
+    qparams = watch.observer.qparams(smallest=smallest)
+    if qparams.scale == 1.0:  # a range of zeros, or one that is replaced
+        true = watch.observer.qparams(smallest=SMALLEST_NORMAL)
+        if true.scale < smallest:
+            reporter.warn(input_warning(watch.what, true))
+    return qparams
 
 
 def _passes(

@@ -35,7 +35,7 @@ class Ulq(nn.Cell):
 
     def construct(self, x: Tensor, clip_max: Tensor, clip_min: Tensor) -> Tensor:
         """Fake-quantized x."""
-        scale, first = self.grid(clip_max, clip_min)
+        scale, first, _ = self.grid(clip_max, clip_min)
         first = self.round(first)
         # With this order of operands NaN stays NaN on a CPU, and the loss shows it.
         q = self.minimum(first + float(LEVELS), self.round(self.divide(x, scale)))
@@ -45,28 +45,27 @@ class Ulq(nn.Cell):
 
     def bprop(self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         """The gradients of ``quant.ulq.ulq_gradients``."""
-        scale, exact = self.grid(clip_max, clip_min)
-        first = self.round(exact)
+        scale, low, high = self.grid(clip_max, clip_min)
         inside, errors, aboves, belows = self.parts(x, clip_max, clip_min, out, dout)
         above = self.sum(aboves)
         below = above * 0.0
         if not self.nonnegative:
             below = self.sum(belows)
-        error = self.divide(self.sum(errors), scale) + (first - exact) * (above + below)
-        loss = self.divide(error, float(LEVELS))
+        outside = (self.round(low) - low) * below + (self.round(high) - high) * above
+        loss = self.divide(self.divide(self.sum(errors), scale) + outside, float(LEVELS))
         return inside, above + loss, below - loss
 
-    def grid(self, clip_max: Tensor, clip_min: Tensor) -> tuple[Tensor, Tensor]:
-        """The scale, and the lower end of the range in steps, not rounded."""
-        lowest = self.minimum(clip_min, 0.0)
-        scale = self.divide(self.maximum(clip_max, NARROWEST) - lowest, float(LEVELS))
-        return scale, self.divide(lowest, scale)
+    def grid(self, clip_max: Tensor, clip_min: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scale, and both ends of the range in steps, not rounded."""
+        lowest, highest = self.minimum(clip_min, 0.0), self.maximum(clip_max, NARROWEST)
+        scale = self.divide(highest - lowest, float(LEVELS))
+        return scale, self.divide(lowest, scale), self.divide(highest, scale)
 
     def parts(
         self, x: Tensor, clip_max: Tensor, clip_min: Tensor, out: Tensor, dout: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """dx, and three sums along the batch: the rounding error, dout above the range, dout below it."""
-        scale, first = self.grid(clip_max, clip_min)
+        scale, first, _ = self.grid(clip_max, clip_min)
         first = self.round(first)
         above = dout * ops.cast(x > scale * (first + float(LEVELS)), mindspore.float32)
         inside = dout - above

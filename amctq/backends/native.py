@@ -10,6 +10,7 @@ from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
+from amctq.backends.replaced_ranges import warn_of_replaced_weights
 from amctq.choices import (
     WEIGHT_BITS,
     ActType,
@@ -33,6 +34,7 @@ from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import QuantRecord
+from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.weights import quantize_weight
 
@@ -90,7 +92,9 @@ class NativeBackend(RecordBackend):
             bits = {name: layers[name].weight.bits for name in fused}
             scales, fake = {}, {}
             for name, parameters in fused.items():
-                scales[name] = layers[name].weight.scale(parameters.weight, config.arq_rule)
+                scales[name] = layers[name].weight.scale(
+                    parameters.weight, config.arq_rule, smallest=config.smallest_scale
+                )
                 integers = quantize_weight(parameters.weight, scales[name], bits=bits[name])
                 fake[name] = replace(parameters, weight=integers.dequantized())
             advance(len(topology.layers))
@@ -101,18 +105,32 @@ class NativeBackend(RecordBackend):
         watches = tuple(
             Watch(
                 tensor=site.watched,
-                observer=_configured(layers[site.like].activation, site).observer(config.ifmr_variant),
+                observer=_configured(layers[site.like].activation, site).observer(
+                    config.ifmr_variant, config.hfmg_variant
+                ),
                 what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
             )
             for site in plan.sites
         )
         observed = observe_activations(
-            network.graph, topology, fake, watches=watches, batches=calibration, reporter=reporter
+            network.graph,
+            topology,
+            fake,
+            watches=watches,
+            batches=calibration,
+            reporter=reporter,
+            smallest=config.smallest_scale,
         )
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
         record = make_record(topology, fused, scales, activations.by_layer, bits)
+        if config.placement is Placement.ORT:
+            changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
+            if changed:
+                reporter.warn(record_warning(changed))
+        else:
+            warn_of_replaced_weights(fused, record, reporter)
         per_tensor = {
             layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
                 fused[layer.name].weight, config.arq_rule
@@ -135,12 +153,11 @@ class NativeBackend(RecordBackend):
         self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
     ) -> RetrainingNetwork:
         """Replace the layers by ULQ and ARQ cells (docs/en/reference.md, "ULQ", "ARQ while retraining")."""
-        del reporter  # a layer that cannot be retrained is refused
         # Inside the function: calibration does not need MindSpore's cells.
         from amctq.backends.native_retraining import NativeRetrainingNetwork
 
         self.check_record(network, initial)
-        return NativeRetrainingNetwork(network, config, initial)
+        return NativeRetrainingNetwork(network, config, initial, reporter or Reporter())
 
 
 def _configured(activation: ActivationConfig, site: Site) -> ActivationConfig:

@@ -20,20 +20,23 @@ from amctq.backends.native_retraining_cells import (
     RetrainingProduct,
     WeightQuantizer,
 )
+from amctq.backends.replaced_ranges import warn_of_replaced_weights
 from amctq.backends.replacement import Replacement, Slot
 from amctq.choices import ActType, WeightType
 from amctq.errors import InputError, first_line
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import place_ascend
 from amctq.networks.float_network import FloatNetwork
+from amctq.progress import Reporter
 from amctq.quant.config import LayerConfig
 from amctq.quant.integer import make_record
 from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import QuantRecord
+from amctq.quant.replaced import replaced_channels, weights_warning
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig
 from amctq.quant.trained import EvaluatedLayer, evaluated_layer, trained_layer
-from amctq.quant.ulq import Clips, clips_of
+from amctq.quant.ulq import NARROWEST, Clips, arq_retrain_scale, clips_of
 
 
 class NativeRetrainingNetwork(RetrainingNetwork):
@@ -43,16 +46,20 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         network: the float network; its cell is changed in place until ``finish``.
         config: which layers are quantized, and how.
         initial: initial clips of the layers for which ``config`` gives none.
+        reporter: gets a warning of every range that is not zero and is replaced.
 
     Raises:
         InputError: config or record do not fit the network, or a layer's operator cannot be exchanged.
     """
 
-    def __init__(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord) -> None:
+    def __init__(
+        self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter
+    ) -> None:
         self.cell = network.cell
         self.topology = config.selected(network.topology)
         self._network = network
         self._config = config
+        self._reporter = reporter
         self._operators, self.operators = _operators()
         clips = initial_clips(network, config, initial)
         self._quantizer_of: dict[str, ActivationQuantizer] = {}
@@ -62,6 +69,8 @@ class NativeRetrainingNetwork(RetrainingNetwork):
                 site.like, clips[site.like], nonnegative=nonnegative, operators=self._operators
             )
             self._quantizer_of |= dict.fromkeys(site.layers, quantizer)
+        self._warn_of_narrow_clips()
+        self._warn_of_small_weights()
         self._replacement = Replacement(self.cell, self._substitutes())
 
     def state(self) -> Mapping[str, Any]:
@@ -94,7 +103,27 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             activations,
             {name: weight.bits for name, weight in weights.items()},
         )
+        self._warn_of_narrow_clips()
+        warn_of_replaced_weights({name: layer.fused for name, layer in trained.items()}, record, self._reporter)
         return on_record(network, record, act_type=ActType.UINT8, weight_type=weight_type)
+
+    def _warn_of_narrow_clips(self) -> None:
+        for quantizer in dict.fromkeys(self._quantizer_of.values()):
+            if quantizer.clips.is_widened:
+                found, least = f"{quantizer.clip_max.name} is {quantizer.clips.high:.3g}", f"{NARROWEST:.3g}"
+                self._reporter.warn(f"{found}, and {least} takes its place: the narrowest range of ULQ")
+
+    def _warn_of_small_weights(self) -> None:
+        """Warn of weights that are zero in training; they are quantized before BatchNorm is folded in."""
+        found = {}
+        for layer in self.topology.layers:
+            weight = layer.by_channel(self._network.graph.arrays[layer.weight]).astype(np.float32)
+            config = self._config.enabled[layer.name].weight
+            scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits)
+            found[layer.name] = replaced_channels(weight, scale, bits=config.bits), len(scale)
+        warning = weights_warning(found)
+        if warning is not None:
+            self._reporter.warn(f"while training, {warning}")
 
     def _substitutes(self) -> dict[Slot, Any]:
         places = check_places(self._network, self.topology)

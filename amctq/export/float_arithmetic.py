@@ -21,7 +21,7 @@ from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.layers import QuantizableLayer
-from amctq.quant.numerics import QParams, dequantize, quantize, range_qparams
+from amctq.quant.numerics import SMALLEST, QParams, dequantize, quantize, range_qparams
 
 _WITH_CONSTANTS = frozenset({"Add", "Mul", "Sub", "Div"})
 
@@ -132,7 +132,7 @@ class _FloatWriter(GraphWriter):
     def _constant(self, node: onnx.NodeProto, name: str) -> str:
         values = self._graph.arrays[name].astype(np.float32)
         values = 1 / values if node.op_type == "Div" else values
-        qparams = range_qparams(float(values.min()), float(values.max()))
+        qparams = range_qparams(float(values.min()), float(values.max()), smallest=SMALLEST)
         rounded = dequantize(quantize(values, qparams.scale, qparams.offset), qparams.scale, qparams.offset)
         rounded = 1 / rounded if node.op_type == "Div" else rounded
         return self.initializer(f"{node.output[0]}.{name}.rounded", rounded.astype(np.float32))

@@ -27,7 +27,7 @@ from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.integer_operators import channels_of, is_convolution
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.batch_norm import IntegerBatchNorm, integer_batch_norm
-from amctq.quant.numerics import Float32Array, QParams, range_qparams
+from amctq.quant.numerics import SMALLEST, Float32Array, QParams, range_qparams
 
 # Label of the constants that hold zero points; many tensors share one.
 ZERO_POINT = "zero_point"
@@ -122,7 +122,7 @@ class IntegerOperators:
     def _constant(self, name: str, values: Float32Array) -> str:
         """Add a quantized constant with its DequantizeLinear; returns the float tensor's name."""
         values = values.astype(np.float32)
-        qparams = range_qparams(float(values.min()), float(values.max()))
+        qparams = range_qparams(float(values.min()), float(values.max()), smallest=SMALLEST)
         steps = np.rint(values / np.float32(qparams.scale))
         zero = zero_point(qparams, self.act_type)
         info = np.iinfo(zero.dtype)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.quant.numerics import Float32Array, dequantize, quantize_bias
+from amctq.quant.numerics import SMALLEST_NORMAL, Float32Array, dequantize, quantize_bias
 from amctq.quant.weights import QuantizedWeight
 
 # Largest bias of a convolution in units of its scale: int32, with room for the sum of products.
@@ -62,7 +62,8 @@ def integer_batch_norm(
     """
     factor = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
     bias = beta - mean * factor
-    smallest = np.maximum(np.abs(bias) / (input_scale * _LARGEST_BIAS), np.finfo(np.float32).tiny)
+    # The scale of the bias must not be subnormal either.
+    smallest = np.maximum(np.abs(bias) / _LARGEST_BIAS, 2 * SMALLEST_NORMAL) / input_scale
     scale = np.maximum(np.abs(factor) / 127, smallest).astype(np.float32)
     values = np.clip(np.rint(factor / scale), -127, 127).astype(np.int8)
     bias_scale = np.float32(input_scale) * scale

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-from amctq.choices import ActAlgo, ArqRule, IfmrVariant, WeightAlgo
+from amctq.choices import ActAlgo, ArqRule, HfmgVariant, IfmrVariant, WeightAlgo
 from amctq.errors import InputError, UsageError, nearest
 from amctq.quant import observers
 from amctq.quant.layers import Topology
-from amctq.quant.numerics import Float32Array
+from amctq.quant.numerics import EPSILON, Float32Array
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale
 
@@ -41,7 +41,9 @@ class ActivationConfig:
     search_step: float = 0.01
     num_of_bins: int = 4096
 
-    def observer(self, variant: IfmrVariant) -> observers.Observer:
+    def observer(
+        self, ifmr_variant: IfmrVariant, hfmg_variant: HfmgVariant = HfmgVariant.FREE_ZEROS
+    ) -> observers.Observer:
         """A new observer as configured."""
         symmetric = not self.asymmetric
         if self.algo is ActAlgo.IFMR:
@@ -51,11 +53,13 @@ class ActivationConfig:
                 search_range=self.search_range,
                 search_step=self.search_step,
                 symmetric=symmetric,
-                variant=variant,
+                variant=ifmr_variant,
             )
             return observers.IfmrObserver(settings)
         if self.algo is ActAlgo.HFMG:
-            return observers.HfmgObserver(observers.HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric))
+            return observers.HfmgObserver(
+                observers.HfmgSettings(num_of_bins=self.num_of_bins, symmetric=symmetric, variant=hfmg_variant)
+            )
         if self.algo is ActAlgo.PERCENTILE:
             return observers.PercentileObserver(observers.PercentileSettings(symmetric=symmetric))
         simple: dict[ActAlgo, Callable[..., observers.Observer]] = {
@@ -81,11 +85,14 @@ class WeightConfig:
     algo: WeightAlgo = WeightAlgo.ARQ
     channel_wise: bool = True
 
-    def scale(self, weight: Float32Array, rule: ArqRule) -> Float32Array:
-        """Scales of ``weight``, shape (C_out, …): float32 of shape (C_out,) or (1,)."""
+    def scale(self, weight: Float32Array, rule: ArqRule, *, smallest: float = EPSILON) -> Float32Array:
+        """Scales of ``weight``, shape (C_out, …): float32 of shape (C_out,) or (1,).
+
+        A scale below ``smallest`` becomes 1 (ARQ) or ``smallest`` (MSE).
+        """
         if self.algo is WeightAlgo.MSE:
-            return mse_scale(weight, channel_wise=self.channel_wise, bits=self.bits)
-        return arq_scale(weight, channel_wise=self.channel_wise, bits=self.bits, rule=rule)
+            return mse_scale(weight, channel_wise=self.channel_wise, bits=self.bits, smallest=smallest)
+        return arq_scale(weight, channel_wise=self.channel_wise, bits=self.bits, rule=rule, smallest=smallest)
 
 
 @dataclass(frozen=True, kw_only=True)

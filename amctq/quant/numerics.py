@@ -25,6 +25,9 @@ Float32Array = NDArray[np.float32]
 
 # FLT_EPSILON; AMCT (custom_op/utils.py) replaces every smaller scale by 1.
 EPSILON = float(np.finfo(np.float32).eps)
+# The smallest scale of amctq's own placements: values that need a smaller one are zero for any float32 network.
+SMALLEST = 2.0**-100
+SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 INT32_MAX = 2**31 - 1
 
 
@@ -62,7 +65,7 @@ class QParams:
             return self
         offset, scale = self.offset, np.float32(self.scale)
         if offset != 0:
-            cut = range_qparams(max(low, lowest), min(high, highest))
+            cut = range_qparams(max(low, lowest), min(high, highest), smallest=SMALLEST)
             offset, scale = cut.offset, np.float32(cut.scale)
         for limit, steps in ((-low, offset + 128), (high, 127 - offset)):
             if steps and 0 < limit < np.inf:
@@ -82,46 +85,59 @@ def per_channel(values: NDArray[Any], ndim: int) -> NDArray[Any]:
     return values.reshape(-1, *(1,) * (ndim - 1))
 
 
-def range_qparams(low: float, high: float, *, symmetric: bool = False) -> QParams:
+def range_qparams(low: float, high: float, *, symmetric: bool = False, smallest: float = EPSILON) -> QParams:
     """Scale and offset for activations in [low, high] (docs/en/reference.md, "Range to scale and offset").
 
-    The range is widened to contain zero, which is then represented exactly. A range narrower than EPSILON × 255 gets
-    scale 1 and offset -128. With ``symmetric``, the offset is 0, and the scale is high/127 or -low/128, by the end that
-    is farther from 0.
+    The range is widened to contain zero, which is then represented exactly. With ``symmetric``, the offset is 0, and
+    the scale is high/127 or -low/128, by the end that is farther from 0.
+
+    Args:
+        low: the lowest value.
+        high: the highest value.
+        symmetric: offset fixed at 0.
+        smallest: a range that needs a smaller scale gets scale 1, and offset -128 where it is not symmetric. EPSILON is
+            AMCT's rule; SMALLEST leaves only a range of zeros.
     """
     if symmetric:
-        return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8)), 0)
+        return QParams(float(symmetric_scales(np.asarray(low), np.asarray(high), bits=8, smallest=smallest)), 0)
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32((high - low) / 255.0))
-    if scale < EPSILON:
+    if scale < smallest:
         return QParams(1.0, -128)
     offset = int(np.clip(np.rint(-128.0 - low / scale), -128, 127))
     return QParams(scale, offset)
 
 
 def symmetric_scales(
-    low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], *, bits: int, rule: ArqRule = ArqRule.AMCT
+    low: NDArray[np.floating[Any]],
+    high: NDArray[np.floating[Any]],
+    *,
+    bits: int,
+    rule: ArqRule = ArqRule.AMCT,
+    smallest: float = EPSILON,
 ) -> Float32Array:
     """Symmetric scales for ranges [low, high], element by element.
 
-    AMCT's rule: ``max / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``. The rule of Ascend's WtsARQ:
-    the larger of both. A scale below EPSILON becomes 1 (docs/en/reference.md, "Range to scale and offset", "ARQ").
+    AMCT's rule: ``|max| / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``. The rule of Ascend's WtsARQ:
+    the larger of max and -min, each by its integer (docs/en/reference.md, "Range to scale and offset", "ARQ").
 
     Args:
         low: lowest values, any shape.
         high: highest values, the same shape.
         bits: width of the signed integer.
         rule: which of the two rules.
+        smallest: a smaller scale becomes 1, as in ``range_qparams``.
 
     Returns:
         float32 scales of the same shape.
     """
     lowest, highest = signed_range(bits)
-    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-    up, down = high / highest, low / lowest
-    chosen = np.maximum(up, down) if rule is ArqRule.ASCEND else np.where(high >= -low, up, down)
+    if rule is ArqRule.ASCEND:
+        chosen = np.maximum(high / highest, low / lowest)
+    else:  # equal negative values take the branch of the maximum
+        chosen = np.where(np.abs(high) >= np.abs(low), np.abs(high) / highest, np.abs(low) / -lowest)
     scales = chosen.astype(np.float32)
-    return np.where(scales < EPSILON, np.float32(1.0), scales)
+    return np.where(scales < smallest, np.float32(1.0), scales)
 
 
 def quantize(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from amctq.choices import WEIGHT_BITS
-from amctq.quant.numerics import EPSILON, Float32Array, QParams
+from amctq.quant.numerics import EPSILON, SMALLEST, Float32Array, QParams
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +35,8 @@ class LayerRecord:
             message = f"{self.name}: weight scales of shape {scale_w.shape} {scale_w.dtype}, expected a float32 vector"
             raise ValueError(message)
         scales = np.append(scale_w, np.float32(self.activation.scale))
-        if not (np.isfinite(scales).all() and (scales >= EPSILON).all()):
-            message = f"{self.name}: every scale must be finite and at least {EPSILON:.3g}"
+        if not (np.isfinite(scales).all() and (scales >= SMALLEST).all()):
+            message = f"{self.name}: every scale must be finite and at least {SMALLEST:.3g}"
             raise ValueError(message)
         if self.weight_bits not in WEIGHT_BITS:
             message = f"{self.name}: weights of {self.weight_bits} bits, expected one of {WEIGHT_BITS}"
@@ -44,6 +44,20 @@ class LayerRecord:
         if not -128 <= self.activation.offset <= 127:
             message = f"{self.name}: offset_d {self.activation.offset} is outside -128…127"
             raise ValueError(message)
+
+    @property
+    def by_amcts_rule(self) -> LayerRecord:
+        """The same; a scale below EPSILON becomes 1, as AMCT has it (docs/en/reference.md, "Range to scale…")."""
+        activation, scales = self.activation, self.weight_scale
+        if activation.scale < EPSILON:
+            activation = QParams(1.0, 0 if activation.offset == 0 else -128)
+        scales = np.where(scales < EPSILON, np.float32(1.0), scales)
+        return replace(self, activation=activation, weight_scale=scales)
+
+    def same_as(self, other: LayerRecord) -> bool:
+        """Whether both quantize in the same way."""
+        scales = np.array_equal(self.weight_scale, other.weight_scale)
+        return scales and self.activation == other.activation and self.weight_bits == other.weight_bits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

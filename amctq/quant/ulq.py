@@ -10,7 +10,7 @@ which AMCT's MindSpore front end trains with (docs/en/reference.md, "ULQ", "ARQ 
     dx        = g where low <= x <= high, else 0
     dclip_max = Σ g × (e + [x > high])
     dclip_min = Σ g × ([x < low] - e)
-    e = (y - x) / (255 × s) inside, (o - cmin / s) / 255 outside
+    e = (y - x) / (255 × s) inside, (rint(c / s) - c / s) / 255 outside, where c is the clip on that side
 
     w' = rint(w / s_c) × s_c     s_c = max(max(w) / (2^(n-1) - 1), -min(w) / 2^(n-1)) of channel c     dw = dw'
 
@@ -55,7 +55,7 @@ class Clips:
     @property
     def scale(self) -> np.float32:
         """The scale s (docs/en/reference.md, "ULQ")."""
-        return np.float32((max(np.float32(self.high), np.float32(NARROWEST)) - self._lowest) / np.float32(LEVELS))
+        return np.float32((self._highest - self._lowest) / np.float32(LEVELS))
 
     @property
     def steps_below_zero(self) -> np.float32:
@@ -63,14 +63,27 @@ class Clips:
         return np.float32(np.rint(self._lowest / self.scale))
 
     @property
-    def rest(self) -> np.float32:
-        """The rounding error of the lower clip in units of the scale, o - cmin / s."""
-        return self.steps_below_zero - self._lowest / self.scale
+    def rests(self) -> tuple[np.float32, np.float32]:
+        """The rounding errors of the lower and the upper clip in units of the scale, rint(c / s) - c / s.
+
+        They are equal, unless both clips lie halfway between two steps: clip_max = -clip_min is 127.5 steps.
+        """
+        steps = self._lowest / self.scale, self._highest / self.scale
+        return np.float32(np.rint(steps[0]) - steps[0]), np.float32(np.rint(steps[1]) - steps[1])
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether the upper clip is below the least, which takes its place."""
+        return np.float32(self.high) < np.float32(NARROWEST)
 
     @property
     def qparams(self) -> QParams:
         """The range as the record stores it: offset_d = -128 - o."""
         return QParams(float(self.scale), int(-128 - self.steps_below_zero))
+
+    @property
+    def _highest(self) -> np.float32:
+        return max(np.float32(self.high), np.float32(NARROWEST))
 
     @property
     def _lowest(self) -> np.float32:
@@ -130,7 +143,8 @@ def ulq_gradients(x: Float32Array, clips: Clips, gradient: Float32Array) -> UlqG
     """Gradients of the loss; ``gradient`` is that with respect to ``ulq(x)``. Sums are computed in float64."""
     parts = ulq_parts(x, clips, gradient)
     above, below = _sum(parts.above), _sum(parts.below)
-    loss = (_sum(parts.error) / float(clips.scale) + float(clips.rest) * (above + below)) / LEVELS
+    at_low, at_high = map(float, clips.rests)
+    loss = (_sum(parts.error) / float(clips.scale) + at_low * below + at_high * above) / LEVELS
     return UlqGradients(x=parts.inside, clip_max=above + loss, clip_min=below - loss)
 
 

@@ -22,13 +22,16 @@ _DESCENTS = 4
 _BLOCK = 1 << 16
 
 
-def mse_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Float32Array:
+def mse_scale(
+    weight: Float32Array, *, channel_wise: bool, bits: int = 8, smallest: float = numerics.EPSILON
+) -> Float32Array:
     """The scale of least squared error, per channel or per tensor.
 
     Args:
         weight: float32 of shape (C_out, …).
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
+        smallest: the smallest scale. A channel whose largest weight needs a smaller one gets scale 1, as in ARQ.
 
     Returns:
         float32 of shape (C_out,) or (1,). A channel of zeros has scale 1.
@@ -36,15 +39,18 @@ def mse_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8) -> Flo
     Raises:
         ValueError: the weight holds NaN or infinity.
     """
-    widest = arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
-    rows = weight.reshape(len(widest), -1)
+    widest = arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND, smallest=smallest)
+    # Weights near 1, because squares of tiny ones are no float32. A power of two changes no digit.
+    unit = np.exp2(np.floor(np.log2(widest)))
+    rows = weight.reshape(len(widest), -1) / unit[:, None]
     at_once = max(1, _BLOCK // rows.shape[1])
     parts = [slice(start, start + at_once) for start in range(0, len(rows), at_once)]
-    return np.concatenate([_search(rows[part], widest[part], bits) for part in parts])
+    best = np.concatenate([_search(rows[part], (widest / unit)[part], bits) for part in parts]) * unit
+    return np.maximum(best, np.float32(smallest))
 
 
 def _search(rows: Float32Array, widest: Float32Array, bits: int) -> Float32Array:
-    """The best scales of some rows, at least EPSILON; ``widest`` are the smallest scales that clip nothing."""
+    """The best scales of some rows; ``widest`` are the smallest scales that clip nothing."""
     highest = numerics.signed_range(bits)[1]
     best, least = widest, _error(rows, widest, bits)[0]
     # Below it, the error of the clipped largest weight exceeds the error of all weights with the scale ``widest``.
@@ -56,7 +62,7 @@ def _search(rows: Float32Array, widest: Float32Array, bits: int) -> Float32Array
     for _ in range(_DESCENTS):
         scale = _error(rows, best, bits)[1]
         best, least = _better(best, least, scale, _error(rows, scale, bits)[0])
-    return np.maximum(best, np.float32(numerics.EPSILON))
+    return best
 
 
 def _error(rows: Float32Array, scale: Float32Array, bits: int) -> tuple[Float32Array, Float32Array]:

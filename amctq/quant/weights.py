@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from amctq.choices import ArqRule
 from amctq.quant import numerics
-from amctq.quant.numerics import INT32_MAX, Float32Array
+from amctq.quant.numerics import EPSILON, INT32_MAX, SMALLEST_NORMAL, Float32Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,14 @@ class QuantizedWeight:
         return numerics.dequantize(self.values, numerics.per_channel(self.scale, self.values.ndim))
 
 
-def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8, rule: ArqRule = ArqRule.AMCT) -> Float32Array:
+def arq_scale(
+    weight: Float32Array,
+    *,
+    channel_wise: bool,
+    bits: int = 8,
+    rule: ArqRule = ArqRule.AMCT,
+    smallest: float = EPSILON,
+) -> Float32Array:
     """The scale of a weight by ARQ.
 
     Args:
@@ -41,6 +48,7 @@ def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8, rule: 
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
         rule: AMCT's rule, or the one of Ascend's WtsARQ.
+        smallest: a smaller scale becomes 1, as in ``numerics.range_qparams``.
 
     Returns:
         float32 of shape (C_out,) or (1,). A channel of zeros has scale 1.
@@ -52,7 +60,7 @@ def arq_scale(weight: Float32Array, *, channel_wise: bool, bits: int = 8, rule: 
         message = "the weight holds NaN or infinity"
         raise ValueError(message)
     rows = weight.reshape(weight.shape[0] if channel_wise else 1, -1)
-    return numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits, rule=rule)
+    return numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits, rule=rule, smallest=smallest)
 
 
 def quantize_weight(weight: Float32Array, scale: Float32Array, *, bits: int = 8) -> QuantizedWeight:
@@ -67,6 +75,7 @@ def scale_that_fits_bias(scale: Float32Array, bias: Float32Array, activation_sca
 
     AMCT refuses such a layer ("exceed int32 range"). It occurs where the weights of a channel are very small compared
     with its bias. Then the coarser scale changes the channel's output by less than fan-in × 2^-24 of its bias.
+    ``activation_scale × scale`` becomes a normal float32 too: a channel whose products are smaller yields only its bias.
 
     Args:
         scale: float32 of shape (C_out,) or (1,).
@@ -78,6 +87,7 @@ def scale_that_fits_bias(scale: Float32Array, bias: Float32Array, activation_sca
     """
     # 2^-20 below the limit, because the quotient is computed from float32 scales.
     needed = np.abs(bias.astype(np.float64)) / (activation_scale * INT32_MAX * (1 - 2.0**-20))
+    needed = np.maximum(needed, 2 * SMALLEST_NORMAL / activation_scale)
     if scale.shape[0] == 1:
         needed = needed.max(keepdims=True)
     return np.maximum(scale, needed.astype(np.float32))

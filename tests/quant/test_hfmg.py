@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from amctq.choices import HfmgVariant
+from amctq.quant import numerics
 from amctq.quant.observers import HfmgObserver, HfmgSettings
 from tests.quant.distributions import DISTRIBUTIONS, SATURATED
 from tests.quant.reference_squares import Squares
@@ -67,6 +69,60 @@ def test_the_loss_is_that_of_amcts_search(name: str, bins: int) -> None:
     negligible = 1e-12 * float(np.sum(squares.values**2))
     tolerance = TOLERANCE_WITHOUT_DENSITY if name in {"levels", "small-sample"} else TOLERANCE
     assert _loss(squares, low, high) <= tolerance * _least_loss(values, bins) + negligible
+
+
+def _amcts_range(values: NDArray[np.float32], bins: int) -> tuple[float, float]:
+    """AMCT's own search: histogram, compared ranges and their losses, source bin by source bin."""
+    counts, edges = np.histogram(values.astype(float), bins)
+    width = edges[1] - edges[0]
+    losses = []
+    ranges = _way(counts)[1:]
+    for left, right in ranges:
+        target = width * (right - left + 1) / 256
+        begin = (np.arange(bins) - left) * width
+        loss = np.zeros(bins)
+        # 64 points of each source bin stand for the values in it.
+        for part in (np.arange(64) + 0.5) / 64:
+            x = begin + part * width
+            index = np.clip(np.floor(x / target), 0, 255)
+            loss += counts / 64 * (x - (index + 0.5) * target) ** 2
+        losses.append(loss.sum())
+    left, right = ranges[int(np.argmin(losses))]
+    return float(edges[0] + left * width), float(edges[0] + (right + 1) * width)
+
+
+@pytest.mark.parametrize("name", ["relu", "normal", "negative", "heavy-tail", "small-sample", "relu6"])
+def test_amcts_own_search_is_found_again(name: str) -> None:
+    values = (DISTRIBUTIONS | SATURATED)[name].ravel()[:400_000].astype(np.float32)
+    observer = HfmgObserver(HfmgSettings(num_of_bins=1024, variant=HfmgVariant.AMCT))
+    for batch in np.array_split(values, 3):
+        observer.update(batch)
+    expected = numerics.range_qparams(*_amcts_range(values, 1024))
+    assert observer.qparams().scale == pytest.approx(expected.scale, rel=1e-6)
+    assert observer.qparams().offset == expected.offset
+
+
+def test_amcts_own_search_over_more_values_than_are_kept() -> None:
+    values = np.maximum(np.random.default_rng(6).normal(size=2_000_000), 0).astype(np.float32)
+    observer = HfmgObserver(HfmgSettings(num_of_bins=1024, variant=HfmgVariant.AMCT))
+    for batch in np.array_split(values, 3):
+        observer.update(batch)
+    # Counts that are shared out may move the range by a bin or two of 1024.
+    assert observer.qparams().scale * 255 == pytest.approx(_amcts_range(values, 1024)[1], rel=0.01)
+
+
+def test_amct_charges_zeros_and_so_cuts_off_more() -> None:
+    """Behind a ReLU. What the README says of HFMG."""
+    values = np.maximum(np.random.default_rng(7).normal(size=300_000), 0).astype(np.float32)
+    found = []
+    for variant in (HfmgVariant.FREE_ZEROS, HfmgVariant.AMCT):
+        observer = HfmgObserver(HfmgSettings(variant=variant))
+        observer.update(values)
+        found.append(observer.qparams())
+    squares = Squares(values.astype(float))
+    ours, amcts = (squares.of_quantizer(item.scale, item.offset) for item in found)
+    assert found[1].scale < found[0].scale
+    assert ours < amcts
 
 
 def test_outliers_are_cut_where_that_costs_less() -> None:

@@ -49,6 +49,38 @@ def test_many_equal_values_at_an_end_are_not_forgotten(name: str) -> None:
     assert losses[chosen] <= losses.min() * TOLERANCE + 1e-12
 
 
+@pytest.mark.parametrize("times", [1, 7], ids=["few-values", "few-different-values"])
+def test_levels_that_a_scale_fits_have_no_error(times: int) -> None:
+    """Whole numbers 0…6: the ratio 1.25 gives the scale 1/34, on which all of them lie. A histogram cannot see it."""
+    values = np.random.default_rng(1).integers(0, 7, (times, 100_000)).astype(np.float32)
+    observer = IfmrObserver()
+    for batch in values:
+        observer.update(batch)
+    assert observer.qparams().scale == np.float32(7.5 / 255)
+
+
+def test_a_few_different_values_beside_many_zeros_are_searched_exactly() -> None:
+    random = np.random.default_rng(2)
+    values = np.where(random.random((8, 400_000)) < 0.5, 0, random.integers(-300, 300, (8, 400_000)) / 7)
+    values = values.astype(np.float32)
+    observer = IfmrObserver()
+    for batch in values:
+        observer.update(batch)
+    scales, losses = reference.exact_losses(values.ravel().astype(float))
+    assert observer.qparams().scale == pytest.approx(scales[np.argmin(losses)], rel=1e-7)
+
+
+@pytest.mark.parametrize("symmetric", [False, True], ids=["asymmetric", "symmetric"])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_up_to_half_a_million_values_have_the_exact_minimum(name: str, symmetric: bool) -> None:
+    values = DISTRIBUTIONS[name][:10]
+    observer = IfmrObserver(IfmrSettings(symmetric=symmetric))
+    for batch in values:
+        observer.update(batch)
+    scales, losses = reference.exact_losses(values.ravel().astype(float), symmetric=symmetric)
+    assert observer.qparams().scale == pytest.approx(scales[np.argmin(losses)], rel=1e-7)
+
+
 def test_there_are_61_candidates() -> None:
     observer = IfmrObserver()
     observer.update(DISTRIBUTIONS["relu"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amctq.quant import numerics
-from amctq.quant.numerics import EPSILON, QParams
+from amctq.quant.numerics import EPSILON, SMALLEST, QParams
 
 reals = st.floats(-1e4, 1e4, width=32, allow_subnormal=False)
 scales = st.floats(2.0**-16, 2.0**10, width=32)
@@ -38,10 +38,25 @@ def test_asymmetric_rule(low: float, high: float, expected: QParams) -> None:
         pytest.param(-128.0, 1.0, 1.0, id="min-farther"),
         pytest.param(-127.5, 127.0, 127.5 / 128, id="min-just-farther"),
         pytest.param(0.0, 0.0, 1.0, id="all-zero"),
+        pytest.param(-127.0, -127.0, 1.0, id="equal-and-negative"),
+        pytest.param(-128.0, -127.0, 1.0, id="all-negative"),
+        pytest.param(3.0, 127.0, 1.0, id="all-positive"),
     ],
 )
 def test_symmetric_rule(low: float, high: float, scale: float) -> None:
     assert numerics.range_qparams(low, high, symmetric=True) == QParams(pytest.approx(scale), 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.25, 1.0), (-1.0, 0.5), (-1.0, -1.0)])
+def test_a_tiny_range_keeps_its_scale_unless_amcts_rule_is_asked_for(low: float, high: float, symmetric: bool) -> None:
+    tiny = 2.0**-80
+    own = numerics.range_qparams(low * tiny, high * tiny, symmetric=symmetric, smallest=SMALLEST)
+    wide = numerics.range_qparams(low, high, symmetric=symmetric)
+    assert own == QParams(wide.scale * tiny, wide.offset)
+    amcts = numerics.range_qparams(low * tiny, high * tiny, symmetric=symmetric)
+    assert amcts == QParams(1.0, 0 if symmetric else -128)
+    assert numerics.range_qparams(0.0, 0.0, symmetric=symmetric, smallest=SMALLEST) == amcts
 
 
 @given(low=reals, high=reals)
@@ -111,6 +126,7 @@ def test_bias_beyond_int32_is_refused() -> None:
         (QParams(0.02, -3), -1.0, 1.0),
         (QParams(2.2 / 255, 0), -1.0, 1.0),
         (QParams(0.05, 30), -np.inf, 1.0),
+        (QParams(2.0**-60, -30), -(2.0**-58), 1.0),
     ],
 )
 def test_a_range_is_cut_to_bounds(qparams: QParams, low: float, high: float) -> None:

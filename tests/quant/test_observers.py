@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from amctq.choices import ActAlgo, IfmrVariant
+from amctq.choices import ActAlgo, HfmgVariant, IfmrVariant
 from amctq.quant import numerics
 from amctq.quant.config import ActivationConfig
 from amctq.quant.numerics import Float32Array
@@ -103,6 +103,25 @@ def test_symmetric_is_offset_0(algo: ActAlgo, sign: int, activations: Float32Arr
     symmetric, asymmetric = (observer.qparams() for observer in observers)
     assert symmetric.offset == 0
     assert symmetric.scale > asymmetric.scale
+
+
+@pytest.mark.parametrize("algo", ActAlgo)
+@pytest.mark.parametrize("variant", HfmgVariant)
+@pytest.mark.parametrize("asymmetric", [True, False])
+@pytest.mark.parametrize("unit", [2.0**-22, 2.0**-80], ids=["a-few-millionths", "hardly-anything"])
+def test_tiny_activations_have_the_scale_of_large_ones(
+    algo: ActAlgo, variant: HfmgVariant, asymmetric: bool, unit: float, activations: Float32Array
+) -> None:
+    config = ActivationConfig(algo=algo, asymmetric=asymmetric)
+    found = []
+    for factor in (1.0, unit):
+        observer = config.observer(IfmrVariant.EXACT, variant)
+        for batch in np.array_split(activations * np.float32(factor), 3):
+            observer.update(batch)
+        found.append(observer)
+    large, tiny = found[0].qparams(), found[1].qparams(smallest=numerics.SMALLEST)
+    assert tiny == numerics.QParams(large.scale * unit, large.offset)
+    assert found[1].qparams() == numerics.QParams(1.0, -128 if asymmetric else 0)  # AMCT's rule
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from amctq.choices import ArqRule, WeightAlgo
 from amctq.quant import numerics
+from amctq.quant.config import WeightConfig
+from amctq.quant.numerics import EPSILON, SMALLEST
+from amctq.quant.replaced import replaced_channels
 from amctq.quant.weights import arq_scale, quantize_weight, scale_that_fits_bias
 
 # AMCT's own vector (test_arq.py), tolerance 1e-4.
@@ -55,6 +59,38 @@ def test_finer_granularity_has_no_larger_range(weight: NDArray[Any]) -> None:
     assert (channels[used] <= tensor[0] * 1.01).all() or tensor[0] == 1.0
 
 
+@pytest.mark.parametrize("algo", WeightAlgo)
+@pytest.mark.parametrize("bits", [8, 7, 6, 4])
+@pytest.mark.parametrize("channel_wise", [True, False])
+def test_tiny_weights_have_the_integers_of_large_ones(algo: WeightAlgo, bits: int, channel_wise: bool) -> None:
+    weight = np.random.default_rng(bits).normal(size=(5, 4, 3, 3)).astype(np.float32)
+    weight[1] = 0
+    unit = np.asarray([1, 1, 2.0**-20, 2.0**-70, 2.0**-90], np.float32)  # by channel
+    if not channel_wise:
+        unit = np.full(5, 2.0**-70, np.float32)
+    config = WeightConfig(bits=bits, algo=algo, channel_wise=channel_wise)
+    large, tiny = (weight * factor.reshape(-1, 1, 1, 1) for factor in (np.ones(5, np.float32), unit))
+    scales = [config.scale(each, ArqRule.AMCT, smallest=SMALLEST) for each in (large, tiny)]
+    integers = [quantize_weight(w, s, bits=bits).values for w, s in zip((large, tiny), scales, strict=True)]
+    assert np.array_equal(*integers)
+    assert integers[0].any(axis=(1, 2, 3)).tolist() == [True, False, True, True, True]
+    amcts = config.scale(tiny, ArqRule.AMCT)
+    assert (amcts >= EPSILON).all()
+    few = replaced_channels(tiny, amcts, bits=bits)
+    assert few == ((2 if bits == 4 else 3) if channel_wise else 1)
+    assert replaced_channels(large, scales[0], bits=bits) == 0
+
+
+def test_a_row_of_equal_negative_weights_has_amcts_scale() -> None:
+    weight = np.asarray([[-0.5] * 9, [0.5] * 9, [-0.5] * 8 + [-0.25]], np.float32)
+    for bits in (8, 4):
+        up, down = 2 ** (bits - 1) - 1, 2 ** (bits - 1)
+        expected = np.asarray([0.5 / up, 0.5 / up, 0.5 / down], np.float32)
+        assert np.array_equal(arq_scale(weight, channel_wise=True, bits=bits), expected)
+        assert arq_scale(weight[:1], channel_wise=False, bits=bits) == expected[:1]
+    assert arq_scale(weight, channel_wise=True, rule=ArqRule.ASCEND)[0] == np.float32(0.5 / 128)
+
+
 def test_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN or infinity"):
         arq_scale(np.asarray([[1.0, np.nan]], np.float32), channel_wise=True)
@@ -68,6 +104,14 @@ def test_values_stay_in_their_range(bits: int) -> None:
     assert low <= quantized.values.min()
     assert quantized.values.max() <= high
     assert np.abs(quantized.values).max() >= high
+
+
+def test_the_product_of_scales_is_a_number() -> None:
+    """Both so small that float32 has no product of them."""
+    scale, bias = np.full(2, 2.0**-90, np.float32), np.asarray([0.0, 2.0**-100], np.float32)
+    product = np.float32(2.0**-90) * scale_that_fits_bias(scale, bias, 2.0**-90)
+    assert (product >= np.finfo(np.float32).tiny).all()
+    assert numerics.quantize_bias(bias, product)[1] > 0
 
 
 def test_scales_grow_until_the_bias_fits() -> None:

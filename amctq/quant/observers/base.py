@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import EPSILON, Float32Array, QParams
 
 
 class NonFiniteError(ValueError):
@@ -46,8 +46,11 @@ class Observer(ABC):
         """
 
     @abstractmethod
-    def qparams(self) -> QParams:
+    def qparams(self, *, smallest: float = EPSILON) -> QParams:
         """Scale and offset for all observed values.
+
+        Args:
+            smallest: a smaller scale becomes 1, as in ``numerics.range_qparams``.
 
         Raises:
             ValueError: nothing was observed.

@@ -39,14 +39,14 @@ _SPIKE, _NEIGHBOURS = 4, 9
 class EntropyObserver(StatisticsObserver):
     """Searches the threshold that clips both ends."""
 
-    def _choose(self) -> QParams:
+    def _choose(self, smallest: float) -> QParams:
         density = _merged(self._statistics.density())
         low, high = min(self._statistics.low, 0.0), max(self._statistics.high, 0.0)
         # Down to a range that has one bin for every level.
         shares = np.linspace(1.0, min(1.0, _LEVELS / len(density.counts)), _THRESHOLDS)
         thresholds = max(-low, high) * shares
         lows, highs = np.maximum(low, -thresholds), np.minimum(high, thresholds)
-        scales = Candidates.of_ranges(lows, highs, symmetric=self._symmetric).scale
+        scales = Candidates.of_ranges(lows, highs, symmetric=self._symmetric, smallest=smallest).scale
         smooth = _without_spikes(density.counts)
         losses = [
             divergence(density, smooth, low=low, high=high, scale=scale)
@@ -54,7 +54,8 @@ class EntropyObserver(StatisticsObserver):
         ]
         averaged = np.convolve(np.pad(losses, _AVERAGED // 2, mode="edge"), np.ones(_AVERAGED), "valid")
         best = int(np.argmin(averaged))
-        return numerics.range_qparams(float(lows[best]), float(highs[best]), symmetric=self._symmetric)
+        low, high = float(lows[best]), float(highs[best])
+        return numerics.range_qparams(low, high, symmetric=self._symmetric, smallest=smallest)
 
 
 def divergence(density: Density, smooth: Float64Array, *, low: float, high: float, scale: float) -> float:

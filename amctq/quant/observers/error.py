@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.quant.histogram import Density
-from amctq.quant.numerics import EPSILON, symmetric_scales
+from amctq.quant.numerics import symmetric_scales
 
 Float64Array = NDArray[np.float64]
 
@@ -35,17 +35,17 @@ class Candidates:
     origin: Float64Array | float = 0.0
 
     @classmethod
-    def of_ranges(cls, low: Float64Array, high: Float64Array, *, symmetric: bool) -> Candidates:
+    def of_ranges(cls, low: Float64Array, high: Float64Array, *, symmetric: bool, smallest: float) -> Candidates:
         """The quantizers of ranges [low, high], low ≤ 0 ≤ high; clipping happens on the integers.
 
-        Scale and offset are AMCT's (docs/en/reference.md, "Range to scale and offset").
+        Scale and offset are those of ``numerics.range_qparams``.
         """
         if symmetric:
-            scale = symmetric_scales(low, high, bits=8).astype(np.float64)
+            scale = symmetric_scales(low, high, bits=8, smallest=smallest).astype(np.float64)
             lowest, highest = -128 * scale, 127 * scale
         else:
             scale = (high - low) / 255
-            narrow = scale < EPSILON
+            narrow = scale < smallest
             scale = np.where(narrow, 1.0, scale)
             offset = np.where(narrow, -128, np.clip(np.rint(-128 - low / scale), -128, 127))
             lowest, highest = (-128 - offset) * scale, (127 - offset) * scale

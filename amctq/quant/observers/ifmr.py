@@ -1,7 +1,8 @@
 """IFMR, AMCT's search for the range of least squared error (docs/en/reference.md, "IFMR").
 
 The largest value (at a percentile, without outliers) is multiplied by ratios from 0.7 to 1.3. The ratio with the least
-quantization error wins. AMCT computes the error over every value, 61 times; here it is integrated over a histogram.
+quantization error wins. AMCT computes the error over every value, 61 times; here it is integrated over a histogram
+where there are more than half a million values.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class IfmrObserver(StatisticsObserver):
         self._settings = settings or IfmrSettings()
         super().__init__(bins, symmetric=self._settings.symmetric)
 
-    def _choose(self) -> QParams:
+    def _choose(self, smallest: float) -> QParams:
         """The candidate of least error; the first one where several are equal."""
-        candidates = self.candidates()
+        candidates = self.candidates(smallest)
         best = np.argmin(self._statistics.squared_error(candidates))
         scale = float(np.float32(candidates.scale[best]))
         if self._symmetric:
@@ -58,7 +59,7 @@ class IfmrObserver(StatisticsObserver):
         low = self._start()[0]
         return QParams(scale, int(np.clip(-np.rint(low / scale) - 128, -128, 127)))
 
-    def candidates(self) -> Candidates:
+    def candidates(self, smallest: float = EPSILON) -> Candidates:
         """The compared quantizers, in AMCT's order."""
         settings = self._settings
         low, high = self._start()
@@ -75,7 +76,7 @@ class IfmrObserver(StatisticsObserver):
         else:
             tops, lows = ratios * high, np.full(count, low)
             scale = (tops - low) / 255
-        scale = np.where(scale < EPSILON, 1.0, scale)
+        scale = np.where(scale < smallest, 1.0, scale)
         offset = np.zeros(count) if self._symmetric else -np.rint(low / scale) - 128
         lowest, highest = (-128 - offset) * scale, (127 - offset) * scale
         if settings.variant is IfmrVariant.ASCEND:  # the operator clips integers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from amctq.quant import numerics
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import EPSILON, Float32Array, QParams
 from amctq.quant.observers.base import Observer, finite_range
 
 
@@ -27,9 +27,9 @@ class MinMaxObserver(Observer):
         self._low = min(self._low, low)
         self._high = max(self._high, high)
 
-    def qparams(self) -> QParams:
+    def qparams(self, *, smallest: float = EPSILON) -> QParams:
         """Scale and offset for the observed range (docs/en/reference.md, "Range to scale and offset")."""
         if self._low > self._high:
             message = "no activations were observed"
             raise ValueError(message)
-        return numerics.range_qparams(self._low, self._high, symmetric=self._symmetric)
+        return numerics.range_qparams(self._low, self._high, symmetric=self._symmetric, smallest=smallest)

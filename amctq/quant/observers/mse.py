@@ -23,23 +23,24 @@ _TURNS = 4
 class MseObserver(StatisticsObserver):
     """Searches one end of the range, or both."""
 
-    def _choose(self) -> QParams:
+    def _choose(self, smallest: float) -> QParams:
         lowest, highest = min(self._statistics.low, 0.0), max(self._statistics.high, 0.0)
-        low, high = self._best(lowest * _SHARES, highest * _SHARES)
+        low, high = self._best(smallest, lowest * _SHARES, highest * _SHARES)
         if lowest < 0 < highest and not self._symmetric:
             for _ in range(_TURNS):
                 before = low, high
-                low, high = self._best(np.full_like(_SHARES, low), highest * _SHARES)
-                low, high = self._best(lowest * _SHARES, np.full_like(_SHARES, high))
+                low, high = self._best(smallest, np.full_like(_SHARES, low), highest * _SHARES)
+                low, high = self._best(smallest, lowest * _SHARES, np.full_like(_SHARES, high))
                 if (low, high) == before:
                     break
-        low, high = self._best(np.maximum(low * _FINE, lowest), np.minimum(high * _FINE, highest))
-        return numerics.range_qparams(low, high, symmetric=self._symmetric)
+        low, high = self._best(smallest, np.maximum(low * _FINE, lowest), np.minimum(high * _FINE, highest))
+        return numerics.range_qparams(low, high, symmetric=self._symmetric, smallest=smallest)
 
-    def _best(self, lows: Float64Array, highs: Float64Array) -> tuple[float, float]:
+    def _best(self, smallest: float, lows: Float64Array, highs: Float64Array) -> tuple[float, float]:
         """The range of least error among [lows[i], highs[i]]."""
 
         def errors(low: Float64Array, high: Float64Array) -> Float64Array:
-            return self._statistics.squared_error(Candidates.of_ranges(low, high, symmetric=self._symmetric))
+            candidates = Candidates.of_ranges(low, high, symmetric=self._symmetric, smallest=smallest)
+            return self._statistics.squared_error(candidates)
 
         return best_range(lows, highs, errors)

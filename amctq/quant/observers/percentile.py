@@ -33,8 +33,8 @@ class PercentileObserver(StatisticsObserver):
         self._settings = settings or PercentileSettings()
         super().__init__(symmetric=self._settings.symmetric)
 
-    def _choose(self) -> QParams:
+    def _choose(self, smallest: float) -> QParams:
         statistics = self._statistics
         rank = statistics.rank((1 + self._settings.percentile) / 2)
         low, high = statistics.kth_smallest(rank), statistics.kth_largest(rank)
-        return numerics.range_qparams(low, high, symmetric=self._symmetric)
+        return numerics.range_qparams(low, high, symmetric=self._symmetric, smallest=smallest)

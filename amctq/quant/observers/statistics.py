@@ -1,4 +1,4 @@
-"""The statistics of one tensor: a histogram, the largest and smallest values, and all values where there are few.
+"""The statistics of one tensor: a histogram, the largest and smallest values, and all values where they are few.
 
 They do not depend on the order of the images, and their memory does not grow with the number of images. Where a tensor
 has very many values, the histogram counts every n-th value of an image, at the same places in every image. The extremes
@@ -15,12 +15,11 @@ import numpy as np
 from amctq.quant.histogram import Density, StreamingHistogram
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
 from amctq.quant.observers.base import Observer, finite_range
-from amctq.quant.observers.error import Candidates, Float64Array, squared_error, squared_error_of_values
+from amctq.quant.observers.error import Candidates, Float64Array, squared_error
 from amctq.quant.observers.tails import UpperTail
+from amctq.quant.observers.values import CountedValues, FewValues
 
 _ROW = 1 << 15
-# Up to this many values other than zero are kept (256 KiB a tensor), because a histogram of so few is not smooth.
-_FEW = 1 << 16
 # The histogram counts about this many values where more are expected.
 _COUNTED = 1 << 24
 
@@ -41,7 +40,7 @@ class Statistics:
     def __init__(self, bins: int = 2048) -> None:
         self._histogram = StreamingHistogram(bins)
         self._upper, self._lower = UpperTail(), UpperTail()
-        self._few: Float32Array | None = np.empty(0, np.float32)
+        self._few = FewValues()
         self._counted = 0
         self.low, self.high = math.inf, -math.inf
         self.seen = self.expected = 0
@@ -73,12 +72,9 @@ class Statistics:
             some = np.ascontiguousarray(batch.reshape(len(batch), -1)[:, ::step])
             self._histogram.update(some.reshape(-1), smallest, largest)
             self._counted += some.size
-            self._few = None
         else:
             self._counted += len(values)
-        if self._few is not None:
-            few = self.seen - self._histogram.zeros <= _FEW
-            self._few = np.concatenate([self._few, values[values != 0]]) if few else None
+        self._few.update(values)
 
     def density(self) -> Density:
         """The histogram, as if every value had been counted."""
@@ -98,10 +94,13 @@ class Statistics:
 
     def squared_error(self, candidates: Candidates) -> Float64Array:
         """Sum of squared quantization errors of all values, for each candidate; float64 (n,)."""
-        if self._few is None:
-            return squared_error(self.density(), candidates)
-        ordered = np.sort(self._few).astype(np.float64)  # the sum then does not depend on the order of the images
-        return squared_error_of_values(ordered, candidates)
+        few = self.few
+        return squared_error(self.density(), candidates) if few is None else few.squared_error(candidates)
+
+    @property
+    def few(self) -> CountedValues | None:
+        """All values other than zero, where they are few; a histogram of so few is not smooth."""
+        return self._few.counted
 
     def kth_largest(self, k: int) -> float:
         """The k-th largest value, at least 0. Exact for small ``k`` (AMCT's percentiles), else from the histogram."""
@@ -143,13 +142,13 @@ class StatisticsObserver(Observer):
         """Count one batch."""
         self._statistics.update(batch)
 
-    def qparams(self) -> QParams:
+    def qparams(self, *, smallest: float = EPSILON) -> QParams:
         """Scale and offset for all observed values."""
         if not self._statistics.seen:
             message = "no activations were observed"
             raise ValueError(message)
-        return self._choose()
+        return self._choose(smallest)
 
     @abstractmethod
-    def _choose(self) -> QParams:
+    def _choose(self, smallest: float) -> QParams:
         """Scale and offset; at least one value was observed."""

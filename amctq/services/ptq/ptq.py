@@ -167,7 +167,11 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         f"about {_estimate(plan, prepared):.0f} s to go: {calibration.images:,} calibration images, "
         f"{0 if evaluation is None else evaluation.images:,} evaluation images"
     )
+    from amctq.backends.replaced_ranges import warn_of_replaced_ranges
+
     float_ranks = measure_float(plan, prepared.verified, evaluation, reporter)
+    if prepared.quantized is not None:
+        warn_of_replaced_ranges(prepared.verified.network, prepared.quantized, calibration, reporter)
     quantized = prepared.quantized or _calibrate(plan, prepared, reporter)
     finished = finish(
         plan,
@@ -202,6 +206,7 @@ def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> Quanti
         placement=request.resolved_placement,
         act_type=request.act_type,
         ifmr_variant=request.ifmr_variant,
+        hfmg_variant=request.hfmg_variant,
         arq_rule=request.arq_rule,
         weight_type=plan.target.weight_type,
         attention=request.quantize_attention,

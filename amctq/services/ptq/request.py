@@ -11,6 +11,7 @@ from amctq.choices import (
     ActType,
     ArqRule,
     ExportFormat,
+    HfmgVariant,
     IfmrVariant,
     Placement,
     TargetIsa,
@@ -52,6 +53,9 @@ class PtqRequest(QuantizationRequest):
     ifmr_variant: Annotated[
         IfmrVariant, Option(QUANTIZATION, "IFMR as in AMCT's open code, or as in the operator of Ascend NPUs.")
     ] = IfmrVariant.EXACT
+    hfmg_variant: Annotated[
+        HfmgVariant, Option(QUANTIZATION, "HFMG with exact zeros free of cost, or as in AMCT's open code.")
+    ] = HfmgVariant.FREE_ZEROS
     act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
     per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
     weight_bits: Annotated[
@@ -117,6 +121,7 @@ class PtqRequest(QuantizationRequest):
             "--weight-algo": self.weight_algo is not None,
             "--skip-layer": bool(self.skip_layers),
             "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
+            "--hfmg-variant": self.record is not None and self.hfmg_variant is not HfmgVariant.FREE_ZEROS,
             "--arq-rule": self.record is not None and self.arq_rule is not ArqRule.AMCT,
         }
         if self.placement is Placement.ORT:

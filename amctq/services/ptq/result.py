@@ -78,6 +78,7 @@ class PtqResult(RunResult):
             "placement": request.resolved_placement.value,
             "from": "record" if request.record else "config" if request.config else "options",
             "ifmr_variant": request.ifmr_variant.value if own else None,
+            "hfmg_variant": request.hfmg_variant.value if own else None,
             "arq_rule": request.arq_rule.value if own else None,
             "act_type": request.act_type.value,
             "weight_storage": request.weight_storage.value,

@@ -101,6 +101,10 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
 def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> QuantizedNetwork:
     """Quantize the network that training starts from: by the record, else by a calibration like the sample's."""
     if prepared.start is not None:
+        from amctq.backends.replaced_ranges import warn_of_replaced_ranges
+
+        images = plan.batches(prepared.images.split.calibration)
+        warn_of_replaced_ranges(prepared.verified.network, prepared.start, images, reporter)
         return prepared.start
     from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig
 
