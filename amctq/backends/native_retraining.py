@@ -52,9 +52,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         InputError: config or record do not fit the network, or a layer's operator cannot be exchanged.
     """
 
-    def __init__(
-        self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter
-    ) -> None:
+    def __init__(self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter) -> None:
         self.cell = network.cell
         self.topology = config.selected(network.topology)
         self._network = network

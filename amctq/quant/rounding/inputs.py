@@ -72,12 +72,11 @@ class InputWatcher:
                 self._add_gram(self._windows.columns(rows[start : start + at_once]))
 
     def finish(self) -> InputStatistics:
-        """The statistics of all that was seen; the watcher starts anew."""
+        """The statistics of all that was seen; called once."""
         assert self._sum is not None, "nothing was seen"
-        gram = None if self._gram is None else self._gram / np.float32(self._count_of_gram)
-        found = InputStatistics(mean=self._sum / self._count, gram=gram)
-        self._sum = self._gram = None
-        return found
+        if self._gram is not None:
+            self._gram /= np.float32(self._count_of_gram)
+        return InputStatistics(mean=self._sum / self._count, gram=self._gram)
 
     def _some(self, rows: Float32Array, positions: float, d: int) -> Float32Array:
         """As many rows of the first axis as are needed of each batch."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, BackendName, Placement, TargetIsa, WeightAlgo, WeightStorage
+from amctq.choices import ActAlgo, BackendName, Placement, TargetIsa, WeightStorage
 from amctq.errors import UsageError
 from amctq.export.targets import resolve_target
 from amctq.networks.registry import find_model
@@ -78,7 +78,8 @@ def _asked(request: PtqRequest) -> Asked:
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.weight_algo or WeightAlgo.ARQ,
+        weight_algo=request.resolved_weight_algo,
+        bias_correction=bool(request.bias_correction),
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,
@@ -112,7 +113,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.weight_algo or WeightAlgo.ARQ,
+        weight_algo=request.resolved_weight_algo,
         skip=request.skip_layers,
     )
     adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import PtqConfig, QuantizedNetwork
-from amctq.choices import ExportFormat, Placement
+from amctq.choices import BackendName, ExportFormat, Placement
 from amctq.data.samples import Batches, Split, split
 from amctq.export.targets import saturation_warning
 from amctq.files import OutputDirectory
@@ -209,6 +209,7 @@ def _calibrate(plan: PtqPlan, prepared: _Prepared, reporter: Reporter) -> Quanti
         hfmg_variant=request.hfmg_variant,
         arq_rule=request.arq_rule,
         weight_type=plan.target.weight_type,
+        bias_correction=request.bias_correction is not False and plan.backend.name is BackendName.NATIVE,
         attention=request.quantize_attention,
     )
     return plan.backend.quantize(
