@@ -9,6 +9,7 @@ The public calls are loaded on first use, so that ``import amctq`` stays free of
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from amctq.version import __version__ as __version__
@@ -47,6 +48,10 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from amctq.services.rank_table import RankTableResult as RankTableResult
     from amctq.services.rank_table import rank_table as rank_table
     from amctq.services.rank_table_request import RankTableRequest as RankTableRequest
+
+# onnxruntime reports its use to its makers, and keeps files for that in the home folder, unless this is set before it
+# is loaded: here, because this runs before every module of amctq, and before a user's own network file.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # The same names for the interpreter, by module of ``amctq.services``.
 _MODULES = {

@@ -24,7 +24,11 @@ from typing import Any, ClassVar
 
 def first_line(error: BaseException) -> str:
     """The first line with text of a library's message, else the class of the error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    try:
+        text = str(error)
+    except Exception:  # as of an error that holds a number of 5,000 digits
+        text = ""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
     return lines[0][:300] if lines else type(error).__name__
 
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from amctq.durability import make_durable, make_names_durable
 from amctq.errors import InputError, UsageError, WriteError
 from amctq.folder_lock import FolderLock
+from amctq.leftovers import STAGING as _STAGING
+from amctq.leftovers import Leftover, watched
+from amctq.regular_file import open_regular
 from amctq.signals import signals_held
 
-_STAGING = ".amctq-partial"
 _REMEDY = "pass --force to replace these files, or choose another --output-dir"
 
 
@@ -36,8 +39,12 @@ class Artifact:
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Read a file in pieces of 1 MiB."""
-    with path.open("rb") as stream:
+    """Read a file in pieces of 1 MiB.
+
+    Raises:
+        OSError: as ``open_regular``.
+    """
+    with open_regular(path) as stream:
         while block := stream.read(1 << 20):
             yield block
 
@@ -74,7 +81,7 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{what}: {os.strerror(error.errno) if error.errno else error}"
+        message = f"{what}: {error.strerror or error}"
         raise InputError(message, hint="check the path and its permissions") from error
 
 
@@ -84,9 +91,9 @@ def put_in_place(written: Path, final: Path) -> None:
     Raises:
         OSError: the file system refuses.
     """
-    _make_durable(written)
+    make_durable(written)
     written.replace(final)
-    _make_durable(final.parent)
+    make_names_durable(final.parent)
 
 
 def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
@@ -110,22 +117,6 @@ def write_whole(final: Path, blocks: Iterable[bytes]) -> Artifact:
             partial.unlink(missing_ok=True)
             raise
     return Artifact(path=final, bytes=size, sha256=digest.hexdigest())
-
-
-def clear_partials(folder: Path) -> None:
-    """Remove what a killed ``write_whole`` has left in ``folder``."""
-    for partial in folder.glob(f"{_STAGING}-*"):
-        if partial.is_file():
-            partial.unlink(missing_ok=True)
-
-
-def _make_durable(path: Path) -> None:
-    """Write a file's content, or a directory's names, to the disk, so that a power cut does not lose them."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 class OutputDirectory:
@@ -154,6 +145,7 @@ class OutputDirectory:
         self._made: list[Path] = []
         self._staging = path / _STAGING
         self._lock = FolderLock(path)
+        self._watch = contextlib.ExitStack()
 
     def check(self) -> None:
         """Refuse what entering would refuse, but make nothing.
@@ -166,6 +158,10 @@ class OutputDirectory:
                 message = f"the output directory {self.path} is a file"
                 raise UsageError(message, hint="choose another --output-dir")
             self._refuse_to_overwrite()
+
+    def leftover(self) -> Leftover:
+        """What a run that enters now leaves if it is killed."""
+        return Leftover(folders=(self._staging,), claimed=self.path, made=tuple(reversed(self._missing())))
 
     def tidy(self) -> None:
         """Remove what a killed run has left, if there is anything.
@@ -182,6 +178,7 @@ class OutputDirectory:
         self.check()  # before anything is made: a refused run must not even leave an empty folder
         try:
             with signals_held():
+                self._watch.enter_context(watched(self.leftover()))
                 self._claim()
             return self
         except BaseException:
@@ -224,7 +221,7 @@ class OutputDirectory:
         artifacts = []
         with writing(self.path):
             for name in staged:
-                _make_durable(self.staged(name))
+                make_durable(self.staged(name))
                 artifacts.append(
                     Artifact(
                         path=self.path / name,
@@ -237,7 +234,7 @@ class OutputDirectory:
                 for entry in entries:
                     (self._staging / entry).replace(self.path / entry)
             for folder in dict.fromkeys(map(_folder, ["", *staged])):
-                _make_durable(self.path / folder)
+                make_names_durable(self.path / folder)
         self._made.clear()
         return tuple(artifacts)
 
@@ -268,11 +265,14 @@ class OutputDirectory:
                 (self._staging / folder).mkdir()
 
     def _make_directories(self) -> None:
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        for folder in reversed(missing):
+        for folder in reversed(self._missing()):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 self._made.append(folder)
+
+    def _missing(self) -> list[Path]:
+        """The folders that this run has to make, the inner ones first."""
+        return [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
 
     def _give_up(self) -> None:
         if self._lock.is_held:
@@ -281,6 +281,7 @@ class OutputDirectory:
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # not empty: another process uses it now
                 folder.rmdir()
+        self._watch.close()
 
 
 def _folder(name: str) -> str:

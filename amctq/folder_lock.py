@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from amctq.errors import UsageError
 
 _LOCK = ".amctq.lock"
+# What file systems without flock say, besides ENOSYS, for which filelock itself has another way.
+_NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF}
 
 
 class FolderLock:
@@ -21,7 +25,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / _LOCK
-        self._lock = FileLock(self._file)
+        self._lock: BaseFileLock = FileLock(self._file)
 
     @property
     def is_held(self) -> bool:
@@ -37,15 +41,38 @@ class FolderLock:
 
         Raises:
             UsageError: another run holds it.
+            OSError: the file system refuses.
         """
         try:
-            self._lock.acquire(timeout=0)
+            try:
+                self._lock.acquire(timeout=0)
+            except OSError as error:
+                if isinstance(error, Timeout) or error.errno not in _NO_FLOCK:
+                    raise
+                with contextlib.suppress(OSError):
+                    self._file.unlink()  # on such a file system nobody can hold it
+                # A file of its own name: whoever makes it holds the lock, and it says which process that is.
+                self._file = self._folder / f"{_LOCK}.pid"
+                self._lock = SoftFileLock(self._file)
+                self._lock.acquire(timeout=0)
         except Timeout as error:
             message = f"{by} is writing to {self._folder}"
             raise UsageError(message, hint=f"wait for it, or choose another {instead}") from error
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock. The work is done by then, so a file system that refuses this or that is no error."""
         # The file is removed while it is locked: once filelock has the lock, it checks that the file has kept its name.
-        self._file.unlink(missing_ok=True)
-        self._lock.release()
+        kept = not self._remove()
+        with contextlib.suppress(OSError):
+            self._lock.release()
+        if kept:  # shared folders of Windows remove no open file, so now it goes only if no other run has it open
+            self._remove()
+
+    def _remove(self) -> bool:
+        if isinstance(self._lock, SoftFileLock):
+            return True  # it removes its file itself
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True

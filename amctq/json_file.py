@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from amctq.errors import InputError, nearest
 from amctq.input_file import read_input, text_of
+
+_DEEPEST = 64
+_MOST_DIGITS = 308  # what float64 can hold
 
 
 def read_json_object(path: Path, *, what: str, option: str, takes: str) -> dict[str, Any]:
@@ -36,24 +39,28 @@ def parse_json_object(content: bytes, source: str, *, option: str, takes: str) -
         takes: what that option takes, for messages.
 
     Raises:
-        InputError: it is no JSON, is no object, has a duplicate key, or holds what no file could take again: a number
-            beyond float64, half a surrogate pair.
+        InputError: it is no JSON, is no object, has a duplicate key, is nested too deeply, or holds what no file could
+            take again: a number beyond float64, half a surrogate pair.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in keys if keys.count(key) > 1)
-            shown = repeated.encode(errors="backslashreplace").decode()
-            message = f"{source}: duplicate key {shown}"
+            message = f"{source}: duplicate key {_first_repeated(key for key, _ in pairs)}"
             raise InputError(message, hint="remove one of the two")
         return found
 
     try:
-        value = json.loads(text_of(content), object_pairs_hook=unique, parse_constant=_no_constant)
+        value = json.loads(
+            text_of(content, source), object_pairs_hook=unique, parse_int=_whole, parse_constant=_no_constant
+        )
+        if _is_deep(value):
+            raise RecursionError
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        message = f"{source} is nested more than {_DEEPEST} levels deep"
+        raise InputError(message, hint=f"{option} takes {takes}") from error
+    except ValueError as error:
         message = f"{source} is no JSON: {error}"
         raise InputError(message, hint=f"{option} takes {takes}") from error
     if not isinstance(value, dict):
@@ -114,6 +121,37 @@ class JsonReader:
         """Refuse the file."""
         message = f"{self.place}{key}: {found}"
         raise InputError(message, hint=hint)
+
+
+def _first_repeated(keys: Iterable[str]) -> str:
+    known: set[str] = set()
+    for key in keys:
+        if key in known:
+            return key.encode(errors="backslashreplace").decode()
+        known.add(key)
+    raise AssertionError
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value has more levels than any file of a user: what later code does with it is recursive."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MOST_DIGITS:
+        message = f"found a whole number of {len(digits.lstrip('-')):,} digits"
+        raise ValueError(message)
+    return int(digits)
 
 
 def _format(value: object) -> str:

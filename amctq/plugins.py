@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from amctq.errors import InputError, first_line
+from amctq.errors import InputError, Stopped, first_line
 
-# A script that parses arguments when it is imported ends with SystemExit.
-USER_CODE_FAILURES = (Exception, SystemExit)
+# A script that parses arguments when it is imported ends with SystemExit, and code may raise what is no Exception.
+# ``Stopped``, which comes out of it when a signal arrives, must be passed on before.
+USER_CODE_FAILURES = BaseException
 # Definition files of 2020 import these from MindSpore; here is where they are now.
 _MOVED = {
     "mindspore.dataset.vision.c_transforms": "mindspore.dataset.vision",
@@ -53,6 +54,8 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
     check_factory(text, option=option)
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Stopped:
+        raise
     except USER_CODE_FAILURES as error:
         message, hint = f"importing {place} raised {format_error(error)}", "run it by itself, and correct it"
         if isinstance(error, ImportError) and error.name != place and (missing := _missing(error)):
@@ -95,6 +98,8 @@ def call_factory(factory: Callable[..., Any], text: str, *, option: str, **argum
     taken = parameters_of(factory)
     try:
         return factory(**{name: value for name, value in arguments.items() if name in taken})
+    except Stopped:
+        raise
     except USER_CODE_FAILURES as error:
         message = f"{option} {text}: it raised {format_error(error)}"
         raise InputError(message, hint="run it by itself, and correct it") from error
@@ -147,6 +152,7 @@ def _load_file(path: Path) -> Any:
     # As for a script: the file may import what is beside it, now and when its functions are called.
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
+    sys.dont_write_bytecode = True  # else Python writes __pycache__ beside the user's files
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

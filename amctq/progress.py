@@ -56,14 +56,25 @@ def silent(event: Event) -> None:
     del event
 
 
+class OnPhase(Protocol):
+    """A function that follows the phases."""
+
+    def __call__(self, phase: str, done: int, elapsed: float, ended: bool) -> None:
+        """A phase has ``done`` so many units and taken ``elapsed`` seconds since it began, or has ended."""
+
+
 @dataclass
 class Reporter:
-    """Sends events to ``on_event``, and keeps warnings and the seconds of phases and their parts for the report."""
+    """Sends events to ``on_event``, and keeps warnings and the seconds of phases and their parts for the report.
+
+    ``on_phase``, where there is one, gets the times of each phase while it runs.
+    """
 
     on_event: OnEvent = silent
     seconds: dict[str, float] = field(default_factory=dict)
     parts: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    on_phase: OnPhase | None = None
 
     def debug(self, text: str) -> None:
         """Send ``text`` as a detail, for ``--verbose``."""
@@ -88,8 +99,13 @@ class Reporter:
 
         def advance(now: int, note: str = "", figures: Mapping[str, float] | None = None) -> None:
             self.on_event(Progress(phase=name, done=now, total=total, unit=unit, note=note, figures=figures or {}))
+            if self.on_phase is not None:
+                self.on_phase(name, now - done, time.perf_counter() - start, ended=False)
 
         start = time.perf_counter()
         advance(done)
         yield advance
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        if self.on_phase is not None:
+            self.on_phase(name, 0, seconds, ended=True)

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from amctq.signals import signals_held
 from amctq.version import __version__
 
 ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+VISIBLE_NPUS = "ASCEND_RT_VISIBLE_DEVICES"
 _VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 # The last remedy is onnxruntime's own, for files that exist already (onnxruntime_session_options_config_keys.h).
 SATURATION_ADVICE = (
@@ -56,6 +58,39 @@ def npu_numbers() -> tuple[int, ...]:
     return tuple(sorted(int(node.name.removeprefix("davinci")) for node in npu_nodes()))
 
 
+def usable_npus() -> tuple[int, ...]:
+    """The physical numbers of the NPUs that this process may use: those of ASCEND_RT_VISIBLE_DEVICES, in its order.
+
+    Without that variable all of the machine.
+
+    Raises:
+        InputError: the variable is no list of numbers.
+    """
+    present = npu_numbers()
+    named = visible_npus() if present else None
+    if named is None:
+        return present
+    # In a container that holds davinci4 and davinci5 the variable may count them from 0.
+    return tuple(number for number in named if number in present or number < len(present))
+
+
+def visible_npus() -> tuple[int, ...] | None:
+    """The physical numbers in ASCEND_RT_VISIBLE_DEVICES, with which a user keeps to his NPUs; None if it is not set.
+
+    Raises:
+        InputError: it is no list of numbers, or has one twice.
+    """
+    text = os.environ.get(VISIBLE_NPUS)
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    numbers = [int(word) for word in words if re.fullmatch("[0-9]{1,4}", word)]
+    if len(numbers) < len(words) or len(set(numbers)) < len(numbers):
+        message = f"{VISIBLE_NPUS} is {text[:60]!r}, expected numbers of NPUs, each once, such as 2,3"
+        raise InputError(message, hint="correct the variable, or unset it for all NPUs of this machine")
+    return tuple(numbers)
+
+
 def cann_home() -> Path | None:
     """The folder of CANN, from its own variables or in the usual place; None if CANN is not installed."""
     named = [os.environ.get(name) for name in ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")]
@@ -70,6 +105,8 @@ def ascend_obstacle() -> str | None:
     """What this machine lacks to run on an NPU; None if nothing is missing."""
     if not npu_nodes():
         return "no NPU (no /dev/davinci*)"
+    if not usable_npus():
+        return f"no NPU that {VISIBLE_NPUS}={os.environ[VISIBLE_NPUS]} shows"
     return None if cann_home() else "no CANN (ASCEND_TOOLKIT_HOME is not set)"
 
 
@@ -81,7 +118,7 @@ def cann_version() -> str | None:
     for name in ("version.info", "version.cfg", "compiler/version.info", "runtime/version.info"):
         file = home / name
         if file.is_file():
-            for line in file.read_text(errors="replace").splitlines():
+            for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
                 key, _, value = line.partition("=")
                 if key.strip().lower() in {"version", "toolkit_running_version", "toolkit_installed_version"}:
                     return value.strip(" []").split(":")[0]
@@ -108,15 +145,16 @@ def resolve_device(requested: Device, device_id: int | None) -> ResolvedDevice:
         device_id: as ``--device-id``; None means DEVICE_ID, else 0.
 
     Raises:
-        UnavailableError: an NPU is requested, and this machine has no NPU or no CANN.
-        InputError: DEVICE_ID is not a number.
+        UnavailableError: an NPU is requested, and this machine has no NPU, none of that number, or no CANN.
+        InputError: DEVICE_ID or ASCEND_RT_VISIBLE_DEVICES cannot be read.
     """
     if requested is Device.CPU:
         return _resolved(Device.CPU, 0, "asked for")
     missing = ascend_obstacle()
     if missing is None:
-        why = "asked for" if requested is Device.ASCEND else f"{len(npu_nodes())} NPU(s) and CANN found"
-        return _resolved(Device.ASCEND, _device_id(device_id), why)
+        count = len(usable_npus())
+        why = "asked for" if requested is Device.ASCEND else f"{count} NPU(s) and CANN found"
+        return _resolved(Device.ASCEND, _device_id(device_id, count), why)
     if requested is Device.ASCEND:
         message = f"--device ascend: this machine has {missing}"
         raise UnavailableError(message, hint="use --device cpu, or see what is missing with: amctq doctor")
@@ -128,14 +166,17 @@ def _resolved(kind: Device, device_id: int, reason: str) -> ResolvedDevice:
     return ResolvedDevice(kind=kind, device_id=device_id, reason=reason, onednn_isa=isa, onednn_reason=isa_reason)
 
 
-def _device_id(option: int | None) -> int:
-    if option is not None:
-        return option
+def _device_id(option: int | None, count: int) -> int:
     text = os.environ.get("DEVICE_ID", "0")
-    if not text.isdigit():
-        message = f"DEVICE_ID is {text!r}, expected a whole number"
+    if option is None and not re.fullmatch("[0-9]{1,4}", text):
+        message = f"DEVICE_ID is {text[:60]!r}, expected a whole number"
         raise InputError(message, hint="correct the variable, or pass --device-id")
-    return int(text)
+    number = int(text) if option is None else option
+    if number >= count:
+        asked = f"DEVICE_ID={number}" if option is None else f"--device-id {number}"
+        message = f"{asked}: there are {count} NPU(s), expected 0 to {count - 1}"
+        raise UnavailableError(message, hint=f"it counts the NPUs from 0, those of {VISIBLE_NPUS} if that is set")
+    return number
 
 
 def onednn_isa(device: Device) -> tuple[str | None, str]:

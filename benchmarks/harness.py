@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+# Before onnxruntime, whose reports to its makers amctq switches off.
+import amctq  # noqa: F401
+
 if TYPE_CHECKING:
     from amctq.data.samples import Batches, Samples, Split
     from amctq.networks.float_network import FloatNetwork

@@ -22,7 +22,7 @@ from amctq.backends.calibration import Watch, observe_activations
 from amctq.data.samples import Batches
 from amctq.graph.topology import fuse
 from amctq.progress import Reporter
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import EPSILON, Float32Array, QParams
 from amctq.quant.observers import IfmrObserver, Observer
 from amctq.quant.observers.error import Candidates
 
@@ -38,8 +38,8 @@ class Keeping(Observer):
         self.observer.update(batch)
         self.seen.append(batch.ravel().copy())
 
-    def qparams(self) -> QParams:
-        return self.observer.qparams()
+    def qparams(self, *, smallest: float = EPSILON) -> QParams:
+        return self.observer.qparams(smallest=smallest)
 
 
 def exact_errors(values: Float32Array, candidates: Candidates) -> NDArray[np.float64]:

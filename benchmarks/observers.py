@@ -22,7 +22,7 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.paired import paired_difference
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 
 
 def main() -> None:

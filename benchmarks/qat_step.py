@@ -29,7 +29,7 @@ from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.registry import find_model
 from amctq.progress import Reporter
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.record import QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
 

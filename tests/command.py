@@ -92,6 +92,8 @@ class Finished:
 
 # A test that has MindSpore in its own process has set these, and a command must not take them for the user's.
 _PREPARED = ("ONEDNN_MAX_CPU_ISA", "GLOG_v")
+# amctq sets it when it is imported, for a command that starts as it does for this process.
+_IMPORTED = ("ORT_DISABLE_TELEMETRY",)
 
 
 def amctq(*arguments: object, env: Mapping[str, str] | None = None, timeout: float = 300) -> Finished:
@@ -99,12 +101,17 @@ def amctq(*arguments: object, env: Mapping[str, str] | None = None, timeout: flo
     done = subprocess.run(
         [AMCTQ, *map(str, arguments)],
         capture_output=True,
-        env={name: value for name, value in os.environ.items() if name not in _PREPARED} | dict(env or {}),
+        env=plain_environment() | dict(env or {}),
         timeout=timeout,
         check=False,
         stdin=subprocess.DEVNULL,
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment of a user: without what amctq has set in this process."""
+    return {name: value for name, value in os.environ.items() if name not in {*_PREPARED, *_IMPORTED}}
 
 
 def amctq_here(*arguments: object, env: Mapping[str, str] | None = None) -> Finished:

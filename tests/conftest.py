@@ -37,7 +37,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No AMCTQ_* or proxies of the developer's own, and an empty current directory."""
     for name in [name for name in os.environ if name.startswith("AMCTQ_") or name.upper().endswith("_PROXY")]:
         monkeypatch.delenv(name)
-    for name in ("ONEDNN_MAX_CPU_ISA", "GLOG_v", "DEVICE_ID", "NO_COLOR", "SSL_CERT_FILE"):
+    for name in ("ONEDNN_MAX_CPU_ISA", "GLOG_v", "DEVICE_ID", "ASCEND_RT_VISIBLE_DEVICES", "NO_COLOR", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     work = tmp_path / "cwd"
     work.mkdir()

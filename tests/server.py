@@ -244,6 +244,29 @@ def without_length(count: int | None = None) -> Behaviour:
     return behave
 
 
+def raw(answer: bytes) -> Behaviour:
+    """Send these bytes, whatever they are, and hang up."""
+
+    def behave(handler: Handler, page: Page) -> None:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+
+    return behave
+
+
+def drip(beginning: bytes, piece: bytes, seconds: float = 0) -> Behaviour:
+    """Send ``beginning``, then ``piece`` again and again, with a pause before each, until the client goes away."""
+
+    def behave(handler: Handler, page: Page) -> None:
+        with contextlib.suppress(OSError):
+            handler.wfile.write(beginning)
+            while not handler.server.released.wait(seconds):
+                handler.wfile.write(piece)
+        handler.close_connection = True
+
+    return behave
+
+
 @contextlib.contextmanager
 def running(server: Server) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

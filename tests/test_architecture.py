@@ -19,7 +19,8 @@ PACKAGE = Path(amctq.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. A room may import from its own floor and from the floors below.
 FLOORS = (
-    "version errors choices progress runtime signals plugins folder_lock files input_file json_file",
+    "version errors choices progress runtime signals plugins folder_lock durability streams leftovers regular_file "
+    "files input_file json_file json_value",
     "quant",
     "graph amct_files data download",
     "networks inference",

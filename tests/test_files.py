@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ import pytest
 from amctq.errors import Terminated, UsageError, WriteError
 from amctq.files import OutputDirectory, sha256_of
 from amctq.signals import StopRequest, signals_held
+from tests.command import amctq_here
 
 
 def _claim(path: Path, *, force: bool = False) -> OutputDirectory:
@@ -180,3 +185,88 @@ def test_a_swallowed_stop_comes_back() -> None:
         with contextlib.suppress(BaseException):  # what some libraries do
             signal.raise_signal(signal.SIGTERM)
         stop.check()
+
+
+# File systems that are not like others: shared folders of Windows and of VirtualBox, FUSE, NFS
+
+UNSUPPORTED = [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EROFS]
+
+
+def _without_fsync(monkeypatch: pytest.MonkeyPatch, number: int, *, of: Callable[[int], bool]) -> None:
+    fsync = os.fsync
+
+    def refusing(opened: int) -> None:
+        if of(os.fstat(opened).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+
+
+@pytest.mark.parametrize("of", [stat.S_ISDIR, stat.S_ISREG], ids=["folders", "files"])
+@pytest.mark.parametrize("number", UNSUPPORTED, ids=errno.errorcode.get)
+def test_a_file_system_without_fsync(monkeypatch: pytest.MonkeyPatch, number: int, of: Callable[[int], bool]) -> None:
+    _without_fsync(monkeypatch, number, of=of)
+    Path("net.ckpt").write_bytes(b"network")
+    done = amctq_here("fetch-model", "resnet20", "--from-file", "net.ckpt", "--json")
+    assert done.code == 0, done.stderr
+    assert sorted(path.name for path in Path("model").iterdir()) == ["fetched.sha256", "net.ckpt"]
+
+
+@pytest.mark.parametrize("of", [stat.S_ISDIR, stat.S_ISREG], ids=["folders", "files"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_disk_that_fails_is_a_write_error(
+    monkeypatch: pytest.MonkeyPatch, number: int, of: Callable[[int], bool]
+) -> None:
+    _without_fsync(monkeypatch, number, of=of)
+    with pytest.raises(WriteError), _claim(Path("out")) as output:
+        output.write("a.txt", b"one")
+        output.publish()
+
+
+def test_a_folder_that_may_be_written_to_but_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = os.open
+
+    def refusing(path: Any, *arguments: Any, **named: Any) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "no")
+        return opening(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    with _claim(Path("out")) as output:
+        output.write("a.txt", b"one")
+        output.publish()
+    assert Path("out/a.txt").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK, errno.EINVAL, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_file_system_without_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refusing(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refusing)
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # filelock tells of ENOSYS
+            with _claim(Path("out"), force=True) as output:
+                with pytest.raises(UsageError, match="another amctq run"), _claim(Path("out"), force=True):
+                    pass
+                output.write("a.txt", b"one")
+                output.publish()
+        assert [path.name for path in Path("out").iterdir()] == ["a.txt"]
+
+
+def test_a_file_system_that_removes_no_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = Path.unlink
+
+    def refusing(path: Path, **named: Any) -> None:
+        opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+        if os.path.realpath(path) in opened:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        unlink(path, **named)
+
+    monkeypatch.setattr(Path, "unlink", refusing)
+    with _claim(Path("out")) as output:
+        output.write("a.txt", b"one")
+        output.publish()
+    assert [path.name for path in Path("out").iterdir()] == ["a.txt"]

@@ -12,11 +12,11 @@ def quant_parts(document: CfgReader, override: CfgReader | None) -> tuple[CfgRea
         document: the file.
         override: of a layer or a type; None for the common configuration.
     """
-    reader = document.message("common_config") if override is None else override.message("calibration_config")
-    if "ifmr_quantize" in reader.value and "hfmg_quantize" in reader.value:
-        found = "and ifmr_quantize both say how activations are observed"
-        reader.fail("hfmg_quantize", found, "leave one of them out")
-    return _observer(reader), reader.message("arq_quantize")
+    common = document.message("common_config")
+    if override is None:
+        return _observer(common), _arq(common)
+    reader = override.message("calibration_config")
+    return _inheriting(_observer(reader), common), _arq(reader)
 
 
 def retrain_parts(document: CfgReader, override: CfgReader | None) -> tuple[CfgReader, CfgReader]:
@@ -24,18 +24,43 @@ def retrain_parts(document: CfgReader, override: CfgReader | None) -> tuple[CfgR
     reader = override or document
     ulq = reader.message("retrain_data_quant_config").message("ulq_quantize")
     clips = ulq.message("clip_max_min")
-    fixed = {key: value for key, value in ulq.value.items() if key == "fixed_min"}
+    others = {key: value for key, value in ulq.value.items() if key in {"fixed_min", "dst_type"}}
     weight = reader.message("retrain_weight_quant_config").message("arq_retrain")
-    return clips.rewritten(clips.value | fixed), weight
+    return clips.rewritten(clips.value | others), weight
+
+
+def _arq(reader: CfgReader) -> CfgReader:
+    """The weight's message."""
+    message = reader.message("arq_quantize")
+    if "quant_bits" not in message.value:
+        return message
+    value = {"num_bits" if key == "quant_bits" else key: item for key, item in message.value.items()}
+    return message.rewritten(value, num_bits="quant_bits")
 
 
 def _observer(reader: CfgReader) -> CfgReader:
     """The observer's message."""
-    if "hfmg_quantize" in reader.value:
-        message = reader.message("hfmg_quantize")
-        return message.rewritten(message.value | {"act_algo": "hfmg"})
-    message = reader.message("ifmr_quantize")
-    value = dict(message.value)
+    if "ifmr_quantize" in reader.value and "hfmg_quantize" in reader.value:
+        found = "and ifmr_quantize both say how activations are observed"
+        reader.fail("hfmg_quantize", found, "leave one of them out")
+    algo = "hfmg" if "hfmg_quantize" in reader.value else "ifmr"
+    message = reader.message(f"{algo}_quantize")
+    message.only("dst_type", "INT8")
+    value = {key: item for key, item in message.value.items() if key != "dst_type"}
+    if algo == "hfmg":
+        return message.rewritten(value | {"act_algo": algo})
     search = [value.pop("search_range_start", 0.7), value.pop("search_range_end", 1.3)]
     said = "search_range_start" if "search_range_start" in message.value else "search_range_end"
     return message.rewritten(value | {"search_range": search}, search_range=said)
+
+
+def _inheriting(observer: CfgReader, common: CfgReader) -> CfgReader:
+    """An override's observer: it replaces the common one whole, but AMCT lets it keep ``asymmetric``.
+
+    That is so where both have the same observer, and the common configuration names it.
+    """
+    algo = observer.value.get("act_algo", "ifmr")
+    asymmetric = common.message(f"{algo}_quantize").value.get("asymmetric")
+    if asymmetric is None or "asymmetric" in observer.value:
+        return observer
+    return observer.rewritten(observer.value | {"asymmetric": asymmetric})

@@ -10,31 +10,34 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from google.protobuf import text_format
 
-from amctq.amct_files.protobuf_text import Schema, fields_of, message_class
+from amctq.amct_files.protobuf_text import Schema, fields_of, message_class, parse_text
 from amctq.errors import InputError, nearest
 from amctq.json_file import JsonReader
 
 _SKIP = "skip_layers:string* skip_layer_types:string*"
 _RETRAIN = "retrain_data_quant_config:RetrainData retrain_weight_quant_config:RetrainWeight"
+_TYPE = "dst_type:INT4|INT8|INT16"
 _SCHEMAS: dict[str, Schema] = {
     "PtqConfig": {
         "PtqConfig": (
-            f"batch_num:int32 activation_offset:bool {_SKIP} do_fusion:bool skip_fusion_layers:string* "
+            f"batch_num:int32 activation_offset:bool joint_quant:bool weight_offset:bool {_SKIP} "
+            "do_fusion:bool skip_fusion_layers:string* "
             "common_config:Calibration override_layer_types:TypeOverride* override_layer_configs:LayerOverride*"
         ),
         "TypeOverride": "layer_type:string calibration_config:Calibration",
         "LayerOverride": "layer_name:string calibration_config:Calibration",
         "Calibration": "arq_quantize:Arq ifmr_quantize:Ifmr hfmg_quantize:Hfmg",
-        "Arq": "channel_wise:bool",
+        "Arq": "channel_wise:bool quant_bits:int32",
         "Ifmr": (
             "search_range_start:double search_range_end:double search_step:double "
-            "max_percentile:double min_percentile:double asymmetric:bool"
+            f"max_percentile:double min_percentile:double asymmetric:bool {_TYPE}"
         ),
-        "Hfmg": "num_of_bins:int32 asymmetric:bool",
+        "Hfmg": f"num_of_bins:int32 asymmetric:bool {_TYPE}",
     },
     "QatConfig": {
         "QatConfig": (
@@ -45,10 +48,27 @@ _SCHEMAS: dict[str, Schema] = {
         "RetrainLayerOverride": f"layer_name:string {_RETRAIN}",
         "RetrainData": "ulq_quantize:Ulq",
         "RetrainWeight": "arq_retrain:Arq",
-        "Ulq": "clip_max_min:Clips fixed_min:bool",
+        "Ulq": f"clip_max_min:Clips fixed_min:bool {_TYPE}",
         "Clips": "clip_max:double clip_min:double",
-        "Arq": "channel_wise:bool",
+        "Arq": f"channel_wise:bool {_TYPE}",
     },
+}
+# Fields of AMCT's own for what amctq does not have.
+_CALIBRATION = "amctq quantizes activations with ifmr_quantize or hfmg_quantize, and weights with arq_quantize"
+_PRUNING = "amctq does not prune"
+_LACKING = {
+    "ada_quantize": f"AMCT's AdaRound: {_CALIBRATION}",
+    "nuq_quantize": f"AMCT's non-uniform quantization: {_CALIBRATION}",
+    "nuq_config": f"AMCT's non-uniform quantization: {_CALIBRATION}",
+    "dmq_balancer": f"AMCT's DMQ balancer: {_CALIBRATION}",
+    "tensor_quantize": "inputs of other operators: AMCT's files hold convolutions and Dense in amctq",
+    "conv_calibration_config": "a field that AMCT itself has deprecated: say it in common_config",
+    "fc_calibration_config": "a field that AMCT itself has deprecated: say it in override_layer_types",
+    "fakequant_precision_mode": "amctq has DEFAULT only",
+    "ulq_retrain": "AMCT's learned weight scales: amctq retrains weights with arq_retrain",
+    "prune_config": _PRUNING,
+    "regular_prune_skip_layers": _PRUNING,
+    "regular_prune_skip_types": _PRUNING,
 }
 _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[-+.\d][\w.+-]*|[A-Za-z_]\w*|[{}<>]|\n|[^\s]""")
 _NO_FIELD = re.compile(r'has no field named "(?P<name>[^"]+)"')
@@ -67,14 +87,18 @@ def parse_cfg(text: str, path: Path, schema: str) -> CfgReader:
     """
     message = _message_class(schema)()
     try:
-        text_format.Parse(text, message)
+        parse_text(text, message)
     except text_format.ParseError as error:
         where = "" if error.GetLine() is None else f", line {error.GetLine()}"
         unknown = _NO_FIELD.search(str(error))
         if unknown:
-            complaint = f"{path}{where}: unknown field {unknown['name']}"
+            name = unknown["name"]
+            if name in _LACKING:
+                complaint = f"{path}{where}: amctq does not have {name}, {_LACKING[name]}"
+                raise InputError(complaint, hint="take it out of the file") from error
+            complaint = f"{path}{where}: unknown field {name}"
             fields = {name for message in _SCHEMAS[schema].values() for name, _ in fields_of(message)}
-            raise InputError(complaint, hint=nearest(unknown["name"], sorted(fields))) from error
+            raise InputError(complaint, hint=nearest(name, sorted(fields))) from error
         complaint = f"{path}{where}: no protobuf text: {str(error).partition(' : ')[2] or error}"
         raise InputError(complaint, hint="--config takes AMCT's config.json, or its simplified .cfg") from error
     return CfgReader(path, _plain(message), lines=dict(_field_lines(text)))
@@ -88,13 +112,20 @@ class CfgReader(JsonReader):
         value: the fields that are there.
         lines: of each field in the file, by the names and places that lead to it.
         place: the names and places that lead to this message.
+        names: by field that the file names in another way, the name there.
     """
 
     def __init__(
-        self, path: Path, value: dict[str, Any], *, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...] = ()
+        self,
+        path: Path,
+        value: dict[str, Any],
+        *,
+        lines: Mapping[tuple[Any, ...], int],
+        place: tuple[Any, ...] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(value, "".join(f"{name}." for name in place if isinstance(name, str)))
-        self._path, self._lines, self._place = path, lines, place
+        self._path, self._lines, self._place, self._names = path, lines, place, names
 
     def message(self, name: str, index: int = 0) -> CfgReader:
         """The message in a field, empty where it is not there."""
@@ -113,11 +144,11 @@ class CfgReader(JsonReader):
             value: the fields.
             names: of new fields, each with the field of the file that says it.
         """
-        lines = {(*self._place, new, 0): self.line(old) for new, old in names.items()}
-        return CfgReader(self._path, value, lines={**self._lines, **lines}, place=self._place)
+        return CfgReader(self._path, value, lines=self._lines, place=self._place, names={**self._names, **names})
 
     def line(self, key: str, index: int = 0) -> int:
         """The line of a field; of the message, for a field that is not there."""
+        key = self._names.get(key, key)
         for place in ((*self._place, key, index), (*self._place, key, 0), self._place):
             if place in self._lines:
                 return self._lines[place]
@@ -125,13 +156,13 @@ class CfgReader(JsonReader):
 
     def fail(self, key: str, found: str, hint: str, index: int = 0) -> NoReturn:
         """Refuse the file."""
-        message = f"{self._path}, line {self.line(key, index)}: {self.place}{key}: {found}"
+        message = f"{self._path}, line {self.line(key, index)}: {self.place}{self._names.get(key, key)}: {found}"
         raise InputError(message, hint=hint)
 
 
 def _field_lines(text: str) -> Iterator[tuple[tuple[Any, ...], int]]:
     """For each field of a valid text its place, name and index by turns, and its line."""
-    line, place, name = 1, [], ""
+    line, place, name, before = 1, [], "", ""
     counts: list[dict[str, int]] = [{}]
     for token in _TOKEN.findall(text):
         if token == "\n":
@@ -142,17 +173,21 @@ def _field_lines(text: str) -> Iterator[tuple[tuple[Any, ...], int]]:
         elif token in "}>":
             place.pop()
             counts.pop()
-        elif re.match(r"[A-Za-z_]", token) and token not in {"true", "false", "t", "f", "inf", "nan"}:
+        elif re.match(r"[A-Za-z_]", token) and before != ":":  # after a colon it is a value, such as true or INT8
             name = token
             counts[-1][name] = counts[-1].get(name, -1) + 1
             yield (*(part for step in place for part in step), name, counts[-1][name]), line
+        if token != "\n" and not token.startswith("#"):
+            before = token
 
 
 def _plain(message: Any) -> dict[str, Any]:
     """A message as a dict of the fields that are set."""
     found: dict[str, Any] = {}
     for field, value in message.ListFields():
-        if field.message_type is None:
+        if field.enum_type is not None:
+            found[field.name] = field.enum_type.values_by_number[value].name
+        elif field.message_type is None:
             found[field.name] = list(value) if field.is_repeated else value
         else:
             found[field.name] = [_plain(item) for item in value] if field.is_repeated else _plain(value)

@@ -11,8 +11,8 @@ from amctq.amct_files.cfg_text import CfgReader, parse_cfg
 from amctq.amct_files.config_cfg import cfg_layers
 from amctq.amct_files.config_json import load_config
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, checked_top, json_layers
+from amctq.amct_files.config_pools import pool_readers
 from amctq.amct_files.retrain_json import load_retrain_config
-from amctq.errors import InputError
 from amctq.input_file import read_input, text_of
 from amctq.json_file import JsonReader, parse_json_object
 from amctq.quant.config import QuantConfig
@@ -48,7 +48,8 @@ class ConfigFile:
         Raises:
             InputError: the file is not what it must be; the message names the key, or line and field.
         """
-        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology)
+        pools = pool_readers(self.document, config_json.LAYOUT, topology, warn)
+        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools)
 
     def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
         """What retraining does to a network, as ``quant_config``; the file was opened with ``retrain=True``.
@@ -79,18 +80,10 @@ def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
     """
     layout = retrain_json.LAYOUT if retrain else config_json.LAYOUT
     content = read_input(path, what="configuration", option="--config")
-    text = "{" if path.suffix.lower() == ".json" else _text(content, path)
-    if text.lstrip().startswith("{"):
+    text = text_of(content, str(path))
+    if path.suffix.lower() == ".json" or text.lstrip().startswith("{"):
         value = parse_json_object(content, str(path), option="--config", takes=f"AMCT's {layout.file}")
         document = JsonReader(value, f"{path}: ")
     else:
         document = parse_cfg(text, path, layout.schema)
     return ConfigFile(path=path, content=content, document=document, batch_num=batch_num(document))
-
-
-def _text(content: bytes, path: Path) -> str:
-    try:
-        return text_of(content)
-    except UnicodeDecodeError as error:
-        message = f"{path} is no text: {error}"
-        raise InputError(message, hint="--config takes AMCT's config.json, or its simplified .cfg") from error

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from amctq.amct_files.cfg_parts import quant_parts
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
+from amctq.amct_files.config_pools import PoolReaders
 from amctq.amct_files.layer_names import match_names
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
-from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
 from amctq.quant.layers import QuantizableLayer, Topology
 
+_ACTIVATION_BITS = 8
 _CANDIDATES = 10_000
 _NUMBERS_OF_BINS = (1024, 2048, 4096, 8192)
 # Of older versions and other front ends: they say that nothing more is quantized, and weights without offset.
@@ -40,26 +43,30 @@ LAYOUT = Layout(
     weight="weight_quant_params",
     weight_keys=("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS),
     lacking={"dmq_balancer_param": "amctq has no DMQ balancer"},
+    by_name=True,
+    pools=True,
 )
+# What AMCT writes for a mean over windows, which has no weight.
+_POOL_WEIGHT = WeightConfig(channel_wise=False)
 
 
 def dump_config(config: QuantConfig) -> bytes:
-    """The file.
-
-    ``act_algo`` and ``asymmetric``, ``num_bits`` and ``wts_algo`` of weights are written where they say something that
-    the classic keys do not.
-    """
+    """The file, with every key that AMCT writes, in AMCT's order."""
     head = {key: getattr(config, key) for key in FUSION_KEYS}
-    return dump_layers(config, LAYOUT, head, partial(_dump_activation, config.activation_offset), _dump_weight)
+    written = replace(config, layers=(*config.layers, *config.pools))
+    return dump_layers(written, LAYOUT, head, _dump_activation, _dump_weight)
 
 
-def load_config(document: JsonReader, layers: Iterable[LayerReaders], topology: Topology) -> QuantConfig:
+def load_config(
+    document: JsonReader, layers: Iterable[LayerReaders], topology: Topology, pools: Iterable[PoolReaders] = ()
+) -> QuantConfig:
     """A configuration for a network; what the file does not say takes AMCT's defaults.
 
     Args:
         document: the keys of the network.
         layers: what the file says of each layer.
         topology: of the network.
+        pools: what the file says of each mean over windows.
 
     Raises:
         InputError: the file has an unknown key, a value out of range, or a layer that the network lacks. The message
@@ -73,28 +80,32 @@ def load_config(document: JsonReader, layers: Iterable[LayerReaders], topology: 
         activation_offset=offset,
         do_fusion=document.take("do_fusion", bool, True),
         skip_fusion_layers=_load_skip_fusion(document, topology),
-        batch_num=batch_num(document),
+        batch_num=batch_num(document) or QuantConfig.batch_num,
+        pools=tuple(
+            LayerConfig(
+                name=pool.name,
+                enabled=pool.enabled,
+                activation=_load_activation(offset, pool.activation),
+                weight=_POOL_WEIGHT,
+            )
+            for pool in pools
+        ),
     )
     config.selected(topology)
     return config
 
 
-def _dump_activation(offset: bool, activation: ActivationConfig) -> dict[str, Any]:
-    written: dict[str, Any] = {}
-    if activation.algo is not ActAlgo.IFMR:
-        written["act_algo"] = activation.algo.value
-    if activation.asymmetric != offset:
-        written["asymmetric"] = activation.asymmetric
-    return written | {key: getattr(activation, key) for key in KEYS_OF.get(activation.algo, ())}
+def _dump_activation(activation: ActivationConfig) -> dict[str, Any]:
+    own = {key: getattr(activation, key) for key in KEYS_OF.get(activation.algo, ())}
+    common = {"act_algo": activation.algo.value, "asymmetric": activation.asymmetric}
+    # AMCT's order: the keys of IFMR come before what all observers have, the one of HFMG after it.
+    after = activation.algo is ActAlgo.HFMG
+    return {"num_bits": _ACTIVATION_BITS} | (common | own if after else own | common)
 
 
 def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
-    written: dict[str, Any] = {}
-    if weight.bits != WeightConfig.bits:
-        written["num_bits"] = weight.bits
-    if weight.algo is not WeightConfig.algo:
-        written["wts_algo"] = f"{weight.algo.value}_quantize"
-    return written | {"channel_wise": weight.channel_wise}
+    algo = f"{weight.algo.value}_quantize"
+    return {"num_bits": weight.bits, "channel_wise": weight.channel_wise, "wts_algo": algo}
 
 
 def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
@@ -108,7 +119,7 @@ def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
 
 
 def _load_activation(offset: bool, reader: JsonReader) -> ActivationConfig:
-    reader.only("num_bits", 8)
+    reader.only("num_bits", _ACTIVATION_BITS)
     names = [algo.value for algo in ActAlgo]
     algo = reader.choice("act_algo", names, ActAlgo.IFMR.value, nearest(str(reader.value.get("act_algo")), names))
     for owner, keys in KEYS_OF.items():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.layer_names import match_names
+from amctq.amct_files.pool_names import is_pool_name
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
 from amctq.quant.config import LayerConfig, NetworkConfig, WeightConfig
@@ -37,6 +38,8 @@ class Layout:
         weight: the one for its weight.
         weight_keys: the keys under that.
         lacking: keys of a layer for what amctq does not have, each with what to say of it.
+        by_name: layers are written in the order of their names, else in that of execution.
+        pools: it may name means over windows, which config_pools.py reads.
     """
 
     file: str
@@ -49,6 +52,8 @@ class Layout:
     weight: str
     weight_keys: tuple[str, ...]
     lacking: Mapping[str, str]
+    by_name: bool
+    pools: bool = False
 
 
 class LayerReaders(NamedTuple):
@@ -67,7 +72,7 @@ def dump_layers(
     activation: Callable[[Activation], dict[str, Any]],
     weight: Callable[[WeightConfig], dict[str, Any]],
 ) -> bytes:
-    """The JSON file, layers sorted by name, as AMCT's MindSpore front end writes it.
+    """The JSON file with the keys that AMCT writes, in its order.
 
     Args:
         config: of the network.
@@ -76,11 +81,8 @@ def dump_layers(
         activation: what is written for a layer's input.
         weight: what is written for a layer's weight.
     """
-    document: dict[str, Any] = {"version": VERSION}
-    if config.batch_num is not None:
-        document["batch_num"] = config.batch_num
-    document |= head
-    for layer in sorted(config.layers, key=lambda item: item.name):
+    document: dict[str, Any] = {"version": VERSION, "batch_num": config.batch_num, **head}
+    for layer in sorted(config.layers, key=lambda item: item.name) if layout.by_name else config.layers:
         document[layer.name] = {
             layout.switch: layer.enabled,
             layout.activation: activation(layer.activation),
@@ -134,7 +136,11 @@ def checked_top(document: JsonReader, layout: Layout, topology: Topology) -> Jso
     """
     matched = match_names(document.others(layout.keys), topology)
     left = {layer.name: layer.reason for layer in topology.left_in_float}
-    off = [name for name in matched.unknown if _is_off(document.value[name], layout.switch)]
+    off = [
+        name
+        for name in matched.unknown
+        if _is_off(document.value[name], layout.switch) or (layout.pools and is_pool_name(name, topology))
+    ]
     refused = [name for name in matched.unknown if name not in off]
     for name in refused:
         if name in left:
@@ -166,5 +172,6 @@ def channel_wise(reader: JsonReader, layer: QuantizableLayer) -> bool:
     """Whether a weight has a scale for each channel, which a Dense must not have."""
     found: bool = reader.take("channel_wise", bool, not layer.kind.is_dense)
     if found and layer.kind.is_dense:
-        reader.fail("channel_wise", "true for a Dense, which has one scale for the tensor", "set it to false")
+        complaint = f"true for a Dense, {layer.name}, which has one scale for the tensor"
+        reader.fail("channel_wise", complaint, "set it to false; in a .cfg, override_layer_types can say so for Dense")
     return found

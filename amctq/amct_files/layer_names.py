@@ -23,7 +23,7 @@ _AROUND = frozenset({"module", "model", "net", "network", "_network", "backbone"
 _SHORTCUT = frozenset({"down_sample_layer", "downsample", "down_sample", "shortcut"})
 _HEAD = frozenset({"end_point", "fc", "linear", "classifier", "head", "dense"})
 _HEAD_NAME = "(head)"
-_NUMBERED = re.compile(r"(\d+)(Conv|Gemm)")
+_NUMBERED = re.compile(r"([0-9]{1,9})(Conv|Gemm)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,10 @@ def match_names(names: Iterable[str], topology: Topology) -> MatchedNames:
     head = dense[0] if len(dense) == 1 else None
     spelled: dict[str, list[str]] = {}
     for name in own:
-        spelled.setdefault(_HEAD_NAME if name == head else _spelling(name), []).append(name)
+        spelled.setdefault(_HEAD_NAME if name == head else spelling(name), []).append(name)
     found: dict[str, str] = {}
     for name in given:
-        alike = spelled.get(_spelling(name), [])
+        alike = spelled.get(spelling(name), [])
         meant = name if name in own else numbered.get(name) or (alike[0] if len(alike) == 1 else None)
         if meant is not None:
             found[name] = meant
@@ -77,7 +77,7 @@ def _numbered(names: Iterable[str], topology: Topology) -> dict[str, str]:
     return {match[0]: layer.name for match, layer in zip(found, topology.layers, strict=True)}
 
 
-def _spelling(name: str) -> str:
+def spelling(name: str) -> str:
     """One spelling of what front ends spell differently."""
     words = _module_of(name).split(".")
     while len(words) > 1 and words[0] in _AROUND:

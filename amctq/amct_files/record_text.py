@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import text_encoding, text_format
 
-from amctq.amct_files.protobuf_text import Schema, message_class
+from amctq.amct_files.protobuf_text import Schema, message_class, parse_text
 from amctq.choices import WEIGHT_BITS
 from amctq.errors import InputError
 from amctq.input_file import read_input, text_of
@@ -39,10 +39,13 @@ _FOREIGN = {
 _WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
 
 
-def dump_record(record: QuantRecord) -> bytes:
+def dump_record(record: QuantRecord, *, types: bool = True) -> bytes:
     """The file, byte for byte as ``text_format`` prints it, which takes a second for a ResNet-50.
 
-    ``wts_type`` is written where it is not AMCT's default, INT8.
+    Args:
+        record: the record.
+        types: write ``act_type`` and ``wts_type``, as AMCT's open front end always does. The prototype of
+            amct_mindspore lacks them, so that it cannot read them.
     """
     lines: list[str] = []
     for layer in record.layers:
@@ -53,9 +56,14 @@ def dump_record(record: QuantRecord) -> bytes:
         lines += ["    offset_w: 0"] * len(layer.weight_scale)
         if layer.skip_fusion:
             lines.append("    skip_fusion: true")
-        if layer.weight_bits != LayerRecord.weight_bits:
-            lines.append(f'    wts_type: "INT{layer.weight_bits}"')
+        if types:
+            lines += ['    act_type: "INT8"', f'    wts_type: "INT{layer.weight_bits}"']
         lines += ["  }", "}"]
+    for pool in record.pools:
+        name = text_encoding.CEscape(pool.name, True)  # type: ignore[arg-type]  # the stubs know only bytes
+        lines += ["record {", f'  key: "{name}"', "  value {"]
+        lines += [f"    scale_d: {_decimal(pool.activation.scale)}", f"    offset_d: {pool.activation.offset}"]
+        lines += ["    scale_w: 1.0", "    offset_w: 0", '    act_type: "INT8"', "  }", "}"]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -85,8 +93,8 @@ def parse_record(content: bytes, source: str) -> QuantRecord:
     """
     message = _message_class()()
     try:
-        text_format.Parse(text_of(content), message)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+        parse_text(text_of(content, source), message)
+    except text_format.ParseError as error:
         complaint = f"{source} is no calibration record: {error}"
         raise InputError(complaint, hint="expected AMCT's calibration_record.txt") from error
     if not message.record:

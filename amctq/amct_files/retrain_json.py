@@ -31,13 +31,14 @@ LAYOUT = Layout(
     weight="retrain_weight_config",
     weight_keys=("algo", "dst_type", "channel_wise"),
     lacking={},
+    by_name=False,
 )
 
 
 def dump_retrain_config(config: RetrainConfig) -> bytes:
-    """The file.
+    """The file, with every key that AMCT writes, in AMCT's order.
 
-    ``clip_max``, ``clip_min`` and ``fixed_min``, and ``dst_type`` of weights, are written where they say something.
+    ``clip_max``, ``clip_min`` and ``fixed_min`` are written where they say something, as AMCT does it.
     """
     return dump_layers(config, LAYOUT, {}, _dump_data, _dump_weight)
 
@@ -48,7 +49,10 @@ def load_retrain_config(document: JsonReader, layers: Iterable[LayerReaders], to
     Raises:
         InputError: as there.
     """
-    config = RetrainConfig(layers=load_layers(layers, _load_data, _load_weight), batch_num=batch_num(document))
+    config = RetrainConfig(
+        layers=load_layers(layers, _load_data, _load_weight),
+        batch_num=batch_num(document) or RetrainConfig.batch_num,
+    )
     config.selected(topology)
     return config
 
@@ -59,12 +63,11 @@ def given_clips(activation: UlqConfig) -> dict[str, Any]:
 
 
 def _dump_data(activation: UlqConfig) -> dict[str, Any]:
-    return {"algo": "ulq_quantize"} | given_clips(activation)
+    return {"algo": "ulq_quantize", **given_clips(activation), "dst_type": "INT8"}
 
 
 def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
-    width = {} if weight.bits == WeightConfig.bits else {"dst_type": f"INT{weight.bits}"}
-    return {"algo": "arq_retrain", **width, "channel_wise": weight.channel_wise}
+    return {"algo": "arq_retrain", "channel_wise": weight.channel_wise, "dst_type": f"INT{weight.bits}"}
 
 
 def _load_data(reader: JsonReader) -> UlqConfig:

@@ -9,8 +9,8 @@ same scales, which runs anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -128,7 +128,8 @@ class AmctBackend(RecordBackend):
             work.call("save_model", work.model_name(), calibrated, example)
             air, record, log = work.model(), work.record(), work.log()
             recorded = load_record(work.record_path)
-        ordered = _in_order(recorded, network.topology)
+        unfused = {layer.name for layer in config.quant.selected(network.topology).layers if layer.fusion_skipped}
+        ordered = _in_order(recorded, network.topology, unfused)
         known = on_record(network, ordered, act_type=config.act_type, weight_type=config.weight_type)
         warn_of_replaced_ranges(network, known, calibration, reporter)
         return AmctQuantizedNetwork(**vars(known), air=air, own_files={CONFIG: content, RECORD: record, LOG: log})
@@ -166,7 +167,11 @@ def _run(cell: Any, batch: Float32Array) -> None:
         raise InputError(message, hint="the checkpoint overflows on these images; check it and the data")
 
 
-def _in_order(record: QuantRecord, topology: Topology) -> QuantRecord:
-    """The record's layers in the order of execution. Layers that the network lacks come last and are refused later."""
+def _in_order(record: QuantRecord, topology: Topology, unfused: Container[str]) -> QuantRecord:
+    """The record's layers in the order of execution. Layers that the network lacks come last and are refused later.
+
+    AMCT's records do not say which layers were quantized without their BatchNorm: ``unfused`` does.
+    """
     place = {layer.name: index for index, layer in enumerate(topology.layers)}
-    return QuantRecord(layers=tuple(sorted(record.layers, key=lambda item: place.get(item.name, len(place)))))
+    layers = [replace(entry, skip_fusion=entry.name in unfused) for entry in record.layers]
+    return QuantRecord(layers=tuple(sorted(layers, key=lambda item: place.get(item.name, len(place)))))

@@ -75,7 +75,7 @@ class AmctRetrainingNetwork(RetrainingNetwork):
             path = str(work.config)
             work.call("create_quant_retrain_config", path, cell, self._example)
             self._config = lay_retrain_config(work.config, config, self._reporter)
-            initializer = work.call("initializer.UlqInitializer", work.put_record(dump_record(initial)))
+            initializer = work.call("initializer.UlqInitializer", work.put_record(dump_record(initial, types=False)))
             self.cell = work.call("create_quant_retrain_model", path, cell, initializer, self._example)
             self._log = work.log()
         self.topology = network.topology.only(enabled_layers(self._config, "retrain_enable"))

@@ -6,13 +6,13 @@ import contextlib
 import importlib
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from amctq.errors import InputError, UnavailableError, first_line
+from amctq.leftovers import temporary_folder
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode
@@ -40,7 +40,7 @@ def work_directory(scratch: Path | None, reporter: Reporter) -> Iterator[WorkDir
     stdout = io.StringIO()
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="amct-", dir=scratch and scratch.resolve()) as folder,
+            temporary_folder(scratch and scratch.resolve()) as folder,
             _current_directory(folder),
             _environment(DUMP_RECORD, "1"),
             contextlib.redirect_stdout(stdout),
@@ -52,7 +52,7 @@ def work_directory(scratch: Path | None, reporter: Reporter) -> Iterator[WorkDir
             except Exception as error:
                 message = f"amct_mindspore does not work here: {first_line(error)}"
                 raise UnavailableError(message, hint="use --backend native; see also: amctq doctor") from error
-            work = WorkDirectory(Path(folder))
+            work = WorkDirectory(folder)
             work.call("set_logging_level", print_level="info", save_level="info")  # a new log file for these calls
             yield work
     finally:
@@ -140,7 +140,7 @@ def rebuilt(network: FloatNetwork) -> Any:
 
 
 @contextlib.contextmanager
-def _current_directory(folder: str) -> Iterator[None]:
+def _current_directory(folder: Path) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -27,6 +27,8 @@ from amctq.quant.numerics import EPSILON, SMALLEST, Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig
 
+CALIBRATION = "calibration"  # the phase in which an engine observes the calibration images
+
 
 @dataclass(frozen=True, kw_only=True)
 class PtqConfig:
@@ -105,7 +107,8 @@ class QuantizedNetwork(FinishedNetwork):
             layers=tuple(
                 replace(entry, weight_scale=self.per_tensor.get(entry.name, entry.weight_scale)).by_amcts_rule
                 for entry in own
-            )
+            ),
+            pools=self.record.pools,
         )
 
     @property

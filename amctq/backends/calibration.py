@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from amctq.backends.base import CALIBRATION
 from amctq.data.samples import Batches
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph
@@ -90,7 +91,7 @@ def observe_activations(
     for watcher in itertools.chain(*inputs.values()):
         watcher.expect(batches.images)
     done = 0
-    with reporter.phase("calibration", batches.images) as advance:
+    with reporter.phase(CALIBRATION, batches.images) as advance:
         for activations, seconds in _passes(session, batches, tapped, graph.input_name):
             reporter.add_part("calibration forward", seconds)
             began = time.perf_counter()

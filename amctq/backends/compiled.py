@@ -1,4 +1,4 @@
-"""The compiled operators of retraining. They are compiled on first use, if there is a C compiler, and then cached.
+"""The compiled operators of retraining. They are compiled on first use, if there is a C compiler.
 
 In a training step, each operator reads and writes all activations or all weights. One operator of ``fakequant.c``
 replaces ten of MindSpore's. Without a compiler MindSpore's operators are used: the same bits, but slower.
@@ -13,7 +13,6 @@ import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from amctq.errors import first_line
+from amctq.errors import WriteError, first_line
 from amctq.files import put_in_place
+from amctq.leftovers import process_folder, temporary_folder
 from amctq.quant.numerics import Float32Array, signed_range
 from amctq.quant.ulq import Clips, arq_retrain, ulq, ulq_parts
 from amctq.runtime import cpu_flags
@@ -65,10 +65,14 @@ class Kernels:
     arq: Any
 
 
-def cache_folder() -> Path:
-    """The folder of compiled operators, in XDG_CACHE_HOME or ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "amctq"
+def library_folder() -> Path:
+    """The folder of compiled operators: in XDG_CACHE_HOME, where the user wants caches, else one of this process.
+
+    Raises:
+        WriteError: there is no usable temporary folder.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache) / "amctq" if cache else process_folder()
 
 
 def compiler() -> tuple[str, ...]:
@@ -81,13 +85,13 @@ def compiler() -> tuple[str, ...]:
 
 
 def compile_library() -> Library:
-    """Compile ``fakequant.c``, unless it is in the cache for this CPU. A failure is no error; it is described."""
+    """Compile ``fakequant.c``, unless it is there for this CPU. A failure is no error; it is described."""
     try:
         command = compiler()
         if not command:
             return Library(path=None, description="no C compiler (CC, or cc on PATH)")
         source = SOURCE.read_bytes()
-        folder = cache_folder()
+        folder = library_folder()
         target = folder / f"fakequant-{_key(source, command)}.so"
         if ":" in str(target):  # for MindSpore a colon ends the path
             return Library(path=None, description=f"{folder} has a colon in its name")
@@ -95,9 +99,9 @@ def compile_library() -> Library:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _compile(command, target)
         _check(ctypes.CDLL(str(target)))
-    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError, WriteError) as error:
         return Library(path=None, description=f"the C compiler is of no use: {first_line(error)}")
-    return Library(path=target, description=f"compiled with {' '.join(command)}, {target}")
+    return Library(path=target, description=f"compiled with {' '.join(command)}")
 
 
 def kernels(library: Library) -> Kernels | None:
@@ -126,13 +130,13 @@ def kernels(library: Library) -> Kernels | None:
 def _key(source: bytes, command: Sequence[str]) -> str:
     """A hash of all that the machine code depends on; with -march=native this includes the CPU."""
     parts = [source.decode(), *command, *FLAGS, platform.machine(), *cpu_flags()]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _compile(command: Sequence[str], target: Path) -> None:
     # Compiled under another name and then renamed, because another process may load the file.
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
+    with temporary_folder(target.parent) as folder:
+        made = folder / target.name
         done = subprocess.run(
             [*command, *FLAGS, "-o", made, SOURCE],
             capture_output=True,

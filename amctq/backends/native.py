@@ -34,7 +34,7 @@ from amctq.quant.config import ActivationConfig, QuantConfig
 from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
-from amctq.quant.record import QuantRecord
+from amctq.quant.record import PoolRecord, QuantRecord
 from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.weights import quantize_weight
@@ -89,7 +89,7 @@ class NativeBackend(RecordBackend):
         read; then this is the float network.
         """
         topology = config.quant.selected(network.topology)
-        layers = config.quant.enabled
+        layers, observed_as = config.quant.enabled, config.quant.activations
         with reporter.phase("weights", len(topology.layers), "layers") as advance:
             fused = fuse(network.graph, topology)
             bits = {name: layers[name].weight.bits for name in fused}
@@ -103,15 +103,14 @@ class NativeBackend(RecordBackend):
             advance(len(topology.layers))
         rounding = WeightRounding(network.graph, topology, fused, scales, config, reporter)
         if config.placement is Placement.ORT:
-            plan = place_ort(network.graph, topology, attention=config.attention)
+            in_float = config.quant.pools_in_float(network.topology)
+            plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
         else:
-            plan = place_ascend(topology, {name: layer.activation for name, layer in layers.items()})
+            plan = place_ascend(topology, observed_as)
         watches = tuple(
             Watch(
                 tensor=site.watched,
-                observer=_configured(layers[site.like].activation, site).observer(
-                    config.ifmr_variant, config.hfmg_variant
-                ),
+                observer=_configured(observed_as[site.like], site).observer(config.ifmr_variant, config.hfmg_variant),
                 what=f"the input of {', '.join(site.layers)}" if site.layers else f"what follows {site.like}",
             )
             for site in plan.sites
@@ -131,6 +130,7 @@ class NativeBackend(RecordBackend):
         activations = PlacedActivations(plan=plan, qparams=qparams)
         rounded = rounding.finish(activations.by_layer)
         record = make_record(topology, rounded.fused, rounded.scales, activations.by_layer, bits)
+        record = replace(record, pools=_recorded_pools(topology, activations))
         if config.placement is Placement.ORT:
             changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
             if changed:
@@ -164,6 +164,15 @@ class NativeBackend(RecordBackend):
 
         self.check_record(network, initial)
         return NativeRetrainingNetwork(network, config, initial, reporter or Reporter())
+
+
+def _recorded_pools(topology: Topology, activations: PlacedActivations) -> tuple[PoolRecord, ...]:
+    """What the record says of the means over windows; placement ``ort`` knows their input as a tensor like others."""
+    read = {site.tensor: item for site, item in zip(activations.plan.sites, activations.qparams, strict=True)}
+    known = {pool.name: read[pool.input] for pool in topology.pools if pool.input in read} | activations.by_layer
+    return tuple(
+        PoolRecord(name=pool.name, activation=known[pool.name]) for pool in topology.pools if pool.name in known
+    )
 
 
 def _configured(activation: ActivationConfig, site: Site) -> ActivationConfig:

@@ -73,9 +73,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
 
     def _onnx(self, form: ExportFormat, metadata: Mapping[str, str]) -> onnx.ModelProto:
         if form is ExportFormat.ASCEND:
-            return build_ascend(self.network.graph, self.layers, metadata=metadata)
+            return build_ascend(self.network.graph, self.layers, self.activations.pools, metadata=metadata)
         if form is ExportFormat.FAKEQUANT:
-            return build_fakequant(self.network.graph, self.layers, metadata=metadata)
+            return build_fakequant(self.network.graph, self.layers, self.activations.pools, metadata=metadata)
         return build_qdq(
             self.network.graph,
             self.layers,
@@ -123,6 +123,8 @@ def on_record(
     """
     topology = recorded_topology(network, record)
     fused = fuse(network.graph, topology)
+    activations = {entry.name: entry.activation for entry in record.layers}
+    activations |= {entry.name: entry.activation for entry in record.pools}
     try:
         layers = integer_layers(topology, fused, record)
     except OverflowError as error:
@@ -132,7 +134,7 @@ def on_record(
         record=record,
         topology=topology,
         layers=layers,
-        activations=placed_ascend(topology, {entry.name: entry.activation for entry in record.layers}),
+        activations=placed_ascend(topology, activations),
         network=network,
         act_type=act_type,
         weight_type=weight_type,
@@ -151,9 +153,10 @@ def recorded_topology(network: FloatNetwork, record: QuantRecord) -> Topology:
             message = f"the record's layer {entry.name} is not in this network"
             raise InputError(message, hint=nearest(entry.name, known))
         _check_scales(known[entry.name], len(entry.weight_scale), network.graph)
-    return network.topology.only({entry.name for entry in record.layers}).without_fusion(
-        {entry.name for entry in record.layers if entry.skip_fusion}
+    chosen = network.topology.only(
+        {entry.name for entry in record.layers}, pools={entry.name for entry in record.pools}
     )
+    return chosen.without_fusion({entry.name for entry in record.layers if entry.skip_fusion})
 
 
 def _check_scales(layer: QuantizableLayer, found: int, graph: FloatGraph) -> None:

@@ -64,6 +64,7 @@ def _refuse_other_arithmetic(graph: FloatGraph, activations: PlacedActivations) 
     """
     plan = activations.plan
     others = [layer.name for layer in plan.float_layers]
+    others += [pool.name for pool in plan.pools]
     others += [
         node.name for node in graph.model.graph.node if node.name in plan.integers and node.op_type == "HardSwish"
     ]

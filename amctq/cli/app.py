@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from amctq import leftovers
 from amctq.cli import (
     demo,
     doctor,
@@ -25,7 +26,7 @@ from amctq.cli import (
 )
 from amctq.cli.from_request import EPILOG, Command
 from amctq.cli.output import Output, never_fail_to_encode
-from amctq.errors import AmctqError, Interrupted, Terminated, UsageError, WriteError
+from amctq.errors import AmctqError, Interrupted, Terminated, UsageError
 
 COMMANDS: dict[str, Command[Any]] = {
     command.name: command
@@ -42,6 +43,8 @@ COMMANDS: dict[str, Command[Any]] = {
     )
 }
 
+_TRUE = {"1", "true", "t", "yes", "y", "on"}  # as Typer reads a flag
+
 
 class Boundary(TyperGroup):
     """Ends every command line with the right exit code, and with a JSON object if ``--json`` is given."""
@@ -56,31 +59,30 @@ class Boundary(TyperGroup):
         given = named.get("args")
         arguments = list(sys.argv[1:] if given is None else given)
         try:
-            try:
-                code = super().main(*positional, **{**named, "standalone_mode": False})
-            except typer.TyperException as error:
-                code = _usage_error(error, arguments)
-            except AmctqError as error:  # from a file that sets options
-                code = Output(command=arguments[0], as_json=_wants_json(arguments)).error(error)
-        except OSError as error:  # stdout is full or closed
-            code = WriteError.exit_code
-            with contextlib.suppress(OSError):
-                typer.echo(f"error: cannot write the result: {error.strerror}", err=True)
+            code = super().main(*positional, **{**named, "standalone_mode": False})
+        except SystemExit:  # of Typer's own options, such as --show-completion
+            raise
+        except BaseException as error:
+            code = _report(error, arguments)
         sys.exit(code or 0)
 
 
-def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> int:
-    """Report an error that Typer found in the arguments, in the form of every other error."""
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "amctq"
-    output = Output(command=path.partition(" ")[2], as_json=_wants_json(arguments))
-    message = " ".join(error.format_message().split())
-    return output.error(UsageError(message, hint=f"see: {path} --help"))
+def _report(error: BaseException, arguments: Sequence[str]) -> int:
+    """Report an error outside a command's work: in the arguments, in a file that sets options, of stdout."""
+    command = next((argument for argument in arguments if argument in COMMANDS), "")
+    verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "amctq"
+        command, verbose = path.partition(" ")[2], False
+        message = " ".join(error.format_message().split())
+        error = UsageError(message, hint=f"see: {path} --help")
+    return Output(command=command, as_json=_wants_json(arguments), verbose=verbose).error(error)
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
     before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in before_end or os.environ.get("AMCTQ_JSON", "").lower() in {"1", "true", "yes", "on"}
+    return "--json" in before_end or os.environ.get("AMCTQ_JSON", "").strip().lower() in _TRUE
 
 
 app = typer.Typer(
@@ -135,8 +137,9 @@ def main() -> None:
         # leave a library half imported. So exit at once: amctq has closed all its files by now.
         stopped = end.code in {Interrupted.exit_code, Terminated.exit_code}
         if stopped or any(name.partition(".")[0] == "mindspore" for name in sys.modules):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AmctqError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            leftovers.end()
             os._exit(end.code if isinstance(end.code, int) else 1)
         raise

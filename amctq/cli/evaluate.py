@@ -31,5 +31,14 @@ def tables(data: Mapping[str, Any]) -> list[RenderableType]:
     return [
         f"{data['file']}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % of "
         f"{accuracy['images']:,} images ({', '.join(data['data']['evaluation']['sources'])}), "
-        f"{timing['images_per_second']:,.0f} images/s"
+        f"{_speed(timing)}"
     ]
+
+
+def _speed(timing: Mapping[str, Any]) -> str:
+    """Images per second, with the spread of the batches where it is large."""
+    speed = f"{timing['images_per_second']:,.0f} images/s"
+    if not timing["busy"]:
+        return speed
+    low, high = timing["images_per_second_range"]
+    return f"{speed} ({low:,.0f} to {high:,.0f} by the batch: the machine is busy)"

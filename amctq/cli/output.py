@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 import time
@@ -16,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from amctq.errors import AmctqError, Stopped
+from amctq.cli.envelope import envelope_line
+from amctq.cli.faults import described
+from amctq.download.address import masked
+from amctq.errors import AmctqError, Stopped, WriteError
 from amctq.progress import Event, Notice, Progress
 from amctq.signals import StopRequest
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
     from amctq.files import Artifact
 
-ENVELOPE_SCHEMA = 1
+_LONGEST = 4000  # characters of a message; a name in a damaged file may have a million
+# Control characters in a message, from a name in a file, must not reach a terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +86,7 @@ class Output:
         self.stop.check()
         if isinstance(event, Progress):
             self._progress(event)
-        elif (
-            not self.quiet
-            and (event.level != "debug" or self.verbose)
-            and not (self.as_json and event.level == "info" and not self.verbose)
-        ):
+        else:
             self._say(event)
 
     def result(self, result: CommandResult) -> None:
@@ -98,23 +98,34 @@ class Output:
             places = [artifact.path for artifact in result.artifacts] if result.places is None else result.places
             _print([*result.tables(), *map(str, places)])
         for line in result.talk:
-            self.event(Notice(level="info", text=line))
+            self._say(Notice(level="info", text=line))
 
-    def error(self, error: AmctqError | Stopped | Exception) -> int:
-        """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code."""
+    def error(self, error: BaseException) -> int:
+        """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code.
+
+        If stdout cannot be written, that is told too, and decides the exit code.
+        """
         self.close()
-        exit_code, code, message, hint, data = _describe(error)
+        reported = described(error)
+        if self.verbose and not isinstance(reported, Stopped):
+            sys.stderr.write(masked("".join(traceback.format_exception(error))))
+        try:
+            self._report(reported)
+        except (OSError, WriteError) as unwritten:
+            reported = described(unwritten)
+            self._line("error", _parts(reported)[0], "red")
+        return reported.exit_code
+
+    def _report(self, error: AmctqError | Stopped) -> None:
+        message, hint, data = _parts(error)
         if data is not None and self.failure_tables is not None and not self.as_json:
             _print(self.failure_tables(data))
-        if self.verbose and not isinstance(error, Stopped):
-            sys.stderr.write("".join(traceback.format_exception(error)))
         self._line("error", message, "red")
         if hint:
             self._line("hint", hint, "cyan")
         if self.as_json:
-            errors = [{"code": code, "message": message, "hint": hint}]
-            self._envelope(exit_code=exit_code, data=data or {}, errors=errors)
-        return exit_code
+            errors = [{"code": error.code, "message": message, "hint": hint}]
+            self._envelope(exit_code=error.exit_code, data=data or {}, errors=errors)
 
     def close(self) -> None:
         """Remove the progress bar."""
@@ -131,28 +142,24 @@ class Output:
         errors: Sequence[Mapping[str, Any]] = (),
         artifacts: Sequence[Artifact] = (),
     ) -> None:
-        envelope = {
-            "schema": ENVELOPE_SCHEMA,
-            "command": self.command,
-            "status": "failed" if exit_code else "ok",
-            "exit_code": exit_code,
-            "data": data,
-            "errors": list(errors),
-            "artifacts": [{"path": str(item.path), "bytes": item.bytes, "sha256": item.sha256} for item in artifacts],
-            "duration_s": round(time.perf_counter() - self._start, 3),
-        }
-        # If Python reads paths as ASCII, a Chinese path contains surrogates. Encoding and decoding restores them.
-        content = json.loads(json.dumps(envelope, ensure_ascii=False).encode(errors="surrogateescape"))
-        sys.stdout.write(json.dumps(content) + "\n")
+        seconds = time.perf_counter() - self._start
+        # Made whole before the first byte is written: a second object must not follow half of one.
+        line = envelope_line(self.command, exit_code, data, errors, artifacts, seconds)
+        sys.stdout.write(line)
         sys.stdout.flush()
 
     def _say(self, notice: Notice) -> None:
+        if self.quiet or (notice.level == "debug" and not self.verbose):
+            return
+        if self.as_json and notice.level == "info" and not self.verbose:
+            return
         if notice.level == "warning":
-            self._line("warning", notice.text, "yellow")
+            self._line("warning", masked(notice.text), "yellow")
         else:
-            self._line(None, notice.text, None)
+            self._line(None, masked(notice.text), None)
 
     def _line(self, label: str | None, text: str, colour: str | None) -> None:
+        text = text.translate(_CONTROLS)
         if self._bars is not None:
             prefix = f"[{colour}]{label}:[/] " if label else ""
             from rich.markup import escape
@@ -192,7 +199,7 @@ def running(output: Output) -> Iterator[None]:
     try:
         with output.stop.listening(), _stdout_kept_clean():
             yield
-    except (Exception, Stopped) as error:
+    except BaseException as error:
         # A library may have turned the stop into another error.
         cause = output.stop.stopped() if output.stop.stopped and not isinstance(error, Stopped) else error
         raise typer.Exit(output.error(cause)) from error
@@ -200,17 +207,14 @@ def running(output: Output) -> Iterator[None]:
         output.close()
 
 
-def _describe(
-    error: AmctqError | Stopped | Exception,
-) -> tuple[int, str, str, str | None, dict[str, Any] | None]:
-    """Exit code, stable code, message, hint and data of an error."""
-    if isinstance(error, AmctqError):
-        return error.exit_code, error.code, error.message, error.hint, error.data
+def _parts(error: AmctqError | Stopped) -> tuple[str, str | None, dict[str, Any] | None]:
+    """Message, hint and data of an error."""
     if isinstance(error, Stopped):
-        return error.exit_code, error.code, f"{error.code}; {error.left}", None, None
-    message = f"a fault of amctq itself: {type(error).__name__}: {error}"
-    hint = "run it again with --verbose, and report the traceback"
-    return AmctqError.exit_code, AmctqError.code, message, hint, None
+        return f"{error.code}; {error.left}", None, None
+    message = masked(error.message)
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]} … ({len(message):,} characters)"
+    return message, error.hint and masked(error.hint), error.data
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from amctq.choices import Placement, TargetIsa
 from amctq.cli.exported import file_sentences
 from amctq.cli.from_request import command
 from amctq.cli.output import CommandResult, Output
+from amctq.cli.widths import width_name, with_spread
 from amctq.services.option import RUN, Option
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 
 def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    """Make the tables of the report: float and INT8."""
+    """Make the tables of the report: float and quantized."""
     from rich.table import Table
 
     files, accuracy = report["files"], report["accuracy"]
-    table = Table(title=f"{report['model']['name']}, INT8", title_justify="left")
-    for column in ("", "float", "INT8", "INT8 against float"):
+    name = width_name(report["quantization"])
+    table = Table(title=f"{report['model']['name']}, {name}", title_justify="left")
+    for column in ("", "float", name, f"{name} against float" if name == "INT8" else "against float"):
         table.add_column(column, justify="right" if column else "left")
     if accuracy is not None:
         drop = accuracy["int8"]["top1"] - accuracy["float"]["top1"]
@@ -34,7 +36,7 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
         table.add_row(f"{form}, bytes", *sizes, f"{file['ratio']:.3f} x")
     speed = report["timing"].get("images_per_second")
     if speed is not None:
-        table.add_row("images/s", f"{speed['float']:,.0f}", f"{speed['int8']:,.0f}", f"{speed['ratio']:.2f} x")
+        table.add_row("images/s", with_spread(speed, "float"), with_spread(speed, "int8"), f"{speed['ratio']:.2f} x")
     return [table, *_sentences(report)]
 
 
@@ -62,8 +64,9 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         )
     widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
     narrow = "" if widths == [8] else f"weights of {' and '.join(map(str, widths))} bits; "
+    pools = f" and {len(quantization['pools'])} average pools" if quantization["pools"] else ""
     lines.append(
-        f"{len(quantization['layers'])} layers quantized, {len(quantization['left_in_float'])} left in float, "
+        f"{len(quantization['layers'])} layers{pools} quantized, {len(quantization['left_in_float'])} left in float, "
         f"placement {quantization['placement']}; {narrow}{calibration}"
     )
     own = report["simulation"]
@@ -73,6 +76,11 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             f"{own['argmax_differences']} of {own['images']:,} images"
         )
     speed = report["timing"].get("images_per_second")
+    if speed is not None and speed["busy"]:
+        lines.append(
+            f"the machine is busy: the speed is the median of {speed['rounds']} runs, in brackets the slowest and the "
+            "fastest"
+        )
     if speed is not None and speed["ratio"] < 1:
         if quantization["placement"] == Placement.ASCEND.value:
             lines.append("an ascend-placed file is for an NPU and for proof, not for speed on this CPU")
@@ -127,6 +135,9 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
             scales = "per channel" if layer["channel_wise"] else "per tensor"
             cells = (layer["act_algo"], f"{layer['weight_bits']} bits, {layer['weight_algo']}, {scales}")
         table.add_row(layer["name"], layer["type"], *cells)
+    for pool in preview["pools"]:
+        observed = pool["act_algo"] or "from the record"
+        table.add_row(pool["name"], "AvgPool", observed if pool["quantized"] else "float", "")
     lines = [
         *(f"stays in float: {layer['name']}: {layer['reason']}" for layer in preview["left_in_float"]),
         f"{preview['calibration_images']:,} calibration images, {preview['evaluation_images']:,} evaluation images: "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.exported import file_sentences
+from amctq.cli.widths import width_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +22,8 @@ def tables(report: Mapping[str, Any]) -> list[RenderableType]:
     from rich.table import Table
 
     files, accuracy = report["files"], report["accuracy"]
-    table = Table(title=f"{report['model']['name']}, INT8 retrained", title_justify="left")
+    name = width_name(report["quantization"])
+    table = Table(title=f"{report['model']['name']}, {name} retrained", title_justify="left")
     for column in ("", "float", "PTQ", "QAT", "QAT against float"):
         table.add_column(column, justify="right" if column else "left")
     if accuracy is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn, TypeAlias
 
+from amctq.data.passed_over import PassedOver, is_hidden
 from amctq.download.source import Source
 from amctq.download.sums import Summing
 from amctq.errors import CheckError, InputError
@@ -25,7 +26,7 @@ _BLOCK = 512
 _PIECE = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS  # so zlib reads a gzip header and checks the CRC
 _GZIP_MAGIC = b"\x1f\x8b"
-_MAX_MEMBERS = 64
+_MAX_HEADERS = 256  # CIFAR-10 has 9 members; each may have an extended header, and a hidden file of macOS
 _MAX_BYTES = 1 << 30  # CIFAR-10 has 184 million
 _MAX_EXTENDED_HEADER = 1 << 16
 _EXTENDED = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
@@ -52,6 +53,9 @@ class Archive:
 
     ``members`` gives the files; ``finish`` reads what follows them, and must be called before any file is used.
     ``expected`` holds the sums that the archive must have, None if they have been checked already.
+
+    Attributes:
+        passed_over: hidden and system members, which ``members`` leaves out.
     """
 
     def __init__(self, path: Path, stream: BinaryIO, expected: Source | None) -> None:
@@ -60,23 +64,26 @@ class Archive:
         self._expected = expected
         self._summing = Summing(md5=expected.md5 is not None) if expected else None
         self._inflater = zlib.decompressobj(_GZIP)
+        self.passed_over = PassedOver()
+        self._headers = 0
         self._inflated = 0
         self._read = 0
         self._pending: Piece = memoryview(b"")
 
     def members(self) -> Iterator[Member]:
-        """The regular files, in order; folders are skipped.
+        """The regular files, in order; folders, hidden files and what systems leave in archives are skipped.
 
         Raises:
             InputError: no gzip file, no tar archive, incomplete, damaged; or a member is a link or a device, leads out
-                of the folder, or is larger than CIFAR-10 can be.
+                of the folder, or is larger than CIFAR-10 can be; or there are far too many members.
         """
-        seen = 0
         while (header := self._header()) is not None:
-            seen += 1
-            name = self._checked(header, seen)
+            name = self._checked(header)
             pieces = self._take(header.size)
-            if header.isreg():
+            hidden = any(map(is_hidden, PurePosixPath(name).parts))
+            if hidden:
+                self.passed_over.add("hidden or system entries", name)
+            if header.isreg() and not hidden:
                 yield Member(name=name, bytes=header.size, pieces=pieces)
             for _ in pieces:  # what the caller has not read
                 pass
@@ -108,10 +115,15 @@ class Archive:
             block = b"".join(self._take(_BLOCK))
             if not block.strip(b"\0"):
                 return None
+            self._headers += 1
+            if self._headers > _MAX_HEADERS:
+                self._refuse(f"has more than {_MAX_HEADERS} headers of members")
             try:
                 header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
             except tarfile.HeaderError:
                 self._refuse("holds no tar archive, or a damaged one")
+            if header.size < 0:
+                self._refuse(f"declares {header.size:,} bytes for {header.name[:100]!r}")
             if header.type not in _EXTENDED:
                 return header
             # Times with fractions, attributes of other systems. CIFAR-10's names fit in an ordinary header.
@@ -120,7 +132,7 @@ class Archive:
             for _ in self._take(header.size + -header.size % _BLOCK):
                 pass
 
-    def _checked(self, header: tarfile.TarInfo, seen: int) -> str:
+    def _checked(self, header: tarfile.TarInfo) -> str:
         """The name of a member, if nothing is wrong with it."""
         name = header.name
         path = PurePosixPath(name)
@@ -130,10 +142,10 @@ class Archive:
             self._refuse(f"has a link, {name!r} to {header.linkname!r}")
         if not (header.isreg() or header.isdir()) or header.type == tarfile.GNUTYPE_SPARSE:
             self._refuse(f"has a member that is neither file nor folder, {name[:100]!r}")
-        if seen > _MAX_MEMBERS:
-            self._refuse(f"has more than {_MAX_MEMBERS} members")
-        if not 0 <= header.size <= _MAX_BYTES - self._inflated:
-            self._refuse(f"declares {header.size:,} bytes for {name!r}, more than the {_MAX_BYTES:,} of any CIFAR-10")
+        if header.size > _MAX_BYTES - self._inflated:
+            self._refuse(
+                f"declares {header.size:,} bytes for {name[:100]!r}, more than the {_MAX_BYTES:,} of any CIFAR-10"
+            )
         return str(path)
 
     def _take(self, length: int) -> Iterator[Piece]:
@@ -171,6 +183,8 @@ class Archive:
         with reading(str(self._path)):
             block = self._stream.read(_PIECE)
         self._read += len(block)
+        if self._read > _MAX_BYTES:
+            self._refuse(f"has more than the {_MAX_BYTES:,} bytes of any CIFAR-10")
         if self._summing:
             self._summing.add(block)
         return block

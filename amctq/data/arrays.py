@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.data.npz_file import NpzFile
+from amctq.data.passed_over import shown
 from amctq.data.preprocess import Preprocessing
-from amctq.data.samples import Batch, Change, Dataset, Samples, slices
+from amctq.data.samples import Batch, Change, Dataset, Samples, check_finite, slices
 from amctq.errors import InputError
 from amctq.quant.numerics import Float32Array
 
 _ROLES = (("train", ("x_train", "y_train")), ("test", ("x_test", "y_test")))
 _WHOLE = ("images", "labels")
+_CHECKED = 256  # images at once
+_LARGEST_PREPARED = 32.0  # far above what any usual mean and standard deviation give
+_MAX_CLASSES = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,54 +78,104 @@ def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:
     """A ``.npz`` with x_train, y_train, x_test, y_test (either pair may be missing), or with images and labels.
 
     Images are uint8 (N, H, W, 3) or (N, 3, H, W), prepared like other images, or float32 (N, C, H, W), not
-    changed. Labels are integers (N,).
+    changed. float32 (N, H, W, C) of square or colour images is recognized. Labels are integers (N,).
 
     Raises:
-        InputError: the file cannot be read, or it holds other arrays.
+        InputError: the file cannot be read, or it holds other arrays, NaN or infinity.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # a damaged archive raises from zipfile, zlib or NumPy
-        message = f"{path} is damaged or not a .npz file"
-        raise InputError(message, hint="write it with numpy.savez(path, images=…, labels=…)") from error
-    found = {
-        role: _samples(path, arrays, names, preprocessing)
-        for role, names in (*_ROLES, ("whole", _WHOLE))
-        if set(names) <= set(arrays)
-    }
-    if not found:
-        message = f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}"
-        hint = "expected the arrays images and labels, or x_train, y_train, x_test, y_test"
-        raise InputError(message, hint=hint)
+    with NpzFile(path) as file:
+        names = file.names
+        pairs = {role: pair for role, pair in (*_ROLES, ("whole", _WHOLE)) if set(pair) <= set(names)}
+        if not pairs:
+            message = f"{path} holds {shown(names) or 'nothing'}"
+            hint = "expected the arrays images and labels, or x_train, y_train, x_test, y_test"
+            raise InputError(message, hint=hint)
+        notices: list[str] = []
+        found = {
+            role: _samples(path, (file.read(images), file.read(labels)), (images, labels), preprocessing, notices)
+            for role, (images, labels) in pairs.items()
+            if role != "whole" or "test" not in pairs
+        }
     return Dataset(
         train=found.get("train"),
         test=found.get("test") or found.get("whole"),
         name=str(path),
         whole="test" not in found,
+        notices=tuple(notices),
     )
 
 
 def _samples(
-    path: Path, arrays: dict[str, NDArray[np.generic]], names: tuple[str, str], preprocessing: Preprocessing
+    path: Path,
+    arrays: tuple[NDArray[Any], NDArray[Any]],
+    names: tuple[str, str],
+    preprocessing: Preprocessing,
+    notices: list[str],
 ) -> ArraySamples:
-    pixels, labels = (arrays[name] for name in names)
-    if labels.ndim == 2 and labels.shape[1] == 1:  # as Keras stores CIFAR-10
-        labels = labels[:, 0]
-    prepared = pixels.dtype == np.float32
-    if pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[3] == 3:
+    pixels, labels = arrays
+    where = f"{path}: {names[0]}"
+    if pixels.dtype.newbyteorder("=") == np.float32:
+        pixels = _prepared(pixels.astype(np.float32, copy=False), where, notices)
+    elif pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[3] == 3:
         pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    prepared = pixels.dtype == np.float32
     fits = pixels.ndim == 4 and (prepared or (pixels.dtype == np.uint8 and pixels.shape[1] == 3))
-    if not fits or not len(pixels):
-        message = f"{path}: {names[0]} is {pixels.dtype} {pixels.shape}"
-        raise InputError(message, hint="expected uint8 (N, H, W, 3) or (N, 3, H, W), or float32 (N, C, H, W)")
-    if labels.shape != (len(pixels),) or not np.issubdtype(labels.dtype, np.integer) or int(labels.min()) < 0:
-        message = f"{path}: {names[1]} is {labels.dtype} {labels.shape}, expected ({len(pixels)},) integers from 0 up"
-        raise InputError(message, hint="one class index for each image")
+    if not fits or not pixels.size:
+        message = f"{where} is {pixels.dtype} {pixels.shape}"
+        expected = "expected uint8 (N, H, W, 3) or (N, 3, H, W), or float32 (N, C, H, W)"
+        raise InputError(message, hint=f"{expected}{_way_there(pixels)}")
     return ArraySamples(
-        pixels=pixels,  # type: ignore[arg-type]
-        labels=labels.astype(np.int64),
+        pixels=pixels,
+        labels=_labels(labels, len(pixels), f"{path}: {names[1]}"),
         preprocessing=None if prepared else preprocessing,
         sources=(f"{path.name}:{names[0]}",),
         indices=np.arange(len(pixels)),
     )
+
+
+def _prepared(pixels: Float32Array, where: str, notices: list[str]) -> Float32Array:
+    """float32 images as (N, C, H, W), all finite; ``notices`` takes what the user must know."""
+    if pixels.ndim != 4 or not pixels.size:
+        return pixels
+    _, second, third, last = pixels.shape
+    if second > 4 and (last == 3 or (last in (1, 4) and second == third)):
+        notices.append(f"{where} is float32 {pixels.shape}: taken as (N, H, W, C) and transposed to (N, C, H, W)")
+        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    largest = 0.0
+    for part in slices(len(pixels), _CHECKED):
+        check_finite(pixels[part], part.start, where)
+        largest = max(largest, float(np.abs(pixels[part]).max()))
+    if largest > _LARGEST_PREPARED:
+        notices.append(
+            f"{where} reaches {largest:,.0f}: float32 images are taken as they are, and neither divided by 255 nor "
+            "normalized; uint8 images are"
+        )
+    return pixels
+
+
+def _way_there(pixels: NDArray[Any]) -> str:
+    """How an array of another type or shape becomes one that is taken, where amctq knows."""
+    if pixels.dtype == np.uint8 and pixels.ndim == 3:
+        return "; grey images are repeated: numpy.repeat(images[..., None], 3, axis=3)"
+    if pixels.dtype == np.uint8 and pixels.ndim == 4 and 1 in {pixels.shape[1], pixels.shape[3]}:
+        return f"; grey images are repeated: numpy.repeat(images, 3, axis={1 if pixels.shape[1] == 1 else 3})"
+    if np.issubdtype(pixels.dtype, np.integer) and pixels.size:
+        if int(pixels.min()) >= 0 and int(pixels.max()) <= 255:
+            return "; its values are 0…255 or fewer: images.astype(numpy.uint8) if 255 is white"
+        return f"; its values reach from {int(pixels.min()):,} to {int(pixels.max()):,}: scale them to 0…255"
+    if np.issubdtype(pixels.dtype, np.floating):
+        return "; images.astype(numpy.float32) if they are prepared"
+    return ""
+
+
+def _labels(labels: NDArray[Any], images: int, where: str) -> NDArray[np.int64]:
+    if labels.ndim == 2 and labels.shape[1] == 1:  # as Keras stores CIFAR-10
+        labels = labels[:, 0]
+    if labels.shape != (images,) or not np.issubdtype(labels.dtype, np.integer):
+        message = f"{where} is {labels.dtype} {labels.shape}, expected ({images},) integers from 0 up"
+        raise InputError(message, hint="one class index for each image")
+    wrong = np.flatnonzero((labels < 0) | (labels >= _MAX_CLASSES))
+    if wrong.size:
+        message = f"{where}: label {wrong[0]} is {labels[wrong[0]]}, expected a class index from 0 up"
+        raise InputError(message, hint="one class index for each image")
+    return labels.astype(np.int64)

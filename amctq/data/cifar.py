@@ -15,9 +15,11 @@ from amctq.data.arrays import ArraySamples
 from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Dataset
 from amctq.errors import InputError
+from amctq.regular_file import open_regular
 
 RECORD_BYTES = 1 + 3 * 32 * 32
 CLASSES = 10
+_MAX_BYTES = 1 << 30
 TRAIN_FOLDER = "cifar-10-batches-bin"
 TEST_FOLDER = "cifar-10-verify-bin"
 CLASS_NAMES_FILE = "batches.meta.txt"
@@ -150,6 +152,9 @@ def _record_count(path: Path) -> int:
         message = f"cannot read {path}: {error.strerror}"
         raise InputError(message, hint="check the file's permissions") from error
     _check_length(size if path.is_file() else None, path)
+    if size > _MAX_BYTES:
+        message = f"{path} has {size:,} bytes, more than the {_MAX_BYTES:,} of any file of CIFAR-10"
+        raise InputError(message, hint="CIFAR-10 has 30,730,000 in each of its files; unpack it again")
     return size // RECORD_BYTES
 
 
@@ -173,10 +178,13 @@ def _read(paths: tuple[Path, ...], preprocessing: Preprocessing) -> ArraySamples
     for path in paths:
         _record_count(path)
         try:
-            records = np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES)
+            with open_regular(path) as stream:
+                content = np.fromfile(stream, np.uint8)
         except OSError as error:
             message = f"cannot read {path}: {error.strerror}"
             raise InputError(message, hint="check the file's permissions") from error
+        _check_length(content.size, path)
+        records = content.reshape(-1, RECORD_BYTES)
         _check_labels(records[:, 0], path)
         blocks.append(records)
     records = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

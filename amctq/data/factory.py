@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.samples import Batch, Change, Dataset, Samples
-from amctq.errors import AmctqError, InputError
+from amctq.data.samples import Batch, Change, Dataset, Samples, check_finite
+from amctq.errors import AmctqError, InputError, Stopped
 from amctq.plugins import USER_CODE_FAILURES, call_factory, format_error, load_factory, parameters_of
 from amctq.quant.numerics import Float32Array
 
@@ -32,6 +32,7 @@ class FactorySamples(Samples):
         input_shape: see Samples.
         sources: see Samples.
         indices: see Samples.
+        labels: None, because only reading the images gives them.
         preprocessing: None, because the images are prepared already.
     """
 
@@ -40,6 +41,7 @@ class FactorySamples(Samples):
     input_shape: tuple[int, int, int]
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
+    labels: None = None
     preprocessing: None = None
 
     def take(self, positions: NDArray[np.int64]) -> FactorySamples:
@@ -73,7 +75,7 @@ class FactorySamples(Samples):
     def _users_failures(self) -> Iterator[None]:
         try:
             yield
-        except AmctqError:
+        except (AmctqError, Stopped, GeneratorExit):  # GeneratorExit: no more batches are wanted
             raise
         except USER_CODE_FAILURES as error:
             message = f"{_OPTION} {self.sources[0]}: iterating it raised {format_error(error)}"
@@ -153,7 +155,7 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
             checksums[index] = _checksum(image, label)
             shape = shape or image.shape
             count = max(count, index + 1)
-    except InputError:
+    except (InputError, Stopped):
         raise
     except USER_CODE_FAILURES as error:
         message = f"{_OPTION} {text}: iterating it raised {format_error(error)}"
@@ -194,10 +196,11 @@ def _pair(item: Any, index: int, text: str) -> tuple[Float32Array, int]:
     except (TypeError, ValueError) as error:
         message = f"{_OPTION} {text}: item {index} is not a pair of image and label"
         raise InputError(message, hint=_EXPECTED) from error
-    if image.ndim != 3 or image.dtype != np.float32:
+    if image.ndim != 3 or image.dtype != np.float32 or not image.size:
         message = f"{_OPTION} {text}: image {index} is {image.dtype} {image.shape}"
         raise InputError(message, hint=_EXPECTED)
-    if label.size != 1 or not np.issubdtype(label.dtype, np.integer) or int(label.ravel()[0]) < 0:
+    check_finite(image[None], index, f"{_OPTION} {text}")
+    if label.size != 1 or not np.issubdtype(label.dtype, np.integer) or not 0 <= int(label.ravel()[0]) < 1 << 31:
         message = f"{_OPTION} {text}: the label of image {index} is {label!r}"
         raise InputError(message, hint=_EXPECTED)
     return image, int(label.ravel()[0])

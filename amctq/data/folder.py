@@ -1,20 +1,20 @@
-"""Image folders: one folder for each class, its images in it."""
+"""The images of class folders, decoded when they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.preprocess import Preprocessing
+from amctq.data.class_folders import ClassFolder, find_roles, nested, read_classes
+from amctq.data.image_file import decode
+from amctq.data.passed_over import PassedOver, shown
+from amctq.data.preprocess import ImageShapeError, Preprocessing
 from amctq.data.samples import Batch, Change, Dataset, Samples, slices
 from amctq.errors import InputError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
-_TRAIN_FOLDERS, _TEST_FOLDERS = ("train", "training"), ("val", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,76 +52,80 @@ class FolderSamples(Samples):
 
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
         """The images, resized, changed and then normalized."""
-        images = np.stack([self.preprocessing.resize(_decode(self.files[position])) for position in positions])
+        images = np.stack([self._prepared(self.files[position]) for position in positions])
         if change is not None:
             images = change(images)
         return self.preprocessing.normalize(images), self.labels[positions]
 
-
-def find_image_folder(directory: Path) -> bool:
-    """Whether there are class folders with images in ``directory``, by role or without one."""
-    return any(_class_folders(place) for place in (directory, *_role_folders(directory)))
+    def _prepared(self, path: Path) -> NDArray[np.uint8]:
+        try:
+            return self.preprocessing.resize(decode(path))
+        except MemoryError as error:
+            message = f"{path} needs more memory than there is"
+            raise InputError(message, hint="save it smaller") from error
+        except ImageShapeError as error:
+            message = f"{path}: {error.message}"
+            raise InputError(message, hint=error.hint) from error
 
 
 def open_image_folder(directory: Path, preprocessing: Preprocessing) -> Dataset:
     """Class folders under ``train`` and ``val`` (or ``test``), or directly in ``directory``.
 
     Raises:
-        InputError: the roles do not have the same classes.
+        InputError: the roles do not have the same classes, or a class has no readable image.
     """
-    train = _first(directory, _TRAIN_FOLDERS)
-    test = _first(directory, _TEST_FOLDERS)
-    if train is None and test is None:
-        return Dataset(train=None, test=_samples(directory, directory, preprocessing), name=str(directory), whole=True)
+    over = PassedOver()
+    roles = find_roles(directory, over)
+    whole = roles.train is None and roles.test is None
+    places = (roles.train, directory if whole else roles.test)
+    train, test = (None if place is None else read_classes(place, over) for place in places)
+    names = tuple(found.name for found in (test if train is None else train) or ())
     if train is not None and test is not None:
-        classes = [[folder.name for folder in _class_folders(place)] for place in (train, test)]
-        if classes[0] != classes[1]:
-            odd = sorted(set(classes[0]) ^ set(classes[1]))
-            message = f"{train} and {test} do not have the same classes: {', '.join(odd[:5])}"
-            raise InputError(message, hint="a class has the number of its folder, so both need all folders")
+        check_same_classes(names, tuple(found.name for found in test), f"{roles.train} and {roles.test}")
+    notices = [*over.notices(str(directory)), *_numbering(directory, names)]
+    samples = [
+        None if place is None or classes is None else _samples(place, classes, directory, preprocessing)
+        for place, classes in zip(places, (train, test), strict=True)
+    ]
+    for place, classes in zip(places, (train, test), strict=True):
+        if place is not None and classes is not None and (inside := nested(place, classes)):
+            notices.append(f"{place}: {inside:,} images in folders inside a class folder are taken as that class")
     return Dataset(
-        train=None if train is None else _samples(train, directory, preprocessing),
-        test=None if test is None else _samples(test, directory, preprocessing),
-        name=str(directory),
+        train=samples[0], test=samples[1], name=str(directory), whole=whole, classes=names, notices=tuple(notices)
     )
 
 
-def _role_folders(directory: Path) -> list[Path]:
-    return [directory / name for name in (*_TRAIN_FOLDERS, *_TEST_FOLDERS)]
+def check_same_classes(train: tuple[str, ...], test: tuple[str, ...], where: str) -> None:
+    """Compare the names of class folders.
+
+    Raises:
+        InputError: they differ.
+    """
+    if train != test:
+        odd = sorted(set(train) ^ set(test))
+        message = f"{where} do not have the same classes: {shown(odd)}"
+        raise InputError(message, hint="a class has the number of its folder, so both need all folders")
 
 
-def _first(directory: Path, names: tuple[str, ...]) -> Path | None:
-    return next((directory / name for name in names if _class_folders(directory / name)), None)
-
-
-def _class_folders(place: Path) -> list[Path]:
-    if not place.is_dir():
+def _numbering(directory: Path, names: tuple[str, ...]) -> list[str]:
+    """A notice where folders are numbers in another order than their names."""
+    if not all(name.isascii() and name.isdigit() for name in names):
         return []
-    return sorted(folder for folder in place.iterdir() if folder.is_dir() and _images(folder))
+    wrong = next((index for index in range(1, len(names)) if int(names[index]) < int(names[index - 1])), None)
+    if wrong is None:
+        return []
+    return [
+        f"{directory}: class folders are numbered in the order of their names: {names[wrong]} is class {wrong}, "
+        f"after {names[wrong - 1]}"
+    ]
 
 
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _samples(place: Path, root: Path, preprocessing: Preprocessing) -> FolderSamples:
-    found = [(path, label) for label, folder in enumerate(_class_folders(place)) for path in _images(folder)]
+def _samples(place: Path, classes: Sequence[ClassFolder], root: Path, preprocessing: Preprocessing) -> FolderSamples:
+    counts = [len(found.images) for found in classes]
     return FolderSamples(
-        files=tuple(path for path, _ in found),
-        labels=np.asarray([label for _, label in found], np.int64),
+        files=tuple(path for found in classes for path in found.images),
+        labels=np.repeat(np.arange(len(classes), dtype=np.int64), counts),
         preprocessing=preprocessing,
         sources=(str(place.relative_to(root.parent)),),
-        indices=np.arange(len(found)),
+        indices=np.arange(sum(counts)),
     )
-
-
-def _decode(path: Path) -> NDArray[np.uint8]:
-    """One image as uint8 (H, W, 3), red, green, blue; grey and transparent ones too."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's decoders raise errors of many kinds
-        message = f"{path} is damaged or not an image"
-        raise InputError(message, hint="replace it, or remove it from the folder") from error

@@ -8,15 +8,20 @@ Anybody can check the files with it later, or see that the pictures were generat
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from amctq.data.cifar import CLASSES, LAYOUT, is_record_file
+from amctq.errors import InputError
 from amctq.files import reading, sha256_of
+from amctq.json_file import JsonReader, read_json_object
 
 MANIFEST = "cifar-10-manifest.json"
 _SCHEMA = 1
+_KEYS = ("bytes", "sha256", "images_per_class")
+_FILES = tuple(f"{folder}/{name}" for name, folders in LAYOUT.items() for folder in folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +90,53 @@ class Manifest:
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest in ``directory``; None if there is none, or if it cannot be understood."""
-    try:
-        content: dict[str, Any] = json.loads((directory / MANIFEST).read_bytes())
-        if content["schema"] != _SCHEMA:
+    """The manifest in ``directory``; None if there is none, or if another release of amctq wrote it.
+
+    Raises:
+        InputError: it cannot be read, or it is no manifest.
+    """
+    path = directory / MANIFEST
+    with reading(str(path)):
+        if not path.exists():
             return None
-        return Manifest(
-            origin=dict(content["origin"]),
-            synthetic=bool(content["synthetic"]),
-            classes=tuple(map(str, content["classes"])),
-            files={name: _data_file(**entry) for name, entry in content["files"].items()},
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    try:
+        content = read_json_object(path, what="manifest", option="--output-dir", takes="a manifest of this release")
+        reader = JsonReader(content, f"{path}: ")
+        return _manifest(reader) if reader.take("schema", int, 0) == _SCHEMA else None
+    except InputError as error:
+        expected = f", {error.hint}" if error.hint and error.hint.startswith("expected") else ""
+        hint = "pass --force to prepare the set again, or remove the file"
+        message = f"{error.message}{expected}"
+        raise InputError(message, hint=hint) from error
 
 
-def _data_file(*, bytes: int, sha256: str, images_per_class: list[int] | None) -> DataFile:
-    return DataFile(bytes=bytes, sha256=sha256, images_per_class=tuple(images_per_class) if images_per_class else None)
+def _manifest(reader: JsonReader) -> Manifest:
+    origin = reader.take("origin", dict, {})
+    if not all(type(value) in (str, int) for value in origin.values()):
+        reader.fail("origin", "found other values", "expected texts and whole numbers")
+    classes = reader.take("classes", list, [])
+    if len(classes) != CLASSES or not all(isinstance(name, str) for name in classes):
+        reader.fail("classes", "found another list", f"expected {CLASSES} names")
+    entries = reader.inside("files", _FILES)
+    if missing := [name for name in _FILES if name not in entries.value]:
+        reader.fail("files", f"{missing[0]} is missing", "expected all files")
+    return Manifest(
+        origin=origin,
+        synthetic=reader.take("synthetic", bool, False),
+        classes=tuple(classes),
+        files={name: _data_file(name, entries.inside(name, _KEYS)) for name in entries.value},
+    )
+
+
+def _data_file(name: str, entry: JsonReader) -> DataFile:
+    length, sha256 = entry.take("bytes", int, -1), entry.take("sha256", str, "")
+    if length < 0:
+        entry.fail("bytes", f"found {length}", "expected a number from 0 up")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        entry.fail("sha256", f"found {sha256[:80]!r}", "expected 64 hexadecimal digits")
+    counts = entry.value.get("images_per_class")
+    if not is_record_file(name.rpartition("/")[2]):
+        return DataFile(bytes=length, sha256=sha256)
+    if not isinstance(counts, list) or len(counts) != CLASSES or not all(type(n) is int and n >= 0 for n in counts):
+        entry.fail("images_per_class", "found another value", f"expected {CLASSES} numbers from 0 up")
+    return DataFile(bytes=length, sha256=sha256, images_per_class=tuple(counts))

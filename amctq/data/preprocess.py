@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -15,6 +16,11 @@ CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 # The usual margin of ImageNet evaluation: the shorter side becomes 256, the middle 224 are taken.
 _CROP = 224 / 256
+_MAX_RESIZED = 1 << 26  # pixels before the middle is taken: of a thin image the longer side grows without limit
+
+
+class ImageShapeError(InputError):
+    """An image cannot be resized, because of its height and width; the caller knows which image it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +70,28 @@ class Preprocessing:
         return prepared
 
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """One uint8 image (H, W, 3) as (3, image_size, image_size), by MindSpore's own bilinear operator."""
+        """One uint8 image (H, W, 3) as (3, image_size, image_size), by MindSpore's own bilinear operator.
+
+        Raises:
+            ImageShapeError: the image is too thin, or MindSpore does not resize it.
+        """
         from mindspore.dataset import vision
 
         size = self.image_size
-        if self.center_crop:
-            image = vision.Resize(round(size / _CROP), vision.Inter.LINEAR)(image)
-            image = vision.CenterCrop(size)(image)
-        else:
-            image = vision.Resize((size, size), vision.Inter.LINEAR)(image)
+        height, width = image.shape[:2]
+        shorter, longer = sorted((height, width))
+        if self.center_crop and round(size / _CROP) ** 2 * longer > _MAX_RESIZED * shorter:
+            message = f"an image of {width:,} x {height:,} pixels is too thin to take its middle"
+            raise ImageShapeError(message, hint="crop it, or leave it out")
+        try:
+            if self.center_crop:
+                image = vision.Resize(round(size / _CROP), vision.Inter.LINEAR)(image)
+                image = vision.CenterCrop(size)(image)
+            else:
+                image = vision.Resize((size, size), vision.Inter.LINEAR)(image)
+        except RuntimeError as error:  # it refuses to grow a side more than 1,000 times
+            message = f"MindSpore does not resize {width:,} x {height:,} pixels for {size}: {first_line(error)}"
+            raise ImageShapeError(message, hint="leave the image out, or take a smaller --image-size") from error
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 

@@ -27,12 +27,14 @@ class Samples(ABC):
     Attributes:
         sources: where they come from, for the report.
         indices: int64 (N,), the position of each image in its source; ascending.
+        labels: int64 (N,), the class of each image; None where only reading the images gives them.
         input_shape: (C, H, W) of a prepared image.
         preprocessing: what prepares them; None if they are prepared already.
     """
 
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
     input_shape: tuple[int, int, int]
     preprocessing: Preprocessing | None
 
@@ -114,12 +116,16 @@ class Dataset:
         test: images that evaluate; None if there are none.
         name: for messages.
         whole: the images have no roles; ``test`` holds all of them.
+        classes: names of the class folders of an image folder, in the order of their numbers; else None.
+        notices: what the user must know of how the data was read, such as what was passed over.
     """
 
     train: Samples | None
     test: Samples | None
     name: str
     whole: bool = False
+    classes: tuple[str, ...] | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,6 +141,13 @@ class Split:
     calibration: Samples
     evaluation: Samples | None
     note: str
+
+
+def images_to_calibrate_with(dataset: Dataset, evaluation_images: int | None) -> int:
+    """How many images there are to calibrate with; at least one is left to evaluate with, where that is asked for."""
+    pool = dataset.train or dataset.test
+    assert pool is not None
+    return len(pool) - 1 if dataset.train is None and evaluation_images != 0 else len(pool)
 
 
 def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int | None, seed: int) -> Split:
@@ -155,8 +168,7 @@ def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int |
         raise InputError(message, hint="add them, or pass --eval-images 0 to measure no accuracy")
     pool = dataset.train or dataset.test
     assert pool is not None
-    shared = dataset.train is None and evaluation_images != 0
-    available = len(pool) - 1 if shared else len(pool)  # at least one image is left to evaluate with
+    available = images_to_calibrate_with(dataset, evaluation_images)
     if not 1 <= calibration_images <= available:
         message = f"--calib-images {calibration_images}: there are {available:,} images to calibrate with"
         raise UsageError(message, hint="ask for at least 1 and at most that many")
@@ -187,6 +199,29 @@ def first_images(samples: Samples, count: int | None) -> Samples:
         message = f"--eval-images {count}: there are {len(samples):,} images to evaluate with"
         raise UsageError(message, hint="ask for fewer, or pass --eval-images all")
     return samples.take(np.arange(count))
+
+
+def check_labels(labels: NDArray[np.int64], classes: int) -> None:
+    """Compare labels with the number of classes of the network.
+
+    Raises:
+        InputError: an image has a class that the network does not have.
+    """
+    if labels.size and labels.max() >= classes:
+        message = f"an image has class {labels.max()}, and the network has {classes} classes (from 0)"
+        raise InputError(message, hint="check --num-classes and the labels of --dataset")
+
+
+def check_finite(images: Float32Array, first: int, where: str) -> None:
+    """Refuse images (n, C, H, W) that are no numbers; ``first`` is the index of the first one in ``where``.
+
+    Raises:
+        InputError: an image holds NaN or infinity.
+    """
+    finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+    if not finite.all():
+        message = f"{where}: image {first + int(np.argmin(finite))} holds NaN or infinity"
+        raise InputError(message, hint="prepare the images again, or leave that one out")
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

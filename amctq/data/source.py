@@ -8,8 +8,9 @@ from pathlib import Path
 
 from amctq.data.arrays import open_npz
 from amctq.data.cifar import check_files, find_files, has_record_files, open_cifar
+from amctq.data.class_folders import holds_images
 from amctq.data.factory import open_factory
-from amctq.data.folder import find_image_folder, open_image_folder
+from amctq.data.folder import open_image_folder
 from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Dataset
 from amctq.errors import InputError
@@ -47,12 +48,16 @@ def _find_dataset(text: str) -> DataSource:
             return DataSource(kind="factory", open=lambda _: open_factory(text))
         message = f"no dataset at {text}"
         raise InputError(message, hint="check the path given with --dataset")
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         return DataSource(kind="npz", open=lambda preprocessing: open_npz(path, preprocessing))
+    if path.suffix.lower() == ".npy" and path.is_file():
+        message = f"the dataset {text} is one array, and images need labels"
+        raise InputError(message, hint="write both to one file: numpy.savez('data.npz', images=…, labels=…)")
     if not path.is_dir():
-        message = f"the dataset {text} is a file, expected a folder, a .npz file or file.py:function"
+        found = "a file" if path.is_file() else "no regular file"
+        message = f"the dataset {text} is {found}, expected a folder, a .npz file or file.py:function"
         raise InputError(message, hint="for CIFAR-10 give the folder with the .bin files, or the one above it")
-    if not has_record_files(path) and find_image_folder(path):
+    if not has_record_files(path) and holds_images(path):
         return DataSource(kind="image-folder", open=lambda preprocessing: open_image_folder(path, preprocessing))
     files = find_files(path)
     check_files(files)

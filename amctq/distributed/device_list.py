@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 from amctq.errors import UsageError
 
@@ -29,16 +30,17 @@ def parse_devices(text: str, *, option: str) -> tuple[int, ...]:
         first, end = map(int, interval.groups())
         spans = [range(first, end)]
     else:
-        parts = [_PART.fullmatch(part) for part in text.split(",")]
+        parts = [_PART.fullmatch(part) for part in text.split(",", MOST_DEVICES + 1)[: MOST_DEVICES + 1]]
         found = [part.groups() for part in parts if part]
         if len(found) < len(parts):
-            message = f"{option} {text!r}: expected a list of devices, such as [0,8), 0,1,2,3 or 0-7"
+            message = f"{option} {text[:60]!r}: expected a list of devices, such as [0,8), 0,1,2,3 or 0-7"
             raise UsageError(message, hint="[0,8) does not include 8, 0-7 includes 7")
         spans = [range(int(first), int(last or first) + 1) for first, last in found]
     if not all(spans):
-        message = f"{option} {text!r}: a range holds no device, expected the lower number first"
+        message = f"{option} {text[:60]!r}: a range holds no device, expected the lower number first"
         raise UsageError(message, hint="[0,8) does not include 8, 0-7 includes 7")
-    devices = tuple(device for span in spans for device in span)
+    # There may be millions. Among one more than a server can have, one is refused: too high, or there twice.
+    devices = tuple(islice((device for span in spans for device in span), MOST_DEVICES + 1))
     check_devices(devices, option=option)
     return devices
 

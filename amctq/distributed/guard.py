@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from amctq.distributed.environment import shown
 from amctq.distributed.launch_plan import ENVIRONMENT_LOG, LOG, SCHEDULER, STATUS
 from amctq.distributed.processes import birth, die_with_parent
 from amctq.distributed.status import StatusWriter
@@ -55,8 +56,8 @@ def main() -> int:
 
 def _start(own: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | own["environment"]
-    shown = "".join(f"{name}={value}\n" for name, value in sorted(environment.items()))
-    (folder / ENVIRONMENT_LOG).write_bytes(shown.encode(errors="surrogateescape"))
+    log_text = shown(environment, own["environment"])
+    (folder / ENVIRONMENT_LOG).write_bytes(log_text.encode(errors="surrogateescape"))
     if own["cores"]:
         os.sched_setaffinity(0, own["cores"])
 

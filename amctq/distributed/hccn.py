@@ -12,13 +12,14 @@ from typing import Protocol
 from amctq.distributed.device_list import format_devices
 from amctq.distributed.rank_table import parse_address
 from amctq.errors import InputError, first_line
-from amctq.files import reading
+from amctq.input_file import read_input, text_of
 from amctq.runtime import npu_numbers
 
 HCCN_CONF = Path("/etc/hccn.conf")
 _TOOL = "hccn_tool"
 _SECONDS = 30
 _PROBED = 16  # no server has more NPUs with NICs
+_MOST_BYTES = 1 << 20
 _LINE = re.compile(r"address_([0-9]{1,4})\s*=(.*)")
 
 
@@ -140,10 +141,10 @@ class HccnTool:
 
 
 def _read_conf(path: Path) -> Mapping[int, str]:
-    with reading(f"--hccn-conf {path}"):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    content = read_input(path, what="list of NICs", option="--hccn-conf")
+    text = text_of(content, str(path), errors="replace")  # a comment of the administrator may be in any encoding
     addresses: dict[int, str] = {}
-    for line in lines:
+    for line in text.split("\n"):
         if match := _LINE.fullmatch(line.strip()):
             device, text = int(match[1]), match[2].strip()
             if addresses.setdefault(device, text) != text:

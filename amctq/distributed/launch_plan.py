@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from amctq.distributed.rank_table import RankTable
 
 SCHEDULER = "scheduler"
 STATUS, LOG, ENVIRONMENT_LOG = "status.jsonl", "log", "env.log"
-LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, even when its parent has changed
 # MindSpore's CPU collectives fail when a rank is 30 s late, but the others must wait for longer while rank 0 evaluates
 # and exports. The supervisor decides when a wait is too long.
 COLLECTIVE_TIMEOUT = ("MS_CPU_COMM_OP_TIMEOUT", str(7 * 24 * 3600))
@@ -134,13 +132,6 @@ class LaunchPlan:
             "--join=True",  # without it msrun ends at once, and the workers lose their parent
             *("python3", *guard),  # msrun accepts only this name, and finds it on PATH
         ]
-
-
-def msrun_environment(launch_id: str) -> dict[str, str]:
-    """The environment of msrun: its ``python3`` is the one that runs amctq."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    # Like the console script, the workers do not import from the current directory (from Python 3.11 on).
-    return {**os.environ, "PATH": path, "PYTHONSAFEPATH": "1", LAUNCH_ID: launch_id}
 
 
 def share_cores(cores: Sequence[int], workers: int) -> list[tuple[int, ...]]:

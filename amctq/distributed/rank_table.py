@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from amctq.errors import InputError
 
+MOST_RANKS = 65536  # of one run: more than any cluster has NPUs
 _SERVER_ID_LENGTH = 63  # of HCCL
 
 
@@ -85,12 +86,14 @@ class RankTable:
             name: of the table, for messages.
 
         Raises:
-            InputError: it is empty, an address is none, a value has a duplicate, or ranks are not 0 to n - 1. The
-                message names the server and the device.
+            InputError: it is empty or too long, an address is none, a value has a duplicate, or ranks are not 0 to
+                n - 1. The message names the server and the device.
         """
         check, size = _Check(name), self.rank_size
         if not self.servers:
             check.fail("server_list", "found no server, expected at least one", "create it with amctq rank-table")
+        if size > MOST_RANKS:
+            check.fail("server_list", f"found {size:,} devices, expected at most {MOST_RANKS:,}", "leave some out")
         for index, server in enumerate(self.servers):
             place = server_place(index, server.server_id)
             check.server_id(place, server.server_id)

@@ -12,13 +12,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, device_place, server_place
-from amctq.errors import UsageError
+from amctq.distributed.rank_table import (
+    MOST_RANKS,
+    RankedDevice,
+    RankServer,
+    RankTable,
+    device_place,
+    server_place,
+)
+from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory
 from amctq.json_file import JsonReader, read_json_object
 
 VERSION = "1.0"
 STATUS = "completed"
+_MOST_BYTES = 32 << 20
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 _FORMAT = "see a good one with amctq rank-table --json"
 _TABLE_KEYS = ("version", "server_count", "server_list", "status")
@@ -34,10 +42,14 @@ def read_rank_table(path: Path, *, option: str = "--rank-table") -> RankTable:
         option: where its path was given, for messages.
 
     Raises:
-        InputError: it cannot be read, is no JSON, is of another version, is not completed, lacks a key, has a value
-            that is no string, counts that disagree, or does not pass ``RankTable.validate``.
+        InputError: it cannot be read, is too long, is no JSON, is of another version, is not completed, lacks a key,
+            has a value that is no string, counts that disagree, or does not pass ``RankTable.validate``.
     """
     takes = "a rank table, as amctq rank-table writes it"
+    size = path.stat().st_size if path.is_file() else 0
+    if size > _MOST_BYTES:
+        message = f"{path}: found {size:,} bytes, expected at most {_MOST_BYTES:,}, enough for {MOST_RANKS:,} devices"
+        raise InputError(message, hint=f"{option} takes {takes}")
     content = read_json_object(path, what="rank table", option=option, takes=takes)
     document = _Object(content, f"{path}: ", f"{path}: ")
     version = document.text("version")

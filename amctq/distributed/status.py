@@ -58,12 +58,21 @@ class StatusReader:
         except FileNotFoundError:
             return []
         self._done += len(whole) + 1 if whole else 0
-        return [json.loads(line) for line in whole.splitlines()]
+        return [item for item in map(_item, whole.splitlines()) if item is not None]
 
 
 def has_ended_well(path: Path) -> bool:
     """Whether a file is that of a process that has ended with exit code 0."""
-    return any(line["event"] == "end" and line["exit_code"] == 0 for line in StatusReader(path).new())
+    return any(line["event"] == "end" and line.get("exit_code") == 0 for line in StatusReader(path).new())
+
+
+def _item(line: bytes) -> dict[str, Any] | None:
+    """The object of a line; None for half of one, which a full disk leaves."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return item if isinstance(item, dict) and "event" in item else None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -78,6 +87,7 @@ class ProcessState:
         phase: what it is doing.
         done: units of the phase that are done.
         step: the last training step that it has done; None before the first.
+        trained: it has done a training step itself, not only begun at that of a checkpoint.
         figures: further figures of its last progress, such as loss and images_per_second.
         exit_code: negative for a signal; None while it runs.
         ended: when, by a clock that all processes of the machine share.
@@ -92,6 +102,7 @@ class ProcessState:
     phase: str = ""
     done: int = 0
     step: int | None = None
+    trained: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
     exit_code: int | None = None
     ended: float | None = None
@@ -107,6 +118,7 @@ class ProcessState:
             self.phase, self.done, self.figures = line["phase"], line["done"], line["figures"]
             if self.phase == "training":
                 self.step = self.done
+                self.trained |= "loss" in self.figures
         elif event == "error":
             self.error = line
         elif event == "result":

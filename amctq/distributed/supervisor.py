@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,16 +23,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from amctq.distributed.launch_plan import LAUNCH_ID, LOG, SCHEDULER, STATUS, LaunchPlan, msrun_environment
+from amctq.distributed.environment import msrun_environment
+from amctq.distributed.launch_plan import LOG, SCHEDULER, STATUS, LaunchPlan
 from amctq.distributed.processes import birth, is_alive, marked, signal_group
 from amctq.distributed.status import ProcessState, StatusReader
 from amctq.errors import WorkerError
 from amctq.files import write_whole, writing
+from amctq.leftovers import LAUNCH_ID, temporary_folder
 from amctq.signals import signals_held
 
 _POLL = 0.2  # seconds
 _SETTLE = 0.5  # after a failure, for the others to report theirs: the first one counts
 _STOP = 2.0  # for processes to end by themselves before they are killed
+_UNTRAINED = 5.0  # the same after a signal, while there is nothing to save yet
 _DEAD = 30.0  # for killed processes to end: one that hangs in a driver may never end
 _TAIL = 15  # lines of a log in a message
 OnLine = Callable[[ProcessState, Mapping[str, Any]], None]
@@ -47,8 +51,8 @@ def supervise(
 ) -> tuple[ProcessState, ...]:
     """Run every rank of this server to its end.
 
-    SIGINT and SIGTERM are passed on to all workers, which then have ``grace`` seconds to save and end. After that the
-    signal is delivered. A second signal kills the workers at once.
+    SIGINT and SIGTERM are passed on to all workers, which then have ``grace`` seconds to save and end, or a few seconds
+    if no step has been trained. After that the signal is delivered. A second signal kills the workers at once.
 
     Args:
         plan: what to run.
@@ -65,8 +69,10 @@ def supervise(
         WriteError: the log directory cannot be written.
         Stopped: a signal arrived.
     """
-    with signals_held() as arrived:
-        launch = _Launch(plan=plan, on_line=on_line, stall_timeout=stall_timeout, grace=grace, arrived=arrived)
+    with signals_held() as arrived, temporary_folder() as scratch:
+        launch = _Launch(
+            plan=plan, scratch=scratch, on_line=on_line, stall_timeout=stall_timeout, grace=grace, arrived=arrived
+        )
         launch.prepare(worker)
         try:
             launch.start()
@@ -81,6 +87,7 @@ class _Launch:
     """The state of ``supervise``."""
 
     plan: LaunchPlan
+    scratch: Path
     on_line: OnLine
     stall_timeout: float
     grace: float
@@ -109,12 +116,8 @@ class _Launch:
             }
             for rank in plan.local_ranks
         }
-        processes[SCHEDULER] = {
-            "folder": str(plan.scheduler_folder),
-            "command": plan.scheduler,
-            "environment": {},
-            "cores": [],
-        }
+        scheduler = {"folder": str(plan.scheduler_folder), "command": plan.scheduler}
+        processes[SCHEDULER] = scheduler | {"environment": {}, "cores": []}
         supervisor = {"pid": os.getpid(), "birth": birth(os.getpid())}
         launch = {"supervisor": supervisor, "processes": processes, "worker": worker}
         with writing(plan.log_dir):
@@ -132,7 +135,7 @@ class _Launch:
         with writing(self.msrun_log), self.msrun_log.open("wb") as log:
             self.msrun = subprocess.Popen(
                 [*tether, *self.plan.launching(guard)],
-                env=msrun_environment(self.launch_id),
+                env=msrun_environment(self.launch_id, self.scratch),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -177,18 +180,20 @@ class _Launch:
     def pass_on(self) -> None:
         """Send the signal that has arrived to the workers, and give them time to save."""
         given: set[int] = set()
-        until = time.monotonic() + self.grace
+        begin, saved = time.monotonic(), math.inf
         while True:
             self.look()  # a worker may have started just before the signal, or later
             running = self.running()
             for guard in {state.guard for state in running if state.guard is not None} - given:
                 signal_group(guard, self.arrived[0])
                 given.add(guard)
-            if not running or time.monotonic() > until or len(self.arrived) > 1:
+            # Before the first step there is nothing to save, and a rank that waits for another hears no signal.
+            grace = self.grace if any(state.trained for state in self.ranks.values()) else min(self.grace, _UNTRAINED)
+            if not running or time.monotonic() > min(saved, begin + grace) or len(self.arrived) > 1:
                 return
             first = self.ranks.get("rank 0")
-            if first is not None and first.exit_code is not None:  # only rank 0 has something to save
-                until = min(until, first.ended + _STOP if first.ended is not None else until)
+            if first is not None and first.ended is not None:  # only rank 0 has something to save
+                saved = first.ended + _STOP
             time.sleep(_POLL)
 
     def refuse_failure(self) -> None:

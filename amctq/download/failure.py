@@ -52,7 +52,7 @@ class Failure(Exception):
 
 @contextlib.contextmanager
 def explained(timeout: float) -> Iterator[None]:
-    """Turn an error of the HTTP client into a Failure."""
+    """Turn every error of the HTTP client into a Failure. Nothing but a call of the client belongs in the block."""
     import httpx
 
     try:
@@ -76,6 +76,9 @@ def explained(timeout: float) -> Iterator[None]:
         raise Failure(reason, Remedy.ADDRESS) from error
     except httpx.HTTPError as error:
         reason = f"no valid answer: {first_line(error)}"
+        raise Failure(reason, Remedy.ADDRESS) from error
+    except Exception as error:  # the client trusts that names and headers are what the standards say
+        reason = f"no valid answer: {type(error).__name__}: {first_line(error)}"
         raise Failure(reason, Remedy.ADDRESS) from error
 
 

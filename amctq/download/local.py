@@ -9,7 +9,11 @@ from amctq.download.source import Downloaded, Source
 from amctq.download.sums import Summing, Sums
 from amctq.errors import CheckError, InputError
 from amctq.files import put_in_place, reading, writing
+from amctq.input_file import refuse_pointer
 from amctq.progress import Reporter
+from amctq.regular_file import open_regular
+
+_HEAD = 256  # bytes that show what a file is
 
 
 def copy_in(
@@ -39,9 +43,11 @@ def copy_in(
     size = check_given(given, option=option)
     summing = Summing(md5=source.md5 is not None)
     copy = target.with_name(f".{target.name}.copy")
+    with writing(target):
+        copy.unlink(missing_ok=True)  # left by a run that was killed
     try:
         with reporter.phase(target.name, size, unit="bytes") as advance, reading(f"{option} {given}"):
-            stream = given.open("rb")
+            stream = open_regular(given)
         with stream, writing(target), copy.open("wb") as out:
             while block := stream.read(1 << 20):
                 out.write(block)
@@ -63,7 +69,7 @@ def check_given(given: Path, *, option: str) -> int:
     """The length of a local file, in bytes.
 
     Raises:
-        InputError: it cannot be read, is not a file, or is empty.
+        InputError: it cannot be read, is not a file, is empty, or is a pointer of git-lfs.
     """
     with reading(f"{option} {given}"):
         if not given.is_file():
@@ -71,7 +77,10 @@ def check_given(given: Path, *, option: str) -> int:
             message = f"{option} {given}: found {found} there, expected a file"
             raise InputError(message, hint="check the path")
         size = given.stat().st_size
+        with open_regular(given) as stream:
+            head = stream.read(_HEAD)
     if not size:
         message = f"{option} {given}: the file is empty"
         raise InputError(message, hint="get it again")
+    refuse_pointer(head, f"{option} {given}")
     return size

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from amctq.download import headers
 from amctq.download.sums import Summing, Sums
 from amctq.files import put_in_place, writing
+
+_LONGEST_NOTE = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +21,14 @@ class Origin:
     """The file on a server that a partial file is the beginning of.
 
     Attributes:
-        url: its address.
+        address: the digest of its address; the address itself may hold a token.
         identity: its known sum, if any.
         etag: from the server, if it sends one.
         last_modified: from the server, if it sends one.
         total: bytes of the whole file; None if the server does not say.
     """
 
-    url: str
+    address: str
     identity: str | None
     etag: str | None = None
     last_modified: str | None = None
@@ -47,13 +51,13 @@ class Partial:
         pieced: it came in several responses, so a wrong sum may come from resuming.
     """
 
-    def __init__(self, target: Path, *, identity: str | None, md5: bool) -> None:
+    def __init__(self, target: Path, *, identity: str | None, md5: bool, largest: int) -> None:
         self._target = target
-        self.path, self._note = _places(target)
+        self.path, self._note, self._new_note = _places(target)
         self._md5 = md5
         self._summing = Summing(md5=md5)
         self._stream: BinaryIO | None = None
-        self.origin = self._load()
+        self.origin = self._load(largest)
         self.pieced = self.origin is not None
         if self.origin is None or self.origin.identity != identity:
             self.discard()
@@ -118,21 +122,25 @@ class Partial:
         self.close()
         with writing(self._target):
             put_in_place(self.path, self._target)
+        with contextlib.suppress(OSError):  # the file is there: what is left is of no use, and does no harm
             forget_partial(self._target)
 
-    def _load(self) -> Origin | None:
+    def _load(self, largest: int) -> Origin | None:
+        """What is noted of the partial file; None without a note, or if it is one that amctq cannot have written."""
         try:
-            origin = Origin(**json.loads(self._note.read_text(encoding="utf-8")))
+            if not (_is_plain(self.path) and _is_plain(self._note)) or self._note.stat().st_size > _LONGEST_NOTE:
+                return None
+            origin = _origin(json.loads(self._note.read_bytes()))
             size = self.path.stat().st_size
-        except (OSError, ValueError, TypeError):  # no note, or an incomplete one of a killed run
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return origin if size > 0 and (origin.total is None or size <= origin.total) else None
+        return origin if 0 < size <= min(largest, origin.total or largest) else None
 
     def _remember(self, origin: Origin) -> None:
         with writing(self._target):  # before the first byte: a partial file without a note cannot be used
-            fresh = self._note.with_name(self._note.name + ".new")
-            fresh.write_text(json.dumps(asdict(origin)), encoding="utf-8")
-            fresh.replace(self._note)
+            self._new_note.unlink(missing_ok=True)
+            self._new_note.write_text(json.dumps(asdict(origin)), encoding="utf-8")
+            self._new_note.replace(self._note)
         self.origin = origin
 
 
@@ -147,5 +155,35 @@ def forget_partial(target: Path) -> None:
             path.unlink()
 
 
-def _places(target: Path) -> tuple[Path, Path]:
-    return target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.partial.json")
+def _places(target: Path) -> tuple[Path, Path, Path]:
+    """The partial file, its note, and the note while it is written."""
+    partial, note, new = (target.with_name(f".{target.name}.partial{more}") for more in ("", ".json", ".json.new"))
+    return partial, note, new
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file: no link to one of somebody else, and no pipe, which would never end."""
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _origin(note: object) -> Origin:
+    """The origin that a note describes.
+
+    Raises:
+        ValueError, TypeError: it describes none.
+    """
+    if not isinstance(note, dict):
+        message = "no object"
+        raise TypeError(message)
+    origin = Origin(**note)
+    texts = {origin.address, origin.identity or "", origin.etag or "", origin.last_modified or ""}
+    valid = (
+        all(isinstance(text, str) for text in texts)
+        and headers.etag(origin.etag) == origin.etag
+        and headers.date(origin.last_modified) == origin.last_modified
+        and (origin.total is None or (type(origin.total) is int and origin.total > 0))
+    )
+    if not valid:
+        message = "no valid value"
+        raise ValueError(message)
+    return origin

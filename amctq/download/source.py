@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from amctq.errors import UsageError
 
@@ -24,12 +24,15 @@ class Source:
         sha256: of its content, lower-case hexadecimal; None if it is not published.
         md5: the same, for a file that is published without a better sum.
         size: its bytes; None if not known.
+        largest: bytes that it may have at most, so that no server can fill the disk. Protobuf, which checkpoints are
+            made of, takes no message of 2 GiB.
     """
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)  # they may hold passwords
     sha256: str | None = None
     md5: str | None = None
     size: int | None = None
+    largest: int = 1 << 31
 
     @property
     def identity(self) -> str | None:
@@ -39,11 +42,13 @@ class Source:
     def mirrored(self, mirrors: Sequence[str]) -> Source:
         """The same file, from ``mirrors`` first; its name there is the last part of its own address."""
         names = dict.fromkeys(urlsplit(url).path.rpartition("/")[2] for url in self.urls)
-        own = tuple(f"{mirror.rstrip('/')}/{name}" for mirror in mirrors for name in names)
+        own = tuple(_below(mirror, name) for mirror in mirrors for name in names)
         return replace(self, urls=tuple(dict.fromkeys(own + self.urls)))
 
     def mismatch(self, sums: Sums) -> str | None:
         """What is wrong with a file of these ``sums``, found and expected; None if nothing is wrong."""
+        if sums.pointer:
+            return f"it is a pointer of git-lfs, of {sums.bytes:,} bytes, in the place of the file"
         if self.size is not None and sums.bytes != self.size:
             return f"it has {sums.bytes:,} bytes, expected {self.size:,}"
         if self.sha256 is not None and sums.sha256 != self.sha256:
@@ -79,7 +84,7 @@ class Downloaded:
     Attributes:
         path: its path.
         sums: its length and sums.
-        url: the address of its last byte; None for a local file.
+        url: the address of its last byte, as it may be shown; None for a local file.
         transferred: bytes that came over the network in this call.
     """
 
@@ -89,21 +94,10 @@ class Downloaded:
     transferred: int
 
 
-def checked_url(url: str, *, option: str) -> str:
-    """``url``, if it is an address that can be downloaded from.
-
-    Raises:
-        UsageError: it is not.
-    """
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        valid = False
-    if not valid:
-        message = f"{option} {url}: expected an address that begins with https:// or http://"
-        raise UsageError(message, hint="copy the whole address")
-    return url
+def _below(mirror: str, name: str) -> str:
+    """The address of a file at a mirror, whose own may end with a query."""
+    parts = urlsplit(mirror)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def checked_sum(text: str, *, option: str, digits: int) -> str:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from amctq.download.address import Address
 from amctq.download.attempt import Attempt, StartOver
+from amctq.download.clients import Clients
 from amctq.download.failure import Failure, Remedy
 from amctq.download.partial import Partial
 from amctq.download.source import Downloaded, Source, TransferOptions
 from amctq.download.sums import Sums
-from amctq.errors import CheckError, NetworkError, Stopped, UsageError, first_line
+from amctq.errors import CheckError, NetworkError, Stopped
 from amctq.progress import Reporter
-from amctq.version import __version__
-
-if TYPE_CHECKING:
-    import httpx
 
 _LONGEST_DELAY = 30.0
 _PROGRESS = 1 << 20  # bytes; a try that brings as many is not counted
+_MOST_STARTS = 3
 
 
 def download(
@@ -51,27 +48,28 @@ def download(
         UsageError: the proxy or certificate settings of the environment cannot be used.
         WriteError: the file system refuses.
     """
-    with _client(options) as client:
-        return _Transfer(client, source, target, options, reporter).run(before_publish)
+    with Clients(options, reporter) as clients:
+        return _Transfer(clients, source, target, options, reporter).run(before_publish)
 
 
 class _Transfer:
     def __init__(
-        self, client: httpx.Client, source: Source, target: Path, options: TransferOptions, reporter: Reporter
+        self, clients: Clients, source: Source, target: Path, options: TransferOptions, reporter: Reporter
     ) -> None:
-        self._client = client
+        self._clients = clients
         self._source = source
         self._target = target
         self._options = options
         self._reporter = reporter
-        self._partial = Partial(target, identity=source.identity, md5=source.md5 is not None)
+        md5, largest = source.md5 is not None, source.largest if source.size is None else source.size
+        self._partial = Partial(target, identity=source.identity, md5=md5, largest=largest)
         self._transferred = 0
 
     def run(self, before_publish: Callable[[Sums], None]) -> Downloaded:
         if self._partial.size:
             self._reporter.info(f"{self._target.name}: {self._partial.size:,} bytes are there from an earlier run")
         try:
-            url = self._first_that_has_it()
+            address = self._first_that_has_it()
         except Stopped as stop:
             if self._partial.size:
                 stop.left = f"{self._kept()} are kept: the same command resumes from there"
@@ -81,42 +79,41 @@ class _Transfer:
         sums = self._partial.sums()
         before_publish(sums)
         self._partial.publish()
-        return Downloaded(path=self._target, sums=sums, url=url, transferred=self._transferred)
+        return Downloaded(path=self._target, sums=sums, url=str(address), transferred=self._transferred)
 
-    def _first_that_has_it(self) -> str:
+    def _first_that_has_it(self) -> Address:
         failures: dict[str, Failure] = {}
         gone: set[str] = set()
-        for url in self._source.urls:
-            host = urlsplit(url).netloc
-            if host in gone:
+        for address in map(Address.of, self._source.urls):
+            if address.host in gone:
                 continue
             if failures:
-                self._reporter.info(f"{self._target.name}: trying {url}")
+                self._reporter.info(f"{self._target.name}: trying {address}")
             try:
-                self._get(url)
+                self._get(address)
             except Failure as failure:
-                failures[url] = failure
+                failures[str(address)] = failure
                 if failure.unreachable or failure.remedy is Remedy.HOST:
-                    gone.add(host)
+                    gone.add(address.host)
             else:
-                return url
+                return address
         raise self._given_up(failures)
 
-    def _get(self, url: str) -> None:
-        """Get the whole file from ``url``.
+    def _get(self, address: Address) -> None:
+        """Get the whole file from ``address``.
 
         Raises:
             Failure: this address does not give it, and no further try will help.
         """
         attempt = Attempt(
-            client=self._client,
-            url=url,
+            clients=self._clients,
+            address=address,
             source=self._source,
             partial=self._partial,
             name=self._target.name,
             timeout=self._options.timeout,
         )
-        counted, farthest, pieced_again = 0, self._partial.size, False
+        counted, farthest, pieced_again, started_over = 0, self._partial.size, False, 0
         while True:
             try:
                 self._transferred += attempt.run(self._reporter)
@@ -130,6 +127,10 @@ class _Transfer:
                 pieced_again = True
                 self._reporter.warn(f"{self._target.name}: {wrong}; it came in several parts, starting over")
             except StartOver as over:
+                started_over += 1
+                if started_over > _MOST_STARTS:
+                    reason = f"it never sends the rest: {over}"
+                    raise Failure(reason, Remedy.ADDRESS) from over
                 self._reporter.info(f"{self._target.name}: {over}, starting over")
             except Failure as failure:
                 counted = 0 if self._partial.size >= farthest + _PROGRESS else counted + 1
@@ -165,19 +166,3 @@ class _Transfer:
         if self._partial.size:
             hint = f"{self._kept()} are kept: the same command resumes from there; {hint}"
         return NetworkError(message, hint=hint)
-
-
-def _client(options: TransferOptions) -> httpx.Client:
-    """A client that uses HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."""
-    import httpx
-
-    try:
-        return httpx.Client(
-            verify=not options.insecure,
-            timeout=options.timeout,
-            follow_redirects=True,
-            headers={"User-Agent": f"amctq/{__version__}"},
-        )
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-        message = f"the proxy or certificate settings of the environment cannot be used: {first_line(error)}"
-        raise UsageError(message, hint="check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE") from error

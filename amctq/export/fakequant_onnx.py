@@ -18,22 +18,33 @@ from amctq.export.ascend_onnx import reciprocal
 from amctq.export.shared_inputs import layers_on_shared_inputs
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.rewrite import GraphWriter
-from amctq.quant.integer import IntegerLayer
+from amctq.quant.integer import IntegerLayer, IntegerPool
 from amctq.quant.numerics import QParams
 
 
 def build_fakequant(
-    graph: FloatGraph, layers: tuple[IntegerLayer, ...], *, metadata: Mapping[str, str] | None = None
+    graph: FloatGraph,
+    layers: tuple[IntegerLayer, ...],
+    pools: tuple[IntegerPool, ...] = (),
+    *,
+    metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Write the quantized network with a dynamic batch; opset 17.
 
     Args:
         graph: the float network; it is not changed.
         layers: the layers to quantize; all others stay in float.
+        pools: the means over windows to quantize.
         metadata: for the file's metadata_props.
     """
     writer = GraphWriter(graph, (item.layer for item in layers))
-    for node, item, numbers in layers_on_shared_inputs(writer, layers, _fake_quantize):
+    for node, item, numbers in layers_on_shared_inputs(writer, layers, pools, _fake_quantize):
+        if isinstance(item, IntegerPool):
+            name = item.layer.name
+            writer.copy(node, [numbers], [f"{name}.means"])
+            scale = writer.initializer(f"{name}.deq_scale", np.asarray(item.activation.scale, np.float32))
+            writer.node("Mul", f"{name}.dequant", [f"{name}.means", scale], item.layer.output)
+            continue
         layer = item.layer
         inputs = [numbers, writer.initializer(layer.weight, item.weight.values.astype(np.float32))]
         if item.bias is not None:

@@ -56,6 +56,7 @@ class _FloatWriter(GraphWriter):
             if site.written:
                 self._sites.setdefault(site.tensor, []).append(index)
         self._site_of = {name: index for index, site in enumerate(self._plan.sites) for name in site.layers}
+        self._pools = {pool.node: pool.name for pool in self._plan.pools}
         self._rounded: dict[int, str] = {}
         # By tensor, what integer operators read in its place, and what all others do.
         self._for_integers: dict[str, str] = {}
@@ -68,6 +69,11 @@ class _FloatWriter(GraphWriter):
         if layer is not None:
             self._write_layer(node, layer)
             self._quantize(layer.output)
+            return
+        pool = self._pools.get(node.name)
+        if pool is not None:
+            self.copy(node, [self._rounded[self._site_of[pool]]])
+            self._quantize(node.output[0])
             return
         if node.name in self._plan.moves:
             self._move(node)

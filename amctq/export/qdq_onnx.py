@@ -78,6 +78,7 @@ class _QdqWriter(GraphWriter):
             if site.written:
                 self._sites.setdefault(site.tensor, []).append(index)
         self._site_of = {name: index for index, site in enumerate(self._plan.sites) for name in site.layers}
+        self._pools = {pool.node: pool.name for pool in self._plan.pools}
         self._qparams = activations.qparams
         self._scales: list[list[str]] = [[] for _ in self._qparams]
         self._integers: dict[tuple[int, str], str] = {}
@@ -91,6 +92,8 @@ class _QdqWriter(GraphWriter):
         """Write one node of the float graph."""
         if layer is not None:
             self._write_layer(node, layer)
+        elif node.name in self._pools:
+            self.copy(node, [self._dequantize(self._site_of[self._pools[node.name]], node.input[0])])
         elif node.name in self._plan.moves:
             self._move(node)
         elif node.name in self._plan.integers:

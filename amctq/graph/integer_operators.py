@@ -78,12 +78,14 @@ def why_convolution_in_float(node: onnx.NodeProto, weight: NDArray[Any]) -> str 
         weight: as the graph holds it.
     """
     if node.op_type == "ConvTranspose":
-        return "float at run time: onnxruntime has no integer kernel for transposed convolutions; its weights are INT8"
+        return (
+            "float at run time: onnxruntime has no integer kernel for transposed convolutions; its weights are integers"
+        )
     group, channels = attributes_of(node).get("group", 1), weight.shape[1]
     if node.op_type == "Conv" and group > 1 and 1 < channels < _CHANNELS_OF_A_GROUP:
         return (
             f"float at run time: onnxruntime's integer kernel is slower with {channels} channels a group; "
-            "its weights are INT8"
+            "its weights are integers"
         )
     return None
 

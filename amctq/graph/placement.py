@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from amctq.choices import Placement
 from amctq.graph.value_bounds import UNBOUNDED, Bounds
-from amctq.quant.layers import FloatLayer, Topology
+from amctq.quant.integer import IntegerPool
+from amctq.quant.layers import FloatLayer, PoolLayer, QuantizableLayer, Topology
 from amctq.quant.numerics import QParams
 
 
@@ -23,7 +24,8 @@ class Site:
         tensor: its name in the float graph.
         watched: the tensor that is observed. It is ``tensor``, or its copy after nodes such as MaxPool where a layer
             reads that copy: fewer and larger values remain after a MaxPool.
-        layers: names of the layers that read it, directly or after such nodes.
+        layers: names of the layers that read it, directly or after such nodes; with placement ``ascend`` also of the
+            means over windows.
         like: the layer whose configuration chooses the observer.
         bounds: the lowest and the highest possible value; the range does not reach beyond them.
         only_integers: an operator in float yields the tensor, and others in float read it as it is; only what computes
@@ -52,6 +54,7 @@ class PlacementPlan:
         moves: names of the nodes that move integers without computing.
         integers: names of the nodes that compute in integers, besides the layers.
         float_layers: layers with integer weights that are computed in float, with the reason.
+        pools: with placement ``ascend``, the means over windows that read a quantized tensor.
     """
 
     placement: Placement
@@ -59,6 +62,7 @@ class PlacementPlan:
     moves: frozenset[str] = frozenset()
     integers: frozenset[str] = frozenset()
     float_layers: tuple[FloatLayer, ...] = ()
+    pools: tuple[PoolLayer, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,12 @@ class PlacedActivations:
         return {name: qparams for site, qparams in pairs for name in site.layers}
 
     @property
+    def pools(self) -> tuple[IntegerPool, ...]:
+        """The means over windows of integers; nothing with placement ``ort``."""
+        by_layer = self.by_layer
+        return tuple(IntegerPool(layer=pool, activation=by_layer[pool.name]) for pool in self.plan.pools)
+
+    @property
     def further(self) -> tuple[tuple[Site, QParams], ...]:
         """The sites that no layer reads, so that AMCT's record cannot hold them."""
         return tuple(pair for pair in zip(self.plan.sites, self.qparams, strict=True) if not pair[0].layers)
@@ -84,11 +94,14 @@ def place_ascend(topology: Topology, alike: Mapping[str, Hashable]) -> Placement
     """Placement ``ascend``: one site for each layer's input; layers that read the same tensor share it.
 
     Args:
-        topology: the layers that are quantized.
-        alike: by layer, a value that must be equal for layers to share a site: its configuration, or scale and offset.
+        topology: the layers that are quantized; means over windows are where ``alike`` has them.
+        alike: by the name of each, a value that must be equal for them to share a site: its configuration, or scale
+            and offset.
     """
     readers: dict[tuple[str, Hashable], list[str]] = {}
-    for layer in topology.layers:
+    pools = tuple(pool for pool in topology.pools if pool.name in alike)
+    both: list[QuantizableLayer | PoolLayer] = [*topology.layers, *pools]
+    for layer in both:
         readers.setdefault((layer.input, alike[layer.name]), []).append(layer.name)
     return PlacementPlan(
         placement=Placement.ASCEND,
@@ -96,6 +109,7 @@ def place_ascend(topology: Topology, alike: Mapping[str, Hashable]) -> Placement
             Site(tensor=tensor, watched=tensor, layers=tuple(names), like=names[0])
             for (tensor, _), names in readers.items()
         ),
+        pools=pools,
     )
 
 

@@ -7,6 +7,8 @@ matrix can yield floats; an operator in float behind it then reads these.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx
 
 from amctq.choices import Placement
@@ -23,24 +25,28 @@ from amctq.graph.placement import PlacementPlan, Site
 from amctq.graph.value_bounds import UNBOUNDED, value_bounds
 from amctq.quant.layers import FloatLayer, QuantizableLayer, Topology
 
-_AT_THE_END = "float at run time: its output is the network's output, which stays in float; its weights are INT8"
+_AT_THE_END = "float at run time: its output is the network's output, which stays in float; its weights are integers"
 
 
-def place_ort(graph: FloatGraph, topology: Topology, *, attention: bool = False) -> PlacementPlan:
+def place_ort(
+    graph: FloatGraph, topology: Topology, *, attention: bool = False, in_float: Collection[str] = ()
+) -> PlacementPlan:
     """Placement ``ort``.
 
     Args:
         graph: the float network.
         topology: the layers of ``graph`` that are quantized.
         attention: products of two activations are quantized too, both operands symmetrically.
+        in_float: names of nodes that are no layers and compute in float, though they could in integers.
     """
-    return _Placer(graph, topology, attention=attention).plan()
+    return _Placer(graph, topology, attention=attention, in_float=in_float).plan()
 
 
 class _Placer:
     """Decides node by node: forward what can be integers, backward what an integer operator wants."""
 
-    def __init__(self, graph: FloatGraph, topology: Topology, *, attention: bool) -> None:
+    def __init__(self, graph: FloatGraph, topology: Topology, *, attention: bool, in_float: Collection[str]) -> None:
+        self._kept_in_float = frozenset(in_float)
         self._graph, self._layers = graph, {layer.node: layer for layer in topology.layers}
         folded = {layer.batch_norm_node for layer in topology.layers}
         self._nodes = [
@@ -124,7 +130,7 @@ class _Placer:
                 if not is_clip(node, self._graph) and self._is_worth_moving(node):
                     self._able_to_move.add(node.name)
                     self._origin |= dict.fromkeys(node.output, self._origin.get(node.input[0], node.input[0]))
-            else:
+            elif node.name not in self._kept_in_float:
                 read = operands(node, self._graph) or ()
                 # A Mul may have a small operand in float: the gate of a squeeze-and-excitation block.
                 reads_all = node.op_type == "Mul" or all(name in self._integers or name in possible for name in read)

@@ -14,7 +14,7 @@ import onnx
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.quant.folding import FusedParameters, fold
-from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, QuantizableLayer, Topology
+from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, PoolLayer, QuantizableLayer, Topology
 
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV, 5: LayerKind.CONV3D}
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -44,18 +44,39 @@ def read_topology(graph: FloatGraph) -> Topology:
         found = "; ".join(f"{layer.name}: {layer.reason}" for layer in in_float) or "no convolution and no Dense"
         message = f"the network has no layer to quantize ({found})"
         raise InputError(message, hint="amctq quantizes convolutions and products with a constant matrix")
-    return Topology(layers=tuple(layers), left_in_float=tuple(in_float))
+    return Topology(layers=tuple(layers), left_in_float=tuple(in_float), pools=_pools(graph))
 
 
 def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:
     """Fold each layer's BatchNorm into its weight and bias; by layer, in the order of execution.
 
-    w' = w·γ/√(σ²+ε), b' = (b-μ)·γ/√(σ²+ε) + β in float64 (docs/en/reference.md, "BatchNorm fusion").
+    w' = w·γ/√(σ²+ε), b' = (b-μ)·γ/√(σ²+ε) + β in float32 (docs/en/reference.md, "BatchNorm fusion").
 
     Raises:
         InputError: a result is not finite.
     """
     return {layer.name: fold(layer, graph.arrays) for layer in topology.layers}
+
+
+def _pools(graph: FloatGraph) -> tuple[PoolLayer, ...]:
+    """The means over windows of height and width; a GlobalAveragePool has one window."""
+    found = [
+        node
+        for node in graph.model.graph.node
+        if node.output[0] not in graph.arrays
+        and (node.op_type == "GlobalAveragePool" or len(attributes_of(node).get("kernel_shape", ())) == 2)
+        and node.op_type in {"AveragePool", "GlobalAveragePool"}
+    ]
+    return tuple(
+        PoolLayer(name=_cell_of(node), node=node.name, input=node.input[0], output=node.output[0]) for node in found
+    )
+
+
+def _cell_of(node: onnx.NodeProto) -> str:
+    """``avgpool`` of the node ``avgpool.AvgPool``; a second use of the cell has a number behind it."""
+    cell, _, primitive = str(node.name).rpartition(".")
+    _, colon, number = primitive.partition(":")
+    return f"{cell}{colon}{number}" if cell else primitive
 
 
 def _has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
@@ -117,6 +138,13 @@ def _beyond_amct(node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> st
     return None if attributes.get("transB", 0) else "a product with a matrix that is no nn.Dense"
 
 
+def _beyond_amct_int4(channels: int, group: int) -> str | None:
+    """Why AMCT cannot give a layer weights of 4 bits, two to a byte along C_in; None where it can."""
+    if group != 1:
+        return f"it has {group} groups"
+    return f"its {channels} input channels are an odd number" if channels % 2 else None
+
+
 def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) -> QuantizableLayer:
     attributes = attributes_of(node)
     weight = graph.arrays[node.input[1]]
@@ -155,7 +183,17 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) 
         batch_norm_node=None if norm_node is None else norm_node.name,
         channel_axis=axis,
         beyond_amct=beyond,
+        beyond_amct_int4=_beyond_amct_int4(weight.shape[_input_axis(node)], attributes.get("group", 1)),
     )
+
+
+def _input_axis(node: onnx.NodeProto) -> int:
+    """The axis of a weight that has the input channels."""
+    if node.op_type == "Conv":
+        return 1
+    if node.op_type == "ConvTranspose":
+        return 0
+    return -1 if attributes_of(node).get("transB", 0) else -2
 
 
 def _batch_norm_after(node: onnx.NodeProto, graph: FloatGraph) -> onnx.NodeProto | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.samples import Batches
+from amctq.data.samples import Batches, check_finite, check_labels
 from amctq.errors import InputError
 from amctq.inference.session import Session
 from amctq.quant.numerics import Float32Array
@@ -79,16 +79,22 @@ def classify(session: Session, batches: Batches, advance: Callable[[int], None])
     """Run every image of ``batches`` through a session; ``advance`` is called with the number of images done.
 
     Raises:
-        InputError: an image has a class that the network does not have.
+        InputError: the network gives no scores of classes, an image has a class that it does not have or holds NaN or
+            infinity, or the network gives NaN: none of these is a miss.
     """
     ranks: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
     done = classes = 0
     for images, labels in batches:
+        check_finite(images, done, "--dataset")
         logits = session.logits(images)
-        if labels.max() >= logits.shape[1]:
-            message = f"an image has class {labels.max()}, and the network has {logits.shape[1]} classes (from 0)"
-            raise InputError(message, hint="check --num-classes and the labels of --dataset")
+        if logits.ndim != 2 or len(logits) != len(labels) or not np.issubdtype(logits.dtype, np.number):
+            message = f"the network gives {logits.dtype} {logits.shape} for {len(labels)} images"
+            raise InputError(message, hint="expected the scores of classes, numbers (N, classes)")
+        check_labels(labels, logits.shape[1])
+        if wrong := int(np.isnan(logits).any(axis=1).sum()):
+            message = f"the network gives NaN for {wrong} of the images {done:,} to {done + len(labels) - 1:,}"
+            raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
         classes = logits.shape[1]
         ranks.append(rank_labels(logits, labels))
         predicted.append(logits.argmax(1))

@@ -2,11 +2,13 @@
 
     AscendQuant      q = clip(rint(x × scale) + offset, -128, 127)
     Conv, Gemm       Σ (q - offset) × weight + bias in int32; padding adds nothing
+    AveragePool      the mean of q - offset in float32, as in AMCT's fake-quant file
     AscendDequant    y = sums × float32(bits 0…31)
     AscendAntiQuant  y = (q - offset) × scale
 
 The sums are int32, computed by ConvInteger and MatMulInteger on uint8 with zero points shifted by 128: onnxruntime's
 kernels for uint8 times uint8 are exact on every CPU, while those for uint8 times int8 saturate on x86 without VNNI.
+Weights of 4 bits may stand two to a byte (packed_weights.py).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.rewrite import GraphWriter
+from amctq.inference.packed_weights import unpacked_weights
 
 _QUANT, _DEQUANT, _ANTI_QUANT = "AscendQuant", "AscendDequant", "AscendAntiQuant"
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
@@ -39,7 +42,8 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same network in standard operators, bit for bit; the argument is not changed.
 
     Raises:
-        InputError: the file has operators, or values of their attributes, that are not listed above.
+        InputError: the file has operators, or values of their attributes, that are not listed above, or weights that
+            do not fit their input.
     """
     writer = _LoweringWriter(model)
     for node in model.graph.node:
@@ -52,6 +56,7 @@ class _LoweringWriter(GraphWriter):
 
     def __init__(self, model: onnx.ModelProto) -> None:
         super().__init__(FloatGraph(model=model, file_bytes=model.ByteSize()), layers=())
+        self._unpacked = unpacked_weights(model)
         self._offsets: dict[str, int] = {}  # by output of an AscendQuant
         self._sums: dict[str, tuple[int, ...]] = {}  # by int32 tensor, the shape of a scale per channel
 
@@ -69,9 +74,14 @@ class _LoweringWriter(GraphWriter):
             self._anti_quantize(node, attributes)
         elif integers and node.op_type in _PRODUCTS:
             self._multiply(node, attributes)
+        elif integers and node.op_type == "AveragePool":
+            self._average(node, attributes)
+        elif integers and node.op_type == "Pad":
+            self._pad(node, attributes)
         elif integers:
             message = f"{node.name}: {node.op_type} reads integers"
-            raise InputError(message, hint=f"amctq evaluates {', '.join(sorted(_PRODUCTS))} on integers")
+            known = ", ".join(sorted({*_PRODUCTS, "AveragePool", "Pad"}))
+            raise InputError(message, hint=f"amctq evaluates {known} on integers")
         else:
             self.copy(node, node.input)
             if any(name in self._sums for name in node.input):  # the Add of a bias after a MatMul
@@ -94,7 +104,7 @@ class _LoweringWriter(GraphWriter):
 
     def _multiply(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         source, output = node.input[0], node.output[0]
-        weight = self._constant(node, 1)
+        weight = self._unpacked.get(output, self._constant(node, 1))
         if weight.dtype != np.int8:
             message = f"{node.name}: weights of {weight.dtype} on integers, expected int8"
             raise InputError(message, hint=_NO_DEPLOY_FILE)
@@ -118,6 +128,29 @@ class _LoweringWriter(GraphWriter):
             bias = self._constant(node, 2).astype(np.int32).reshape(self._sums[output])
             self._node("Add", [products, self.initializer(f"{output}.bias", bias)], output)
 
+    def _average(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        output = node.output[0]
+        steps = self._steps(node.input[0], self._offsets[node.input[0]], output)
+        self._node("AveragePool", [steps], output, **attributes)
+        self._sums[output] = (-1, 1, 1)
+
+    def _pad(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        """Padding with real zeros: AMCT writes it before an AveragePool."""
+        output, offset = node.output[0], self._offsets[node.input[0]]
+        value = self._constant(node, 2) if len(node.input) > 2 and node.input[2] else 0
+        if np.any(value) or attributes.get("mode", b"constant") != b"constant":
+            message = f"{node.name}: a Pad of integers that does not add zeros"
+            raise InputError(message, hint=_NO_DEPLOY_FILE)
+        zero = self.initializer(f"{output}.zero", np.asarray(offset + _SHIFT, np.uint8))
+        self._node("Pad", [*node.input[:2], zero], output)
+        self._offsets[output] = offset
+
+    def _steps(self, integers: str, offset: float, label: str) -> str:
+        """``q - offset`` in float32."""
+        real = self._node("Cast", [integers], f"{label}.float", to=onnx.TensorProto.FLOAT)
+        zero = self.initializer(f"{label}.zero", np.asarray(offset + _SHIFT, np.float32))
+        return self._node("Sub", [real, zero], f"{label}.steps")
+
     def _dequantize(self, node: onnx.NodeProto) -> None:
         parameter = self._constant(node, 1)
         if np.any(parameter >> np.uint64(32)):
@@ -129,8 +162,7 @@ class _LoweringWriter(GraphWriter):
 
     def _anti_quantize(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         output = node.output[0]
-        real = self._node("Cast", [node.input[0]], f"{output}.float", to=onnx.TensorProto.FLOAT)
-        steps = self._node("Sub", [real, self._number(node, "zero", attributes["offset"] + _SHIFT)], f"{output}.steps")
+        steps = self._steps(node.input[0], attributes["offset"], output)
         self._node("Mul", [steps, self._number(node, "scale", attributes["scale"])], output)
 
     def _refuse_other_kinds(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:

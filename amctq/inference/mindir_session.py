@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import mindspore
@@ -14,7 +12,8 @@ from mindspore import nn
 from amctq.choices import ExportFormat
 from amctq.errors import InputError, first_line
 from amctq.files import writing
-from amctq.inference.session import FileSession, Port, open_file
+from amctq.inference.session import FileSession, Port
+from amctq.leftovers import temporary_folder
 from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
@@ -38,8 +37,8 @@ class MindirSession(FileSession):
         self.metadata = dict(model.user_info)
         try:
             # MindSpore loads only files, and under LANG=C no path with Chinese characters.
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"model{ExportFormat.MINDIR.suffix}"
+            with temporary_folder() as folder:
+                path = folder / f"model{ExportFormat.MINDIR.suffix}"
                 with writing(path):
                     path.write_bytes(content)
                 with signal_handlers_kept():
@@ -57,15 +56,6 @@ class MindirSession(FileSession):
             message = f"MindSpore cannot run the model on images {images.shape}: {first_line(error)}"
             raise InputError(message, hint="check --image-size, and that the model is a classifier") from error
         return logits
-
-
-def open_mindir(path: Path) -> MindirSession:
-    """A session for a file.
-
-    Raises:
-        InputError: the file cannot be read, or MindSpore does not load it.
-    """
-    return open_file(path, MindirSession, option="--mindir")
 
 
 def _parsed(content: bytes) -> Any:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from amctq.errors import CheckError, InputError, first_line
+from amctq.errors import CheckError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
-from amctq.inference.session import FileSession, Port, open_file
+from amctq.inference.session import FileSession, Port
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import cpu_instructions, has_vnni
 
@@ -33,7 +32,7 @@ def session_options(
             message names the node, which has the name of its cell and primitive.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is an exception too
     # Otherwise the threads of an idle session keep spinning, and take the cores from the next session.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if not optimized:
@@ -110,18 +109,3 @@ def onnx_session(content: bytes) -> OnnxSession:
     """
     model = onnx.load_model_from_string(content)
     return OnnxSession(lower(model) if is_deploy(model) else content)
-
-
-def open_onnx(path: Path, session: Callable[[bytes], OnnxSession] = onnx_session) -> OnnxSession:
-    """A session for a file, which may be a deploy file; ``session`` makes it from the content.
-
-    Raises:
-        InputError: the file cannot be read, or onnxruntime refuses it.
-    """
-    try:
-        return open_file(path, session, option="--onnx")
-    except InputError:
-        raise
-    except Exception as error:
-        message = f"onnxruntime does not take {path}: {first_line(error)}"
-        raise InputError(message, hint="the file is damaged, or no ONNX model") from error

@@ -5,15 +5,14 @@ The graph is that of the optimisation level EXTENDED, which does not depend on t
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 import onnxruntime
 
 from amctq.inference.onnx_session import session_options
+from amctq.leftovers import temporary_folder
 
 # By a part of the operator's name, why it is computed in float.
 _NO_KERNEL = "onnxruntime has no integer kernel for it"
@@ -64,8 +63,8 @@ def optimised_graph(content: bytes) -> onnx.GraphProto:
     """The graph that onnxruntime makes of a file, whatever the CPU."""
     options = session_options(())
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return onnx.load(path).graph

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,15 +38,11 @@ class ForwardProof:
         images: number of compared images.
         max_difference: largest difference of a logit, divided by the largest logit.
         argmax_differences: number of images whose class differs.
-        mindspore_seconds: time of MindSpore for one image.
-        onnxruntime_seconds: time of onnxruntime for one image.
     """
 
     images: int
     max_difference: float
     argmax_differences: int
-    mindspore_seconds: float
-    onnxruntime_seconds: float
 
 
 def prove_forward(
@@ -56,7 +51,7 @@ def prove_forward(
     """Compare the forward pass of MindSpore with that of onnxruntime, at two batch sizes.
 
     All later steps run the graph that was read from MindSpore's export. With this proof, their figures hold for
-    MindSpore too. Two sizes show that the batch is dynamic; the first run of both is not timed.
+    MindSpore too. Two sizes show that the batch is dynamic.
 
     Args:
         cell: ``mindspore.nn.Cell`` in inference mode.
@@ -73,14 +68,11 @@ def prove_forward(
         raise InputError(message, hint="check the dataset")
     rest = images[1:] if len(images) > 1 else np.repeat(images, 2, axis=0)
     results = [_run_both(cell, session, batch) for batch in (images[:1], rest)]
-    own, exported = (np.concatenate(parts) for parts in zip(*((one, other) for one, other, *_ in results), strict=True))
-    *_, mindspore_seconds, onnxruntime_seconds = results[-1]
+    own, exported = (np.concatenate(parts) for parts in zip(*results, strict=True))
     proof = ForwardProof(
         images=len(own),
         max_difference=float(np.abs(own - exported).max() / max(float(np.abs(own).max()), 1e-12)),
         argmax_differences=int((own.argmax(1) != exported.argmax(1)).sum()),
-        mindspore_seconds=mindspore_seconds / len(rest),
-        onnxruntime_seconds=onnxruntime_seconds / len(rest),
     )
     if not proof.max_difference <= tolerance:
         message = (
@@ -92,11 +84,10 @@ def prove_forward(
     return proof
 
 
-def _run_both(cell: Any, session: OnnxSession, images: Float32Array) -> tuple[Float32Array, Float32Array, float, float]:
-    """The logits of MindSpore and of onnxruntime, and their seconds."""
+def _run_both(cell: Any, session: OnnxSession, images: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """The logits of MindSpore and of onnxruntime."""
     import mindspore
 
-    start = time.perf_counter()
     try:
         with signal_handlers_kept():
             output = cell(mindspore.Tensor(images))
@@ -108,14 +99,12 @@ def _run_both(cell: Any, session: OnnxSession, images: Float32Array) -> tuple[Fl
         raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
     with signal_handlers_kept():
         own = output.asnumpy().astype(np.float32)
-    middle = time.perf_counter()
     try:
         exported = session.logits(images)
     except Exception as error:  # its message names the node, which has the name of its cell and primitive
         message = f"onnxruntime cannot run the network on images {images.shape}: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
-    end = time.perf_counter()
     if not np.isfinite(own).all():
         message = "the float network gives NaN or infinity on the first images"
         raise InputError(message, hint="the checkpoint is damaged, or the preprocessing is not the one of training")
-    return own, exported, middle - start, end - middle
+    return own, exported

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.quant.numerics import Float32Array
 
-_S = TypeVar("_S", bound="FileSession")
+_SCORES = frozenset(
+    f"tensor({kind})" for kind in "float float16 double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+)
 
 
 class Session(ABC):
@@ -21,12 +22,6 @@ class Session(ABC):
     @abstractmethod
     def logits(self, images: Float32Array) -> Float32Array:
         """The network's output, (N, classes), for a batch of images (N, C, H, W)."""
-
-    def seconds_per_image(self, images: Float32Array) -> float:
-        """The time for one image, from one timed run of a batch; for estimates."""
-        start = time.perf_counter()
-        self.logits(images)
-        return (time.perf_counter() - start) / len(images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +57,17 @@ class FileSession(Session):
 
     @property
     def image_size(self) -> int | None:
-        """The height of the images; None where it is dynamic."""
-        shape = self.inputs[0].shape
+        """The height of the images; None where it is dynamic, or the model takes no images."""
+        shape = self.inputs[0].shape if self.inputs else ()
         height = shape[2] if len(shape) == 4 else None
         return height if isinstance(height, int) else None
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None where it is dynamic, or the model is no classifier."""
+        shape = self.outputs[0].shape if self.outputs else ()
+        classes = shape[1] if len(shape) == 2 else None
+        return classes if isinstance(classes, int) else None
 
     def check_input(self, shape: tuple[int, int, int]) -> None:
         """Check that the model is a classifier for batches of images of ``shape``, (C, H, W).
@@ -84,24 +86,45 @@ class FileSession(Session):
         if isinstance(inputs[0].shape[0], int):
             message = f"the model takes only batches of {inputs[0].shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
-        if len(outputs[0].shape) != 2:
-            message = f"the model gives {list(outputs[0].shape)}, expected (N, classes)"
-            raise InputError(message, hint="amctq measures classifiers")
+        if not outputs or len(outputs[0].shape) != 2 or outputs[0].type not in _SCORES:
+            given = outputs[0] if outputs else "nothing"
+            message = f"the model gives {given}, expected the scores of classes, numbers (N, classes)"
+            raise InputError(message, hint="amctq measures classifiers; a converter may have an option for raw scores")
 
 
-def open_file(path: Path, session: Callable[[bytes], _S], *, option: str) -> _S:
-    """A session for a model file given with ``option``; ``session`` makes it from the content.
-
-    Raises:
-        InputError: the file cannot be read, or ``session`` refuses its content.
-    """
+@contextlib.contextmanager
+def reading_model(path: Path) -> Iterator[None]:
+    """Put the path of a model in front of what the block finds wrong in it."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise InputError(message, hint=f"check the path given with {option}") from error
-    try:
-        return session(content)
+        yield
     except InputError as error:
         message = f"{path}: {error.message}"
         raise InputError(message, hint=error.hint) from error
+
+
+class UserFileSession(Session):
+    """Runs a file that amctq need not have written: what goes wrong in it is its own fault.
+
+    Args:
+        session: runs the file.
+        path: of the file, for messages.
+    """
+
+    def __init__(self, session: FileSession, path: Path) -> None:
+        self._session = session
+        self._path = path
+
+    def logits(self, images: Float32Array) -> Float32Array:
+        """The network's output, (N, classes), for a batch of images (N, C, H, W).
+
+        Raises:
+            InputError: the file cannot be run.
+        """
+        try:
+            return self._session.logits(images)
+        except MemoryError:
+            raise
+        except Exception as error:
+            message = f"{self._path} cannot be run on images {images.shape}: {first_line(error)}"
+            hint = "the file is damaged, or no classifier of such images; export it again"
+            raise InputError(message, hint=hint) from error

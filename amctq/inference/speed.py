@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from amctq.inference.session import Session
 from amctq.quant.numerics import Float32Array
 
+Range = tuple[float, float]
+# The fastest of some runs against the slowest. On an idle machine they differ by less than a tenth.
+_QUIET = 1.25
+
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
@@ -17,19 +21,33 @@ class Speed:
     Attributes:
         float32: of the float session, by its median time.
         int8: of the quantized session, by its median time.
+        float32_range: by the slowest and by the fastest run.
+        int8_range: the same of the quantized session.
         batch_size: images in a run.
         rounds: runs of each session.
     """
 
     float32: float
     int8: float
+    float32_range: Range
+    int8_range: Range
     batch_size: int
     rounds: int
 
     @property
     def ratio(self) -> float:
-        """How many times faster INT8 is."""
+        """How many times faster the quantized session is."""
         return self.int8 / self.float32
+
+    @property
+    def busy(self) -> bool:
+        """Whether the runs of a session differ so much that something else must have used the machine."""
+        return is_busy(self.float32_range) or is_busy(self.int8_range)
+
+
+def is_busy(speeds: Range) -> bool:
+    """Whether the slowest and the fastest of equal runs lie too far apart for a machine that does nothing else."""
+    return speeds[1] > _QUIET * speeds[0]
 
 
 def compare_speed(
@@ -60,4 +78,12 @@ def compare_speed(
             session.logits(images)
             own.append(time.perf_counter() - start)
     per_second = [len(images) / statistics.median(own) for own in times]
-    return Speed(float32=per_second[0], int8=per_second[1], batch_size=len(images), rounds=len(times[0]))
+    ranges = [(len(images) / max(own), len(images) / min(own)) for own in times]
+    return Speed(
+        float32=per_second[0],
+        int8=per_second[1],
+        float32_range=ranges[0],
+        int8_range=ranges[1],
+        batch_size=len(images),
+        rounds=len(times[0]),
+    )

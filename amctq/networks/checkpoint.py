@@ -10,16 +10,15 @@ from typing import Any
 from amctq.download.sums import Summing
 from amctq.errors import InputError, first_line
 from amctq.files import blocks_of, reading, writing
+from amctq.input_file import LoadedFile, refuse_pointer
+from amctq.networks.checkpoint_content import DamagedCheckpointError, Shape, StoredTensor, read_tensors, shown
+from amctq.networks.checkpoint_match import Match, match, without_wrapper
 from amctq.networks.registry import REGISTRY
 from amctq.signals import signals_held
 
-# State of MindSpore's training callbacks and optimizers, and of amctq's training, that a checkpoint may also hold.
-_TRAINING_STATE = frozenset(
-    "learning_rate global_step epoch_num step_num loss_scale momentum current_iterator_step".split()
-)
-_TRAINING_STATE_PREFIXES = ("moments.", "momentum.", "accum.", "moment1.", "moment2.", "stat.", "scale_sense", "amctq.")
-_TRAINING_STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's retraining; the record holds them
-_SUFFIX = ".ckpt"
+_SUFFIX, _SAFETENSORS = ".ckpt", ".safetensors"
+_AGAIN = "copy or download it again, and compare its checksum"
+_HEAD = 1024  # bytes that show what a file is
 _SHOWN = 5  # differences that a message names; the others are counted
 
 
@@ -27,22 +26,48 @@ def check_readable(path: Path) -> None:
     """Refuse a file that cannot be a checkpoint, before MindSpore is imported.
 
     Raises:
-        InputError: the file is missing, a folder, unreadable or empty.
+        InputError: the file is missing, no regular file, unreadable, empty, or of another kind.
     """
     if not path.exists():
         message = f"no checkpoint at {path}"
         raise InputError(message, hint="check the path given with --ckpt")
     if not path.is_file():
-        message = f"the checkpoint {path} is a folder, expected a .ckpt file"
+        found = "a folder" if path.is_dir() else "no regular file"
+        message = f"the checkpoint {path} is {found}, expected a .ckpt file"
         raise InputError(message, hint="give --ckpt the file itself")
     try:
-        path.open("rb").close()
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
     except OSError as error:
         message = f"cannot read the checkpoint {path}: {error.strerror}"
         raise InputError(message, hint="check the file's permissions") from error
-    if path.stat().st_size == 0:
+    if not head:
         message = f"the checkpoint {path} is empty"
         raise InputError(message, hint="copy or download it again")
+    _check_kind(path, head)
+
+
+def _check_kind(path: Path, head: bytes) -> None:
+    """Refuse a file of another kind by what it is.
+
+    Raises:
+        InputError: it is a pointer of git-lfs, or no MindSpore checkpoint by its name or its first bytes.
+    """
+    refuse_pointer(head, f"the checkpoint {path}")
+    is_safetensors = path.suffix == _SAFETENSORS or head[7:10] == b'\0{"'  # the length of the JSON before it
+    if is_safetensors:
+        message = f"{path} is a safetensors file, and amctq reads checkpoints only as {_SUFFIX} so far"
+        hint = (
+            f"convert it: mindspore.save_checkpoint(mindspore.load_checkpoint({path.name!r}, format='safetensors'), "
+            f"{path.with_suffix(_SUFFIX).name!r})"
+        )
+        raise InputError(message, hint=hint)
+    if head.startswith((b"PK\3\4", b"\x80\2")):
+        message = f"{path} is a zip archive or a pickle, as PyTorch writes them, and not a MindSpore checkpoint"
+        raise InputError(message, hint="convert its parameters to MindSpore's names, and save them as a .ckpt")
+    if path.suffix != _SUFFIX:
+        message = f"{path} does not end in {_SUFFIX}, as MindSpore's checkpoints do"
+        raise InputError(message, hint="rename the file if it is a MindSpore checkpoint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,63 +79,105 @@ class Checkpoint:
         copy: a copy of the file in a folder of the run.
         bytes: its size.
         sha256: of its content, lower-case hexadecimal.
+        tensors: what it holds, by name; all are complete.
     """
 
     path: Path
     copy: Path
     bytes: int
     sha256: str
+    tensors: Mapping[str, StoredTensor]
 
-    def load_into(self, network: Any, *, model: str, num_classes: int) -> None:
+    @property
+    def loaded(self) -> LoadedFile:
+        """Which file it is, for a report."""
+        return LoadedFile(path=self.path, bytes=self.bytes, sha256=self.sha256)
+
+    def load_into(self, network: Any, *, model: str, num_classes: int) -> Match:
         """Load every parameter of ``network``.
 
-        The state of an optimizer and the clips of a retrained network are ignored.
+        The state of an optimizer and the clips of a retrained network are passed over.
 
         Args:
             network: ``mindspore.nn.Cell``.
             model: its name, for messages.
             num_classes: the number it was built with, for messages.
 
+        Returns:
+            What was taken and what was passed over.
+
         Raises:
-            InputError: the file is damaged, holds NaN or infinity, or its parameters are not the network's.
+            InputError: the file holds NaN or infinity, or its parameters are not the network's.
         """
         import mindspore
 
+        matched = self._matched(network, model=model, num_classes=num_classes)
+        taken = set(matched.tags.values())
         try:
             with signals_held():  # MindSpore would report a signal's exception as a damaged file
-                parameters = mindspore.load_checkpoint(str(self.copy))
+                # Only what was checked and is needed: MindSpore would copy the others too.
+                stored = mindspore.load_checkpoint(str(self.copy), choice_func=taken.__contains__)
+            parameters = {name: stored[tag] for name, tag in matched.tags.items()}
         except Exception as error:
-            message = f"{self.path} is damaged or not a MindSpore checkpoint ({self.bytes:,} bytes)"
-            raise InputError(message, hint="copy or download it again, and compare its checksum") from error
-        _check_parameters(parameters, network, path=self.path, model=model, num_classes=num_classes)
+            message = f"MindSpore cannot read {self.path} ({self.bytes:,} bytes): {first_line(error)}"
+            raise InputError(message, hint=_AGAIN) from error
+        self._check_finite(parameters)
         try:
             mindspore.load_param_into_net(network, parameters)
         except Exception as error:
             message = f"MindSpore cannot load {self.path} into {model}: {first_line(error)}"
             raise InputError(message, hint="the parameters have other types than the network's") from error
+        return matched
+
+    def _matched(self, network: Any, *, model: str, num_classes: int) -> Match:
+        expected = _shapes(network)
+        trained = [parameter.name for parameter in network.trainable_params()]
+        try:
+            matched = match(expected, trained, self.tensors)
+        except InputError as error:
+            message = f"{self.path} does not fit {model}: {error.message}"
+            raise InputError(message, hint=error.hint) from error
+        found = {name: self.tensors[tag].shape for name, tag in matched.tags.items()} | matched.unknown
+        if found != expected:
+            message = f"{self.path} does not fit {model} with {num_classes} classes: {_difference(found, expected)}"
+            raise InputError(message, hint=_hint(found, expected))
+        return matched
+
+    def _check_finite(self, parameters: Mapping[str, Any]) -> None:
+        import numpy as np
+
+        for name, parameter in parameters.items():
+            if not np.isfinite(parameter.asnumpy()).all():
+                message = f"{self.path}: parameter {name} holds NaN or infinity"
+                hint = "the training run diverged or the file is damaged; use another checkpoint"
+                raise InputError(message, hint=hint)
 
 
 def read_checkpoint(path: Path, scratch: Path) -> Checkpoint:
-    """Read a checkpoint file, and copy it for MindSpore.
+    """Read a checkpoint file, copy it for MindSpore, and check every tensor in the copy.
 
     Args:
         path: the file.
         scratch: folder for the copy.
 
     Raises:
-        InputError: the file's name does not end in ``.ckpt``, or the file cannot be read.
+        InputError: the file cannot be read, is of another kind, or is damaged.
         WriteError: there is no room for the copy.
     """
-    if path.suffix != _SUFFIX:
-        message = f"{path} does not end in {_SUFFIX}, and MindSpore reads no other name"
-        raise InputError(message, hint="rename the file if it is a MindSpore checkpoint")
     copy, summing = scratch / f"checkpoint{_SUFFIX}", Summing(md5=False)
     with writing(scratch), copy.open("wb") as target:
         for block in _blocks(path):
+            if summing.bytes == 0:
+                _check_kind(path, block)
             summing.add(block)
             target.write(block)
     sums = summing.sums()
-    return Checkpoint(path=path, copy=copy, bytes=sums.bytes, sha256=sums.sha256)
+    try:
+        tensors = read_tensors(copy.read_bytes())
+    except DamagedCheckpointError as defect:
+        message = f"{path} is damaged or not a MindSpore checkpoint ({sums.bytes:,} bytes): {defect}"
+        raise InputError(message, hint=_AGAIN) from defect
+    return Checkpoint(path=path, copy=copy, bytes=sums.bytes, sha256=sums.sha256, tensors=tensors)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -118,37 +185,13 @@ def _blocks(path: Path) -> Iterator[bytes]:
         yield from blocks_of(path)
 
 
-def _check_parameters(parameters: Mapping[str, Any], network: Any, *, path: Path, model: str, num_classes: int) -> None:
-    import numpy as np
-
-    expected = _shapes(network)
-    found = {
-        name: tuple(value.shape)
-        for name, value in parameters.items()
-        if name in expected or not _is_training_state(name)
-    }
-    if found != expected:
-        message = f"{path} does not fit {model} with {num_classes} classes: {_difference(found, expected)}"
-        raise InputError(message, hint=_hint(found, expected))
-    for name in expected:
-        if not np.isfinite(parameters[name].asnumpy()).all():
-            message = f"{path}: parameter {name} holds NaN or infinity"
-            raise InputError(message, hint="the training run diverged or the file is damaged; use another checkpoint")
-
-
-def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
+def _shapes(network: Any) -> dict[str, Shape]:
     return {parameter.name: tuple(parameter.shape) for parameter in network.get_parameters()}
 
 
-def _is_training_state(name: str) -> bool:
-    return (
-        name in _TRAINING_STATE or name.startswith(_TRAINING_STATE_PREFIXES) or name.endswith(_TRAINING_STATE_SUFFIXES)
-    )
-
-
-def _difference(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+def _difference(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str:
     missing = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
-    unknown = [f"unknown {name} {shape}" for name, shape in found.items() if name not in expected]
+    unknown = [f"unknown {shown(name)} {shape}" for name, shape in found.items() if name not in expected]
     reshaped = [
         f"{name} is {found[name]}, expected {shape}"
         for name, shape in expected.items()
@@ -161,12 +204,13 @@ def _difference(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tup
     return "; ".join(parts)
 
 
-def _hint(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
-    head = found.get("end_point.bias")
+def _hint(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str:
+    plain = without_wrapper(found)
+    head = plain.get("end_point.bias")
     classes = head[0] if head else 10
-    if head and found.keys() == expected.keys() and head != expected.get("end_point.bias"):
+    if head and plain.keys() == expected.keys() and head != expected.get("end_point.bias"):
         return f"the checkpoint has {classes} classes: pass --num-classes {classes}"
     for spec in REGISTRY.values():
-        if spec.parameters == len(found) and _shapes(spec.build(classes)) == found:
+        if spec.parameters == len(plain) and _shapes(spec.build(classes)) == plain:
             return f"this checkpoint fits --model {spec.name} --num-classes {classes}"
     return "no model that amctq knows has these parameters; check --model"

@@ -39,7 +39,8 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
     network.compile_cache.clear()
     mindspore.set_recursion_limit(_DEPTH)
     # MindSpore does not report a full disk: it writes no file, or half of one.
-    if shutil.disk_usage(target.parent).free < sum(parameter.nbytes for parameter in network.get_parameters()):
+    room = shutil.disk_usage(target.parent)  # all zero where a file system does not say
+    if room.total and room.free < sum(parameter.nbytes for parameter in network.get_parameters()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     plain = f"export{target.suffix}"
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -8,6 +8,7 @@ _HUB = "https://download.mindspore.cn/models"
 # The hub has a copy of a file for every release that it was published for, with the release in its name.
 _RELEASES = ("1.10", "1.9", "1.8", "1.7", "1.6", "1.5", "1.3")
 _RAW = "https://raw.githubusercontent.com/mindspore-ai"
+_LARGEST_TEXT = 1 << 20  # the four files have some 10 kB each
 _SAMPLE_TAG = f"{_RAW}/mindspore/v1.1.1/model_zoo"
 
 # Network, dataset, accuracy in the file's name, and the SHA-256 of MindSpore Hub.
@@ -36,7 +37,7 @@ CHECKPOINTS: dict[tuple[str, str], Source] = {
 # takes hccl_tools.py from a branch that no longer has it; the tag of the other three has it too.
 DEFINITIONS: dict[str, Source] = {
     **{
-        name: Source(urls=(f"{_SAMPLE_TAG}/official/cv/resnet/src/{name}",))
+        name: Source(urls=(f"{_SAMPLE_TAG}/official/cv/resnet/src/{name}",), largest=_LARGEST_TEXT)
         for name in ("resnet.py", "dataset.py", "lr_generator.py")
     },
     "hccl_tools.py": Source(
@@ -44,6 +45,7 @@ DEFINITIONS: dict[str, Source] = {
             f"{_SAMPLE_TAG}/utils/hccl_tools/hccl_tools.py",
             f"{_RAW}/models/master/utils/hccl_tools/hccl_tools.py",
             f"{_RAW}/mindspore/master/model_zoo/utils/hccl_tools/hccl_tools.py",
-        )
+        ),
+        largest=_LARGEST_TEXT,
     ),
 }

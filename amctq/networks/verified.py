@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.networks.checkpoint import Checkpoint, read_checkpoint
+from amctq.networks.checkpoint_match import Match
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.registry import ModelSpec
 from amctq.progress import Reporter
@@ -71,14 +72,15 @@ def load_network(
     with reporter.phase("mindspore"):
         mindspore = load_mindspore(device, scratch)
 
-    def build() -> Any:
+    def loaded() -> tuple[Any, Match]:
         built = spec.build(num_classes)
-        checkpoint.load_into(built, model=spec.name, num_classes=num_classes)
-        return built
+        return built, checkpoint.load_into(built, model=spec.name, num_classes=num_classes)
 
     with reporter.phase("checkpoint"):
         checkpoint = read_checkpoint(ckpt, scratch)
-        cell = build()
+        cell, matched = loaded()
+        if str(matched):
+            reporter.info(f"{ckpt}: {matched}")
         # A user's file may have set graph mode, in which hooks do not work.
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
     from amctq.graph.topology import read_topology
@@ -104,5 +106,5 @@ def load_network(
     with reporter.phase("proof"):
         tolerance = forward_tolerance(device.kind, half=bool(graph.half))
         proof = prove_forward(cell, session, examples.first()[:_COMPARED_IMAGES], tolerance=tolerance)
-    network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=build, scratch=scratch)
+    network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=lambda: loaded()[0], scratch=scratch)
     return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from amctq.choices import Device
 from amctq.data import synthetic
 from amctq.data.cifar import CLASSES
+from amctq.leftovers import temporary_folder
 from amctq.networks.registry import find_model
 from amctq.pretrained import CHECKPOINT, MODEL
 from amctq.quant.numerics import Float32Array
@@ -53,8 +53,8 @@ def rates(steps: int) -> list[float]:
 
 def train(output: Path, *, epochs: int = EPOCHS, epoch_images: int = EPOCH_IMAGES) -> float:
     """Train from random weights, write the checkpoint, and return top-1 in percent on other images."""
-    with tempfile.TemporaryDirectory() as scratch:
-        mindspore = load_mindspore(resolve_device(Device.CPU, None), Path(scratch))
+    with temporary_folder() as scratch:
+        mindspore = load_mindspore(resolve_device(Device.CPU, None), scratch)
         from mindspore import nn
 
         mindspore.set_context(mode=mindspore.GRAPH_MODE)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from amctq.choices import ActAlgo, ArqRule, HfmgVariant, IfmrVariant, WeightAlgo
-from amctq.errors import InputError, UsageError, nearest
+from amctq.errors import InputError
 from amctq.quant import observers
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import EPSILON, Float32Array
@@ -118,12 +117,12 @@ class NetworkConfig(Generic[Activation]):
 
     Attributes:
         layers: of every quantizable layer, in the order of execution.
-        batch_num: how many batches calibrate, where the file says so.
+        batch_num: how many batches calibrate; AMCT's default is 1.
     """
 
     purpose: ClassVar[str]
     layers: tuple[LayerConfig[Activation], ...]
-    batch_num: int | None = None
+    batch_num: int = 1
 
     @property
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
@@ -172,12 +171,24 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         activation_offset: default of ``asymmetric``.
         do_fusion: BatchNorm is folded into the convolution before it.
         skip_fusion_layers: convolutions that keep their BatchNorm all the same.
+        pools: of the means over windows that the file names; the others follow the placement.
     """
 
     purpose = "quantize"
     activation_offset: bool = True
     do_fusion: bool = True
     skip_fusion_layers: tuple[str, ...] = ()
+    pools: tuple[LayerConfig[ActivationConfig], ...] = ()
+
+    @property
+    def activations(self) -> dict[str, ActivationConfig]:
+        """How each input is observed, by the layer or the mean over windows that reads it."""
+        return {item.name: item.activation for item in (*self.layers, *self.pools) if item.enabled}
+
+    @property
+    def unfused(self) -> tuple[str, ...]:
+        """The layers whose BatchNorm, where they have one, is not folded into them."""
+        return self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
 
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only, BatchNorm fused where the configuration says so.
@@ -185,85 +196,34 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         Raises:
             InputError: no layer is left.
         """
-        unfused = self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
-        return super().selected(topology).without_fusion(unfused)
+        chosen = super().selected(topology)
+        pools = {pool.name for pool in self.pools if pool.enabled}
+        chosen = replace(chosen, pools=tuple(pool for pool in topology.pools if pool.name in pools))
+        return chosen.without_fusion(self.unfused)
+
+    def pools_in_float(self, topology: Topology) -> frozenset[str]:
+        """The nodes of the means over windows of ``topology`` that the configuration leaves in float."""
+        off = {pool.name for pool in self.pools if not pool.enabled}
+        return frozenset(pool.node for pool in topology.pools if pool.name in off)
 
 
-def default_config(
-    topology: Topology, *, algo: ActAlgo = ActAlgo.IFMR, symmetric: bool = False, **options: Any
-) -> QuantConfig:
-    """Every layer that can be, as AMCT does it, but for what options say.
-
-    Args:
-        topology: of the network.
-        algo: the observer.
-        symmetric: offsets fixed at 0.
-        options: of ``default_layers``.
-
-    Raises:
-        UsageError: a pattern matches nothing.
-        InputError: no layer is left.
-    """
-    layers = default_layers(topology, ActivationConfig(algo=algo, asymmetric=not symmetric), **options)
-    config = QuantConfig(activation_offset=not symmetric, layers=layers)
-    config.selected(topology)
-    return config
-
-
-def default_layers(
-    topology: Topology,
-    activation: Activation,
-    *,
-    per_tensor: bool = False,
-    dense_per_channel: bool = False,
-    weight_bits: int = 8,
-    weight_algo: WeightAlgo = WeightAlgo.ARQ,
-    skip: Sequence[str] = (),
-) -> tuple[LayerConfig[Activation], ...]:
-    """Every layer that can be, as AMCT does it, but for what options say.
+def pairs_for_int4(config: Config, topology: Topology, warn: Callable[[str], None]) -> Config:
+    """The same configuration; weights of 4 bits that AMCT cannot store in pairs get 8, as AMCT does it.
 
     Args:
+        config: of the network.
         topology: of the network.
-        activation: of every layer.
-        per_tensor: one weight scale for the tensor, in convolutions too.
-        dense_per_channel: a weight scale for each output channel in a Dense too, which AMCT does not have.
-        weight_bits: width of the weights.
-        weight_algo: what chooses the scales of weights.
-        skip: names or shell patterns of layers that stay in float.
-
-    Raises:
-        UsageError: a pattern matches nothing.
+        warn: called with these layers, in words.
     """
-    skipped = matching_layers(skip, topology)
-    weight = WeightConfig(bits=weight_bits, algo=weight_algo)
-    return tuple(
-        LayerConfig(
-            name=layer.name,
-            enabled=layer.name not in skipped,
-            activation=activation,
-            weight=replace(
-                weight,
-                channel_wise=not per_tensor
-                and layer.channel_axis is not None
-                and (dense_per_channel or not layer.kind.is_dense),
-            ),
-        )
-        for layer in topology.layers
+    alone = {layer.name for layer in topology.layers if not layer.packs_int4}
+    wide = [name for name, layer in config.enabled.items() if layer.weight.bits == 4 and name in alone]
+    if not wide:
+        return config
+    warn(
+        f"{', '.join(wide)}: weights of 8 bits instead of 4: AMCT stores two of 4 bits in a byte, and "
+        "these have groups or an odd number of input channels"
     )
-
-
-def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:
-    """The layers that ``--skip-layer`` names or matches.
-
-    Raises:
-        UsageError: a pattern matches nothing.
-    """
-    names = [layer.name for layer in topology.layers]
-    found: set[str] = set()
-    for pattern in patterns:
-        matched = fnmatch.filter(names, pattern)
-        if not matched:
-            message = f"--skip-layer {pattern}: matches no layer"
-            raise UsageError(message, hint=nearest(pattern, names))
-        found.update(matched)
-    return found
+    layers = (
+        replace(layer, weight=replace(layer.weight, bits=8)) if layer.name in wide else layer for layer in config.layers
+    )
+    return replace(config, layers=tuple(layers))

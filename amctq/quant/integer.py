@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.folding import FusedParameters
-from amctq.quant.layers import QuantizableLayer, Topology
+from amctq.quant.layers import PoolLayer, QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.weights import QuantizedWeight, quantize_weight, scale_that_fits_bias
@@ -36,6 +36,19 @@ class IntegerLayer:
     def bias_scale(self) -> Float32Array:
         """The scale of the bias: activation scale × weight scale, float32 of the weight scale's shape."""
         return np.float32(self.activation.scale) * self.weight.scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerPool:
+    """A mean over windows of integers; it has no weight.
+
+    Attributes:
+        layer: the mean in the float graph.
+        activation: how its input is quantized.
+    """
+
+    layer: PoolLayer
+    activation: QParams
 
 
 def make_record(

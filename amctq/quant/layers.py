@@ -61,6 +61,7 @@ class QuantizableLayer:
         batch_norm_node: name of its ONNX node, or None.
         fusion_skipped: a BatchNorm follows, but is not fused.
         beyond_amct: why AMCT cannot quantize it; None where it can.
+        beyond_amct_int4: why AMCT cannot give it weights of 4 bits, two to a byte along C_in; None where it can.
     """
 
     name: str
@@ -76,6 +77,12 @@ class QuantizableLayer:
     channel_axis: int | None = 0
     fusion_skipped: bool = False
     beyond_amct: str | None = None
+    beyond_amct_int4: str | None = None
+
+    @property
+    def packs_int4(self) -> bool:
+        """Whether AMCT can store two of its weights of 4 bits in a byte."""
+        return self.beyond_amct_int4 is None
 
     def by_channel(self, weight: NDArray[Any]) -> NDArray[Any]:
         """The weight as quantization sees it: output channels first."""
@@ -97,6 +104,23 @@ class QuantizableLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoolLayer:
+    """A mean over windows of height and width: it has no weight, but AMCT can quantize what it reads.
+
+    Attributes:
+        name: the cell's name in MindSpore; that of the primitive where it is called in the network itself.
+        node: name of its ONNX node.
+        input: name of the tensor that it reads.
+        output: name of the tensor that it yields.
+    """
+
+    name: str
+    node: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FloatLayer:
     """A convolution or Dense that stays in float, and the reason."""
 
@@ -106,10 +130,19 @@ class FloatLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """The layers of a network that can be quantized and those that cannot, in the order of execution."""
+    """The layers of a network that can be quantized and those that cannot, in the order of execution.
+
+    Attributes:
+        layers: those that can.
+        left_in_float: those that cannot.
+        pools: means over windows. They stay in float unless a file of AMCT names them.
+        no_pools: why no mean over windows can be quantized; None where all can.
+    """
 
     layers: tuple[QuantizableLayer, ...]
     left_in_float: tuple[FloatLayer, ...]
+    pools: tuple[PoolLayer, ...] = ()
+    no_pools: str | None = None
 
     def without_fusion(self, names: Container[str]) -> Topology:
         """The same topology; the layers with these names are not fused with their BatchNorm."""
@@ -136,6 +169,14 @@ class Topology:
             left_in_float=self.left_in_float + added,
         )
 
-    def only(self, names: Container[str]) -> Topology:
-        """The same topology with only the layers of these names."""
-        return replace(self, layers=tuple(layer for layer in self.layers if layer.name in names))
+    def without_pools(self, because: str) -> Topology:
+        """The same topology; no mean over windows is quantized, ``because`` of this."""
+        return replace(self, pools=(), no_pools=because)
+
+    def only(self, names: Container[str], *, pools: Container[str] = ()) -> Topology:
+        """The same topology with only the layers and the means over windows of these names."""
+        return replace(
+            self,
+            layers=tuple(layer for layer in self.layers if layer.name in names),
+            pools=tuple(pool for pool in self.pools if pool.name in pools),
+        )

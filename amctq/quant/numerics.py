@@ -163,7 +163,7 @@ def dequantize(q: NDArray[np.int8], scale: Float32Array | float, offset: int = 0
 
 
 def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
-    """``rint(bias / scale)`` as int32 (docs/en/reference.md, "Bias").
+    """``rint(bias / scale)`` as int32, the quotient in float32 as in AMCT (docs/en/reference.md, "Bias").
 
     Args:
         bias: float32 of shape (C_out,).
@@ -173,7 +173,7 @@ def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
         OverflowError: a quotient does not fit int32.
     """
     scale = np.broadcast_to(scale, bias.shape)
-    steps = np.rint(bias.astype(np.float64) / scale.astype(np.float64))
+    steps = np.rint(bias.astype(np.float32) / scale.astype(np.float32)).astype(np.float64)
     if not np.all(np.abs(steps) <= INT32_MAX):
         worst = int(np.argmax(np.abs(steps)))
         message = f"bias {bias[worst]} / scale {scale[worst]} exceeds int32"

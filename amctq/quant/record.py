@@ -47,7 +47,7 @@ class LayerRecord:
 
     @property
     def by_amcts_rule(self) -> LayerRecord:
-        """The same; a scale below EPSILON becomes 1, as AMCT has it (docs/en/reference.md, "Range to scale…")."""
+        """The same by AMCT's rule (docs/en/reference.md, "Range to scale and offset"): no scale is below EPSILON."""
         activation, scales = self.activation, self.weight_scale
         if activation.scale < EPSILON:
             activation = QParams(1.0, 0 if activation.offset == 0 else -128)
@@ -60,14 +60,28 @@ class LayerRecord:
         return scales and self.activation == other.activation and self.weight_bits == other.weight_bits
 
 
+@dataclass(frozen=True, kw_only=True)
+class PoolRecord:
+    """How the input of a mean over windows is quantized; AMCT writes it with a scale_w of 1.
+
+    Attributes:
+        name: as the topology names it; the key in AMCT's record.
+        activation: scale_d and offset_d.
+    """
+
+    name: str
+    activation: QParams
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantRecord:
-    """The records of all quantized layers, in the order of execution."""
+    """The records of all quantized layers, in the order of execution, and those of the means over windows."""
 
     layers: tuple[LayerRecord, ...]
+    pools: tuple[PoolRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [layer.name for layer in self.layers]
+        names = [layer.name for layer in self.layers] + [pool.name for pool in self.pools]
         if len(set(names)) != len(names):
             message = "duplicate layer name in the record"
             raise ValueError(message)

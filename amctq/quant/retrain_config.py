@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amctq.quant.config import NetworkConfig, default_layers
+from amctq.quant.config import NetworkConfig
+from amctq.quant.default_config import default_layers
 from amctq.quant.layers import Topology
 
 

@@ -74,7 +74,7 @@ class Clips:
     @property
     def is_widened(self) -> bool:
         """Whether the upper clip is below the least, which takes its place."""
-        return np.float32(self.high) < np.float32(NARROWEST)
+        return bool(np.float32(self.high) < np.float32(NARROWEST))
 
     @property
     def qparams(self) -> QParams:

@@ -46,7 +46,8 @@ def mse_scale(
     at_once = max(1, _BLOCK // rows.shape[1])
     parts = [slice(start, start + at_once) for start in range(0, len(rows), at_once)]
     best = np.concatenate([_search(rows[part], (widest / unit)[part], bits) for part in parts]) * unit
-    return np.maximum(best, np.float32(smallest))
+    scale: Float32Array = np.maximum(best, np.float32(smallest))
+    return scale
 
 
 def _search(rows: Float32Array, widest: Float32Array, bits: int) -> Float32Array:

@@ -75,7 +75,7 @@ def scale_that_fits_bias(scale: Float32Array, bias: Float32Array, activation_sca
 
     AMCT refuses such a layer ("exceed int32 range"). It occurs where the weights of a channel are very small compared
     with its bias. Then the coarser scale changes the channel's output by less than fan-in × 2^-24 of its bias.
-    ``activation_scale × scale`` becomes a normal float32 too: a channel whose products are smaller yields only its bias.
+    ``activation_scale × scale`` becomes a normal float32 too: a channel of smaller products yields only its bias.
 
     Args:
         scale: float32 of shape (C_out,) or (1,).

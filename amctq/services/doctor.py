@@ -8,24 +8,25 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from amctq import runtime
 from amctq.backends.choice import amct_obstacles
 from amctq.choices import Device, Requirement
-from amctq.errors import UnavailableError
+from amctq.errors import InputError, UnavailableError
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.doctor_request import DoctorRequest
 
 # Runs in its own process, because a broken installation may end the interpreter instead of raising.
 _PROBE = """
-import json, tempfile, time
-from pathlib import Path
+import json, time
 start = time.perf_counter()
-from amctq.choices import Device, Requirement
+from amctq.choices import Device
+from amctq.leftovers import process_folder
 from amctq.runtime import load_mindspore, resolve_device
 device = resolve_device(Device.CPU, None)
-mindspore = load_mindspore(device, Path(tempfile.gettempdir()))
+mindspore = load_mindspore(device, process_folder())
 seconds = time.perf_counter() - start
 import numpy
 weight = mindspore.Tensor(numpy.ones((2, 3, 3, 3), numpy.float32))
@@ -124,13 +125,14 @@ def _mindspore() -> Finding:
             [sys.executable, "-c", _PROBE],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_PROBE_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
         return Finding(name="mindspore", ok=False, value=f"no answer within {_PROBE_SECONDS} s")
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
+    probe = _probed(done.stdout)
+    if done.returncode != 0 or probe is None:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         return Finding(
             name="mindspore",
@@ -138,13 +140,21 @@ def _mindspore() -> Finding:
             value=f"does not work: {last}",
             advice="pip install mindspore 'numpy<2'",
         )
-    probe = json.loads(lines[-1])
     version = runtime.versions()["mindspore"]
     return Finding(
         name="mindspore",
         ok=probe["convolution"],
         value=f"{version}, a convolution on the CPU works (import {probe['import_s']} s)",
     )
+
+
+def _probed(stdout: str) -> dict[str, Any] | None:
+    """The object in the last line of the probe; None where there is none."""
+    try:
+        found = json.loads((stdout.strip().splitlines() or [""])[-1])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() >= {"convolution", "import_s"} else None
 
 
 def _onednn() -> Finding:
@@ -204,12 +214,7 @@ def _compiler() -> Finding:
 
 def _ascend() -> tuple[Finding, Finding]:
     nodes = runtime.npu_nodes()
-    npu = Finding(
-        name="npu",
-        ok=bool(nodes),
-        value=", ".join(node.name for node in nodes) or "none (no /dev/davinci*)",
-        advice=None if nodes else "not needed: the native back end runs on the CPU",
-    )
+    npu = _npu(nodes)
     home, version = runtime.cann_home(), runtime.cann_version()
     cann = Finding(
         name="cann",
@@ -220,8 +225,25 @@ def _ascend() -> tuple[Finding, Finding]:
     return npu, cann
 
 
+def _npu(nodes: tuple[Path, ...]) -> Finding:
+    """The NPUs that this process may use."""
+    unused = "not needed: the native back end runs on the CPU"
+    if not nodes:
+        return Finding(name="npu", ok=False, value="none (no /dev/davinci*)", advice=unused)
+    try:
+        usable = runtime.usable_npus()
+    except InputError as error:
+        return Finding(name="npu", ok=False, value=error.message, advice=error.hint)
+    named = f" ({runtime.VISIBLE_NPUS})" if runtime.visible_npus() is not None else ""
+    value = ", ".join(f"davinci{number}" for number in usable) or "none"
+    return Finding(name="npu", ok=bool(usable), value=value + named, advice=None if usable else unused)
+
+
 def _amct() -> Finding:
-    missing = amct_obstacles()
+    try:
+        missing = amct_obstacles()
+    except InputError as error:
+        missing = [error.message]
     return Finding(
         name="amct",
         ok=not missing,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
+import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import InputError
 from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.inference.mindir_trial import trial
+from amctq.inference.session import UserFileSession, reading_model
+from amctq.inference.speed import is_busy
+from amctq.input_file import LoadedFile, load_input
+from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import find_model
 from amctq.networks.verified import load_network
@@ -28,11 +31,15 @@ from amctq.runtime import (
 )
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
+from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
+from amctq.services.stored_preprocessing import stored_preprocessing
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
+
+_ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +53,8 @@ class EvaluateResult:
         ranks: the label ranks of the images.
         proof: that the graph exported from a checkpoint and MindSpore compute the same; None for a file.
         images_per_second: speed of the evaluation, including the preprocessing of images.
+        speed_range: the same of a slow and of a fast batch.
+        loaded: the files that the network comes from, as they were read.
         seconds: wall time by phase.
     """
 
@@ -55,6 +64,8 @@ class EvaluateResult:
     ranks: LabelRanks
     proof: ForwardProof | None
     images_per_second: float
+    speed_range: tuple[float, float]
+    loaded: tuple[LoadedFile, ...]
     seconds: dict[str, float]
 
     @property
@@ -69,12 +80,15 @@ class EvaluateResult:
             "command": "evaluate",
             "environment": report.environment(self.device),
             "file": str(request.ckpt or request.onnx or request.mindir),
+            "loaded": [{"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256} for file in self.loaded],
             "model": report.model(request, request.model if request.ckpt else self._form, self.samples),
             "data": {"dataset": str(request.dataset), "evaluation": report.samples(self.samples)},
             "accuracy": {"images": len(self.samples), **report.ranks(self.ranks)},
             "timing": {
                 "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
                 "images_per_second": round(self.images_per_second, 1),
+                "images_per_second_range": [round(end, 1) for end in self.speed_range],
+                "busy": is_busy(self.speed_range),
             },
         }
 
@@ -93,56 +107,61 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     device = resolve_device(request.device, request.device_id)
     prepare_environment(device)
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if request.ckpt is None:
-            session = _open(request, device, Path(folder), reporter)
-            own = _preprocessing_of(session.metadata)
+            path, session, loaded = _open(request, device, folder, reporter)
+            with reading_model(path):
+                own = stored_preprocessing(session.metadata)
             preprocessing = request.preprocessing(spec)
             if own is not None:
                 preprocessing = own.changed(image_size=request.image_size, mean=request.mean, std=request.std)
             elif request.image_size is None and session.image_size is not None:
                 preprocessing = preprocessing.changed(image_size=session.image_size)
-            samples = _test_images(request.open_dataset(data, preprocessing), request)
-            session.check_input(samples.input_shape)
-            return _measure(request, device, session, samples, None, reporter)
+            dataset = request.open_dataset(data, preprocessing, reporter, classes=session.classes)
+            samples = _test_images(dataset, request)
+            with reading_model(path):
+                session.check_input(samples.input_shape)
+            return _measure(request, device, UserFileSession(session, path), samples, None, loaded, reporter)
         check_readable(request.ckpt)
         with reporter.phase("dataset"):
-            samples = _test_images(request.open_dataset(data, request.preprocessing(spec)), request)
+            preprocessing = request.preprocessing(spec)
+            dataset = request.open_dataset(data, preprocessing, reporter, classes=request.num_classes)
+            samples = _test_images(dataset, request)
         verified = load_network(
             spec=spec,
             ckpt=request.ckpt,
             num_classes=request.num_classes,
             device=device,
             examples=Batches(samples=samples, size=request.batch_size),
-            scratch=Path(folder),
+            scratch=folder,
             reporter=reporter,
         )
-        return _measure(request, device, verified.session, samples, verified.proof, reporter)
+        own_file = verified.checkpoint.loaded
+        return _measure(request, device, verified.session, samples, verified.proof, (own_file,), reporter)
 
 
-def _open(request: EvaluateRequest, device: ResolvedDevice, scratch: Path, reporter: Reporter) -> FileSession:
+def _open(
+    request: EvaluateRequest, device: ResolvedDevice, scratch: Path, reporter: Reporter
+) -> tuple[Path, FileSession, tuple[LoadedFile, ...]]:
+    """The path of the model file, a session for it, and the files that it was read from."""
     if request.onnx is not None:
-        import onnx
-
         from amctq.export.weights_onnx import may_saturate
-        from amctq.inference.ascend_lowering import is_deploy
-        from amctq.inference.onnx_session import OnnxSession, onnx_session, open_onnx
+        from amctq.inference.onnx_file import read_onnx
 
-        def session(content: bytes) -> OnnxSession:
-            opened = onnx_session(content)
-            if saturates(cpu_instructions()):
-                model = onnx.load_model_from_string(content)
-                if may_saturate(model) and not is_deploy(model):
-                    reporter.warn(PLAIN_SESSION_WARNING)
-            return opened
-
-        return open_onnx(request.onnx, session)
+        file = read_onnx(request.onnx)
+        session = file.session()
+        if saturates(cpu_instructions()) and not file.is_deploy and may_saturate(file.model):
+            reporter.warn(PLAIN_SESSION_WARNING)
+        return request.onnx, session, file.loaded
     assert request.mindir is not None
-    with reporter.phase("mindspore"):
-        load_mindspore(device, scratch)
-    from amctq.inference.mindir_session import open_mindir
+    content, loaded = load_input(request.mindir, option="--mindir")
+    with reading_model(request.mindir), trial(content, scratch) as survived:
+        with reporter.phase("mindspore"):
+            load_mindspore(device, scratch)
+            survived()
+        from amctq.inference.mindir_session import MindirSession
 
-    return open_mindir(request.mindir)
+        return request.mindir, MindirSession(content), (loaded,)
 
 
 def _measure(
@@ -151,25 +170,51 @@ def _measure(
     session: Session,
     samples: Samples,
     proof: ForwardProof | None,
+    loaded: tuple[LoadedFile, ...],
     reporter: Reporter,
 ) -> EvaluateResult:
     from amctq.inference.accuracy import measure
 
     batches = Batches(samples=samples, size=request.batch_size)
-    expected = session.seconds_per_image(batches.first()) * len(samples)
-    reporter.info(f"about {max(expected, 1.0):.0f} s to go: {len(samples):,} images")
+    compiles = request.mindir is not None
+    each = preparation_seconds(batches) + forward_seconds(session, batches, compiles=compiles)
+    expected = Expected(phases=(_ACCURACY,), units=len(samples), seconds=each)
+    Forecast(reporter=reporter, expected=(expected,)).begin(f"{len(samples):,} images")
     start = time.perf_counter()
-    with reporter.phase("accuracy", len(samples)) as advance:
-        ranks = measure(session, batches, advance)
+    ends = [(0, start)]
+    with reporter.phase(_ACCURACY, len(samples)) as advance:
+
+        def batch_done(images: int) -> None:
+            ends.append((images, time.perf_counter()))
+            advance(images)
+
+        ranks = measure(session, batches, batch_done)
+    per_second = len(samples) / (time.perf_counter() - start)
     return EvaluateResult(
         request=request,
         device=device,
         samples=samples,
         ranks=ranks,
         proof=proof,
-        images_per_second=len(samples) / (time.perf_counter() - start),
+        images_per_second=per_second,
+        speed_range=_speed_range(ends, request.batch_size, per_second),
+        loaded=loaded,
         seconds=dict(reporter.seconds),
     )
+
+
+def _speed_range(ends: list[tuple[int, float]], size: int, mean: float) -> tuple[float, float]:
+    """Images per second of a slow and of a fast batch: whole ones without the first, and without a tenth at each end.
+
+    Args:
+        ends: after each batch, the images that are done and the time, from the start on.
+        size: images in a batch.
+        mean: of all batches, for a run with fewer of them.
+    """
+    pairs = itertools.pairwise(ends[1:])
+    speeds = sorted(size / (later - before) for (done, before), (after, later) in pairs if after - done == size)
+    kept = speeds[len(speeds) // 10 : len(speeds) - len(speeds) // 10]
+    return (kept[0], kept[-1]) if kept else (mean, mean)
 
 
 def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:
@@ -177,16 +222,3 @@ def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:
         message = f"{dataset.name} has no test images, and accuracy is measured on nothing else"
         raise InputError(message, hint="give a --dataset with test images")
     return first_images(dataset.test, request.eval_images)
-
-
-def _preprocessing_of(metadata: dict[str, str]) -> Preprocessing | None:
-    """Read the preprocessing from the metadata of a file; None if amctq did not write the file."""
-    if "amctq.preprocessing" not in metadata:
-        return None
-    known = json.loads(metadata["amctq.preprocessing"])
-    return Preprocessing(
-        image_size=known["image_size"],
-        mean=tuple(known["mean"]),
-        std=tuple(known["std"]),
-        center_crop=known["center_crop"],
-    )

@@ -21,7 +21,7 @@ from amctq.networks.registry import REGISTRY
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.fetch_model_request import FetchModelRequest
 from amctq.services.pinned_sums import PINS, read_pins, write_pins
-from amctq.services.wanted_files import WantedFile, file_name, find_kept
+from amctq.services.wanted_files import WantedFile, file_name, find_kept, name_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ def _checkpoint(request: FetchModelRequest) -> WantedFile:
         message = f"{request.model}: not a model that amctq knows ({', '.join(REGISTRY)})"
         raise UsageError(message, hint=f"did you mean {near[0]}?" if near else "choose one of these")
     published = CHECKPOINTS.get((model, request.data.value))
-    own = [file_name(url) for url in request.url] or ([request.from_file.name] if request.from_file else [])
+    own = [file_name(url) for url in request.url] or ([name_of(request.from_file)] if request.from_file else [])
     if published is None and not own:
         known = ", ".join(f"{name} --data {data}" for name, data in CHECKPOINTS)
         message = f"no checkpoint of {model} for {request.data.value} is published; there are: {known}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from amctq.choices import FetchWhat, ModelData
-from amctq.download.source import checked_sum, checked_url
+from amctq.download.address import checked_url
+from amctq.download.source import checked_sum
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import INPUT, RUN, Option, Request
@@ -38,14 +39,16 @@ class FetchModelRequest(Request):
     what: Annotated[
         FetchWhat, Option(INPUT, "What to get: the checkpoint, the sample's four definition files, or both.")
     ] = FetchWhat.CHECKPOINT
-    url: Annotated[tuple[str, ...], Option(INPUT, "Another address of the checkpoint; repeatable.", metavar="URL")] = ()
+    url: Annotated[tuple[str, ...], Option(INPUT, "Another address of the checkpoint; repeatable.", metavar="URL")] = (
+        field(default=(), repr=False)
+    )
     sha256: Annotated[
         str | None, Option(INPUT, "SHA-256 of the checkpoint, instead of the published one.", metavar="HEX")
     ] = None
     from_file: Annotated[
         Path | None, Option(INPUT, "Use this local copy of the checkpoint instead of a download.", metavar="FILE")
     ] = None
-    mirror: Annotated[tuple[str, ...], shared.MIRROR] = ()
+    mirror: Annotated[tuple[str, ...], shared.MIRROR] = field(default=(), repr=False)  # both may hold passwords
     insecure: Annotated[
         bool, Option(RUN, "Do not check the certificates of servers.", aliases=("close_certificate_verify",))
     ] = False

@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from inspect import get_annotations
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from amctq.errors import UsageError
 
+_TOO_LARGE = 1 << 63
 INPUT, QUANTIZATION, TRAINING, RUN, OUTPUT = "Input", "Quantization", "Training", "Run", "Output"
 
 
@@ -80,23 +82,47 @@ class Option:
     hidden: bool = False
 
     def check(self, field: str, value: Any) -> None:
-        """Refuse a value that breaks a limit; None is always allowed.
+        """Refuse a value that breaks a limit, or that no computer can use; None is always allowed.
 
         Raises:
             UsageError: the value breaks a limit.
         """
         if value is None:
             return
-        if self.min is not None and not value >= self.min:
+        if expected := _usable(value):
+            pass
+        elif self.min is not None and not value >= self.min:
             expected = f"at least {self.min:g}"
         elif self.max is not None and not value <= self.max:
             expected = f"at most {self.max:g}"
         else:
             expected = next((limit.expected for limit in self.limits if not limit.holds(value)), "")
+            if not expected and isinstance(value, float) and not math.isfinite(value):
+                expected = "a finite number"
         if expected:
-            shown = f"{value:g}" if isinstance(value, float) else value
-            message = f"--{self.name or field.replace('_', '-')} {shown}: expected {expected}"
+            message = f"--{self.name or field.replace('_', '-')} {_shown(value)}: expected {expected}"
             raise UsageError(message)
+
+
+def _usable(value: Any) -> str:
+    """What a value must be to mean anything; empty if it is that."""
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, int) and abs(item) >= _TOO_LARGE:
+            return "a number of at most 64 bits"
+        if isinstance(item, (str, Path)):
+            if "\0" in str(item):
+                return "a text without null characters"
+            try:
+                str(item).encode(errors="surrogateescape")
+            except UnicodeEncodeError:
+                return "a text without half surrogate pairs"
+    return ""
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        return f"{'-' if value < 0 else ''}10^{math.log10(abs(value)):.0f}"  # Python prints no more than 4,300 digits
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _annotations(part: type) -> dict[str, Any]:

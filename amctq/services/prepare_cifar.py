@@ -14,12 +14,16 @@ from amctq.data.archive import Archive
 from amctq.data.cifar import CLASS_NAMES_FILE, CLASSES, LAYOUT, TEST_FOLDER, TRAIN_FOLDER, is_record_file
 from amctq.data.manifest import MANIFEST, Manifest, read_manifest
 from amctq.data.staging import NAMES, StagedSet
+from amctq.download.address import shown
+from amctq.download.local import check_given
 from amctq.download.partial import forget_partial
 from amctq.download.source import Source, TransferOptions
 from amctq.download.sums import sums_of
 from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory, reading
+from amctq.input_file import text_of
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.regular_file import open_regular
 from amctq.services.prepare_cifar_request import ADDRESS, PrepareCifarRequest
 
 _OFFICIAL_FILE_IMAGES = 10_000
@@ -71,15 +75,16 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
 
     Raises:
         UsageError: files of another set, or damaged files, would be replaced.
-        InputError: the archive is incomplete, damaged, or not CIFAR-10's binary version.
+        InputError: the archive is incomplete, damaged, or not CIFAR-10's binary version; or the manifest of a former
+            set is damaged.
         CheckError: the archive has another checksum.
         NetworkError: the download failed.
         WriteError: the disk is full, or writing is not allowed.
     """
     reporter = Reporter(on_event)
-    former = read_manifest(request.output_dir)
+    former = None if request.force else read_manifest(request.output_dir)
     resumable = former is not None and former.origin == request.origin
-    if former is not None and resumable and not request.force:
+    if former is not None and resumable:
         with reporter.phase("checking"):
             differing = former.differing(request.output_dir)
         if differing:
@@ -91,7 +96,8 @@ def prepare_cifar(request: PrepareCifarRequest, on_event: OnEvent = silent) -> P
                 request=request, manifest=former, already=True, artifacts=(), seconds=reporter.seconds
             )
     if request.archive is not None:
-        with reading(f"--archive {request.archive}"), request.archive.open("rb"):
+        check_given(request.archive, option="--archive")
+        with reading(f"--archive {request.archive}"), open_regular(request.archive):
             pass  # refused before anything is written
     with OutputDirectory(request.output_dir, names=NAMES, force=request.force or resumable) as output:
         fetched: tuple[Artifact, ...] = ()
@@ -133,6 +139,9 @@ def stage_generated(request: PrepareCifarRequest, output: OutputDirectory, repor
 def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, ...]:
     """Download the archive into the output directory. It is kept there for the next run."""
     target, source = request.output_dir / _ARCHIVE, request.source
+    if target.exists() and not target.is_file():
+        message = f"{target} is not a regular file, and this run would write a file of that name"
+        raise UsageError(message, hint="choose another --output-dir")
     with reading(str(target)):
         wrong = source.mismatch(sums_of(target, md5=source.md5 is not None)) if target.exists() else None
         if target.exists() and not wrong:
@@ -143,7 +152,7 @@ def _fetch(request: PrepareCifarRequest, reporter: Reporter) -> tuple[Artifact, 
         message = f"{target} is not the archive expected: {wrong}"
         raise UsageError(message, hint="pass --force to replace it, or remove it")
     if request.url and urlsplit(request.url).path.endswith(f"/{_PYTHON_ARCHIVE}"):
-        raise _python_version(request.url)
+        raise _python_version(shown(request.url))
     from amctq.download.transfer import download
 
     options = TransferOptions(
@@ -161,7 +170,7 @@ def _unpack(
 ) -> Manifest:
     """Stage the archive's files. ``expected`` has the archive's checksums; None if they have been checked already."""
     total = _OFFICIAL_FILE_IMAGES * sum(map(is_record_file, LAYOUT))
-    with reading(str(path)), path.open("rb") as stream, reporter.phase("unpacking", total) as advance:
+    with reading(str(path)), open_regular(path) as stream, reporter.phase("unpacking", total) as advance:
         staged = StagedSet(output, advance)
         archive = Archive(path, stream, expected)
         for member in archive.members():
@@ -171,6 +180,8 @@ def _unpack(
                 raise InputError(message, hint=f"expected the files of {ADDRESS}")
             staged.store(name, member.pieces)
         archive.finish()
+    for notice in archive.passed_over.notices(str(path)):
+        reporter.warn(notice)
     if lacking := [name for name in LAYOUT if not staged.holds(name)]:
         message = f"{path} lacks {', '.join(lacking)}"
         raise InputError(message, hint=f"expected the {len(LAYOUT)} files of {ADDRESS}")
@@ -210,7 +221,8 @@ def _python_version(where: Path | str) -> InputError:
 
 
 def _class_names(path: Path, archive: Path) -> tuple[str, ...]:
-    names = tuple(filter(None, map(str.strip, path.read_text(errors="replace").splitlines())))
+    text = text_of(path.read_bytes(), f"{archive}: {CLASS_NAMES_FILE}")
+    names = tuple(filter(None, map(str.strip, text.split("\n"))))
     if len(names) != CLASSES:
         message = f"{archive}: {CLASS_NAMES_FILE} has {len(names)} names, expected {CLASSES}"
         raise InputError(message, hint=f"expected the files of {ADDRESS}")

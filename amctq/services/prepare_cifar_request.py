@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from amctq.download.source import Source, checked_sum, checked_url
+from amctq.download.address import checked_url
+from amctq.download.source import Source, checked_sum
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import INPUT, Option, Request
@@ -17,6 +18,7 @@ OFFICIAL_BYTES = 170_052_171
 SYNTHETIC_TRAIN_IMAGES = 10_000
 SYNTHETIC_TEST_IMAGES = 10_000
 SYNTHETIC_SEED = 1
+_LARGEST_ARCHIVE = 1 << 30  # CIFAR-10 has 184 million bytes before it is compressed
 _GENERATED = "Generated set"
 
 
@@ -36,8 +38,8 @@ class PrepareCifarRequest(Request):
     archive: Annotated[Path | None, Option(INPUT, "Your own copy of cifar-10-binary.tar.gz.", metavar="FILE")] = None
     url: Annotated[
         str | None, Option(INPUT, "Address of the archive.  [default: the official address]", metavar="URL")
-    ] = None
-    mirror: Annotated[tuple[str, ...], shared.MIRROR] = ()
+    ] = field(default=None, repr=False)
+    mirror: Annotated[tuple[str, ...], shared.MIRROR] = field(default=(), repr=False)  # both may hold passwords
     sha256: Annotated[
         str | None, Option(INPUT, "SHA-256 of the archive, if it is not the official one.", metavar="HEX")
     ] = None
@@ -99,9 +101,11 @@ class PrepareCifarRequest(Request):
         """The source of the archive: its addresses, and the checksum that identifies it."""
         urls = (self.url or ADDRESS,)
         if self.sha256 is not None:
-            source = Source(urls=urls, sha256=checked_sum(self.sha256, option="--sha256", digits=64))
+            sha256 = checked_sum(self.sha256, option="--sha256", digits=64)
+            source = Source(urls=urls, sha256=sha256, largest=_LARGEST_ARCHIVE)
         elif self.md5 is not None:
-            source = Source(urls=urls, md5=checked_sum(self.md5, option="--md5", digits=32))
+            md5 = checked_sum(self.md5, option="--md5", digits=32)
+            source = Source(urls=urls, md5=md5, largest=_LARGEST_ARCHIVE)
         else:
             source = Source(urls=urls, md5=OFFICIAL_MD5, size=OFFICIAL_BYTES)
         return source.mirrored(self.mirror)

@@ -17,9 +17,10 @@ from amctq.distributed.device_list import (
 from amctq.distributed.hccn import AddressSource, find_source
 from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable, merged
 from amctq.distributed.rank_table_json import dump_rank_table, read_rank_table, write_rank_table
-from amctq.errors import UsageError
+from amctq.errors import InputError, UsageError
 from amctq.files import Artifact, OutputDirectory
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.runtime import VISIBLE_NPUS, visible_npus
 from amctq.services.rank_table_request import RankTableRequest
 
 
@@ -64,7 +65,7 @@ def rank_table(request: RankTableRequest, on_event: OnEvent = silent) -> RankTab
 
     Raises:
         UsageError: devices belong to two groups, the host name has no address, or the file exists.
-        InputError: a table is not valid, or an NPU has no address.
+        InputError: a table is not valid, an NPU has no address, or ASCEND_RT_VISIBLE_DEVICES shows none.
         WriteError: the disk is full, or writing is not allowed.
     """
     reporter = Reporter(on_event)
@@ -114,7 +115,7 @@ def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter
     if request.devices is not None:
         chosen = tuple(request.devices)
     else:
-        chosen = source.devices() if visible is None else tuple(range(len(visible)))
+        chosen = _visible_here(source, request) if visible is None else tuple(range(len(visible)))
     devices = chosen if visible is None else tuple(visible[index] for index in chosen)
     if request.group_check:
         _check_groups(devices, source, reporter)
@@ -129,6 +130,19 @@ def _create(request: RankTableRequest, source: AddressSource, reporter: Reporter
     table = RankTable(servers=(RankServer(server_id=server_ip, devices=tuple(ranked)),))
     table.validate(source.name)
     return table, path
+
+
+def _visible_here(source: AddressSource, request: RankTableRequest) -> tuple[int, ...]:
+    """The NPUs of the server that this process may use; --hccn-conf may be that of another server."""
+    devices = source.devices()
+    named = visible_npus() if request.hccn_conf is None else None
+    if named is None:
+        return devices
+    kept = tuple(device for device in devices if device in named)
+    if not kept:
+        message = f"{VISIBLE_NPUS}: shows none of the devices {format_devices(devices)} of {source.name}"
+        raise InputError(message, hint="correct the variable, unset it, or name the devices with --devices")
+    return kept
 
 
 def _check_groups(devices: Sequence[int], source: AddressSource, reporter: Reporter) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from amctq.data.samples import Dataset
     from amctq.data.source import DataSource
     from amctq.networks.registry import ModelSpec
+    from amctq.progress import Reporter
 
 
 def model_names() -> Iterable[str]:
@@ -71,7 +72,7 @@ MIRROR = Option(
     INPUT, "Base address to try first; it has the files under their published names. Repeatable.", metavar="URL"
 )
 RETRIES = Option(RUN, "Retries at one address; data that arrives resets the count.", min=0)
-TIMEOUT = Option(RUN, "Give up a try after this time without data.", min=0.1, metavar="SECONDS")
+TIMEOUT = Option(RUN, "Give up a try after this time without data.", min=0.1, max=3600, metavar="SECONDS")
 RETRY_DELAY = Option(
     RUN, "Wait before the first retry; it doubles each time, up to 30 s.", min=0, max=30, metavar="SECONDS"
 )
@@ -139,21 +140,43 @@ class NetworkRequest(Request):
         """The preprocessing of images for ``spec``."""
         return spec.preprocessing(self.num_classes).changed(image_size=self.image_size, mean=self.mean, std=self.std)
 
-    def open_dataset(self, source: DataSource, preprocessing: Preprocessing) -> Dataset:
-        """Open the dataset, and check it.
+    def open_dataset(
+        self, source: DataSource, preprocessing: Preprocessing, reporter: Reporter, *, classes: int | None
+    ) -> Dataset:
+        """Open the dataset, check it, and say what was passed over.
+
+        Args:
+            source: the dataset.
+            preprocessing: of its images.
+            reporter: shows the warnings.
+            classes: of the network; None where it is not known.
 
         Raises:
             UsageError: preprocessing options are given, but the images are already preprocessed.
+            InputError: it cannot be read, or as ``checked``.
         """
-        return self.checked(source.open(preprocessing))
+        dataset = source.open(preprocessing)
+        for notice in dataset.notices:
+            reporter.warn(notice)
+        if classes is not None and dataset.classes is not None and len(dataset.classes) < classes:
+            reporter.warn(
+                f"{dataset.name} has {len(dataset.classes)} class folders, and the network has {classes} classes: "
+                "a class has the number of its folder, so a missing folder gives all that follow a wrong number"
+            )
+        return self.checked(dataset, classes)
 
-    def checked(self, dataset: Dataset) -> Dataset:
-        """Check that the images match each other and the options, and return ``dataset``.
+    def checked(self, dataset: Dataset, classes: int | None) -> Dataset:
+        """Check that the images match each other, the options and the network, and return ``dataset``.
 
         Raises:
             UsageError: preprocessing options are given, but the images are already preprocessed.
-            InputError: training and test images have different shapes.
+            InputError: training and test images have different shapes, or a label is no class of the network.
         """
+        from amctq.data.samples import check_labels
+
+        for samples in (dataset.train, dataset.test):
+            if classes is not None and samples is not None and samples.labels is not None:
+                check_labels(samples.labels, classes)
         if dataset.train is not None and dataset.test is not None:
             shapes = [dataset.train.input_shape, dataset.test.input_shape]
             if shapes[0] != shapes[1]:

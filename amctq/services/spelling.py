@@ -5,6 +5,8 @@ from __future__ import annotations
 from amctq.choices import ExportFormat
 from amctq.errors import UsageError
 
+_LONGEST_PORT = 5
+
 
 def images_or_all(text: str) -> int | None:
     """Read ``all`` as None, else a number of images.
@@ -14,7 +16,7 @@ def images_or_all(text: str) -> int | None:
     """
     if text.lower() == "all":
         return None
-    if not text.isdigit():
+    if not text.isascii() or not text.isdigit():
         message = f"{text!r} is neither a number of images nor 'all'"
         raise ValueError(message)
     return int(text)
@@ -62,7 +64,7 @@ def port_or_auto(text: str) -> int | None:
     """
     if text.lower() == "auto":
         return None
-    if not text.isdecimal():
+    if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_PORT:
         message = f"--master-port {text}: expected a port, or auto"
         raise UsageError(message)
     return int(text)

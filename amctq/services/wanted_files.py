@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from amctq.download.address import shown
 from amctq.download.source import Source
 from amctq.download.sums import Sums, sums_of
 from amctq.errors import UsageError
@@ -44,10 +46,26 @@ def file_name(url: str) -> str:
         UsageError: the address does not end in a usable file name.
     """
     name = unquote(urlsplit(url).path).rpartition("/")[2]
-    if not name or name.startswith(".") or "\0" in name or len(os.fsencode(name)) > 200:
-        message = f"--url {url}: expected an address that ends in the name of a file"
+    if not name or name.startswith(".") or not _listable(name):
+        message = f"--url {shown(url)}: expected an address that ends in the name of a file"
         raise UsageError(message, hint="download it in another way, and pass it with --from-file")
     return name
+
+
+def name_of(given: Path) -> str:
+    """The name that a local file keeps.
+
+    Raises:
+        UsageError: a list of sums cannot hold it.
+    """
+    if not _listable(given.name):
+        message = f"--from-file {given}: expected a name without control characters, of 200 bytes at most"
+        raise UsageError(message, hint="give the file another name")
+    return given.name
+
+
+def _listable(name: str) -> bool:
+    return not re.search(r"[\x00-\x1f\x7f]", name) and len(os.fsencode(name)) <= 200
 
 
 def find_kept(wanted: Iterable[WantedFile], folder: Path, *, force: bool) -> dict[str, Sums]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from amctq.files import write_whole, writing
+from amctq.download.sums import Summing
+from amctq.errors import InputError
+from amctq.files import Artifact, reading, write_whole, writing
+from amctq.input_file import text_of
 from amctq.training.snapshot import Score, TrainingState
 
 
@@ -23,17 +26,24 @@ class History:
 
     Args:
         path: of the file.
-        state: where the run begins or is resumed; later lines of a killed run are removed, they will come again.
+        former: the lines that it begins with, as ``former_lines`` gives them. Later ones of a killed run are removed;
+            they will come again.
+
+    Raises:
+        WriteError: on entry, the file system refuses.
     """
 
-    def __init__(self, path: Path, state: TrainingState) -> None:
+    def __init__(self, path: Path, former: Sequence[str] = ()) -> None:
         self._path = path
-        self._state = state
+        self._former = former
         self._stream: FileIO | None = None
+        self._sums = Summing(md5=False)
 
     def __enter__(self) -> History:
-        former = self._path.read_bytes().splitlines(keepends=True) if self._path.is_file() else []
-        write_whole(self._path, [line for line in former if _belongs(line, self._state)])
+        kept = [f"{line}\n".encode() for line in self._former]
+        write_whole(self._path, kept)
+        for line in kept:
+            self._sums.add(line)
         with writing(self._path):
             self._stream = self._path.open("ab", buffering=0)
         return self
@@ -41,6 +51,11 @@ class History:
     def __exit__(self, *error: object) -> None:
         assert self._stream is not None
         self._stream.close()
+
+    def artifact(self) -> Artifact:
+        """The file as this run has written it so far."""
+        sums = self._sums.sums()
+        return Artifact(path=self._path, bytes=sums.bytes, sha256=sums.sha256)
 
     def step(self, *, step: int, epoch: int, loss: float, learning_rate: float) -> None:
         """Write the line of a step.
@@ -64,16 +79,47 @@ class History:
         with writing(self._path):
             if self._stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._sums.add(line)
 
 
-def _belongs(line: bytes, state: TrainingState) -> bool:
-    """Whether a line is complete, and its step or evaluation is part of ``state``."""
+def former_lines(path: Path, state: TrainingState) -> list[str]:
+    """The lines of a file that are part of ``state``; none where there is no file.
+
+    A killed process or a power cut may leave anything at the end of the file, so what follows the last line of
+    ``state`` is not looked at.
+
+    Raises:
+        InputError: the file cannot be read, or has a line that amctq does not write.
+    """
+    if state.step == 0 or not path.exists():
+        return []
+    with reading(str(path)):
+        content = path.read_bytes().rstrip(b"\0")
+    lines = text_of(content, str(path), errors="replace").split("\n")[:-1]
+    items = [_item(line) for line in lines]
+    part = [item is not None and _belongs(item, state) for item in items]
+    last = max((number for number, belongs in enumerate(part) if belongs), default=-1)
+    for number, item in enumerate(items[:last]):
+        if item is None:
+            message = f"{path}, line {number + 1}: found {lines[number][:60]!r}, expected what amctq writes"
+            raise InputError(message, hint="remove that line, or move the file away to resume without it")
+    return [line for line, belongs in zip(lines, part, strict=True) if belongs]
+
+
+def _item(line: str) -> Mapping[str, Any] | None:
+    """The object of a line; None where it is not one that amctq writes."""
     try:
         item = json.loads(line)
-    except ValueError:  # the process was killed while it wrote this line
-        return False
-    done: bool = item["step"] <= state.step and ("top1" not in item or item["epoch"] <= state.evaluated)
-    return done and line.endswith(b"\n")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(item, dict) or not all(type(item.get(key)) is int for key in ("step", "epoch")):
+        return None
+    return item
+
+
+def _belongs(item: Mapping[str, Any], state: TrainingState) -> bool:
+    """Whether a step or an evaluation is part of ``state``."""
+    return bool(item["step"] <= state.step and ("top1" not in item or item["epoch"] <= state.evaluated))
 
 
 def _short(value: float) -> float:

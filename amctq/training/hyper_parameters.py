@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
+from amctq.input_file import read_text
 
 _SAMPLES_NAME = "CONFIG_QUANT"
 _HINT = "expected what the sample has: CONFIG_QUANT = ed({'epoch_size': 30, …}), all values written out"
@@ -31,6 +32,7 @@ _FIELDS: Mapping[str, tuple[str, str]] = {
     "lr_end": ("lr_end", "a number"),
     "lr_max": ("lr_max", "a number"),
 }
+_SHOWN = 60  # characters of a value in a message
 # Keys without an option, and the value that amctq always uses.
 _ALWAYS = {"pretrain_epoch_size": 0, "save_checkpoint": True}
 
@@ -60,14 +62,13 @@ def read_hyper_parameters(path: Path) -> HyperParameters:
         InputError: it cannot be read, is not Python or has no such dictionary, or a value is not a literal or of
             another kind. The message names the line.
     """
+    text = read_text(path, what="hyper-parameters", option="--hyper-parameters")
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except OSError as error:
-        message = f"cannot read the hyper-parameters {path}: {error.strerror}"
-        raise InputError(message, hint="check the path given with --hyper-parameters") from error
-    except (SyntaxError, ValueError, RecursionError) as error:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # MemoryError: nested too deeply
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        message = f"{path}{line}: not Python: {error.msg if isinstance(error, SyntaxError) else error}"
+        reason = error.msg if isinstance(error, SyntaxError) else first_line(error)
+        message = f"{path}{line}: not Python: {reason}"
         raise InputError(message, hint=_HINT) from error
     statement, entries = _dictionary(tree, path)
     values: dict[str, Any] = {}
@@ -76,12 +77,12 @@ def read_hyper_parameters(path: Path) -> HyperParameters:
         value = _value(path, key, node)
         if key in _FIELDS:
             field, expected = _FIELDS[key]
-            if type(value) not in _KINDS[expected]:
-                message = f"{path}, line {node.lineno}: {key}: found {value!r}"
+            if type(value) not in _KINDS[expected] or not _fits(value):
+                message = f"{path}, line {node.lineno}: {key}: found {_shown(node)}"
                 raise InputError(message, hint=f"expected {expected}")
             values[field] = value
         elif key not in _ALWAYS or value != _ALWAYS[key]:
-            unused.append(f"{key} = {value!r}")
+            unused.append(f"{_cut(key)} = {_shown(node)}")
     return HyperParameters(path=path, values=values, unused=tuple(unused))
 
 
@@ -98,7 +99,7 @@ def _dictionary(tree: ast.Module, path: Path) -> tuple[ast.stmt, list[tuple[str,
         return found[_SAMPLES_NAME]
     if len(found) != 1:
         named = f"several dictionaries ({', '.join(found)})" if found else "no dictionary"
-        message = f"{path}: {named}, and none is called {_SAMPLES_NAME}"
+        message = f"{path}: {_cut(named)}, and none is called {_SAMPLES_NAME}"
         raise InputError(message, hint=_HINT)
     return next(iter(found.values()))
 
@@ -120,9 +121,28 @@ def _entries(node: ast.expr) -> list[tuple[str, ast.expr]] | None:
 def _value(path: Path, key: str, node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError) as error:
-        message = f"{path}, line {node.lineno}: {key}: {ast.unparse(node)} is not written out, and nothing is executed"
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        message = f"{path}, line {node.lineno}: {_cut(key)}: {_shown(node)} is not written out, and nothing is executed"
         raise InputError(message, hint="write the value itself") from error
+
+
+def _fits(value: Any) -> bool:
+    """Whether an option can take a value: a finite number of 64 bits, or a text that a file name can be."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    return bool(abs(value) < 1 << 63)
+
+
+def _shown(node: ast.expr) -> str:
+    """A value as the file has it, cut where it is long."""
+    try:
+        return _cut(ast.unparse(node))
+    except (ValueError, RecursionError, MemoryError):  # a number of thousands of digits, a deep nesting
+        return "a value that is too long to be shown"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
 def _harmless(node: ast.stmt) -> bool:

@@ -26,6 +26,8 @@ from amctq.training.run import TrainingRun
 from amctq.training.snapshot import Score, Snapshot, TrainingState
 from amctq.training.store import CheckpointStore
 
+TRAINING, EVALUATION = "training", "evaluation"  # phases
+
 
 class _SignalError(Exception):
     """A signal has arrived during an evaluation. The evaluation is repeated when the run is resumed."""
@@ -123,7 +125,7 @@ class _Loop:
         recipe, first = self.run.recipe, self.state.step
         end = min((first // recipe.steps_per_epoch + 1) * recipe.steps_per_epoch, recipe.steps)
         self.run.step.set_train(True)
-        with self.reporter.phase("training", recipe.steps, "steps", done=first) as advance:
+        with self.reporter.phase(TRAINING, recipe.steps, "steps", done=first) as advance:
             upcoming = data.submit(self.run.batches.batch, first)
             for step in range(first, end):
                 batch = upcoming.result()
@@ -189,7 +191,7 @@ class _Loop:
         top1 = top5 = 0.0
         with (
             contextlib.suppress(_SignalError),
-            self.reporter.phase("evaluation", self.run.evaluation_images) as progress,
+            self.reporter.phase(EVALUATION, self.run.evaluation_images) as progress,
         ):
             top1, top5 = self.run.evaluate(advance)
         self.stopping = self.run.group.agree(stop=bool(self.arrived))

@@ -54,11 +54,12 @@ class TrainingRun:
         Raises:
             InputError: they are those of another network.
         """
-        from mindspore import Tensor
+        from mindspore import Tensor, dtype_to_nptype
 
         own = self._all()
-        shapes = {name: tuple(item.shape) for name, item in own.items()}
-        odd = [name for name in {**own, **arrays} if name not in arrays or shapes.get(name) != arrays[name].shape]
+        kinds = {name: (tuple(item.shape), np.dtype(dtype_to_nptype(item.dtype))) for name, item in own.items()}
+        given = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        odd = [name for name in {**own, **arrays} if kinds.get(name) != given.get(name)]
         if odd:
             message = f"the checkpoint belongs to another network: {', '.join(odd[:5])} differ"
             raise InputError(message, hint="another version of amctq may have written it: start again with --force")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.errors import AmctqError
-from amctq.files import Artifact, write_whole
+from amctq.files import Artifact, reading, write_whole
 
 SCHEMA = 1
 STATE = "amctq.state"
@@ -95,20 +95,66 @@ def read_snapshot(path: Path) -> Snapshot:
 
     Raises:
         DamagedSnapshotError: it is not, or it is another kind of file.
+        InputError: it cannot be read.
     """
+    with reading(str(path)):
+        content = path.read_bytes()
     try:
-        arrays = dict(_read(path))
-        state = json.loads(arrays.pop(STATE).tobytes())
+        arrays = dict(_arrays(content))
+        state = json.loads(arrays.pop(STATE).tobytes().decode(errors="surrogateescape"))
         expected = state.pop("sha256")
         whole = expected == _digest(state, arrays)
     except Exception as error:  # protobuf, json, NumPy: damage causes many kinds of errors
         message = f"{path} is damaged, or is not a checkpoint of a training run"
         raise DamagedSnapshotError(message) from error
-    if not whole or state.pop("schema") != SCHEMA:
+    if not whole or state.pop("schema", None) != SCHEMA:
         message = f"{path} is damaged: its content and its checksum differ"
         raise DamagedSnapshotError(message)
-    scores = {name: None if state[name] is None else Score(**state[name]) for name in ("best", "last")}
-    return Snapshot(state=TrainingState(**{**state, **scores}), arrays=arrays)
+    try:
+        return Snapshot(state=_state(**state), arrays=arrays)
+    except TypeError as error:
+        message = f"{path} was not written by this version of amctq: {error}"
+        raise DamagedSnapshotError(message) from error
+
+
+def _state(
+    *, step: object, evaluated: object, best: object, last: object, identity: object, made_on: object
+) -> TrainingState:
+    """A state of JSON values; TypeError where one has another type."""
+    return TrainingState(
+        step=_count("step", step),
+        evaluated=_count("evaluated", evaluated),
+        best=_score("best", best),
+        last=_score("last", last),
+        identity=_object("identity", identity),
+        made_on=_object("made_on", made_on),
+    )
+
+
+def _score(name: str, value: object) -> Score | None:
+    if value is None:
+        return None
+    fields = _object(name, value)
+    if fields.keys() != {"epoch", "top1", "top5"} or not all(
+        type(fields[key]) in {int, float} and 0 <= fields[key] <= 100 for key in ("top1", "top5")
+    ):
+        message = f"{name} is no score"
+        raise TypeError(message)
+    return Score(epoch=_count(f"{name}.epoch", fields["epoch"]), top1=fields["top1"], top5=fields["top5"])
+
+
+def _count(name: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        message = f"{name} is no count"
+        raise TypeError(message)
+    return value
+
+
+def _object(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        message = f"{name} is no object"
+        raise TypeError(message)
+    return value
 
 
 def _digest(state: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
@@ -137,11 +183,11 @@ def _blocks(arrays: Mapping[str, Array]) -> Iterator[bytes]:
         yield message.SerializeToString(deterministic=True)
 
 
-def _read(path: Path) -> Iterator[tuple[str, Array]]:
+def _arrays(content: bytes) -> Iterator[tuple[str, Array]]:
     from mindspore.train.checkpoint_pb2 import Checkpoint
 
     message = Checkpoint()
-    message.ParseFromString(path.read_bytes())
+    message.ParseFromString(content)
     known = {stored: name for name, stored in _TYPES.items()}
     for value in message.value:
         shape = tuple(value.tensor.dims)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from amctq.download.sums import sums_of
 from amctq.errors import InputError
-from amctq.files import Artifact, clear_partials, writing
+from amctq.files import Artifact, writing
+from amctq.leftovers import clear_partials
 from amctq.training.snapshot import DamagedSnapshotError, Snapshot, read_snapshot, write_snapshot
 
 BEST = "best.ckpt"
@@ -43,6 +47,7 @@ class CheckpointStore:
     def __init__(self, folder: Path, *, keep: int) -> None:
         self.folder = folder
         self._keep = keep
+        self._written: dict[Path, Artifact] = {}
 
     def files(self) -> tuple[Path, ...]:
         """All checkpoints in the folder, of any run, by name."""
@@ -51,6 +56,16 @@ class CheckpointStore:
         return tuple(
             sorted(path for path in self.folder.iterdir() if path.name == BEST or _NUMBERED.fullmatch(path.name))
         )
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """The checkpoints in the folder: those that this run has written as it wrote them, the others as they are."""
+        for path in self.files():
+            if path in self._written:
+                yield self._written[path]
+                continue
+            with contextlib.suppress(OSError):  # removed in this moment, or not readable: it is not of this run
+                sums = sums_of(path)
+                yield Artifact(path=path, bytes=sums.bytes, sha256=sums.sha256)
 
     def begin(self, snapshot: Snapshot) -> Artifact:
         """Write the first checkpoint of a new run, then remove those of a former run.
@@ -61,7 +76,7 @@ class CheckpointStore:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.clear()
-        artifact = write_snapshot(self._numbered(snapshot), snapshot)
+        artifact = self._write(self._numbered(snapshot), snapshot)
         for former in self.files():
             if former != artifact.path:
                 former.unlink()
@@ -77,7 +92,7 @@ class CheckpointStore:
         Raises:
             WriteError: the file system refuses; the former ones are all kept.
         """
-        artifact = write_snapshot(self._numbered(snapshot), snapshot)
+        artifact = self._write(self._numbered(snapshot), snapshot)
         numbered = [path for path in self.files() if path.name != BEST]
         for old in numbered[: -self._keep]:
             old.unlink()
@@ -89,13 +104,13 @@ class CheckpointStore:
         Raises:
             WriteError: the file system refuses; the former one is kept.
         """
-        return write_snapshot(self.folder / BEST, snapshot)
+        return self._write(self.folder / BEST, snapshot)
 
     def newest(self) -> Found:
         """The complete snapshot with the most steps.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or one cannot be read.
         """
         found: tuple[Path, Snapshot] | None = None
         damaged = []
@@ -116,6 +131,10 @@ class CheckpointStore:
                 message += f" ({', '.join(path.name for path in damaged)} damaged)"
             raise InputError(message, hint="leave --resume out to start a new run, or give the --output-dir of the run")
         return Found(path=found[0], snapshot=found[1], damaged=tuple(damaged))
+
+    def _write(self, path: Path, snapshot: Snapshot) -> Artifact:
+        self._written[path] = write_snapshot(path, snapshot)
+        return self._written[path]
 
     def _numbered(self, snapshot: Snapshot) -> Path:
         return self.folder / f"step-{snapshot.state.step:08d}.ckpt"

@@ -12,7 +12,8 @@ from amctq.amct_files.retrain_json import dump_retrain_config
 from amctq.choices import ActAlgo
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
-from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig, default_config
+from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import Topology
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig, default_retrain_config
 from tests.graph.graphs import residual_graph
@@ -24,7 +25,6 @@ activation_offset : true
 skip_layers : "end_point"
 do_fusion : true
 common_config : {
-    arq_quantize : { channel_wise : true }
     ifmr_quantize : { search_range_start : 0.7  search_range_end : 1.3  search_step : 0.02 max_percentile : 0.9999 }
 }
 override_layer_types : {
@@ -61,8 +61,7 @@ def test_a_file_that_says_nothing_is_every_default(topology: Topology) -> None:
 
 
 def test_an_override_by_name_wins_over_one_by_type_and_that_over_the_common_one(topology: Topology) -> None:
-    warnings: list[str] = []
-    config = _read(LEVELS, topology, warnings)
+    config = _read(LEVELS, topology)
     layers = {layer.name: layer for layer in config.layers}
     assert [layer.name for layer in config.layers if not layer.enabled] == ["end_point"]
     assert layers["conv1"].activation == ActivationConfig(), "an override replaces the common configuration whole"
@@ -73,21 +72,138 @@ def test_an_override_by_name_wins_over_one_by_type_and_that_over_the_common_one(
     assert other.weight.channel_wise
     dense = layers["end_point"].activation
     assert (dense.search_step, dense.max_percentile, dense.search_range) == (0.02, 0.9999, (0.7, 1.3))
-    assert warnings == [], "a Dense that is skipped needs no correction"
 
 
-def test_channel_wise_of_a_dense_in_the_common_configuration_is_corrected_and_said(topology: Topology) -> None:
-    """AMCT refuses this file, and for a skipped Dense as well."""
-    warnings: list[str] = []
-    config = _read("common_config {\n  arq_quantize { channel_wise: true }\n}\n", topology, warnings)
+def test_an_override_keeps_what_amct_keeps_of_the_common_configuration(topology: Topology) -> None:
+    """``asymmetric``, where both have the same observer and the common configuration names it."""
+    common = "common_config { ifmr_quantize { asymmetric: false search_step: 0.02 } }\n"
+    override = "override_layer_configs { layer_name: 'conv1' calibration_config { %s } }"
+    for said, asymmetric in (
+        ("", False),
+        ("arq_quantize { channel_wise: true }", False),
+        ("ifmr_quantize { search_step: 0.05 }", False),
+        ("ifmr_quantize { asymmetric: true }", True),
+        ("hfmg_quantize { }", True),
+    ):
+        layers = {layer.name: layer.activation for layer in _read(common + override % said, topology).layers}
+        assert layers["conv1"].asymmetric is asymmetric, said
+        assert layers["conv1"].search_step != 0.02
+        assert (layers["left"].asymmetric, layers["left"].search_step) == (False, 0.02)
+    assert _read("common_config { }" + override % "", topology) == default_config(topology)
+
+
+@pytest.mark.parametrize("skipped", ["", "skip_layers: 'end_point' "])
+def test_channel_wise_of_a_dense_is_refused_as_amct_does_it_for_a_skipped_one_too(
+    skipped: str, topology: Topology
+) -> None:
+    says = "line 2: .*channel_wise: true for a Dense, end_point"
+    with pytest.raises(InputError, match=says) as refused:
+        _read(f"{skipped}common_config {{\n  arq_quantize {{ channel_wise: true }}\n}}\n", topology)
+    assert "override_layer_types" in str(refused.value.hint)
+    with pytest.raises(InputError, match=says):
+        _read_retrain(f"{skipped}retrain_weight_quant_config {{\n  arq_retrain {{ channel_wise: true }} }}", topology)
+
+
+@pytest.mark.parametrize("dense", ["Dense", "nn.Dense", "Linear", "nn.Linear"])
+def test_a_dense_is_pytorchs_linear(dense: str, topology: Topology) -> None:
+    override = f"override_layer_types {{ layer_type: '{dense}' calibration_config {{ arq_quantize {{ channel_wise: %s"
+    config = _read(override % "false } } } common_config { arq_quantize { channel_wise: true } }", topology)
     assert config == default_config(topology)
+    enabled = _read(f"skip_layer_types: '{dense}'", topology).enabled
+    assert list(enabled) == ["conv1", "left", "right"]
+    assert list(_read_retrain(f"quant_skip_types: '{dense}'", topology).enabled) == ["conv1", "left", "right"]
+    assert list(_read_retrain(f"skip_layer_types: ['{dense}', 'Conv1d']", topology).enabled) == [*enabled]
+    with pytest.raises(InputError, match=r"duplicate override of 'Linear'"):
+        _read(
+            f"override_layer_types {{ layer_type: '{dense}' }} override_layer_types {{ layer_type: 'Linear' }}",
+            topology,
+        )
+
+
+def test_layers_may_have_the_names_of_another_front_end(topology: Topology) -> None:
+    text = """
+skip_layers: 'fc'
+skip_fusion_layers: 'module.conv1'
+override_layer_configs { layer_name: '/left/Conv' calibration_config { arq_quantize { channel_wise: false } } }
+"""
+    config = _read(text, topology)
+    assert list(config.enabled) == ["conv1", "left", "right"]
+    assert not config.enabled["left"].weight.channel_wise
+    assert config.skip_fusion_layers == ("conv1",)
+    with pytest.raises(InputError, match=r"duplicate override of 'module\.conv1'"):
+        _read(
+            "override_layer_configs { layer_name: 'conv1' } override_layer_configs { layer_name: 'module.conv1' }",
+            topology,
+        )
+
+
+def test_quant_bits_are_the_width_of_weights(topology: Topology) -> None:
+    """Where AMCT has no such width for a layer, it makes 8 bits of the common configuration, and says so."""
+    warnings: list[str] = []
+    arq = "{ arq_quantize { quant_bits: %d } }"
+    config = _read("common_config " + arq % 4, topology, warnings)
+    assert {layer.name: layer.weight.bits for layer in config.layers} == {
+        **{"conv1": 8, "left": 4, "right": 4, "end_point": 4}
+    }
     (warning,) = warnings
-    assert "line 2" in warning
-    assert "end_point" in warning
+    assert "conv1: its 3 input channels are an odd number" in warning
     warnings.clear()
-    text = "retrain_weight_quant_config {\n  arq_retrain { channel_wise: true }\n}\n"
-    assert _read_retrain(text, topology, warnings) == default_retrain_config(topology)
-    assert len(warnings) == 1
+    config = _read("common_config " + arq % 7, topology, warnings)
+    assert {layer.name: layer.weight.bits for layer in config.layers if layer.weight.bits != 7} == {"end_point": 8}
+    assert "end_point: 7 bits are for convolutions" in warnings[0]
+    with pytest.raises(InputError, match="quant_bits: 7 bits are for convolutions, and end_point is a Dense"):
+        _read("override_layer_types { layer_type: 'Linear' calibration_config " + arq % 7 + " }", topology)
+    with pytest.raises(InputError, match=r"line 1: common_config\.arq_quantize\.quant_bits: found 5"):
+        _read("common_config " + arq % 5, topology)
+
+
+def test_widths_of_retraining_are_dst_type(topology: Topology) -> None:
+    data = "retrain_data_quant_config { ulq_quantize { dst_type: %s } }\n"
+    config = _read_retrain(data % "INT8" + "retrain_weight_quant_config { arq_retrain { dst_type: INT4 } }", topology)
+    assert {layer.weight.bits for layer in config.layers} == {4}
+    with pytest.raises(InputError, match="dst_type: found 'INT16'"):
+        _read_retrain(data % "INT16", topology)
+    _read("common_config { ifmr_quantize { dst_type: INT8 } }", topology)
+    for observer in ("ifmr", "hfmg"):
+        with pytest.raises(InputError, match=f"line 2: .*{observer}_quantize.dst_type: found 'INT16'") as refused:
+            _read(f"common_config {{\n {observer}_quantize {{ dst_type: INT16 }} }}", topology)
+        assert "'INT8' only" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "common_config {\n ada_quantize { num_iteration: 300 } }",
+        "common_config {\n dmq_balancer { migration_strength: 0.5 } }",
+        "common_config {\n nuq_config { } }",
+        "\ntensor_quantize { }",
+        "\nfakequant_precision_mode: FORCE_FP16_QUANT",
+        "\nconv_calibration_config { }",
+    ],
+)
+def test_what_amctq_does_not_have_is_refused_by_its_name(text: str, topology: Topology) -> None:
+    name = text.split("\n")[1].split()[0].rstrip(":")
+    with pytest.raises(InputError, match=f"line 2: amctq does not have {name}, ") as refused:
+        _read(text, topology)
+    assert refused.value.hint == "take it out of the file"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["retrain_weight_quant_config {\n ulq_retrain { } }", "\nprune_config { }", "\nregular_prune_skip_layers: 'conv1'"],
+)
+def test_what_amctq_does_not_have_in_retraining_is_refused_by_its_name(text: str, topology: Topology) -> None:
+    name = text.split("\n")[1].split()[0].rstrip(":")
+    with pytest.raises(InputError, match=f"line 2: amctq does not have {name}, "):
+        _read_retrain(text, topology)
+
+
+def test_what_older_front_ends_add_without_meaning_anything_else_is_read(topology: Topology) -> None:
+    assert _read("joint_quant: false weight_offset: false skip_layer_types: 'AvgPool2d'", topology) == default_config(
+        topology
+    )
+    with pytest.raises(InputError, match="line 1: joint_quant: found true"):
+        _read("joint_quant: true", topology)
 
 
 def test_hfmg_of_amcts_other_front_ends_is_read_too(topology: Topology) -> None:

@@ -13,44 +13,56 @@ from amctq.amct_files.config_json import dump_config
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError, UsageError
 from amctq.graph.topology import read_topology
-from amctq.quant.config import WeightConfig, default_config
+from amctq.quant.config import WeightConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import Topology
 from tests.graph.graphs import residual_graph
 
 # (docs/en/reference.md, "config.json"), the layers of tests/graph/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
+    "batch_num":1,
     "activation_offset":true,
     "do_fusion":true,
     "skip_fusion_layers":[],
     "conv1":{
         "quant_enable":true,
         "activation_quant_params":{
+            "num_bits":8,
             "max_percentile":0.999999,
             "min_percentile":0.999999,
             "search_range":[
                 0.7,
                 1.3
             ],
-            "search_step":0.01
+            "search_step":0.01,
+            "act_algo":"ifmr",
+            "asymmetric":true
         },
         "weight_quant_params":{
-            "channel_wise":true
+            "num_bits":8,
+            "channel_wise":true,
+            "wts_algo":"arq_quantize"
         }
     },
     "end_point":{
         "quant_enable":true,
         "activation_quant_params":{
+            "num_bits":8,
             "max_percentile":0.999999,
             "min_percentile":0.999999,
             "search_range":[
                 0.7,
                 1.3
             ],
-            "search_step":0.01
+            "search_step":0.01,
+            "act_algo":"ifmr",
+            "asymmetric":true
         },
         "weight_quant_params":{
-            "channel_wise":false
+            "num_bits":8,
+            "channel_wise":false,
+            "wts_algo":"arq_quantize"
         }
     }
 }
@@ -77,6 +89,18 @@ def _load(document: Any, topology: Topology, path: Path = Path("config.json")) -
 def test_the_file_is_amcts_to_the_letter(topology: Topology) -> None:
     only = topology.only({"conv1", "end_point"})
     assert dump_config(default_config(only)).decode() == CLASSIC
+
+
+def test_the_keys_that_only_newer_releases_write_may_be_missing(document: dict[str, Any], topology: Topology) -> None:
+    """As in the examples of AMCT's MindSpore manual."""
+    whole = _load(CLASSIC, topology)
+    del document["batch_num"]
+    for name in ("conv1", "end_point"):
+        for key in ("num_bits", "act_algo", "asymmetric"):
+            del document[name]["activation_quant_params"][key]
+        for key in ("num_bits", "wts_algo"):
+            del document[name]["weight_quant_params"][key]
+    assert _load(document, topology) == whole
 
 
 def test_absent_layers_are_not_quantized(topology: Topology) -> None:
@@ -189,16 +213,17 @@ def test_every_name_that_is_no_layer_is_listed(topology: Topology) -> None:
     text = FILLED_IN % {"stem": "Conv_0", "pool": "avgpool", "head": "Gemm_9"}
     with pytest.raises(InputError, match=r"Conv_0: neither a layer of this network nor a key; nor are Gemm_9$"):
         _load(text, topology)
-    with pytest.raises(InputError, match="avgpool: neither a layer"):
+    with pytest.raises(InputError, match="flatten: neither a layer"):
         _load(
-            (FILLED_IN % {"stem": "conv1", "pool": "avgpool", "head": "fc"}).replace("false\n    },", "true },"),
+            (FILLED_IN % {"stem": "conv1", "pool": "flatten", "head": "fc"}).replace("false\n    },", "true },"),
             topology,
         )
 
 
-def test_widths_and_algorithms_of_weights_stand_where_they_are_not_amcts_defaults(topology: Topology) -> None:
+def test_widths_and_algorithms_of_weights(topology: Topology) -> None:
     written = json.loads(dump_config(default_config(topology, weight_bits=4, weight_algo=WeightAlgo.MSE)))
-    assert written["conv1"][WEIGHT] == {"num_bits": 4, "wts_algo": "mse_quantize", "channel_wise": True}
+    assert written["conv1"][WEIGHT] == {"num_bits": 4, "channel_wise": True, "wts_algo": "mse_quantize"}
+    assert list(written["conv1"][WEIGHT]) == ["num_bits", "channel_wise", "wts_algo"]
     written["conv1"][WEIGHT]["wts_algo"] = "arq_quantize"
     config = _load(written, topology)
     assert (config.enabled["conv1"].weight.bits, config.enabled["conv1"].weight.algo) == (4, WeightAlgo.ARQ)
@@ -224,7 +249,7 @@ def test_hfmg_takes_amcts_numbers_of_bins(
 
 def test_activation_offset_is_the_default_of_asymmetric(document: dict[str, Any], topology: Topology) -> None:
     document["activation_offset"] = False
-    document["conv1"]["activation_quant_params"]["asymmetric"] = True
+    del document["end_point"]["activation_quant_params"]["asymmetric"]
     config = _load(document, topology)
     assert config.enabled["conv1"].activation.asymmetric
     assert not config.enabled["end_point"].activation.asymmetric
@@ -242,7 +267,7 @@ def test_skip_fusion_leaves_the_batch_norm(document: dict[str, Any], topology: T
 
 def test_batch_num_can_be_read_alone(document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps({key: value for key, value in document.items() if key != "batch_num"}))
     assert open_config(path).batch_num is None
     path.write_text(json.dumps(document | {"batch_num": 3}))
     assert open_config(path).batch_num == 3
@@ -346,9 +371,10 @@ def test_a_file_is_read_once_with_or_without_bom_whatever_ends_its_lines(
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
-    for name, says in (("config.json", "is no JSON"), ("simple.cfg", "is no text")):
-        (tmp_path / name).write_bytes(b"\xff\xfe{")
-        with pytest.raises(InputError, match=says):
-            open_config(tmp_path / name)
+    for name in ("config.json", "simple.cfg"):
+        for content, says in ((b"\xff\xfe{", "is UTF-16 text"), (b"\x80{", "the byte 0x80 is not UTF-8")):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(InputError, match=says):
+                open_config(tmp_path / name)
     with pytest.raises(InputError, match=r"cannot read the configuration .*: No such file"):
         open_config(tmp_path / "nothing.json")

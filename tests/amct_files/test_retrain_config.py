@@ -25,24 +25,29 @@ from tests.graph.graphs import residual_graph
 # (docs/en/reference.md, "retrain_quant_config.json"), the layers of tests/graph/graphs.py in the place of a ResNet's.
 CLASSIC = """{
     "version":1,
+    "batch_num":1,
     "conv1":{
         "retrain_enable":true,
         "retrain_data_config":{
-            "algo":"ulq_quantize"
+            "algo":"ulq_quantize",
+            "dst_type":"INT8"
         },
         "retrain_weight_config":{
             "algo":"arq_retrain",
-            "channel_wise":true
+            "channel_wise":true,
+            "dst_type":"INT8"
         }
     },
     "end_point":{
         "retrain_enable":true,
         "retrain_data_config":{
-            "algo":"ulq_quantize"
+            "algo":"ulq_quantize",
+            "dst_type":"INT8"
         },
         "retrain_weight_config":{
             "algo":"arq_retrain",
-            "channel_wise":false
+            "channel_wise":false,
+            "dst_type":"INT8"
         }
     }
 }
@@ -96,8 +101,12 @@ def test_clips_widths_and_batches_are_read_back(topology: Topology) -> None:
     config = replace(config, layers=(changed, *config.layers[1:]), batch_num=2)
     written = json.loads(dump_retrain_config(config))
     assert written["batch_num"] == 2
-    assert written["conv1"][DATA] == {"algo": "ulq_quantize", "clip_max": 3.0, "clip_min": -3.0, "fixed_min": False}
-    assert written["conv1"][WEIGHT] == {"algo": "arq_retrain", "dst_type": "INT4", "channel_wise": False}
+    assert list(written["conv1"][DATA].items()) == [
+        *(("algo", "ulq_quantize"), ("clip_max", 3.0), ("clip_min", -3.0), ("fixed_min", False), ("dst_type", "INT8"))
+    ]
+    assert list(written["conv1"][WEIGHT].items()) == [
+        *(("algo", "arq_retrain"), ("channel_wise", False), ("dst_type", "INT4"))
+    ]
     assert _load(written, topology) == config
 
 

@@ -22,7 +22,8 @@ from amctq.choices import ActAlgo, ActType, ArqRule, ExportFormat, IfmrVariant, 
 from amctq.errors import InputError, UnavailableError
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
-from amctq.quant.config import ActivationConfig, QuantConfig, default_config
+from amctq.quant.config import ActivationConfig, QuantConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.retrain_config import UlqConfig, default_retrain_config
 from tests.amct.standin_path import standin_importable
 from tests.backends.test_contract import IMAGES, batches

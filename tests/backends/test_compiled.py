@@ -1,4 +1,4 @@
-"""The compiled operators: made once, kept for the user, and no error where they cannot be made."""
+"""The compiled operators: made once where the user has a cache, and no error where they cannot be made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from amctq.backends import compiled
-from amctq.backends.compiled import cache_folder, compile_library, kernels
+from amctq.backends.compiled import compile_library, kernels
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +114,19 @@ def test_a_folder_that_mindspore_cannot_name_is_a_reason(
     assert not (tmp_path / "a:b").exists()
 
 
-def test_the_cache_lies_in_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("compiler")
+def test_without_a_cache_folder_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The home folder of a user is not ours to write to."""
+    for name in ("home", "tmp"):
+        (tmp_path / name).mkdir()
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "amctq"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    code = f"import {compiled.__name__} as c; path = c.compile_library().path; print(path, path.exists())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(str(tmp_path / "tmp"))
+    assert said.endswith("True\n")
+    assert [*(tmp_path / "home").iterdir(), *(tmp_path / "tmp").iterdir()] == []
 
 
 @pytest.mark.usefixtures("compiler")

@@ -28,7 +28,8 @@ from amctq.errors import InputError
 from amctq.inference.onnx_session import OnnxSession
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
-from amctq.quant.config import QuantConfig, default_config
+from amctq.quant.config import QuantConfig
+from amctq.quant.default_config import default_config
 from amctq.quant.retrain_config import default_retrain_config
 from amctq.runtime import graph_mode
 from tests.amct.standin_path import standin_importable

@@ -16,11 +16,11 @@ from amctq.data.samples import Batches
 from amctq.errors import NoSimulationError
 from amctq.export.qdq_onnx import build_qdq
 from amctq.inference.cell_session import CellSession
-from amctq.inference.mindir_session import open_mindir
+from amctq.inference.mindir_session import MindirSession
 from amctq.inference.onnx_session import OnnxSession
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.numerics import Float32Array
 from amctq.quant.retrain_config import default_retrain_config
 from tests.backends.test_retraining import train
@@ -102,7 +102,7 @@ def test_mindir_computes_what_the_file_computes(network: FloatNetwork, images: F
     path = tmp_path / "network.mindir"
     quantized.export(ExportFormat.MINDIR, path, {})
     exported = _file(quantized).logits(images)
-    session = open_mindir(path)
+    session = MindirSession(path.read_bytes())
     assert session.logits(images) == pytest.approx(exported, abs=1e-3 * float(np.abs(exported).max()))
     # The weights are integers, and of the float ones nothing is left.
     graph = mind_ir_pb2.ModelProto.FromString(path.read_bytes()).graph

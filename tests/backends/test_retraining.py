@@ -25,7 +25,7 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.networks.float_onnx import export_float
 from amctq.networks.registry import find_model
 from amctq.progress import Reporter
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord

@@ -24,7 +24,7 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.networks.float_onnx import export_float
 from amctq.progress import Reporter
 from amctq.quant import numerics
-from amctq.quant.config import default_config
+from amctq.quant.default_config import default_config
 from amctq.quant.record import QuantRecord
 from amctq.runtime import load_mindspore, resolve_device
 

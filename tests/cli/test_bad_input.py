@@ -52,6 +52,17 @@ class Worker:
         mindspore.save_checkpoint([{"name": name, "data": data} for name, data in parameters.items()], str(path))
         return path
 
+    def resized_tensor(self, change: Callable[[bytes], bytes]) -> Path:
+        """The good checkpoint with other bytes in its first tensor."""
+        from mindspore.train.checkpoint_pb2 import Checkpoint
+
+        message = Checkpoint.FromString(self.shared.checkpoint("resnet20").read_bytes())
+        tensor = next(value.tensor for value in message.value if value.tag == "conv1.weight")
+        tensor.tensor_content = change(tensor.tensor_content)
+        path = self.cwd / "resized.ckpt"
+        path.write_bytes(message.SerializeToString())
+        return path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -160,8 +171,12 @@ def _image_folder(place: Worker) -> Path:
 
 
 def _damaged_image(place: Worker) -> Path:
+    """A class with one image that can be read."""
+    from PIL import Image
+
     folder = place.cwd / "folder" / "cat"
     folder.mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(folder / "good.png")
     for index in range(40):
         (folder / f"{index}.jpg").write_bytes(b"no image")
     return place.cwd / "folder"
@@ -172,6 +187,7 @@ def _of_amct(option: str, value: object) -> Callable[[Worker], dict[str, object]
 
 
 ACTIVATION = "activation_quant_params"
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1129472\n"
 
 CASES = [
     # dataset
@@ -280,6 +296,32 @@ CASES = [
             "image-size": 32,
         },
     ),
+    Case(
+        id="ckpt-tensor-too-long",
+        code=3,
+        process=True,
+        says=("is damaged", "conv1.weight holds 2,576,816 bytes, expected 1,728 for Float32 [16, 3, 3, 3]"),
+        options=lambda place: {"ckpt": place.resized_tensor(lambda content: content + bytes(2_575_088))},
+    ),
+    Case(
+        id="ckpt-tensor-too-short",
+        code=3,
+        process=True,
+        says=("is damaged", "conv1.weight holds 8 bytes, expected 1,728 for Float32 [16, 3, 3, 3]"),
+        options=lambda place: {"ckpt": place.resized_tensor(lambda content: content[:8])},
+    ),
+    Case(
+        id="ckpt-is-a-pointer",
+        code=3,
+        says=("x.ckpt is a pointer of git-lfs", "(1129472 bytes)", "git lfs pull"),
+        options=lambda place: {"ckpt": place.written("x.ckpt", POINTER)},
+    ),
+    Case(
+        id="ckpt-is-safetensors",
+        code=3,
+        says=("x.safetensors is a safetensors file", "format='safetensors'"),
+        options=lambda place: {"ckpt": place.written("x.safetensors", "any")},
+    ),
     # configuration and record
     Case(
         id="config-missing",
@@ -368,14 +410,29 @@ CASES = [
     Case(
         id="config-batch-num-and-option",
         code=2,
-        says=("--calib-images and batch_num",),
-        options=lambda place: {"config": place.edited(_set("batch_num", to=1)), "calib-images": 8},
+        says=("--calib-images 8 makes 1 batches of 32 images, and batch_num", "is 3"),
+        options=lambda place: {"config": place.edited(_set("batch_num", to=3)), "calib-images": 8},
     ),
     Case(
-        id="config-and-record",
-        code=2,
-        says=("--config and --record",),
-        options=lambda place: {"config": place.own.config, "record": place.own.record},
+        id="config-and-record-of-two-runs",
+        code=3,
+        says=("--record", "--config", "are not of one run: conv1 has offset_d", "asymmetric is false"),
+        options=lambda place: {
+            "config": place.edited(_set("conv1", ACTIVATION, "asymmetric", to=False)),
+            "record": place.own.record,
+        },
+    ),
+    Case(
+        id="record-of-another-checkpoint",
+        code=3,
+        says=(
+            "the record does not fit this network: with the weights of",
+            "conv1: the largest |weight / scale| is",
+            "expected 127 to 128",
+        ),
+        options=lambda place: {
+            "record": place.written("r.txt", re.sub(r"(scale_w: 0\.)0", r"\g<1>1", place.own.record.read_text()))
+        },
     ),
     Case(
         id="record-missing", code=3, says=("--record none.txt: no such file",), options=lambda _: {"record": "none.txt"}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
+from amctq.files import sha256_of
 from tests.command import Finished, Own, Shared, amctq, amctq_here
 
 
@@ -68,7 +72,88 @@ def test_bad_input(options: list[str], code: int, says: str, shared: Shared, qua
     assert "Traceback" not in done.stderr
 
 
+def test_the_report_names_the_content_that_was_measured(
+    shared: Shared, quantized: tuple[Path, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights beside the model, not those of the same name in the current directory; each with its sum."""
+    for folder in ("mine", "other"):
+        Path(folder).mkdir()
+        model = onnx.load(quantized[0])
+        onnx.save(model, f"{folder}/model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    Path("other", "weights").write_bytes(bytes(Path("mine", "weights").stat().st_size))
+    monkeypatch.chdir("other")
+    options = ("--dataset", shared.data, "--eval-images", "300", "--json")
+    done = amctq_here("evaluate", "--onnx", "../mine/model.onnx", *options)
+    assert done.code == 0, done.stderr
+    assert done.data["accuracy"]["top1"] == quantized[1]
+    files = [Path("../mine/model.onnx"), Path("../mine/weights")]
+    assert done.data["loaded"] == [
+        {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files
+    ]
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    done = amctq_here("evaluate", "--onnx", "../mine/model.onnx", *options)
+    assert done.code == 3
+    assert "its external data are" in done.envelope["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("std", [0.2, 0.0, 0.2]), ("std", [0.2, 0.2]), ("mean", None), ("image_size", 0)]
+)
+def test_damaged_metadata_are_refused(key: str, value: object, shared: Shared, quantized: tuple[Path, float]) -> None:
+    model = onnx.load(quantized[0])
+    (item,) = (item for item in model.metadata_props if item.key == "amctq.preprocessing")
+    item.value = json.dumps(json.loads(item.value) | {key: value})
+    onnx.save(model, "damaged.onnx")
+    done = amctq_here("evaluate", "--onnx", "damaged.onnx", "--dataset", shared.data, "--json")
+    assert done.code == 3
+    assert f"damaged.onnx: its metadata amctq.preprocessing, {key}: found" in done.envelope["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("option", ["--onnx", "--mindir", "--ckpt"])
+def test_a_pointer_of_git_lfs_is_refused_by_what_it_is(option: str, shared: Shared) -> None:
+    Path("model.ckpt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 94512\n")
+    done = amctq_here("evaluate", option, "model.ckpt", "--model", "resnet20", "--dataset", shared.data, "--json")
+    assert done.code == 3
+    assert "is a pointer of git-lfs, expected the file itself (94512 bytes)" in done.envelope["errors"][0]["message"]
+
+
 def test_a_network_of_ones_own(own: Own) -> None:
     done = amctq_here("evaluate", *own.network("small"), "--json")
     assert done.code == 0, done.stderr
     assert done.data["accuracy"]["images"] == 64
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "says"),
+    [
+        pytest.param([("Cast", "f", {"to": 8})], ("tensor", 8, ["N", 3]), "tensor(string)", id="text"),
+        pytest.param([("Cast", "f", {"to": 9})], ("tensor", 9, ["N", 3]), "tensor(bool)", id="truth"),
+        pytest.param([("SequenceConstruct", "f", {})], ("sequence", 1, ["N", 3]), "seq(tensor(float))", id="list"),
+        pytest.param([("ReduceSum", "f", {"keepdims": 0})], ("tensor", 1, None), "tensor(float) []", id="number"),
+        pytest.param([("Concat", "f f", {"axis": 0})], ("tensor", 1, ["N", "C"]), "(32, 3) for 16", id="too-many"),
+    ],
+)
+def test_a_model_that_gives_no_scores(
+    nodes: list[tuple[str, str, dict[str, Any]]], output: tuple[str, int, list[str | int] | None], says: str
+) -> None:
+    from onnx import helper
+
+    kind, element, shape = output
+    described = getattr(helper, f"make_tensor{'_sequence' * (kind == 'sequence')}_value_info")("y", element, shape)
+    (operator, inputs, attributes), *_ = nodes
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node(operator, inputs.split(), ["y"], **attributes),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", 1, ["N", 3, 8, 8])],
+        [described],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "x.onnx")
+    Path("x.onnx").rename("x.json")  # whose name means nothing
+    np.savez("images.npz", images=np.ones((16, 3, 8, 8), np.float32), labels=np.zeros(16, np.int64))
+    done = amctq_here("evaluate", "--onnx", "x.json", "--dataset", "images.npz", "--json")
+    assert done.code == 3, done.stderr
+    assert says in done.envelope["errors"][0]["message"]

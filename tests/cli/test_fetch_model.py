@@ -50,6 +50,19 @@ def _only(*names: str) -> bool:
 # One file, from one address
 
 
+def test_a_pointer_of_git_lfs_is_not_the_file(server: Server) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 300000\n"
+    url = server.page("/net.ckpt", pointer)
+    done = _fetch("--url", url)
+    assert done.code == 5
+    assert f"it is a pointer of git-lfs, of {len(pointer)} bytes" in done.stderr
+    Path("net.ckpt").write_bytes(pointer)
+    done = _fetch("--from-file", "net.ckpt", "--allow-unverified")
+    assert done.code == 3
+    assert "--from-file net.ckpt is a pointer of git-lfs, expected the file itself (300000 bytes)" in done.stderr
+    assert not FINAL.exists()
+
+
 def test_a_file_is_fetched_and_described(server: Server) -> None:
     url = server.page("/net.ckpt", CONTENT)
     done = _fetch_as_a_command("--url", url, "--sha256", SHA256.upper(), "--json")
@@ -302,6 +315,18 @@ def test_tls_is_not_given_up_on_the_way(tls_server: Server, server: Server, cert
     done = _fetch("--url", url, env=env)
     assert done.code == 6
     assert "without TLS" in done.stderr
+    assert _fetch("--url", url, "--sha256", SHA256, env=env).code == 0
+
+
+def test_no_hop_may_be_without_tls(tls_server: Server, server: Server, certificate: Path) -> None:
+    real = tls_server.page("/real.ckpt", CONTENT)
+    plain = server.page("/net.ckpt", b"", redirect(real))
+    url = tls_server.page("/net.ckpt", b"", redirect(plain), redirect(plain))
+    env = {"SSL_CERT_FILE": str(certificate)}
+    done = _fetch("--url", url, env=env)
+    assert done.code == 6
+    assert "without TLS" in done.stderr
+    assert server.seen == [], "nothing is asked in the open"
     assert _fetch("--url", url, "--sha256", SHA256, env=env).code == 0
 
 

@@ -219,6 +219,7 @@ def test_a_gate_fails_as_on_one_device(pictures: Path) -> None:
 BAD: list[tuple[str, int, str, list[object]]] = [
     ("nobody", 2, "neither --workers nor --rank-table", []),
     ("both", 2, "--workers and --rank-table", ["--workers", 2, "--rank-table", "t.json"]),
+    ("huge", 2, "65536", ["--workers", 100_000_000]),
     ("no-table", 3, "t.json", ["--rank-table", "t.json"]),
     ("uneven", 2, "a multiple of the 2 servers", ["--workers", 3, "--nodes", 2]),
     ("which-server", 2, "without --node-rank", ["--workers", 4, "--nodes", 2]),

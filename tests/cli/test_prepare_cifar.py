@@ -170,8 +170,17 @@ def test_a_usage_error_through_the_command() -> None:
 
 def test_no_archive_there() -> None:
     done = amctq_here("prepare-cifar", "--archive", "nowhere.tar.gz", "--json")
-    _refused(done, 3, "nowhere.tar.gz", "No such file")
+    _refused(done, 3, "nowhere.tar.gz", "found nothing")
     assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_an_archive_that_is_no_file(make: Callable[[str], None]) -> None:
+    make("own.tar.gz")
+    _refused(amctq_here("prepare-cifar", "--archive", "own.tar.gz", "--json"), 3, "expected a file")
+    Path("data").mkdir()
+    make("data/cifar-10-binary.tar.gz")
+    _refused(amctq_here("prepare-cifar", "--json"), 2, "is not a regular file")
 
 
 def test_sigterm_leaves_nothing(whole: tuple[Path, Content]) -> None:

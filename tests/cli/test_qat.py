@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from amctq.files import sha256_of
 from amctq.pretrained import CHECKPOINT
 from tests.command import AMCTQ, Finished, amctq, amctq_here, small_file_system
 from tests.runs import Runs, ptq
@@ -70,6 +71,7 @@ def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
     artifacts = {Path(item["path"]).relative_to(output): item["bytes"] for item in done.envelope["artifacts"]}
     assert {str(path) for path in artifacts} == names
     assert all((output / path).stat().st_size == size for path, size in artifacts.items())
+    assert all(sha256_of(Path(item["path"])) == item["sha256"] for item in done.envelope["artifacts"])
 
 
 def test_report_tells_all_four_stages_of_the_network(outcome: tuple[Finished, Path]) -> None:

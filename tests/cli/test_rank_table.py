@@ -281,7 +281,7 @@ def test_a_device_that_hccn_conf_lacks() -> None:
 def test_no_source_of_addresses() -> None:
     done = _create(env={"PATH": str(Path().absolute())})
     _refused(done, 3, "hccn_tool is not on PATH", "/etc/hccn.conf")
-    _refused(_create("--hccn-conf", "none.conf"), 3, "--hccn-conf none.conf: No such file")
+    _refused(_create("--hccn-conf", "none.conf"), 3, "cannot read the list of NICs none.conf: No such file")
 
 
 def test_without_hccn_tool_the_drivers_file_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

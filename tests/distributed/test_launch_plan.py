@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from amctq import runtime
 from amctq.choices import BackendName, Device, ExportFormat, LrDecay, RecipeName, SelectEpoch
 from amctq.distributed.launch_plan import share_cores
 from amctq.distributed.rank_table import RankedDevice, RankServer, RankTable
 from amctq.distributed.rank_table_json import write_rank_table
 from amctq.distributed.status import ProcessState, StatusReader, StatusWriter
-from amctq.errors import InputError, UsageError
+from amctq.errors import InputError, UnavailableError, UsageError
 from amctq.progress import Reporter
 from amctq.services.launch.plan import plan_launch
 from amctq.services.launch.request import LaunchRequest
@@ -99,6 +100,107 @@ def test_npus_of_a_server_are_what_msruns_device_numbers_count(tmp_path: Path) -
     first = plan.environment(plan.ranks[0])
     assert (plan.ranks[0].device_id, first["DEVICE_ID"]) == (1, "0")
     assert first["ASCEND_RT_VISIBLE_DEVICES"] == "1,0"
+
+
+def _on_npus(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """A machine with CANN and these NPUs, as its driver shows them."""
+    monkeypatch.setattr(runtime, "npu_nodes", lambda: tuple(Path(f"/dev/davinci{number}") for number in numbers))
+    monkeypatch.setattr(runtime, "cann_home", lambda: Path("/usr/local/Ascend"))
+
+
+def _devices(request: LaunchRequest, *, simulated: bool = False) -> tuple[list[int | None], set[str]]:
+    """The NPUs of this server's ranks, and what their environments show of all NPUs."""
+    plan = plan_launch(request, Reporter(), simulated=simulated)
+    shown = {plan.environment(rank)["ASCEND_RT_VISIBLE_DEVICES"] for rank in plan.local_ranks}
+    return [rank.device_id for rank in plan.local_ranks], shown
+
+
+@pytest.mark.parametrize(
+    ("visible", "planned"),
+    [("2,3", [2, 3]), ("5,4,1", [5, 4]), (" 6 , 7 ", [6, 7]), (None, [0, 1])],
+)
+@pytest.mark.parametrize("simulated", [False, True], ids=["run", "dry-run"])
+def test_visible_npus_are_the_ones_that_there_are(
+    visible: str | None, planned: list[int], simulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others belong to somebody else."""
+    if visible is not None:
+        monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+    if not simulated:
+        _on_npus(monkeypatch, *range(8))
+    request = LaunchRequest(qat=replace(QAT, device=Device.ASCEND), workers=2)
+    assert _devices(request, simulated=simulated) == (planned, {",".join(map(str, planned))})
+
+
+def test_npus_that_are_missing_in_the_middle_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that was given two of eight."""
+    _on_npus(monkeypatch, 4, 6)
+    assert _devices(LaunchRequest(qat=replace(QAT, device=Device.ASCEND), workers=2)) == ([4, 6], {"4,6"})
+
+
+@pytest.mark.parametrize("simulated", [False, True], ids=["run", "dry-run"])
+@pytest.mark.parametrize(
+    ("visible", "workers", "says"),
+    [
+        ("2,3", 3, "--workers 3: this server has 2 NPU(s) that ASCEND_RT_VISIBLE_DEVICES shows (2-3), expected 3"),
+        ("2", None, "t.json: this server has 1 NPU(s) that ASCEND_RT_VISIBLE_DEVICES shows (2), expected 0-1"),
+        ("", 2, "ASCEND_RT_VISIBLE_DEVICES"),
+        ("9", 2, "ASCEND_RT_VISIBLE_DEVICES"),
+    ],
+)
+def test_npus_of_others_are_not_taken(
+    visible: str, workers: int | None, says: str, simulated: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+    _on_npus(monkeypatch, *range(8))
+    table = None if workers else _table(Path("t.json"), (0, 1))
+    request = LaunchRequest(qat=replace(QAT, device=Device.ASCEND), workers=workers, rank_table=table)
+    with pytest.raises(UnavailableError) as caught:
+        plan_launch(request, Reporter(), simulated=simulated)
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("visible", ["a", "0,,1", "0-3", "-1", "1,1", "9" * 5000, "٣"])
+def test_a_list_of_visible_npus_that_is_none_is_refused(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+    _on_npus(monkeypatch, 0, 1)
+    with pytest.raises(InputError, match="ASCEND_RT_VISIBLE_DEVICES is"):
+        runtime.resolve_device(Device.AUTO, None)
+
+
+def test_a_device_id_of_a_former_run_does_not_matter_to_a_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICE_ID", "seven")
+    _on_npus(monkeypatch, 0, 1)
+    assert _devices(LaunchRequest(qat=replace(QAT, device=Device.ASCEND), workers=2))[0] == [0, 1]
+
+
+@pytest.mark.parametrize("number", [1, 64, 100_000_000])
+def test_a_device_that_is_not_there_is_told(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _on_npus(monkeypatch, 0, 1, 2)
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "2")
+    with pytest.raises(UnavailableError, match=f"--device-id {number}: there are 1"):
+        runtime.resolve_device(Device.ASCEND, number)
+
+
+@pytest.mark.parametrize(
+    ("workers", "timeout", "says"),
+    [
+        (100_000_000, 600, "--workers 100000000: expected at most 65536"),
+        (2048, 600, "--workers 2048 on 1 server(s): expected at most 1024 on each"),
+        (2, 10**9, "expected at most 604800"),
+    ],
+)
+def test_numbers_that_no_cluster_has_are_refused(workers: int, timeout: int, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        LaunchRequest(qat=QAT, workers=workers, timeout=timeout)
+    assert says in caught.value.message
+
+
+def test_no_server_has_more_npus_than_a_table_can_name() -> None:
+    request = LaunchRequest(qat=replace(QAT, device=Device.ASCEND), workers=65)
+    with pytest.raises(UsageError, match="at most 64 NPUs on each"):
+        plan_launch(request, Reporter(), simulated=True)
 
 
 @pytest.mark.parametrize("ranks", [((0, 1, 2), (3,)), ((0, 2), (1, 3))])

@@ -86,6 +86,84 @@ def test_all_ranks_end_well(tmp_path: Path) -> None:
         assert {f"OWN={rank}", f"RANK_ID={rank}", f"DEVICE_ID={rank}"} <= set(environment)
 
 
+SECRETS = {
+    "AMCTQ_MIRROR": "https://me:hunter2@mirror.example",
+    "AWS_SECRET_ACCESS_KEY": "hunter2",
+    "HTTPS_PROXY": "http://me:hunter2@proxy.example:3128",
+    "MS_TOKEN": "hunter2",
+    "PIP_INDEX_URL": "https://me:hunter2@index.example/simple",
+}
+
+
+def test_no_file_of_a_launch_holds_what_only_the_environment_should(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HCCL_SOCKET_IFNAME", "eth0")
+    folder = tmp_path / "logs"
+    assert _run(folder, "end,end")[0] == 0
+    written = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert len(written) >= 8
+    assert not [path for path, text in written.items() if "hunter2" in text or any(name in text for name in SECRETS)]
+    assert "HCCL_SOCKET_IFNAME=eth0" in written[folder / "train_parallel1" / "env.log"].splitlines()
+
+
+def test_what_a_former_run_left_in_the_environment_reaches_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MindSpore would take the servers of that run, and HCCL its rank table."""
+    former = {
+        "DEVICE_NUM": "8",
+        "MS_CLUSTER_ROOT": "10.9.9.9",
+        "MS_HCCL_CM_INIT": "1",
+        "MS_SCHED_NUM": "1",
+        "MS_SERVER_NUM": "1",
+        "MS_SIMULATION_LEVEL": "3",
+        "OMPI_COMM_WORLD_SIZE": "8",
+        "RANK_TABLE_FILE": "/former/hccl_8p.json",
+        "WORLD_SIZE": "8",
+    }
+    for name, value in {**former, "RANK_ID": "7", "RANK_SIZE": "8", "MS_ROLE": "MS_SCHED"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MS_ALLOC_CONF", "enable_vmm:false")  # of no run: what the user wants of MindSpore
+    script, seen = tmp_path / "worker.py", tmp_path / "seen"
+    script.write_text(f"import json, os; open({str(seen)!r}, 'w').write(json.dumps(dict(os.environ)))")
+    code, said = _run(tmp_path / "logs", "end", f"command={sys.executable} {script}")
+    assert code == 0, said
+    found = json.loads(seen.read_text())
+    assert not former.keys() & found.keys()
+    assert found["MS_ALLOC_CONF"] == "enable_vmm:false"
+    assert (found["RANK_ID"], found["MS_ROLE"]) == ("0", "MS_WORKER")
+
+
+@pytest.mark.parametrize("actions", ["end,end", "segv,deaf"])
+def test_the_temporary_files_of_workers_go_with_the_launch(
+    actions: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also those of workers that are killed."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    folder = tmp_path / "logs"
+    process = _start(folder, actions)
+    _wait_for(lambda: list((tmp_path / "tmp").glob("*/of-rank-1")) or process.poll() is not None)
+    _finish(process, folder)
+    assert (folder / "train_parallel1" / "log").exists()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_killed_supervisor_leaves_no_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    folder = tmp_path / "logs"
+    process = _start(folder, "hang,deaf")
+    _wait_for(lambda: _has_stepped(folder))
+    assert len(list((tmp_path / "tmp").glob("*/of-rank-*"))) == 2
+    process.kill()
+    process.communicate()
+    _wait_for(lambda: not _left(folder) and list((tmp_path / "tmp").iterdir()) == [], 10)
+
+
 def test_a_launcher_that_waits_for_nothing_is_not_waited_for(tmp_path: Path) -> None:
     """The scheduler, and msrun with it, go on for half a minute after the last worker; nobody needs them."""
     begin = time.monotonic()
@@ -139,9 +217,9 @@ def test_a_launcher_that_fails_is_named(tmp_path: Path) -> None:
 
 
 def test_a_stall_is_told_with_the_last_step_of_each_rank(tmp_path: Path) -> None:
-    code, said = _run(tmp_path / "logs", "hang,deaf", "stall=1")
+    code, said = _run(tmp_path / "logs", "hang,deaf", "stall=4")
     assert code == 7
-    assert "--stall-timeout 1" in said["message"]
+    assert "--stall-timeout 4" in said["message"]
     assert "rank 0: step 3; rank 1: step 3" in said["message"]
 
 
@@ -175,6 +253,19 @@ def test_a_worker_that_does_not_hear_is_killed_after_its_grace(tmp_path: Path) -
     code, said = _finish(process, folder)
     assert code == 143
     assert "rank 0 end" in said["lines"]
+
+
+def test_before_the_first_step_nobody_waits_for_a_worker_that_does_not_hear(tmp_path: Path) -> None:
+    """As a rank that waits for another one inside MindSpore: there is nothing to save yet."""
+    folder = tmp_path / "logs"
+    process = _start(folder, "waiting,waiting", "grace=60")
+    _wait_for(lambda: (folder / "train_parallel1" / "status.jsonl").exists())
+    time.sleep(0.5)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    code, _ = _finish(process, folder)
+    assert code == 143
+    assert time.monotonic() - begin < 20
 
 
 def test_workers_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:

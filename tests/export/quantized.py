@@ -57,7 +57,7 @@ def quantize(
 
 
 def quantize_ort(
-    graph: FloatGraph, images: Float32Array, *, only: set[str] | None = None, **options: bool
+    graph: FloatGraph, images: Float32Array, *, only: set[str] | None = None, attention: bool = False
 ) -> Quantized:
     """Any network with placement ``ort``, on the smallest and the largest values that these images give.
 
@@ -65,12 +65,12 @@ def quantize_ort(
         graph: the network.
         images: (N, C, H, W).
         only: names of the layers to quantize; None for all.
-        options: of ``place_ort``.
+        attention: products of two activations are quantized too.
     """
     topology = read_topology(graph)
     if only is not None:
         topology = topology.only(only)
-    plan = place_ort(graph, topology, **options)
+    plan = place_ort(graph, topology, attention=attention)
     tapped = list(dict.fromkeys(site.watched for site in plan.sites if site.watched != graph.input_name))
     model = copy.deepcopy(graph.model)
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped)

@@ -195,8 +195,8 @@ def test_what_is_no_such_file_is_refused(deploy: onnx.ModelProto) -> None:
         lower(shifted)
     pooled = onnx.ModelProto()
     pooled.CopyFrom(deploy)
-    _named(pooled, "conv1").op_type = "AveragePool"
-    with pytest.raises(InputError, match="AveragePool reads integers"):
+    _named(pooled, "conv1").op_type = "MaxPool"
+    with pytest.raises(InputError, match="MaxPool reads integers"):
         lower(pooled)
     strange = onnx.ModelProto()
     strange.CopyFrom(deploy)

@@ -22,6 +22,7 @@ from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
+from tests.command import amctq
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +145,12 @@ def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images
 
 
 def test_paths_with_spaces_and_chinese_characters(quantized: NativeQuantizedNetwork, tmp_path: Path) -> None:
-    from amctq.inference.mindir_session import open_mindir
+    from amctq.inference.mindir_session import MindirSession
 
     path = tmp_path / "我的 模型" / "量化 1.mindir"
     path.parent.mkdir()
     quantized.export(ExportFormat.MINDIR, path, {})
-    assert open_mindir(path).image_size == 32
+    assert MindirSession(path.read_bytes()).image_size == 32
 
 
 def test_metadata_and_ports_stand_in_the_file(content: bytes) -> None:
@@ -206,3 +207,17 @@ def test_damaged_bytes_never_end_the_process(content: bytes) -> None:
         except InputError:
             refused += 1
     assert refused > 30
+
+
+def test_a_file_on_which_mindspore_crashes_is_bad_input(content: bytes, images: Float32Array) -> None:
+    """A BiasAdd without its first operand is a complete message, and ends MindSpore's process."""
+    model = _parsed(content)
+    node = next(node for node in model.graph.node if node.op_type.startswith("REF::BiasAdd"))
+    del node.input[0]
+    Path("crash.mindir").write_bytes(model.SerializeToString())
+    np.savez("images.npz", images=images, labels=np.zeros(len(images), np.int64))
+    done = amctq("evaluate", "--mindir", "crash.mindir", "--dataset", "images.npz", "--json")
+    assert done.code == 3, done.stderr
+    (error,) = done.envelope["errors"]
+    assert error["message"] == "crash.mindir: MindSpore crashes when it runs the model (signal SIGSEGV)"
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["crash.mindir", "images.npz"]

@@ -112,6 +112,13 @@ def test_bias_rounds_to_even_in_units_of_the_scale() -> None:
     assert numerics.quantize_bias(bias, scale).tolist() == [2, -2, 0]
 
 
+def test_the_quotient_of_a_bias_is_float32_as_in_amct() -> None:
+    """In float64 these are 61224.5003, 192672.5055 and 95673.4968."""
+    bias = np.asarray([12.2449, 38.5345, 19.134699], np.float32)
+    found = numerics.quantize_bias(bias, np.full(1, 2e-4, np.float32))
+    assert found.tolist() == [61224, 192672, 95674]
+
+
 def test_bias_beyond_int32_is_refused() -> None:
     with pytest.raises(OverflowError, match="exceeds int32"):
         numerics.quantize_bias(np.asarray([1.0, 300.0], np.float32), np.full(2, EPSILON, np.float32))

@@ -15,6 +15,8 @@ from amctq.quant import numerics
 from amctq.quant.numerics import EPSILON, QParams
 from amctq.quant.ulq import Clips, arq_retrain, arq_retrain_scale, clips_of, ulq, ulq_gradients
 from amctq.quant.weights import arq_scale, quantize_weight
+from tests.command import Shared
+from tests.golden import golden
 
 ends = st.floats(-20, 20, width=32)
 
@@ -70,6 +72,21 @@ def test_gradients_are_amcts(high: float, low: float) -> None:
     assert abs(to_max) + abs(to_min) > 1
 
 
+@pytest.mark.parametrize("case", range(5))
+def test_amcts_own_vectors(case: int, shared: Shared) -> None:
+    """Case 2 has symmetric clips, which lie halfway between two steps."""
+    with np.load(golden(shared, "ulq_vectors.npz")) as file:
+        vector = {key.split("_", 1)[1]: file[key] for key in file.files if key.startswith(f"{case}_")}
+    high, low = map(float, vector["clips"].ravel())
+    clips = _clips(high, low, fixed_min=bool(vector["fixed"]))
+    found = ulq_gradients(vector["x"], clips, vector["g"])
+    assert np.array_equal(ulq(vector["x"], clips), vector["y"])
+    assert np.array_equal(found.x, vector["dx"])
+    assert (clips.qparams.scale, clips.qparams.offset) == (float(vector["scale"]), int(vector["offset"]))
+    assert found.clip_max == pytest.approx(float(vector["dmax"]), abs=1e-6)
+    assert found.clip_min == pytest.approx(float(vector["dmin"]), abs=1e-6)
+
+
 def test_values_on_the_ends_of_the_range_lie_inside() -> None:
     clips = _clips(1.27, -1.28)
     step, first = clips.scale, clips.steps_below_zero
@@ -88,6 +105,12 @@ def test_a_range_upside_down_is_narrow_and_its_gradient_leads_out(high: float, l
     assert ulq(x, clips).max() < 1e-2  # nothing is left of what lies above
     # The loss falls where y grows: so must clip_max.
     assert ulq_gradients(x, clips, np.full(100, -1.0, np.float32)).clip_max < -50
+
+
+def test_a_range_that_the_narrowest_replaces_says_so() -> None:
+    assert _clips(1e-6, 0.0).is_widened
+    assert _clips(-2.0, -1.0).is_widened
+    assert not _clips(255 * EPSILON, 0.0).is_widened
 
 
 def test_a_fixed_end_ignores_the_parameter() -> None:

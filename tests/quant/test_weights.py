@@ -72,7 +72,7 @@ def test_tiny_weights_have_the_integers_of_large_ones(algo: WeightAlgo, bits: in
     large, tiny = (weight * factor.reshape(-1, 1, 1, 1) for factor in (np.ones(5, np.float32), unit))
     scales = [config.scale(each, ArqRule.AMCT, smallest=SMALLEST) for each in (large, tiny)]
     integers = [quantize_weight(w, s, bits=bits).values for w, s in zip((large, tiny), scales, strict=True)]
-    assert np.array_equal(*integers)
+    assert np.array_equal(integers[0], integers[1])
     assert integers[0].any(axis=(1, 2, 3)).tolist() == [True, False, True, True, True]
     amcts = config.scale(tiny, ArqRule.AMCT)
     assert (amcts >= EPSILON).all()

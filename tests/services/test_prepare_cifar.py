@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 
 from amctq import PrepareCifarRequest, prepare_cifar
 from amctq.errors import InputError, UsageError
+from amctq.progress import Event, Notice
 from tests.command import Shared
 from tests.services.archives import INSIDE, Content, content_of, header, tar
 
@@ -76,11 +80,22 @@ def _bomb_in_an_extended_header(small: Content) -> bytes:
     return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
 
 
+def _negative(kind: bytes, size: int) -> bytes:
+    """87 bytes or so, whose only header declares a length below 0, as GNU tar writes such numbers."""
+    return gzip.compress(header("x", kind, size=size).tobuf(tarfile.GNU_FORMAT))
+
+
+def _endless_extended_headers(size: int) -> bytes:
+    """Extended headers only, each after the last one."""
+    member = header("x", tarfile.XHDTYPE, size=size)
+    return gzip.compress((member.tobuf(tarfile.GNU_FORMAT) + bytes(size)) * 100_000, 1)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         pytest.param(lambda small: b"<html>404 not found</html>", ["no .tar.gz", "<html>"], id="html"),
-        pytest.param(lambda small: b"", ["cut short"], id="empty"),
+        pytest.param(lambda small: b"", ["the file is empty"], id="empty"),
         pytest.param(lambda small: gzip.compress(b"x" * 5000), ["no tar archive"], id="gzip-but-no-tar"),
         pytest.param(lambda small: tar(small)[:-5000], ["cut short"], id="truncated-gzip"),
         pytest.param(lambda small: tar(small)[:-4], ["cut short"], id="truncated-trailer"),
@@ -92,6 +107,17 @@ def _bomb_in_an_extended_header(small: Content) -> bytes:
         pytest.param(_damaged, ["own.tar.gz is damaged"], id="damaged"),
         pytest.param(_bomb_of_zeros, ["1 MiB after its last file"], id="zeros"),
         pytest.param(_bomb_in_an_extended_header, ["extended header"], id="extended-header"),
+        pytest.param(lambda _: _negative(tarfile.XHDTYPE, -512), ["declares -512 bytes"], id="negative-extended"),
+        pytest.param(lambda _: _negative(tarfile.XGLTYPE, -1), ["declares -1 bytes"], id="negative-global"),
+        pytest.param(lambda _: _negative(tarfile.SOLARIS_XHDTYPE, -(1 << 40)), ["declares -1,"], id="negative-solaris"),
+        pytest.param(lambda _: _negative(tarfile.REGTYPE, -512), ["declares -512 bytes"], id="negative-file"),
+        pytest.param(lambda _: _endless_extended_headers(0), ["256 headers"], id="endless-extended-headers"),
+        pytest.param(lambda _: _endless_extended_headers(512), ["256 headers"], id="endless-extended-headers-of-512"),
+        pytest.param(
+            lambda small: tar(small, *(header(f"{INSIDE}/.{index}") for index in range(300))),
+            ["256 headers"],
+            id="endless-hidden-files",
+        ),
         pytest.param(
             lambda small: tar({**small, "data_batch_3.bin": small["data_batch_3.bin"][:-1]}),
             ["data_batch_3.bin", "3,073"],
@@ -122,6 +148,83 @@ def _bomb_in_an_extended_header(small: Content) -> bytes:
 )  # fmt: skip
 def test_bad_archives(make: Callable[[Content], bytes], words: list[str], small: Content) -> None:
     _refused_here(make(small), *words)
+
+
+def test_a_file_larger_than_any_archive_is_left_early() -> None:
+    archive = Path("own.tar.gz")
+    archive.write_bytes(gzip.compress(bytes(10_240)))
+    with archive.open("r+b") as stream:
+        stream.truncate(1 << 42)  # a hole
+    with pytest.raises(InputError, match=r"more than the 1,073,741,824 bytes"):
+        prepare_cifar(PrepareCifarRequest(archive=archive, md5="0" * 32))
+    archive.unlink()
+
+
+def test_what_a_mac_leaves_in_an_archive_is_passed_over_and_said(small: Content) -> None:
+    hidden = ("._data_batch_1.bin", ".DS_Store", "Thumbs.db", "./._cifar-10-batches-bin", "__MACOSX/x/._test_batch.bin")
+    archive = tar({**dict.fromkeys(hidden, b"\0\5\26\7"), **small})
+    Path("own.tar.gz").write_bytes(archive)
+    events: list[Event] = []
+    request = PrepareCifarRequest(
+        archive=Path("own.tar.gz"), md5=hashlib.md5(archive).hexdigest(), output_dir=Path("data")
+    )
+    result = prepare_cifar(request, events.append)
+    assert sum(result.data()["images_per_class"]["test"]) == 100
+    said = [event.text for event in events if isinstance(event, Notice) and "passed over" in event.text]
+    assert len(said) == 1
+    assert "own.tar.gz: passed over 5 hidden or system entries" in said[0]
+    assert not [path for path in Path("data").rglob("*") if path.name.startswith((".", "__", "Thumbs"))]
+
+
+TEST_FILE = "files cifar-10-verify-bin/test_batch.bin"
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        ("origin", [], "origin: found []"),
+        ("origin", {"seed": {}}, "origin"),
+        ("synthetic", "yes", 'synthetic: found "yes"'),
+        ("classes", ["cat"], "classes"),
+        ("classes", [1] * 10, "classes"),
+        ("files", [], "files: found []"),
+        ("files", {}, "files: cifar-10-batches-bin/batches.meta.txt is missing"),
+        ("files ../../outside", {}, "unknown key"),
+        (f"{TEST_FILE} bytes", "30", 'bytes: found "30"'),
+        (f"{TEST_FILE} bytes", -1, "bytes: found -1"),
+        (f"{TEST_FILE} sha256", 5, "sha256: found 5"),
+        (f"{TEST_FILE} sha256", "x", "64 hexadecimal digits"),
+        (f"{TEST_FILE} images_per_class", ["1"] * 10, "images_per_class"),
+        (f"{TEST_FILE} images_per_class", None, "images_per_class"),
+        ("schema", "1", 'schema: found "1"'),
+    ],
+)
+def test_a_manifest_with_other_fields(keys: str, value: Any, said: str) -> None:
+    request = PrepareCifarRequest(synthetic=True, train_images=10, test_images=10, output_dir=Path("data"))
+    prepare_cifar(request)
+    path = Path("data", "cifar-10-manifest.json")
+    document = json.loads(path.read_bytes())
+    *outer, last = keys.split(" ")
+    reduce(dict.__getitem__, outer, document)[last] = value
+    path.write_text(json.dumps(document))
+    before = {item: item.read_bytes() for item in Path("data").rglob("*") if item.is_file()}
+    with pytest.raises(InputError) as caught:
+        prepare_cifar(request)
+    assert said in f"{caught.value.message} {caught.value.hint}"
+    assert str(path) in caught.value.message
+    assert {item: item.read_bytes() for item in Path("data").rglob("*") if item.is_file()} == before
+    prepare_cifar(replace(request, force=True))
+    assert prepare_cifar(request).already
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"schema": 1' + b"0" * 5000 + b"}"]
+)
+def test_a_manifest_that_is_no_json(content: bytes) -> None:
+    Path("data").mkdir()
+    Path("data", "cifar-10-manifest.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"cifar-10-manifest\.json"):
+        prepare_cifar(PrepareCifarRequest(synthetic=True, train_images=10, test_images=10, output_dir=Path("data")))
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from amctq.errors import InputError, WriteError
-from amctq.training.history import History
+from amctq.files import sha256_of
+from amctq.training.history import History, former_lines
 from amctq.training.pace import Pace, duration
 from amctq.training.snapshot import (
+    STATE,
     DamagedSnapshotError,
     Score,
     Snapshot,
     TrainingState,
+    _blocks,
+    _digest,
     read_snapshot,
     write_snapshot,
 )
@@ -129,6 +134,30 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
         store.newest()
 
 
+def test_a_file_that_was_changed_afterwards_is_not_vouched_for(tmp_path: Path) -> None:
+    former = CheckpointStore(tmp_path, keep=9)
+    former.begin(_snapshot(0))
+    store = CheckpointStore(tmp_path, keep=9)  # of the run that continues
+    saved, removed = store.save(_snapshot(5)), store.save(_snapshot(10))
+    saved.path.write_bytes(b"of somebody else")
+    removed.path.unlink()
+    first, second = store.artifacts()
+    assert first.sha256 == sha256_of(tmp_path / "step-00000000.ckpt")
+    assert second == saved
+
+
+def test_the_history_is_summed_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"step": 1, "epoch": 1}\n{"step": 9, "epoch": 1}\n{"st')
+    with History(path, former_lines(path, _snapshot(3).state)) as history:
+        history.step(step=4, epoch=1, loss=0.5, learning_rate=0.1)
+        written = path.read_bytes()
+    path.write_bytes(b"of somebody else")
+    artifact = history.artifact()
+    assert written.count(b"\n") == 2
+    assert (artifact.bytes, artifact.sha256) == (len(written), hashlib.sha256(written).hexdigest())
+
+
 def test_a_new_run_replaces_the_former_ones_checkpoints_alone(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     former = CheckpointStore(folder, keep=9)
@@ -159,7 +188,7 @@ def _lines(path: Path) -> list[tuple[int, bool]]:
 
 def test_history_goes_on_where_the_checkpoint_was_made(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    with History(path, BEGIN) as history:
+    with History(path) as history:
         for step in (1, 2, 3, 4, 5):
             history.step(step=step, epoch=(step + 1) // 2, loss=1 / step, learning_rate=0.1)
             if step % 2 == 0:
@@ -167,13 +196,84 @@ def test_history_goes_on_where_the_checkpoint_was_made(tmp_path: Path) -> None:
     whole = path.read_bytes()
     assert _lines(path) == [(1, False), (2, False), (2, True), (3, False), (4, False), (4, True), (5, False)]
     path.write_bytes(whole[:-7])  # killed while it wrote
-    with History(path, replace(BEGIN, step=4, evaluated=1)) as history:  # stopped while it evaluated
+    stopped = replace(BEGIN, step=4, evaluated=1)  # while it evaluated
+    with History(path, former_lines(path, stopped)) as history:
         assert _lines(path) == [(1, False), (2, False), (2, True), (3, False), (4, False)]
         history.score(step=4, score=Score(epoch=2, top1=90, top5=99))
         history.step(step=5, epoch=3, loss=1 / 5, learning_rate=0.1)
     assert path.read_bytes() == whole
-    with History(path, BEGIN):
+    with History(path, former_lines(path, BEGIN)):
         assert _lines(path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": "2"}', "[]", "null", "{", "[" * 100_000, '{"step": true, "epoch": 1}', "\ufffd"],
+    ids=lambda line: line[:9],
+)
+def test_a_line_of_history_that_amctq_does_not_write(line: str, tmp_path: Path) -> None:
+    """At the end it is what a killed process or a power cut leaves; between others it is damage."""
+    path = tmp_path / "history.jsonl"
+    good = [f'{{"step": {step}, "epoch": 1, "loss": 0.5, "learning_rate": 0.1}}' for step in (1, 2, 3)]
+    state = replace(BEGIN, step=3)
+    path.write_text("\n".join([*good, line, "\0" * 40]))
+    assert former_lines(path, state) == good
+    path.write_text("\n".join([good[0], line, *good[1:], ""]))
+    with pytest.raises(InputError, match=r"history\.jsonl, line 2: found .* expected what amctq writes"):
+        former_lines(path, state)
+    assert former_lines(path, BEGIN) == [], "a new run does not look at it"
+
+
+def _rewritten(path: Path, **changes: object) -> None:
+    """A whole snapshot with other values."""
+    state = asdict(BEGIN) | {"schema": 1} | changes
+    state["sha256"] = _digest(state, _snapshot(1).arrays)
+    stored = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    path.write_bytes(b"".join(_blocks({STATE: stored, **_snapshot(1).arrays})))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "1"},
+        {"step": -1},
+        {"step": 1 << 60},
+        {"step": True},
+        {"evaluated": None},
+        {"best": {"epoch": 1}},
+        {"best": {"epoch": 1, "top1": "90", "top5": 99}},
+        {"best": [1, 90, 99]},
+        {"last": {"epoch": 1, "top1": float("nan"), "top5": 99}},
+        {"last": {"epoch": 1, "top1": 90, "top5": 10**400}},
+        {"identity": []},
+        {"made_on": "x"},
+        {"more": 1},
+        {"schema": 2},
+        {"schema": [1]},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_a_whole_snapshot_with_values_of_another_type(changes: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "step-00000001.ckpt"
+    _rewritten(path)
+    assert CheckpointStore(tmp_path, keep=1).newest().snapshot.state == BEGIN
+    _rewritten(path, **changes)
+    with pytest.raises(InputError, match=r"step-00000001\.ckpt damaged"):
+        CheckpointStore(tmp_path, keep=1).newest()
+
+
+def test_a_snapshot_of_a_run_in_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    snapshot = replace(_snapshot(1), state=replace(BEGIN, identity={"source": "\udcff.bin"}))
+    write_snapshot(tmp_path / "one.ckpt", snapshot)
+    assert read_snapshot(tmp_path / "one.ckpt").state == snapshot.state
+
+
+def test_a_snapshot_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=9)
+    store.begin(_snapshot(0))
+    (tmp_path / "best.ckpt").mkdir()
+    with pytest.raises(InputError, match=r"best\.ckpt: Is a directory"):
+        store.newest()
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def _counts_between_extremes(statistics: Statistics, bins: int) -> NDArray[np.in
         counts = np.diff(np.interp(edges, density.edges, np.concatenate([[0], np.cumsum(density.counts)])))
     if density.zeros:
         counts = counts + density.zeros * np.histogram(np.zeros(1), bins, ends)[0]
-    return np.rint(counts).astype(np.int64)
+    whole: NDArray[np.int64] = np.rint(counts).astype(np.int64)
+    return whole
 
 
 def _distances(counts: NDArray[np.int64], lefts: NDArray[np.int64], rights: NDArray[np.int64]) -> Float64Array:

@@ -68,14 +68,16 @@ class IfmrObserver(StatisticsObserver):
         count = math.ceil((last - first) / settings.search_step)
         if settings.variant is IfmrVariant.ASCEND:
             count = int((last - first) // settings.search_step + 1)
-        ratios = (first + settings.search_step * np.arange(count)).astype(np.float32).astype(np.float64)
+        ratios = (first + settings.search_step * np.arange(count)).astype(np.float32)
+        # Rounded to float32 as AMCT rounds, so that equal activations have equal scales.
         if self._symmetric:
-            tops = ratios * max(high, -low)
+            tops = (ratios * np.float32(max(high, -low))).astype(np.float64)
             lows = -tops
             scale = tops / (128 if -low > high and settings.variant is IfmrVariant.EXACT else 127)
         else:
-            tops, lows = ratios * high, np.full(count, low)
-            scale = (tops - low) / 255
+            tops, lows = (ratios * np.float32(high)).astype(np.float64), np.full(count, low)
+            scale = (tops - low).astype(np.float32) / 255.0
+        scale = scale.astype(np.float32).astype(np.float64)
         scale = np.where(scale < smallest, 1.0, scale)
         offset = np.zeros(count) if self._symmetric else -np.rint(low / scale) - 128
         lowest, highest = (-128 - offset) * scale, (127 - offset) * scale

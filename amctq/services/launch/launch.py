@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from amctq.errors import (
     WorkerError,
     WriteError,
 )
-from amctq.files import Artifact, reading, writing
+from amctq.files import Artifact, writing
 from amctq.folder_lock import FolderLock
+from amctq.json_file import read_json_object
+from amctq.leftovers import Leftover, watched
 from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
 from amctq.services.launch.plan import plan_launch, refuse_used_port
 from amctq.services.launch.request import LaunchRequest
@@ -59,30 +61,30 @@ def launch_distributed(request: LaunchRequest, on_event: OnEvent = silent) -> La
     reporter, begin = Reporter(on_event), time.perf_counter()
     plan = plan_launch(request, reporter)
     refuse_used_port(plan)
-    _refuse_bad_input(request, plan)
+    leftover = _refuse_bad_input(request, plan)
     reporter.info(
         f"{len(plan.ranks)} workers on {plan.nodes} server(s), {len(plan.local_ranks)} here, scheduler at "
         f"{plan.master_addr}:{plan.master_port}; logs in {plan.log_dir}"
     )
     spec = worker_spec(request.qat, size=len(plan.ranks), digests=request.step_digests)
-    lock, relay = _lock(plan.server_folder), _Relay(on_event, len(plan.local_ranks))
-    try:
-        ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
-    except WorkerError as error:
-        raise _as_qat_error(error) from None
-    except Stopped as stopped:
-        stopped.left = relay.left
-        raise
-    finally:
-        lock.release()
+    relay = _Relay(on_event, len(plan.local_ranks))
+    with watched(leftover), _locked(plan.server_folder):
+        try:
+            ranks = supervise(plan, spec, on_line=relay, stall_timeout=request.stall_timeout, grace=request.grace)
+        except WorkerError as error:
+            raise _as_qat_error(error) from None
+        except Stopped as stopped:
+            stopped.left = relay.left
+            raise
+        finally:
+            leftover.clear()  # all processes have ended: rank 0 may have had no time to do it
     artifacts = tuple(
         Artifact(path=Path(item["path"]), bytes=item["bytes"], sha256=item["sha256"]) for item in ranks[0].artifacts
     )
     report = None
     if plan.has_scheduler:
         path = request.qat.output_dir / REPORT
-        with reading(str(path)):
-            report = json.loads(path.read_bytes())
+        report = read_json_object(path, what="report", option="--output-dir", takes="what rank 0 has written there")
     return LaunchResult(
         plan=plan,
         report=report,
@@ -108,24 +110,34 @@ def preview_launch(request: LaunchRequest, on_event: OnEvent = silent) -> Launch
     return LaunchPreview(plan=plan, warnings=tuple(reporter.warnings))
 
 
-def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> None:
-    """Refuse input that would make every worker fail, before they start and with the right exit code."""
+def _refuse_bad_input(request: LaunchRequest, plan: LaunchPlan) -> Leftover:
+    """Refuse input that would make every worker fail, before they start and with the right exit code.
+
+    Returns:
+        What rank 0 leaves if it is killed; nothing where it is on another server.
+    """
     qat = plan_qat(request.qat, Worker(rank=0 if plan.has_scheduler else 1, size=len(plan.ranks)))
     if plan.has_scheduler:
         qat.output().check()
-    recipe_for(qat, choose_images(qat, open_images(qat)))
+    recipe_for(qat, choose_images(qat, open_images(qat, Reporter())))
     former = [plan.folder(rank.rank) for rank in plan.local_ranks if has_ended_well(plan.folder(rank.rank) / STATUS)]
     if former and not (request.qat.force or request.qat.resume):
         message = f"{plan.log_dir} already holds {', '.join(folder.name for folder in former)} of a finished run"
         raise UsageError(message, hint="pass --force to replace these logs, or choose another --log-dir")
+    return qat.output().leftover() if plan.has_scheduler else Leftover()
 
 
-def _lock(folder: Path) -> FolderLock:
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     lock = FolderLock(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(by="another launch", instead="--log-dir")
-    return lock
+    with watched(Leftover(claimed=folder)):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(by="another launch", instead="--log-dir")
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _as_qat_error(error: WorkerError) -> AmctqError:

@@ -6,15 +6,16 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amctq.choices import Device
 from amctq.distributed.addresses import is_own, port_obstacle, unused_port
+from amctq.distributed.device_list import MOST_DEVICES, format_devices
 from amctq.distributed.launch_plan import COLLECTIVE_TIMEOUT, LaunchPlan, RankPlan, share_cores
 from amctq.distributed.rank_table import RankTable, parse_address
 from amctq.errors import InputError, UnavailableError, UsageError
 from amctq.progress import Reporter
-from amctq.runtime import npu_numbers, resolve_device
+from amctq.runtime import VISIBLE_NPUS, resolve_device, usable_npus, visible_npus
 from amctq.services.launch.request import LaunchRequest
 
 _LOOPBACK, _MSRUNS_PORT = "127.0.0.1", 8118
@@ -39,18 +40,18 @@ def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool =
     Raises:
         UsageError: it is not clear which server this is, or the port is in use.
         InputError: the rank table is missing or not valid, or msrun cannot number its ranks.
-        UnavailableError: NPUs that the workers need are missing.
+        UnavailableError: NPUs that the workers need are missing, or ASCEND_RT_VISIBLE_DEVICES does not show them.
     """
     kind = request.qat.device
     if kind is not Device.ASCEND or not simulated:
-        kind = resolve_device(kind, None).kind
+        kind = resolve_device(kind, 0).kind  # each worker gets a number of its own
     table = request.read_table()
     servers = _servers(request, table, kind)
     node = _this_server(request, [server.name for server in servers], simulated=simulated)
-    local = [number for _, number in servers[node].ranks]
-    if kind is Device.ASCEND and not simulated:
-        _refuse_missing_npus([number for number in local if number is not None], request)
-    threads = _deal_cores(len(local), kind, reporter)
+    if kind is Device.ASCEND:
+        servers[node] = _on_own_npus(servers[node], request, visible_npus() if simulated else usable_npus())
+    threads = _deal_cores(len(servers[node].ranks), kind, reporter)
+    environments = [_environment(server, kind, len(threads[0])) for server in servers]
     ranks = tuple(
         RankPlan(
             rank=rank,
@@ -59,7 +60,7 @@ def plan_launch(request: LaunchRequest, reporter: Reporter, *, simulated: bool =
             server=server.name,
             device_id=npu,
             cores=threads[place] if number == node else (),
-            environment=_environment(server, kind, len(threads[0])),
+            environment=environments[number],
         )
         for number, server in enumerate(servers)
         for place, (rank, npu) in enumerate(server.ranks)
@@ -96,6 +97,9 @@ def _servers(request: LaunchRequest, table: RankTable | None, kind: Device) -> l
     assert request.workers is not None
     nodes = request.nodes or len(request.hosts) or 1
     each = request.workers // nodes
+    if kind is Device.ASCEND and each > MOST_DEVICES:
+        message = f"--workers {request.workers} on {nodes} server(s): expected at most {MOST_DEVICES} NPUs on each"
+        raise UsageError(message, hint="start fewer, or name all servers with --hosts")
     names = request.hosts or [f"server {node}" for node in range(nodes)]
     if nodes == 1:
         names = [socket.gethostname()]
@@ -120,7 +124,7 @@ def _tabled(table: RankTable, name: str, kind: Device) -> list[_Server]:
     for node, server in enumerate(servers):
         expected = [node * each + place for place in range(each)]
         if [rank for rank, _ in server.ranks] != expected:
-            found = ", ".join(str(rank) for rank, _ in server.ranks)
+            found = format_devices([rank for rank, _ in server.ranks])
             message = f"{name}: server {server.name} has the ranks {found}, expected {expected[0]} to {expected[-1]}"
             hint = "msrun numbers ranks server by server, as many on each: see amctq rank-table --merge"
             raise InputError(message, hint=hint)
@@ -147,16 +151,32 @@ def _this_server(request: LaunchRequest, names: Sequence[str], *, simulated: boo
     return own[0]
 
 
-def _refuse_missing_npus(devices: Sequence[int], request: LaunchRequest) -> None:
-    found = npu_numbers()
-    missing = [number for number in devices if number not in found]
-    if missing:
-        asked = f"--workers {request.workers}" if request.rank_table is None else f"{request.rank_table}"
-        message = (
-            f"{asked}: this server has {len(found)} NPU(s) ({', '.join(map(str, found))}), "
-            f"expected {', '.join(map(str, devices))}"
-        )
+def _on_own_npus(server: _Server, request: LaunchRequest, found: tuple[int, ...] | None) -> _Server:
+    """This server with the NPUs of its ranks: those of the rank table, else the first that this process may use.
+
+    Args:
+        server: with the numbers of the table, or counted from 0.
+        request: the request.
+        found: NPUs that this process may use; None if that is not known.
+
+    Raises:
+        UnavailableError: there are fewer, or the table names others.
+    """
+    if found is None:
+        return server
+    planned = [number for _, number in server.ranks if number is not None]
+    by_table = request.rank_table is not None
+    lacking = bool(set(planned) - set(found)) if by_table else len(planned) > len(found)
+    if lacking:
+        asked = f"{request.rank_table}" if by_table else f"--workers {request.workers}"
+        shown = f" ({format_devices(found)})" if found else ""
+        named = f" that {VISIBLE_NPUS} shows" if visible_npus() is not None else ""
+        expected = format_devices(planned) if by_table else f"{len(planned)}"
+        message = f"{asked}: this server has {len(found)} NPU(s){named}{shown}, expected {expected}"
         raise UnavailableError(message, hint="start fewer workers, or correct the rank table; see also: amctq doctor")
+    if by_table:
+        return server
+    return replace(server, ranks=tuple((rank, npu) for (rank, _), npu in zip(server.ranks, found, strict=False)))
 
 
 def _deal_cores(workers: int, kind: Device, reporter: Reporter) -> list[tuple[int, ...]]:
@@ -173,7 +193,7 @@ def _environment(server: _Server, kind: Device, threads: int) -> dict[str, str]:
     own = dict([COLLECTIVE_TIMEOUT])
     if kind is Device.ASCEND:
         # msrun counts DEVICE_ID from 0 on every server; the number is then an index into this list.
-        own["ASCEND_RT_VISIBLE_DEVICES"] = ",".join(str(number) for _, number in server.ranks)
+        own[VISIBLE_NPUS] = ",".join(str(number) for _, number in server.ranks)
         own["HCCL_DETERMINISTIC"] = "true"  # else the order of sums varies, and runs differ
     return own | {"OMP_NUM_THREADS": str(max(1, threads))}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from amctq.distributed.rank_table import MOST_RANKS
 from amctq.errors import UsageError
 from amctq.services.option import INPUT, OUTPUT, RUN, Limit, Option, Request
 from amctq.services.qat.request import QatRequest
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LOG_DIR = "logs"
 _PORTS = range(1024, 65536)
+_MOST_WORKERS = 1024  # of one server: more than any has cores or NPUs for
+_WEEK = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class LaunchRequest(Request):
             RUN,
             "Number of workers on all servers together, instead of a rank table.",
             min=1,
+            max=MOST_RANKS,
             metavar="N",
             aliases=("device_num",),
         ),
@@ -79,7 +83,7 @@ class LaunchRequest(Request):
         ),
     ] = None
     timeout: Annotated[
-        int, Option(RUN, "How long to wait until all workers are connected.", min=1, metavar="SECONDS")
+        int, Option(RUN, "How long to wait until all workers are connected.", min=1, max=_WEEK, metavar="SECONDS")
     ] = 600
     stall_timeout: Annotated[
         float,
@@ -126,6 +130,9 @@ class LaunchRequest(Request):
         if self.workers is not None and self.workers % nodes:
             message = f"--workers {self.workers}: expected a multiple of the {nodes} servers"
             raise UsageError(message, hint="--workers is the total of all servers; each runs the same number")
+        if self.workers is not None and self.workers // nodes > _MOST_WORKERS:
+            message = f"--workers {self.workers} on {nodes} server(s): expected at most {_MOST_WORKERS} on each"
+            raise UsageError(message, hint="start fewer, or name all servers with --hosts")
         if self.node_rank is not None and self.node_rank >= nodes:
             message = f"--node-rank {self.node_rank}: expected 0 to {nodes - 1}, as there are {nodes} servers"
             raise UsageError(message, hint="give --nodes, the number of servers")

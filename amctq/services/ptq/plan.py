@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, BackendName, Placement, TargetIsa, WeightStorage
+from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightAlgo, WeightStorage
 from amctq.errors import UsageError
 from amctq.export.targets import resolve_target
 from amctq.networks.registry import find_model
@@ -44,7 +44,7 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
         InputError: the file of the user's own model is missing.
     """
     models = compiled_files(request, f"{find_model(request.model).name}_quant")
-    config = () if request.record else (CONFIG,)
+    config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
     return (*models, *config, RECORD, *placement, LOG, REPORT)
 
@@ -78,8 +78,8 @@ def _asked(request: PtqRequest) -> Asked:
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.resolved_weight_algo,
-        bias_correction=bool(request.bias_correction),
+        weight_algo=request.weight_algo or WeightAlgo.ARQ,
+        bias_correction=request.bias_correction,
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,
@@ -99,11 +99,14 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
         InputError: the file is not valid, or no layer is left to quantize.
     """
-    from amctq.quant.config import default_config
+    from amctq.quant.config import pairs_for_int4
+    from amctq.quant.default_config import default_config
 
     request, topology = plan.request, network.topology
     if plan.config is not None:
         config = plan.config.quant_config(topology, reporter.warn)
+        if ExportFormat.ASCEND in request.export:
+            config = pairs_for_int4(config, topology, reporter.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
         return config
     config = default_config(
@@ -113,9 +116,11 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.resolved_weight_algo,
+        weight_algo=request.weight_algo or WeightAlgo.ARQ,
         skip=request.skip_layers,
     )
+    if ExportFormat.ASCEND in request.export:
+        config = pairs_for_int4(config, topology, reporter.warn)
     adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
     return _observing_floats(config, network) if adapts and request.resolved_placement is Placement.ORT else config
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from amctq.data.samples import Split
     from amctq.quant.config import QuantConfig
     from amctq.quant.layers import QuantizableLayer, Topology
+    from amctq.quant.record import PoolRecord
     from amctq.services.ptq.plan import PtqPlan
 
 
@@ -20,7 +21,8 @@ class PtqPreview:
         plan: the checked request.
         split: images for calibration and for evaluation.
         topology: the layers that can be quantized, and those that cannot.
-        quant: the configuration of each layer; None if a record is used instead.
+        quant: the configuration of each layer; None if a record is used without one.
+        recorded_pools: the means over windows of that record.
         estimated_seconds: of calibration and evaluation.
         warnings: the warnings so far.
     """
@@ -29,6 +31,7 @@ class PtqPreview:
     split: Split
     topology: Topology
     quant: QuantConfig | None
+    recorded_pools: tuple[PoolRecord, ...]
     estimated_seconds: float
     warnings: tuple[str, ...]
 
@@ -45,11 +48,21 @@ class PtqPreview:
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),
             "split": self.split.note,
             "layers": [self._layer(layer) for layer in self.topology.layers],
+            "pools": self._pools(),
             "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in self.topology.left_in_float],
             "files": [str(self.plan.request.output_dir / name) for name in self.plan.files],
             "estimated_seconds": round(self.estimated_seconds, 1),
             "warnings": list(self.warnings),
         }
+
+    def _pools(self) -> list[dict[str, Any]]:
+        """The means over windows that the configuration or the record names."""
+        if self.quant is not None:
+            return [
+                {"name": pool.name, "quantized": pool.enabled, "act_algo": pool.activation.algo.value}
+                for pool in self.quant.pools
+            ]
+        return [{"name": pool.name, "quantized": True, "act_algo": None} for pool in self.recorded_pools]
 
     def _layer(self, layer: QuantizableLayer) -> dict[str, Any]:
         config = None if self.quant is None else self.quant.enabled.get(layer.name)

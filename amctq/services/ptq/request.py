@@ -44,7 +44,11 @@ class PtqRequest(QuantizationRequest):
     ] = None
     record: Annotated[
         Path | None,
-        Option(QUANTIZATION, "AMCT's calibration_record.txt, used instead of a calibration.", metavar="FILE"),
+        Option(
+            QUANTIZATION,
+            "AMCT's calibration_record.txt, used instead of a calibration; --config may give the same run's.",
+            metavar="FILE",
+        ),
     ] = None
     act_algo: Annotated[
         ActAlgo | None,
@@ -66,17 +70,12 @@ class PtqRequest(QuantizationRequest):
         Option(
             QUANTIZATION,
             "Weight scale from the largest weight or with the least squared error, or weights that make up for each "
-            "other's errors.  [default: arq; gptq below 8 bits]",
+            "other's errors.  [default: arq]",
         ),
     ] = None
     bias_correction: Annotated[
-        bool | None,
-        Option(
-            QUANTIZATION,
-            "Take the mean error of rounded weights from the biases.",
-            default_help="on where amctq calibrates",
-        ),
-    ] = None
+        bool, Option(QUANTIZATION, "Take the mean error that rounding the weights makes from the biases.")
+    ] = False
     arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, or as in Ascend's WtsARQ.")] = (
         ArqRule.AMCT
     )
@@ -142,9 +141,6 @@ class PtqRequest(QuantizationRequest):
             message = "--quantize-attention: placement ascend has layers only, and no products of two activations"
             raise UsageError(message, hint="leave it out, or use --placement ort with --export onnx alone")
         by_files = {"--config": self.config is not None, "--record": self.record is not None}
-        if all(by_files.values()):
-            message = "--config and --record both say how layers are quantized"
-            raise UsageError(message, hint="a record needs no configuration: leave one of the two out")
         for file, given in by_files.items():
             for option, spoken in said.items():
                 if given and spoken:
@@ -169,19 +165,12 @@ class PtqRequest(QuantizationRequest):
         fast = self.record is None and self.export in ((), (ExportFormat.ONNX,))
         return Placement.ORT if fast else Placement.ASCEND
 
-    @property
-    def resolved_weight_algo(self) -> WeightAlgo:
-        """The algorithm asked for, or the default for the width."""
-        if self.weight_algo is not None:
-            return self.weight_algo
-        return WeightAlgo.ARQ if self.weight_bits in {None, 8} else WeightAlgo.GPTQ
-
     def _refuse_weight_options(self) -> None:
         """Refuse weight options that contradict each other."""
         if self.bias_correction and self.record is not None:
             message = "--bias-correction and --record: a record says what the biases are"
             raise UsageError(message, hint="leave one of the two out")
-        algo = self.resolved_weight_algo
+        algo = self.weight_algo or WeightAlgo.ARQ
         if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is {algo.value}"
             raise UsageError(message, hint="leave one of the two out")

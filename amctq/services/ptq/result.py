@@ -24,7 +24,7 @@ class PtqResult(RunResult):
 
     Attributes:
         split: images used for calibration and for evaluation.
-        quant: the configuration of each layer; None if a record was used instead.
+        quant: the configuration of each layer; None if a record was used without one.
         float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 
@@ -85,6 +85,7 @@ class PtqResult(RunResult):
             "isa": plan.target.isa.value,
             "isa_reason": plan.target.reason,
             "layers": layers,
+            "pools": report.quantized_pools(self.quantized.record),
             "left_in_float": report.left_in_float(skipped, topology),
             "float_operators": [asdict(operator) for operator in self.float_operators],
         }

@@ -11,6 +11,7 @@ from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
 from amctq.services.qat.plan import QatPlan
 from amctq.services.qat.prepare import Prepared
+from amctq.services.run.accuracy import PTQ_ACCURACY
 from amctq.services.run.checks import training_checks
 from amctq.services.run.exports import export_opaque
 from amctq.services.run.finish import Finished, finish
@@ -48,7 +49,7 @@ def measure_start(
     path = output.scratch() / "ptq.onnx"
     with writing(output.path):
         start.export(ExportFormat.ONNX, path, {})
-    with reporter.phase("PTQ accuracy", evaluation.images) as advance:
+    with reporter.phase(PTQ_ACCURACY, evaluation.images) as advance:
         return measure(OnnxSession(path.read_bytes()), evaluation, advance)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
+from amctq.errors import InputError
+from amctq.leftovers import temporary_folder
+from amctq.networks.checkpoint import Checkpoint
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.plan import plan_qat
 from amctq.services.qat.prepare import prepare
@@ -28,10 +28,11 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
     from amctq.amct_files.record_text import parse_record
 
     plan, reporter = plan_qat(request, worker), Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = prepare(plan, folder, reporter)
         group = join(worker, reporter)
         with reporter.phase("waiting for rank 0"):
+            share_checkpoint(group, prepared.verified.checkpoint)
             record = parse_record(group.share(None), "the record of rank 0")
         retraining = plan.backend.retrain(
             network=prepared.verified.network, config=prepared.config, initial=record, reporter=reporter
@@ -39,6 +40,18 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
         retrain(plan, prepared, retraining, {}, reporter, group)
         with reporter.phase("waiting for rank 0"):
             group.agree(stop=False)
+
+
+def share_checkpoint(group: ProcessGroup, own: Checkpoint) -> None:
+    """Check that all workers have loaded the same checkpoint: each reads the file itself, and the report names one sum.
+
+    Raises:
+        InputError: the file has changed between the first worker's reading and this one's.
+    """
+    first = group.share(own.sha256.encode() if group.worker.is_first else None).decode()
+    if first != own.sha256:
+        message = f"{own.path} has changed while the workers started: rank 0 has loaded another content"
+        raise InputError(message, hint="start again, when nothing writes that file")
 
 
 def join(worker: Worker | None, reporter: Reporter) -> ProcessGroup:

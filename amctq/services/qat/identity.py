@@ -9,6 +9,7 @@ from amctq.errors import InputError
 from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
+    from amctq.training.recipe import Recipe
     from amctq.training.store import Found
 
 _SHOWN = 5  # differences named in a message
@@ -31,6 +32,21 @@ def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
     more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
     message = f"--resume: {found.path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
     raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
+
+
+def refuse_other_length(found: Found, recipe: Recipe) -> None:
+    """Refuse to continue from a checkpoint behind the end of a run: the training would never end.
+
+    Raises:
+        InputError: it has more steps, or more evaluations, than the run.
+    """
+    state = found.snapshot.state
+    if state.step > recipe.steps or state.evaluated > recipe.epochs:
+        message = (
+            f"--resume: {found.path} says step {state.step:,} and {state.evaluated:,} evaluations, and this run has "
+            f"{recipe.steps:,} steps and {recipe.epochs:,} epochs"
+        )
+        raise InputError(message, hint="the file is damaged: remove it, or begin anew with --force")
 
 
 def made_on() -> dict[str, Any]:

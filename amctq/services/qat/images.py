@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from amctq.data.folder import check_same_classes
 from amctq.data.samples import Dataset, Samples, Split, split
+from amctq.data.source import DataSource
 from amctq.errors import InputError, UsageError
+from amctq.progress import Reporter
 from amctq.services.qat.plan import QatPlan
 from amctq.services.run.plan import CALIB_IMAGES
 from amctq.training.batches import training_subset
@@ -33,16 +36,19 @@ class QatImages:
         return self.split.evaluation
 
 
-def open_images(plan: QatPlan) -> Dataset:
-    """Open the datasets, and find their training and test images.
+def open_images(plan: QatPlan, reporter: Reporter) -> Dataset:
+    """Open the datasets, say what was passed over, and find their training and test images.
 
     Raises:
         UsageError: preprocessing options are given, but the images are already preprocessed.
         InputError: there are no training images, or no test images, or the two do not match.
     """
     request = plan.request
-    preprocessing = request.preprocessing(plan.spec)
-    dataset = request.open_dataset(plan.data, preprocessing)
+
+    def opened(source: DataSource) -> Dataset:
+        return request.open_dataset(source, request.preprocessing(plan.spec), reporter, classes=request.num_classes)
+
+    dataset = opened(plan.data)
     if request.train_dataset is None:
         if dataset.train is None:
             kind = "its images have no roles" if dataset.whole else "it holds only test images"
@@ -53,14 +59,17 @@ def open_images(plan: QatPlan) -> Dataset:
     if train is None:
         message = f"--train-dataset {dataset.name} has no training images, only test images"
         raise InputError(message, hint="give the folder with data_batch_*.bin; test images never train")
-    other = request.open_dataset(plan.evaluation_data, preprocessing)
+    other = opened(plan.evaluation_data)
     if other.test is None and request.eval_images != 0:
         message = f"--eval-dataset {other.name} has no test images, only training images"
         raise InputError(message, hint="give the folder with test_batch.bin; training images never evaluate")
     if dataset.whole and other.whole and _same_place(request.train_dataset, request.eval_dataset):
         message = f"--train-dataset and --eval-dataset are both {dataset.name}, whose images have no roles"
         raise InputError(message, hint="give two sets: accuracy on training images proves nothing")
-    return request.checked(Dataset(train=train, test=other.test, name=f"{dataset.name} and {other.name}"))
+    both = f"{dataset.name} and {other.name}"
+    if dataset.classes is not None and other.classes is not None:
+        check_same_classes(dataset.classes, other.classes, both)
+    return request.checked(Dataset(train=train, test=other.test, name=both), request.num_classes)
 
 
 def _same_place(one: str | Path | None, other: str | Path | None) -> bool:
@@ -84,7 +93,7 @@ def choose_images(plan: QatPlan, dataset: Dataset) -> QatImages:
         training=training_subset(dataset.train, request.train_images, request.seed),
         split=split(
             dataset,
-            calibration_images=plan.calibration_images(min(CALIB_IMAGES, len(dataset.train))),
+            calibration_images=plan.calibration_images(min(CALIB_IMAGES, len(dataset.train)), len(dataset.train)),
             evaluation_images=request.eval_images,
             seed=request.seed,
         ),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActType, WeightStorage
+from amctq.choices import ActType, ExportFormat, WeightStorage
 from amctq.errors import InputError
 from amctq.export.targets import resolve_target
 from amctq.files import OutputDirectory
@@ -132,6 +132,15 @@ def retrain_config(
         UsageError: ``--skip-layer`` matches nothing.
         InputError: the file is not valid, or no layer is left to quantize.
     """
+    from amctq.quant.config import pairs_for_int4
+
+    config = _retrain_config(plan, topology, recorded_bits, reporter)
+    return pairs_for_int4(config, topology, reporter.warn) if ExportFormat.ASCEND in plan.request.export else config
+
+
+def _retrain_config(
+    plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, reporter: Reporter
+) -> RetrainConfig:
     from amctq.quant.retrain_config import default_retrain_config
 
     request = plan.request

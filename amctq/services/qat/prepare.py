@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ from amctq.backends.base import PtqConfig, QuantizedNetwork
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
-from amctq.services.qat.identity import refuse_other_run
+from amctq.services.qat.identity import refuse_other_length, refuse_other_run
 from amctq.services.qat.images import QatImages, choose_images, open_images, recipe_for
 from amctq.services.qat.plan import QatPlan, retrain_config
 from amctq.services.run import report
-from amctq.services.run.inputs import begin, check_exportable, named_record, verified_network
-from amctq.training.pace import duration
+from amctq.services.run.accuracy import PTQ_ACCURACY, QUANTIZED_ACCURACY
+from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
+from amctq.services.run.inputs import FLOAT_ACCURACY, begin, check_exportable, named_record, verified_network
+from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
+from amctq.training.history import former_lines
+from amctq.training.loop import EVALUATION, TRAINING
 from amctq.training.recipe import Recipe
 from amctq.training.store import Found
 
@@ -39,6 +44,7 @@ class Prepared:
         start: the network quantized by ``--record``; None if calibration has to quantize it.
         identity: everything that decides the result, except the record.
         resumed: the checkpoint to continue from; None for a new run, and in all workers except the first.
+        history: the lines of the training history up to that checkpoint.
     """
 
     images: QatImages
@@ -48,6 +54,7 @@ class Prepared:
     start: QuantizedNetwork | None
     identity: dict[str, Any]
     resumed: Found | None
+    history: Sequence[str]
 
 
 def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
@@ -65,7 +72,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         unused = ", ".join(request.unused_hyper_parameters)
         reporter.warn(f"{request.hyper_parameters}: not used, because no option means the same: {unused}")
     with reporter.phase("dataset"):
-        images = choose_images(plan, open_images(plan))
+        images = choose_images(plan, open_images(plan, reporter))
     recipe = recipe_for(plan, images)
     verified = verified_network(plan, plan.batches(images.split.calibration), scratch, reporter)
     network = verified.network
@@ -76,12 +83,17 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in bits]
         if missing:
             reporter.warn(f"{', '.join(missing)}: not in the record, and not quantized")
+    if record is None:
+        config = replace(config, batch_num=-(-len(images.split.calibration) // request.batch_size))
     check_exportable(plan, network, config.selected(network.topology))
     plan.backend.check_retrainable(network, config, record)
     identity = _identity(plan, images, config, recipe, verified.checkpoint.sha256)
     resumed = plan.store.newest() if request.resume and plan.worker.is_first else None
+    history: Sequence[str] = ()
     if resumed is not None:
         refuse_other_run(resumed, identity)
+        refuse_other_length(resumed, recipe)
+        history = former_lines(plan.history, resumed.snapshot.state)
     start = None
     if record is not None:
         start = plan.backend.from_record(
@@ -95,6 +107,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         start=start,
         identity=identity,
         resumed=resumed,
+        history=history,
     )
 
 
@@ -139,22 +152,32 @@ def announce(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> None:
         f"{recipe.lr_max:g} in {recipe.warmup_steps:,} steps, then {recipe.lr_decay.value}; "
         f"{evaluated:,} evaluation images"
     )
-    reporter.info(f"about {duration(estimate(plan, prepared))} to go")
+    Forecast(reporter=reporter, expected=expected_phases(plan, prepared)).begin()
 
 
-def estimate(plan: QatPlan, prepared: Prepared) -> float:
-    """Estimate the seconds of the whole run, from one timed batch of the float network."""
+def expected_phases(plan: QatPlan, prepared: Prepared) -> tuple[Expected, ...]:
+    """The phases that take long, from a few timed images of the float network."""
     from amctq.inference.cell_session import CellSession
 
     recipe, images, verified = prepared.recipe, prepared.images, prepared.verified
-    batch = plan.batches(images.split.calibration).first()
-    session = CellSession(verified.network.cell)
-    session.logits(batch)  # the first run of this size allocates
-    in_mindspore, in_onnxruntime = (one.seconds_per_image(batch) for one in (session, verified.session))
-    done = 0 if prepared.resumed is None else prepared.resumed.snapshot.state.step
-    trained = (recipe.steps - done) * plan.request.batch_size  # images of this worker
+    calibration = plan.batches(images.split.calibration)
+    preparation = preparation_seconds(calibration)
+    onnx = preparation + forward_seconds(verified.session, calibration)
+    mindspore = forward_seconds(CellSession(verified.network.cell), calibration)
+    step, batch = (0 if prepared.resumed is None else prepared.resumed.snapshot.state.step), plan.request.batch_size
     evaluated = 0 if images.evaluation is None else len(images.evaluation)
-    return max(1.0, in_mindspore * (_STEP * trained + recipe.epochs * evaluated) + in_onnxruntime * 3 * evaluated)
+    epochs = recipe.epochs - step // recipe.steps_per_epoch
+    # The images of a step are prepared while the one before is computed.
+    training = Expected(
+        phases=(TRAINING,), units=recipe.steps - step, seconds=_STEP * mindspore * batch, engine=TRAINING
+    )
+    evaluation = Expected(phases=(EVALUATION,), units=epochs * evaluated, seconds=preparation + mindspore)
+    measured = [
+        Expected(phases=(phase,), units=evaluated, seconds=onnx, engine="onnxruntime")
+        for phase in (FLOAT_ACCURACY, PTQ_ACCURACY, QUANTIZED_ACCURACY)
+    ]
+    simulated = Expected(phases=SIMULATIONS, units=min(evaluated, SIMULATED_IMAGES), seconds=onnx + mindspore)
+    return (training, evaluation, *measured, simulated)
 
 
 def _identity(

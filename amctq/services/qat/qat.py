@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.files import Artifact, OutputDirectory, sha256_of
+from amctq.files import OutputDirectory
+from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.finish import Stages, finish_trained, measure_start
-from amctq.services.qat.follower import join
+from amctq.services.qat.follower import join, share_checkpoint
 from amctq.services.qat.plan import RETRAIN_CONFIG, QatPlan, plan_qat
-from amctq.services.qat.prepare import announce, estimate, prepare, quantized_start
+from amctq.services.qat.prepare import announce, expected_phases, prepare, quantized_start
 from amctq.services.qat.preview import QatPreview
 from amctq.services.qat.request import QatRequest
 from amctq.services.qat.result import QatResult
 from amctq.services.qat.train import retrain, training_is_saved
+from amctq.services.run.advice import wider_weights
+from amctq.services.run.forecast import seconds_of
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import RECORD
@@ -59,12 +60,12 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
         config = result.config.within_amct(result.verified.network.topology)
         contents = {RETRAIN_CONFIG: dump_retrain_config(config), RECORD: dump_record(known.amct_record)}
         hint = (
-            f"nothing was exported, checkpoints stay in {plan.store.folder}; train longer or with another --lr-max, "
-            "or take a higher --max-drop where there is one"
+            f"nothing was exported, checkpoints stay in {plan.store.folder}; try {wider_weights(result)}longer "
+            "training, another --lr-max, or a higher --max-drop where there is one"
         )
         published = publish(result, contents, output, log, hint=hint)
-        own = [plan.history, *plan.store.files()]
-        written = tuple(Artifact(path=path, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in own)
+        history = result.trained.history
+        written = (*(() if history is None else (history,)), *plan.store.artifacts())
     group.agree(stop=False)
     return replace(result, artifacts=(*published, *written))
 
@@ -78,8 +79,8 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
     plan = plan_qat(request)
     plan.output().check()
     reporter = Reporter(on_event)
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(plan, Path(folder), reporter)
+    with temporary_folder() as folder:
+        prepared = prepare(plan, folder, reporter)
         return QatPreview(
             plan=plan,
             images=prepared.images,
@@ -87,7 +88,7 @@ def preview_qat(request: QatRequest, on_event: OnEvent = silent) -> QatPreview:
             config=prepared.config,
             recipe=prepared.recipe,
             resumes_at=None if prepared.resumed is None else prepared.resumed.snapshot.state.step,
-            estimated_seconds=estimate(plan, prepared),
+            estimated_seconds=seconds_of(expected_phases(plan, prepared)),
             warnings=tuple(reporter.warnings),
         )
 
@@ -105,6 +106,7 @@ def _run(
     start = quantized_start(plan, prepared, reporter)
     started = measure_start(plan, evaluation, start, output, reporter)
     record = dump_record(start.record)
+    share_checkpoint(group, prepared.verified.checkpoint)
     group.share(record)
     retraining = plan.backend.retrain(
         network=prepared.verified.network, config=prepared.config, initial=start.record, reporter=reporter

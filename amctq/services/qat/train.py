@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amctq.choices import Device, SelectEpoch
 from amctq.data.samples import Batches
 from amctq.errors import InputError, Stopped
+from amctq.files import Artifact
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode
@@ -20,7 +21,7 @@ from amctq.services.qat.plan import QatPlan
 from amctq.services.qat.prepare import Prepared
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
-from amctq.training.loop import train
+from amctq.training.loop import EVALUATION, train
 from amctq.training.process_group import ProcessGroup
 from amctq.training.run import TrainingRun
 from amctq.training.snapshot import DamagedSnapshotError, TrainingState, read_snapshot
@@ -43,12 +44,14 @@ class Trained:
         epoch: the epoch to export.
         outcome: of the training network on the evaluation images; None if there are none.
         resumed_at: the step that this process resumed from; None for a new run.
+        history: the training history, in the first worker.
     """
 
     state: TrainingState
     epoch: int
     outcome: Outcome | None
     resumed_at: int | None
+    history: Artifact | None = None
 
 
 def retrain(
@@ -108,14 +111,15 @@ def retrain(
         begins, saved, resumed_at = _start(plan, prepared.resumed, run, identity, reporter)
         group.share(json.dumps([begins.step, begins.evaluated]).encode())
         run.share()
-        with History(plan.history, begins) as history:
+        with History(plan.history, prepared.history) as history:
             state = train(run, begins, saved=saved, store=plan.store, history=history, reporter=reporter)
+            written = history.artifact()
         epoch = _select(plan, run, state)
         if evaluator is not None and (evaluator.outcome is None or epoch != recipe.epochs):
-            with reporter.phase("evaluation", run.evaluation_images) as advance:
+            with reporter.phase(EVALUATION, run.evaluation_images) as advance:
                 evaluator.top1_and_top5(advance)
         outcome = None if evaluator is None else evaluator.outcome
-        return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at)
+        return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at, history=written)
 
 
 def teacher_on(device: Device, verified: VerifiedNetwork) -> Session:

@@ -9,6 +9,7 @@ from pathlib import Path
 from amctq.distributed.launch_plan import STATUS
 from amctq.distributed.status import StatusWriter
 from amctq.errors import AmctqError, InputError, Stopped
+from amctq.files import writing
 from amctq.json_file import read_json_object
 from amctq.progress import Event, Notice, OnEvent
 from amctq.services.qat.worker_spec import read_request
@@ -27,12 +28,18 @@ def work(launch: Path, on_event: OnEvent) -> None:
         Stopped: by a signal to this worker or another.
     """
     content = read_json_object(launch, what="launch file", option="LAUNCH_FILE", takes="what the launcher writes")
-    rank, spec = os.environ.get("RANK_ID", ""), content.get("worker")
-    if spec is None or rank not in content.get("processes", {}):
+    rank, spec = os.environ.get("RANK_ID", ""), content.get("worker") or {}
+    try:
+        worker = Worker(rank=int(rank), size=spec["size"], digests=spec["digests"])
+        folder = Path(content["processes"][rank]["folder"])
+        request = read_request(spec["request"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"RANK_ID is {rank!r}, and {launch} has no such worker"
-        raise InputError(message, hint="workers are started by amctq launch-distributed and by qat --distributed")
-    worker = Worker(rank=int(rank), size=spec["size"], digests=spec["digests"])
-    status = StatusWriter(Path(content["processes"][rank]["folder"]) / STATUS)
+        raise InputError(
+            message, hint="workers are started by amctq launch-distributed and by qat --distributed"
+        ) from error
+    with writing(folder):
+        status = StatusWriter(folder / STATUS)
 
     def tell(event: Event) -> None:
         if isinstance(event, Notice):
@@ -45,7 +52,6 @@ def work(launch: Path, on_event: OnEvent) -> None:
     from amctq.services.qat.follower import follow_qat
     from amctq.services.qat.qat import qat
 
-    request = read_request(spec["request"])
     try:
         if worker.is_first:
             result = qat(request, tell, worker=worker)

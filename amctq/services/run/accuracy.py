@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # These formats are meant for other devices. The MindIR file is compared in simulation.simulate.
 _COMPARED = (ExportFormat.ASCEND, ExportFormat.FAKEQUANT)
+QUANTIZED_ACCURACY, PTQ_ACCURACY = "quantized accuracy", "PTQ accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def measure_exports(
     from amctq.inference.speed import compare_speed
 
     exported = exports.measured
-    with reporter.phase("INT8 accuracy", evaluation.images) as advance:
+    with reporter.phase(QUANTIZED_ACCURACY, evaluation.images) as advance:
         outcome = classify(exported.session, evaluation, advance)
     speed = None
     runs_elsewhere = exported.form is ExportFormat.ASCEND or exported not in exports.files.values()

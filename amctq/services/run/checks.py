@@ -62,7 +62,7 @@ def run_checks(
     checks = [
         _graph_check(proof),
         Check(
-            name="INT8 output is finite",
+            name="quantized output is finite",
             passed=bool(np.isfinite(int8_logits).all()),
             detail=f"{len(int8_logits)} calibration images",
         ),
@@ -90,9 +90,9 @@ def run_checks(
         before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
         checks.append(
             Check(
-                name="INT8 top-1 at least half of float",
+                name="quantized top-1 at least half of float",
                 passed=after >= before / 2,
-                detail=f"float {before:.2f} %, INT8 {after:.2f} %",
+                detail=f"float {before:.2f} %, quantized {after:.2f} %",
             )
         )
         if max_drop is not None:

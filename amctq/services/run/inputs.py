@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amctq.choices import ExportFormat
+from amctq.choices import BackendName, ExportFormat
 from amctq.errors import InputError
 from amctq.networks.verified import VerifiedNetwork, load_network
 from amctq.runtime import prepare_environment
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.networks.float_network import FloatNetwork
     from amctq.progress import Reporter
+    from amctq.quant.config import QuantConfig
     from amctq.quant.layers import Topology
     from amctq.quant.record import QuantRecord
     from amctq.services.run.plan import RunPlan
+
+
+FLOAT_ACCURACY = "float accuracy"
 
 
 def begin(plan: RunPlan, reporter: Reporter) -> None:
@@ -52,7 +56,12 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         amct_limits=plan.amct_limits,
     )
     because = _cells_needed(plan)
-    return verified if because is None else _with_cells(plan, verified, because, reporter)
+    verified = verified if because is None else _with_cells(plan, verified, because, reporter)
+    no_pools = because or (plan.amct_limits if plan.backend.name is BackendName.AMCT else None)
+    if no_pools is None:
+        return verified
+    topology = verified.network.topology.without_pools(no_pools)
+    return replace(verified, network=replace(verified.network, topology=topology))
 
 
 def _cells_needed(plan: RunPlan) -> str | None:
@@ -77,13 +86,25 @@ def _with_cells(plan: RunPlan, verified: VerifiedNetwork, because: str, reporter
     return replace(verified, network=replace(network, topology=topology))
 
 
-def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> QuantRecord | None:
+def named_record(
+    plan: RunPlan, network: FloatNetwork, reporter: Reporter, config: QuantConfig | None = None
+) -> QuantRecord | None:
     """Return the record of ``--record`` with the network's layer names, whichever front end of AMCT wrote it.
 
+    Where it says nothing of BatchNorm, it says now which layers are quantized without theirs.
+
+    Args:
+        plan: the plan of the run.
+        network: the float network.
+        reporter: says what was found.
+        config: the configuration of the run that wrote the record, where it is known.
+
     Raises:
-        InputError: the record belongs to another network.
+        InputError: the record belongs to another network, to another checkpoint, or to another configuration.
     """
+    from amctq.amct_files.pool_names import why_unknown
     from amctq.amct_files.record_names import record_of
+    from amctq.services.run.recorded_fusion import with_fusion
 
     if plan.recorded is None:
         return None
@@ -93,8 +114,18 @@ def named_record(plan: RunPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         reporter.info(
             f"{len(names.renamed)} of the record's {len(record.layers)} layers are renamed, as {one} to {own}"
         )
+    if names.unknown:
+        reporter.warn(f"--record: {', '.join(names.unknown)} stays in float: {why_unknown(network.topology)}")
     plan.backend.check_record(network, record)
-    return record
+    if ExportFormat.ASCEND in plan.request.export and not plan.retrains:
+        alone = {layer.name for layer in network.topology.layers if not layer.packs_int4}
+        alone &= {entry.name for entry in record.layers if entry.weight_bits == 4}
+        if alone:
+            reporter.warn(
+                f"{', '.join(sorted(alone))}: the record's weights of 4 bits are stored in 8 in the deploy file: AMCT "
+                "stores two in a byte, and these have groups or an odd number of input channels"
+            )
+    return with_fusion(plan, network, record, config, reporter)
 
 
 def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -> None:
@@ -119,7 +150,7 @@ def measure_float(
 
     if evaluation is None:
         return None
-    with reporter.phase("float accuracy", evaluation.images) as advance:
+    with reporter.phase(FLOAT_ACCURACY, evaluation.images) as advance:
         ranks = measure(verified.session, evaluation, advance)
     refuse_chance(ranks, allow=plan.request.allow_poor_float)
     return ranks

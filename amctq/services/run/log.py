@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from amctq.json_value import unicode_text
 from amctq.progress import Event, Notice, OnEvent
 
 
@@ -26,7 +27,7 @@ class RunLog:
 
     def content(self) -> bytes:
         """The whole log, UTF-8."""
-        return "".join(self._lines).encode(errors="surrogateescape")
+        return unicode_text("".join(self._lines)).encode()
 
     def _line(self, level: str, text: str) -> None:
         self._lines.append(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {level:<7} {text}\n")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REPORT, LOG, RECORD = "report.json", "amctq.log", "calibration_record.txt"
 CALIB_IMAGES = 32
+_DEFAULT_BATCHES = 1  # batch_num where nobody chose it: AMCT always writes the key
 # Files that AMCT and ATC define.
 _AMCT_FORMATS = frozenset({ExportFormat.ASCEND, ExportFormat.FAKEQUANT, ExportFormat.AIR})
 Plan = TypeVar("Plan", bound="RunPlan")
@@ -86,12 +87,21 @@ class RunPlan:
         """File names of the INT8 model by format, in the order asked for."""
         return model_files(self.request, self.stem)
 
-    def calibration_images(self, default: int) -> int:
-        """Number of calibration images: ``--calib-images``, else the configuration's batch_num x batch size."""
+    def calibration_images(self, default: int, available: int) -> int:
+        """Number of calibration images: ``--calib-images``, else the configuration's batch_num x batch size.
+
+        Args:
+            default: the number where nothing is said.
+            available: how many there are. AMCT always writes batch_num, so that the one batch of its default may be
+                smaller than the batch size.
+        """
         if self.request.calib_images is not None:
             return self.request.calib_images
         batches = None if self.config is None else self.config.batch_num
-        return default if batches is None else batches * self.request.batch_size
+        if batches is None:
+            return default
+        images = batches * self.request.batch_size
+        return min(images, available) if batches == _DEFAULT_BATCHES else images
 
     def batches(self, samples: Samples) -> Batches:
         """Divide ``samples`` into batches of ``--batch-size``."""
@@ -185,9 +195,14 @@ def _read_config(request: QuantizationRequest, *, retrain: bool) -> ConfigFile |
     from amctq.amct_files.config_file import open_config
 
     config = open_config(request.config, retrain=retrain)
-    if config.batch_num is not None and request.calib_images is not None:
-        message = f"--calib-images and batch_num in {request.config} both say how many images calibrate"
-        raise UsageError(message, hint="leave one of the two out")
+    if request.calib_images is not None and config.batch_num not in {None, _DEFAULT_BATCHES}:
+        batches = -(-request.calib_images // request.batch_size)
+        if batches != config.batch_num:
+            message = (
+                f"--calib-images {request.calib_images} makes {batches} batches of {request.batch_size} images, "
+                f"and batch_num in {request.config} is {config.batch_num}"
+            )
+            raise UsageError(message, hint="leave --calib-images out, or change batch_num")
     return config
 
 

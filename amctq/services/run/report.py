@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amctq.json_value import strict_json
 from amctq.quant.layers import Topology
 from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model, versions
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks
     from amctq.inference.speed import Speed
     from amctq.quant.layers import QuantizableLayer
-    from amctq.quant.record import LayerRecord
+    from amctq.quant.record import LayerRecord, QuantRecord
     from amctq.services.request import NetworkRequest
     from amctq.services.run.accuracy import Accuracy, ComparedFile
     from amctq.services.run.check import Check
@@ -29,11 +30,8 @@ SCHEMA = 1
 
 
 def report_bytes(report: dict[str, Any]) -> bytes:
-    """Encode the report as UTF-8 JSON with a final newline.
-
-    If Python reads paths as ASCII, a Chinese path contains surrogates; "surrogateescape" restores its bytes.
-    """
-    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode(errors="surrogateescape")
+    """Encode the report as UTF-8 JSON with a final newline."""
+    return (json.dumps(strict_json(report), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def environment(device: ResolvedDevice) -> dict[str, Any]:
@@ -99,6 +97,14 @@ def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, An
     }
 
 
+def quantized_pools(record: QuantRecord) -> list[dict[str, Any]]:
+    """The scales of the means over windows, which have no weights."""
+    return [
+        {"name": pool.name, "scale_d": pool.activation.scale, "offset_d": pool.activation.offset}
+        for pool in record.pools
+    ]
+
+
 def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[str, Any] | None:
     """The ONNX file compared with an independent computation; with top-1 if ``measured``."""
     if compared is None:
@@ -154,6 +160,9 @@ def speed(file: str, measured: Speed) -> dict[str, Any]:
         "file": file,
         "float": round(measured.float32, 1),
         "int8": round(measured.int8, 1),
+        "float_range": [round(end, 1) for end in measured.float32_range],
+        "int8_range": [round(end, 1) for end in measured.int8_range],
+        "busy": measured.busy,
         "ratio": round(measured.ratio, 3),
         "batch_size": measured.batch_size,
         "rounds": measured.rounds,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from amctq.inference.session import Session
 
 CELLS, FLOAT_ARITHMETIC = "MindSpore cells", "float arithmetic"
+SIMULATION, MINDIR_AGAINST_ONNX = "simulation", "MindIR against ONNX"
+SIMULATIONS = (SIMULATION, MINDIR_AGAINST_ONNX, FLOAT_ARITHMETIC)  # the phases of which one runs
 SIMULATED_IMAGES = 256  # at most, unless asked for: MindSpore takes several times as long as onnxruntime
 
 
@@ -71,10 +73,10 @@ def simulate(
     compare = _Comparison(before=before, reference=exports.reference.session, batches=some, reporter=reporter)
     mindir = exports.files.get(ExportFormat.MINDIR)
     if isinstance(mindir, ExportedFile):
-        return compare.run(mindir.session, "MindIR against ONNX", mindir.name, exported=True)
+        return compare.run(mindir.session, MINDIR_AGAINST_ONNX, mindir.name, exported=True)
     try:
         with quantized.simulation() as cell:
-            return compare.run(CellSession(cell), "simulation", CELLS)
+            return compare.run(CellSession(cell), SIMULATION, CELLS)
     except NoSimulationError as error:
         reporter.info(f"MindSpore cells cannot run the quantized network ({error.message}); float arithmetic checks it")
     session = OnnxSession(quantized.float_arithmetic(), optimized=False)

@@ -47,7 +47,7 @@ class State:
     """What ``save_model`` must find on the network."""
 
     shapes: list[tuple[int, ...]]
-    layers: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any], bool]]
+    layers: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any]]]
 
 
 def create_quant_config(
@@ -81,7 +81,7 @@ def quantize_model(config_file: str, network: nn.Cell, *input_data: Any) -> nn.C
     config = read_config(config_file, layers)
     enabled = {name: layer for name, layer in layers.items() if config.get(name, {}).get("quant_enable", False)}
     shapes = _input_shapes(network, enabled, tensors)
-    found: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any], bool]] = {}
+    found: dict[str, tuple[Calibrated, dict[str, Any], NDArray[Any]]] = {}
     for name, layer in enabled.items():
         entry = config[name]
         keeps_norm = not config.get("do_fusion", True) or name in config.get("skip_fusion_layers", [])
@@ -95,7 +95,7 @@ def quantize_model(config_file: str, network: nn.Cell, *input_data: Any) -> nn.C
         put(layer.parent, layer.key, cell)
         params = dict(entry.get("activation_quant_params", {}))
         params.setdefault("asymmetric", config.get("activation_offset", True))
-        found[name] = cell, params, scale, keeps_norm and layer.norm is not None
+        found[name] = cell, params, scale
     network.amct_state = State([tuple(tensor.shape) for tensor in tensors], found)
     network.compile_cache.clear()
     Path("kernel_meta").mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def save_model(file_name: str, network: nn.Cell, *input_data: Any) -> None:
         raise ValueError(f"input_data is {[tensor.shape for tensor in tensors]}, quantize_model had {state.shapes}")
     arrays: dict[str, NDArray[Any]] = {}
     record = {}
-    for name, (cell, params, scale_w, skips) in state.layers.items():
+    for name, (cell, params, scale_w) in state.layers.items():
         seen = int(cell.seen.asnumpy())
         if seen != 1:
             raise RuntimeError(f"run exactly one batch between quantize_model and save_model: {name} has seen {seen}")
@@ -122,7 +122,7 @@ def save_model(file_name: str, network: nn.Cell, *input_data: Any) -> None:
         arrays[f"{name}.weight"] = integers(cell.op.weight.asnumpy(), scale_w)
         arrays[f"{name}.deq_scale"] = (np.float32(scale_d) * scale_w).astype(np.float32)
         arrays[f"{name}.quant"] = np.asarray([1 / scale_d, offset_d], np.float32)
-        record[name] = scale_d, offset_d, scale_w, skips
+        record[name] = scale_d, offset_d, scale_w
     if os.environ.get("DUMP_AMCT_RECORD", "0") == "1":
         write_record(Path("amct_dump") / "calibration_record.txt", record)
     write_air(file_name, arrays, kind="ptq", shapes=state.shapes)

@@ -1,0 +1,116 @@
+"""Arrays of a ``.npz`` file that cannot be trusted: only those asked for are read, and nothing is unpickled.
+
+``numpy.load`` allocates what a header declares, whatever the file holds, and reads a member of any size into memory.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.data.passed_over import is_hidden
+from amctq.errors import InputError, first_line
+from amctq.regular_file import open_regular
+
+_FORMAT: Any = np.lib.format  # which has no types
+_SUFFIX = ".npy"
+_HINT = "write it with numpy.savez(path, images=…, labels=…)"
+_MAX_RATIO = 200  # of deflate on images; zeros give 1,000
+_SMALL = 1 << 28  # bytes that may be compressed to nothing
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # those that NumPy writes; others expand without limit
+
+
+class NpzFile:
+    """An open ``.npz`` file, as a context manager.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it cannot be read, or it is damaged or no ``.npz`` file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> NpzFile:
+        try:
+            self._stream = open_regular(self._path)
+        except OSError as error:
+            message = f"cannot read {self._path}: {error.strerror}"
+            raise InputError(message, hint="check the path given with --dataset") from error
+        try:
+            self._archive = zipfile.ZipFile(self._stream)
+        except Exception as error:  # a damaged directory raises from zipfile and struct
+            self._stream.close()
+            self._refuse_damaged(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+        self._stream.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, sorted; hidden members are left out."""
+        members = [name for name in self._archive.namelist() if not any(map(is_hidden, name.split("/")))]
+        return tuple(sorted({name.removesuffix(_SUFFIX) for name in members}))
+
+    def read(self, name: str) -> NDArray[Any]:
+        """The array called ``name``.
+
+        Raises:
+            InputError: it is damaged, declares another length than it has, holds Python objects, or is larger than
+                the memory.
+        """
+        try:
+            info = self._archive.getinfo(name + _SUFFIX)
+            self._check_compression(info, name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+                with self._archive.open(info) as stream:
+                    self._check_length(*_header(stream), name=name, rest=info.file_size - stream.tell())
+                with self._archive.open(info) as stream:
+                    array: NDArray[Any] = _FORMAT.read_array(stream, allow_pickle=False)
+                    stream.read(1)  # the end, where the CRC is checked
+                    return array
+        except InputError:
+            raise
+        except MemoryError as error:
+            message = f"{self._path}: {name} needs more memory than there is"
+            raise InputError(message, hint="give an image folder, or fewer images") from error
+        except Exception as error:  # from zipfile, zlib, NumPy's parser of headers
+            self._refuse_damaged(error)
+
+    def _check_compression(self, info: zipfile.ZipInfo, name: str) -> None:
+        if info.compress_type not in _METHODS:
+            message = f"{self._path}: {name} is compressed with method {info.compress_type}, expected deflate or none"
+            raise InputError(message, hint=_HINT)
+        if info.file_size > max(_SMALL, _MAX_RATIO * info.compress_size):
+            message = f"{self._path}: {name} unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
+            raise InputError(message, hint="no images are so equal; write them with numpy.savez, not compressed")
+
+    def _check_length(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, name: str, rest: int) -> None:
+        if dtype.hasobject:
+            message = f"{self._path}: {name} holds Python objects, and amctq executes none"
+            raise InputError(message, hint=_HINT)
+        declared = math.prod(shape) * dtype.itemsize
+        if declared != rest or min(shape, default=0) < 0:
+            message = f"{self._path}: {name} declares {dtype} {shape}, {declared:,} bytes, and has {rest:,}"
+            raise InputError(message, hint=_HINT)
+
+    def _refuse_damaged(self, error: Exception) -> NoReturn:
+        message = f"{self._path} is damaged or not a .npz file ({first_line(error)})"
+        raise InputError(message, hint=_HINT) from error
+
+
+def _header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    read = {(1, 0): _FORMAT.read_array_header_1_0, (2, 0): _FORMAT.read_array_header_2_0}
+    shape, _, dtype = read[_FORMAT.read_magic(stream)](stream)
+    return shape, dtype

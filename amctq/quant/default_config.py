@@ -1,0 +1,95 @@
+"""The configuration that options make, without a file."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from amctq.choices import ActAlgo, WeightAlgo
+from amctq.errors import UsageError, nearest
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
+from amctq.quant.layers import Topology
+
+Activation = TypeVar("Activation")
+
+
+def default_config(
+    topology: Topology, *, algo: ActAlgo = ActAlgo.IFMR, symmetric: bool = False, **options: Any
+) -> QuantConfig:
+    """Every layer that can be, as AMCT does it, but for what options say.
+
+    Args:
+        topology: of the network.
+        algo: the observer.
+        symmetric: offsets fixed at 0.
+        options: of ``default_layers``.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+        InputError: no layer is left.
+    """
+    layers = default_layers(topology, ActivationConfig(algo=algo, asymmetric=not symmetric), **options)
+    config = QuantConfig(activation_offset=not symmetric, layers=layers)
+    config.selected(topology)
+    return config
+
+
+def default_layers(
+    topology: Topology,
+    activation: Activation,
+    *,
+    per_tensor: bool = False,
+    dense_per_channel: bool = False,
+    weight_bits: int = 8,
+    weight_algo: WeightAlgo = WeightAlgo.ARQ,
+    skip: Sequence[str] = (),
+) -> tuple[LayerConfig[Activation], ...]:
+    """Every layer that can be, as AMCT does it, but for what options say.
+
+    Args:
+        topology: of the network.
+        activation: of every layer.
+        per_tensor: one weight scale for the tensor, in convolutions too.
+        dense_per_channel: a weight scale for each output channel in a Dense too, which AMCT does not have.
+        weight_bits: width of the weights.
+        weight_algo: what chooses the scales of weights.
+        skip: names or shell patterns of layers that stay in float.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    skipped = matching_layers(skip, topology)
+    weight = WeightConfig(bits=weight_bits, algo=weight_algo)
+    return tuple(
+        LayerConfig(
+            name=layer.name,
+            enabled=layer.name not in skipped,
+            activation=activation,
+            weight=replace(
+                weight,
+                channel_wise=not per_tensor
+                and layer.channel_axis is not None
+                and (dense_per_channel or not layer.kind.is_dense),
+            ),
+        )
+        for layer in topology.layers
+    )
+
+
+def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:
+    """The layers that ``--skip-layer`` names or matches.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    names = [layer.name for layer in topology.layers]
+    found: set[str] = set()
+    for pattern in patterns:
+        matched = fnmatch.filter(names, pattern)
+        if not matched:
+            message = f"--skip-layer {pattern}: matches no layer"
+            raise UsageError(message, hint=nearest(pattern, names))
+        found.update(matched)
+    return found

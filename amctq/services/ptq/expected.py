@@ -1,0 +1,69 @@
+"""How long a run of ``amctq ptq`` will take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from amctq.backends.base import CALIBRATION
+from amctq.choices import ExportFormat
+from amctq.services.ptq.plan import PtqPlan
+from amctq.services.ptq.prepare import Prepared
+from amctq.services.run.accuracy import QUANTIZED_ACCURACY
+from amctq.services.run.forecast import Expected, forward_seconds, preparation_seconds
+from amctq.services.run.inputs import FLOAT_ACCURACY
+from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
+
+# Time to run one image through a compared file, relative to the float network.
+_COST = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
+_SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
+
+
+def simulated_images(plan: PtqPlan, prepared: Prepared) -> int:
+    """Number of images that MindSpore runs; it takes several times as long as onnxruntime."""
+    images = (prepared.evaluation or prepared.calibration).images
+    if plan.request.simulate:
+        return images
+    return min(images, _SIMULATED_WITHOUT_EVALUATION if prepared.evaluation is None else SIMULATED_IMAGES)
+
+
+def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
+    """The phases that take long, from a few timed images of the float network."""
+    from amctq.inference.cell_session import CellSession
+
+    calibration, evaluation, export = prepared.calibration, prepared.evaluation, plan.request.export
+    preparation = preparation_seconds(calibration)
+    onnx = forward_seconds(prepared.verified.session, calibration)
+    mindspore = forward_seconds(CellSession(prepared.verified.network.cell), calibration)
+    only_mindir = export == (ExportFormat.MINDIR,)
+    steps = []
+    if evaluation is not None:
+        images = evaluation.images
+        steps.append(Expected(phases=(FLOAT_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"))
+        measured = Expected(
+            phases=(QUANTIZED_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"
+        )
+        if only_mindir:
+            measured = replace(measured, seconds=preparation + mindspore, engine="MindSpore")
+        steps.append(measured)
+    if prepared.quantized is None:
+        # An observer takes about as much time as the forward pass.
+        steps.append(
+            Expected(
+                phases=(CALIBRATION,), units=calibration.images, seconds=preparation + 2 * onnx, engine="onnxruntime"
+            )
+        )
+    compared = (evaluation or calibration).images
+    for form, name in plan.model_files.items():
+        if form in _COST:
+            steps.append(
+                Expected(phases=(name,), units=compared, seconds=preparation + _COST[form] * onnx, engine=form.value)
+            )
+    steps.append(
+        Expected(
+            phases=SIMULATIONS,
+            units=simulated_images(plan, prepared),
+            seconds=preparation + onnx + mindspore,
+            engine="MindSpore",
+        )
+    )
+    return tuple(steps)

@@ -1,0 +1,95 @@
+"""The inputs of ``amctq ptq``, and every check that comes before measuring and calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amctq.backends.base import QuantizedNetwork
+from amctq.data.samples import Batches, Split, images_to_calibrate_with, split
+from amctq.export.targets import saturation_warning
+from amctq.networks.verified import VerifiedNetwork
+from amctq.progress import Reporter
+from amctq.runtime import cpu_instructions
+from amctq.services.ptq.plan import PtqPlan, quant_config, refuse_idle_int4
+from amctq.services.run.inputs import begin, check_exportable, named_record, verified_network
+from amctq.services.run.plan import CALIB_IMAGES
+
+if TYPE_CHECKING:
+    from amctq.quant.config import QuantConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """The inputs of the run, after all checks that come before measuring and calibration.
+
+    Attributes:
+        split: images for calibration and for evaluation.
+        calibration: the calibration images, in batches.
+        evaluation: the evaluation images, in batches; None if there are none.
+        verified: the float network.
+        quant: the configuration of each layer; None if a record is used without one.
+        quantized: the network quantized by the record; None if calibration has to quantize it.
+    """
+
+    split: Split
+    calibration: Batches
+    evaluation: Batches | None
+    verified: VerifiedNetwork
+    quant: QuantConfig | None
+    quantized: QuantizedNetwork | None
+
+
+def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
+    """Read the inputs, and refuse what can be refused.
+
+    Args:
+        plan: the plan of the run.
+        scratch: an empty folder for temporary files.
+        reporter: gets progress and warnings.
+
+    Raises:
+        AmctqError: an input is not what it must be.
+    """
+    request = plan.request
+    begin(plan, reporter)
+    with reporter.phase("dataset"):
+        preprocessing = request.preprocessing(plan.spec)
+        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=request.num_classes)
+        available = images_to_calibrate_with(dataset, request.eval_images)
+        images = split(
+            dataset,
+            calibration_images=plan.calibration_images(CALIB_IMAGES, available),
+            evaluation_images=request.eval_images,
+            seed=request.seed,
+        )
+    calibration = plan.batches(images.calibration)
+    verified = verified_network(plan, calibration, scratch, reporter)
+    network = verified.network
+    quant = None if plan.config is None and plan.recorded is not None else quant_config(plan, network, reporter)
+    record, quantized = named_record(plan, network, reporter, quant), None
+    if record is None:
+        assert quant is not None
+        plan.backend.check_quantizable(network, quant)
+        quant = replace(quant, batch_num=-(-calibration.images // calibration.size))
+        topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
+    else:
+        widths = [entry.weight_bits for entry in record.layers]
+        refuse_idle_int4(request, widths)
+        quantized = plan.backend.from_record(
+            network=network, record=record, act_type=request.act_type, weight_type=plan.target.weight_type
+        )
+        topology = quantized.topology
+    check_exportable(plan, network, topology)
+    warning = saturation_warning(cpu_instructions(), plan.target.weight_type, widths)
+    if warning is not None:
+        reporter.warn(warning)
+    return Prepared(
+        split=images,
+        calibration=calibration,
+        evaluation=plan.evaluation_batches(images.evaluation),
+        verified=verified,
+        quant=quant,
+        quantized=quantized,
+    )
