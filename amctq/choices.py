@@ -94,10 +94,15 @@ WEIGHT_BITS = (8, 7, 6, 4)
 
 
 class WeightAlgo(str, Enum):
-    """How weight scales are chosen: by ARQ from the largest weight, or for the least squared rounding error."""
+    """How weights are rounded.
+
+    ARQ takes the scale from the largest weight, MSE that of the least squared rounding error. GPTQ lets each weight
+    make up for the errors of those before it, as far as the layer's inputs are correlated.
+    """
 
     ARQ = "arq"
     MSE = "mse"
+    GPTQ = "gptq"
 
 
 class WeightStorage(str, Enum):

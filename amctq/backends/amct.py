@@ -81,6 +81,7 @@ class AmctBackend(RecordBackend):
         "act_type": frozenset(ActType),
         "weight_bits": frozenset({8}),
         "weight_algo": frozenset({WeightAlgo.ARQ}),
+        "bias_correction": frozenset({False}),
         "weight_storage": frozenset({WeightStorage.INT8}),
         "isa": frozenset({TargetIsa.VNNI}),
         "placement": frozenset({Placement.ASCEND}),

@@ -42,6 +42,7 @@ class PtqConfig:
         arq_rule: which of AMCT's two rules for weight scales.
         weight_type: integer type of weights in ONNX.
         hfmg_variant: HFMG with exact zeros free of cost, or AMCT's own search.
+        bias_correction: the mean error that rounding a weight makes is taken from its layer's bias.
         attention: products of two activations are quantized too, with placement ``ort``.
     """
 
@@ -52,6 +53,7 @@ class PtqConfig:
     arq_rule: ArqRule
     weight_type: WeightType = WeightType.INT8
     hfmg_variant: HfmgVariant = HfmgVariant.FREE_ZEROS
+    bias_correction: bool = False
     attention: bool = False
 
     @property

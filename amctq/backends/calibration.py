@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -30,6 +31,7 @@ from amctq.quant.layers import Topology
 from amctq.quant.numerics import EPSILON, SMALLEST_NORMAL, Float32Array, QParams
 from amctq.quant.observers import NonFiniteError, Observer
 from amctq.quant.replaced import input_warning
+from amctq.quant.rounding.inputs import InputWatcher
 
 # Limit for the activations of one forward pass; two passes are in memory. A batch that needs more is divided.
 # ResNet-50 at 224 x 224 needs 64 MB for an image. One to four images a pass are equally fast, eight are a sixth slower.
@@ -59,6 +61,7 @@ def observe_activations(
     watches: tuple[Watch, ...],
     batches: Batches,
     reporter: Reporter,
+    inputs: Mapping[str, Sequence[InputWatcher]] = MappingProxyType({}),
     smallest: float = EPSILON,
 ) -> tuple[QParams, ...]:
     """Show every batch's activations to the observers.
@@ -66,10 +69,11 @@ def observe_activations(
     Args:
         graph: the float network.
         topology: the layers of ``graph`` that are quantized.
-        fused: by layer, its parameters during calibration: fake-quantized weight, float bias.
+        fused: by layer, its parameters during calibration: float bias, and float or fake-quantized weight.
         watches: which tensors are observed.
         batches: the calibration images.
         reporter: gets the progress, and a warning of every range that is not zero and is replaced.
+        inputs: by tensor that layers read, who watches it too.
         smallest: a smaller scale becomes 1, as in ``numerics.range_qparams``.
 
     Returns:
@@ -79,16 +83,22 @@ def observe_activations(
         InputError: a tensor holds NaN or infinity.
     """
     # The images are the graph's input, so no output is needed for them.
-    tapped = list(dict.fromkeys(watch.tensor for watch in watches if watch.tensor != graph.input_name))
+    tensors = dict.fromkeys([*(watch.tensor for watch in watches), *inputs])
+    tapped = [name for name in tensors if name != graph.input_name]
     session = OnnxSession(_tapped_graph(graph, topology, fused, tapped), shares_cores=True)
     for watch in watches:
         watch.observer.expect(batches.images)
+    for watcher in itertools.chain(*inputs.values()):
+        watcher.expect(batches.images)
     done = 0
     with reporter.phase(CALIBRATION, batches.images) as advance:
         for activations, seconds in _passes(session, batches, tapped, graph.input_name):
             reporter.add_part("calibration forward", seconds)
             began = time.perf_counter()
             _observe(watches, activations)
+            for tensor, watchers in inputs.items():
+                for watcher in watchers:
+                    watcher.update(activations[tensor])
             reporter.add_part("calibration observers", time.perf_counter() - began)
             done += len(activations[graph.input_name])
             advance(done)

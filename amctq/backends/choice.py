@@ -34,6 +34,7 @@ class Asked:
         act_type: integer type of activations in ONNX.
         weight_bits: width of weights.
         weight_algo: how weight scales are chosen.
+        bias_correction: biases make up for rounded weights; False where the engine decides.
         weight_storage: how ONNX stores weights.
         isa: the x86 instructions that the file is written for.
         placement: which activations are quantized; None for the engine's default.
@@ -46,6 +47,7 @@ class Asked:
     act_type: ActType = ActType.UINT8
     weight_bits: int = 8
     weight_algo: WeightAlgo = WeightAlgo.ARQ
+    bias_correction: bool = False
     weight_storage: WeightStorage = WeightStorage.INT8
     isa: TargetIsa = TargetIsa.VNNI
     placement: Placement | None = None
@@ -126,4 +128,6 @@ def _unsupported(engine: type[Backend], asked: Asked) -> Iterator[tuple[str, fro
 
 
 def _format(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return str(getattr(value, "value", value))

@@ -11,6 +11,7 @@ from amctq.backends.calibration import Watch, observe_activations
 from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
+from amctq.backends.rounding import WeightRounding
 from amctq.choices import (
     WEIGHT_BITS,
     ActType,
@@ -48,6 +49,7 @@ class NativeBackend(RecordBackend):
         "act_type": frozenset(ActType),
         "weight_bits": frozenset(WEIGHT_BITS),
         "weight_algo": frozenset(WeightAlgo),
+        "bias_correction": frozenset({False, True}),
         "weight_storage": frozenset(WeightStorage),
         "isa": frozenset(TargetIsa),
         "placement": frozenset(Placement),
@@ -83,7 +85,8 @@ class NativeBackend(RecordBackend):
     ) -> NativeQuantizedNetwork:
         """Fuse BatchNorm, choose weight scales, calibrate on fake-quantized weights, compute the integers.
 
-        The order is AMCT's (docs/en/reference.md, "Calibration").
+        The order is AMCT's (docs/en/reference.md, "Calibration"). GPTQ rounds after the calibration, by what the layers
+        read; then this is the float network.
         """
         topology = config.quant.selected(network.topology)
         layers, observed_as = config.quant.enabled, config.quant.activations
@@ -98,6 +101,7 @@ class NativeBackend(RecordBackend):
                 integers = quantize_weight(parameters.weight, scales[name], bits=bits[name])
                 fake[name] = replace(parameters, weight=integers.dequantized())
             advance(len(topology.layers))
+        rounding = WeightRounding(network.graph, topology, fused, scales, config, reporter)
         if config.placement is Placement.ORT:
             in_float = config.quant.pools_in_float(network.topology)
             plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
@@ -114,8 +118,9 @@ class NativeBackend(RecordBackend):
         observed = observe_activations(
             network.graph,
             topology,
-            fake,
+            fused if rounding.needs_float else fake,
             watches=watches,
+            inputs=rounding.watchers,
             batches=calibration,
             reporter=reporter,
             smallest=config.smallest_scale,
@@ -123,7 +128,8 @@ class NativeBackend(RecordBackend):
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
-        record = make_record(topology, fused, scales, activations.by_layer, bits)
+        rounded = rounding.finish(activations.by_layer)
+        record = make_record(topology, rounded.fused, rounded.scales, activations.by_layer, bits)
         record = replace(record, pools=_recorded_pools(topology, activations))
         if config.placement is Placement.ORT:
             changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
@@ -141,7 +147,7 @@ class NativeBackend(RecordBackend):
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
-            layers=integer_layers(topology, fused, record),
+            layers=integer_layers(topology, rounded.fused, record),
             activations=activations,
             network=network,
             act_type=config.act_type,

@@ -79,6 +79,7 @@ def _asked(request: PtqRequest) -> Asked:
         act_type=request.act_type,
         weight_bits=request.weight_bits or 8,
         weight_algo=request.weight_algo or WeightAlgo.ARQ,
+        bias_correction=request.bias_correction,
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,

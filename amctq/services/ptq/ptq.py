@@ -146,6 +146,7 @@ def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         hfmg_variant=request.hfmg_variant,
         arq_rule=request.arq_rule,
         weight_type=plan.target.weight_type,
+        bias_correction=request.bias_correction,
         attention=request.quantize_attention,
     )
     return plan.backend.quantize(

@@ -67,8 +67,15 @@ class PtqRequest(QuantizationRequest):
     ] = None
     weight_algo: Annotated[
         WeightAlgo | None,
-        Option(QUANTIZATION, "Weight scale from the largest weight, or with the least squared error.  [default: arq]"),
+        Option(
+            QUANTIZATION,
+            "Weight scale from the largest weight or with the least squared error, or weights that make up for each "
+            "other's errors.  [default: arq]",
+        ),
     ] = None
+    bias_correction: Annotated[
+        bool, Option(QUANTIZATION, "Take the mean error that rounding the weights makes from the biases.")
+    ] = False
     arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, or as in Ascend's WtsARQ.")] = (
         ArqRule.AMCT
     )
@@ -160,8 +167,12 @@ class PtqRequest(QuantizationRequest):
 
     def _refuse_weight_options(self) -> None:
         """Refuse weight options that contradict each other."""
-        if self.weight_algo is WeightAlgo.MSE and self.arq_rule is not ArqRule.AMCT:
-            message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is mse"
+        if self.bias_correction and self.record is not None:
+            message = "--bias-correction and --record: a record says what the biases are"
+            raise UsageError(message, hint="leave one of the two out")
+        algo = self.weight_algo or WeightAlgo.ARQ
+        if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:
+            message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is {algo.value}"
             raise UsageError(message, hint="leave one of the two out")
         if self.isa is TargetIsa.AVX2 and self.weight_storage is WeightStorage.INT4:
             message = "--isa avx2 and --weight-storage int4 both say how weights are stored"

@@ -1,0 +1,85 @@
+"""GPTQ: each weight is rounded so that it makes up for the errors of those before it (Frantar et al. 2022).
+
+For the weights w of one output channel and their rounded values q, the squared error of the layer's output over the
+inputs x is e H eᵀ with e = w - q and H = E[x xᵀ] (eq. 1). With H = R Rᵀ, R upper triangular, it is Σ_j (e R)_j², and
+(e R)_j depends on the errors up to j only:
+
+    (e R)_j = e_j R_jj + Σ_{i<j} e_i R_ij       so q_j = round(w_j + Σ_{i<j} e_i R_ij / R_jj)
+
+This is GPTQ's update (Algorithm 1), since Σ_{j≤n} (e R)_j² is the least error that the first n weights leave when all
+others are free; here H is factorised and not its inverse.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amctq.quant import numerics
+from amctq.quant.numerics import Float32Array
+from amctq.quant.weights import QuantizedWeight
+
+DAMPING = 0.01  # of the mean of H's diagonal (§3.3, step 3)
+_BLOCK = 128  # columns, as in §3.3, step 2
+
+
+def gptq(weight: Float32Array, scale: Float32Array, gram: NDArray[np.float64], *, bits: int) -> QuantizedWeight:
+    """Round a weight.
+
+    Args:
+        weight: float32 of shape (C_out, …).
+        scale: float32 of shape (C_out,) or (1,).
+        gram: E[x xᵀ] of the inputs, (groups, d, d): C_out is divided into as many groups.
+        bits: width of the signed integer.
+
+    Raises:
+        numpy.linalg.LinAlgError: ``gram`` is not positive definite in spite of the damping.
+    """
+    groups, d, _ = gram.shape
+    rows = weight.reshape(groups, -1, d).astype(np.float64)
+    steps = np.broadcast_to(scale, (len(weight),)).reshape(groups, -1).astype(np.float64)
+    hessian = damped(gram)
+    order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1, kind="stable")
+    factor = _upper_factor(_permuted(hessian, order))
+    found = _round(np.take_along_axis(rows, order[:, None], axis=2), steps, factor, bits)
+    back = np.argsort(order, axis=1, kind="stable")
+    integers = np.take_along_axis(found, back[:, None], axis=2)
+    return QuantizedWeight(values=integers.astype(np.int8).reshape(weight.shape), scale=scale, bits=bits)
+
+
+def damped(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``gram`` with a little of the mean of its diagonal added; an input that is always 0 gets 1."""
+    diagonal = np.diagonal(gram, axis1=1, axis2=2)
+    added = np.where(diagonal > 0, DAMPING * diagonal.mean(axis=1, keepdims=True), 1.0)
+    return gram + added[:, :, None] * np.eye(gram.shape[1])
+
+
+def _permuted(hessian: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:
+    groups = np.arange(len(hessian))[:, None, None]
+    found: NDArray[np.float64] = hessian[groups, order[:, :, None], order[:, None, :]]
+    return found
+
+
+def _upper_factor(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
+    """R / diag(R) with H = R Rᵀ, R upper triangular: its column j holds R_ij / R_jj."""
+    factor = np.linalg.cholesky(hessian[:, ::-1, ::-1])[:, ::-1, ::-1]
+    return factor / np.diagonal(factor, axis1=1, axis2=2)[:, None, :]
+
+
+def _round(
+    rows: NDArray[np.float64], steps: NDArray[np.float64], factor: NDArray[np.float64], bits: int
+) -> NDArray[np.float64]:
+    """The integers of ``rows``, (groups, C_out / groups, d), column by column."""
+    low, high = numerics.signed_range(bits)
+    errors, integers = np.zeros_like(rows), np.zeros_like(rows)
+    for start in range(0, rows.shape[2], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        wanted = rows[:, :, block] + errors[:, :, :start] @ factor[:, :start, block]
+        own = factor[:, block, block]
+        for j in range(wanted.shape[2]):
+            done = errors[:, :, start : start + j]
+            value = wanted[:, :, j] + (done @ own[:, :j, j, None])[:, :, 0]
+            q = np.clip(np.rint(value / steps), low, high)
+            integers[:, :, start + j] = q
+            errors[:, :, start + j] = rows[:, :, start + j] - q * steps
+    return integers
