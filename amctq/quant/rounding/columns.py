@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -54,31 +55,27 @@ class Windows:
         over = (0, *range(2, 2 + axes))
         found = np.empty((windows.shape[1], *self.kernel))
         for tap in itertools.product(*map(range, self.kernel)):
-            found[(slice(None), *tap)] = windows[(..., *tap)].sum(axis=over)
+            at: Any = (..., *tap)
+            found[at] = windows[at].sum(axis=over)
         return found.reshape(self.groups, -1)
 
     def windows(self, images: Float32Array) -> Float32Array:
         """A view (N, C, *positions, *kernel) of the inputs (N, C, …) with their padding."""
-        axes = tuple(range(2, 2 + len(self.kernel)))
+        axes: Any = tuple(range(2, 2 + len(self.kernel)))
         reach = tuple((size - 1) * step + 1 for size, step in zip(self.kernel, self.dilations, strict=True))
-        view = sliding_window_view(self._padded(images), reach, axis=axes)
-        view = view[(..., *(slice(None, None, step) for step in (*self.strides, *self.dilations)))]
+        every: Any = (..., *(slice(None, None, step) for step in (*self.strides, *self.dilations)))
+        view: Float32Array = sliding_window_view(self._padded(images), reach, axis=axes)[every]
         return np.flip(view, axis=tuple(range(-len(axes), 0))) if self.turned else view
 
     def _padded(self, images: Float32Array) -> Float32Array:
         sizes = [(size - 1) * step + 1 for size, step in zip(images.shape[2:], self.spread, strict=True)]
-        edges = list(zip(self.begins, sizes, self.ends, strict=True))
-        padded = np.zeros((*images.shape[:2], *(max(b, 0) + size + max(e, 0) for b, size, e in edges)), np.float32)
-        inside = (
-            slice(max(b, 0), max(b, 0) + size, step) for (b, size, _), step in zip(edges, self.spread, strict=True)
-        )
-        padded[(..., *inside)] = images
-        return padded[
-            (
-                ...,
-                *(
-                    slice(max(-b, 0), length - max(-e, 0))
-                    for (b, _, e), length in zip(edges, padded.shape[2:], strict=True)
-                ),
-            )
-        ]
+        before, after = ([max(zeros, 0) for zeros in edge] for edge in (self.begins, self.ends))
+        room = [sum(parts) for parts in zip(before, sizes, after, strict=True)]
+        padded = np.zeros((*images.shape[:2], *room), np.float32)
+        places = zip(before, sizes, self.spread, strict=True)
+        inside: Any = (..., *(slice(start, start + size, step) for start, size, step in places))
+        padded[inside] = images
+        ends = zip(self.begins, self.ends, room, strict=True)
+        kept: Any = (..., *(slice(max(-begin, 0), length - max(-end, 0)) for begin, end, length in ends))
+        cut: Float32Array = padded[kept]
+        return cut

@@ -12,6 +12,8 @@ others are free; here H is factorised and not its inverse.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ DAMPING = 0.01  # of the mean of H's diagonal (§3.3, step 3)
 _BLOCK = 128  # columns, as in §3.3, step 2
 
 
-def gptq(weight: Float32Array, scale: Float32Array, gram: NDArray[np.float64], *, bits: int) -> QuantizedWeight:
+def gptq(weight: Float32Array, scale: Float32Array, gram: NDArray[np.floating[Any]], *, bits: int) -> QuantizedWeight:
     """Round a weight.
 
     Args:
@@ -47,7 +49,7 @@ def gptq(weight: Float32Array, scale: Float32Array, gram: NDArray[np.float64], *
     return QuantizedWeight(values=integers.astype(np.int8).reshape(weight.shape), scale=scale, bits=bits)
 
 
-def damped(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def damped(gram: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """``gram`` with a little of the mean of its diagonal added; an input that is always 0 gets 1."""
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
     added = np.where(diagonal > 0, DAMPING * diagonal.mean(axis=1, keepdims=True), 1.0)
@@ -63,7 +65,8 @@ def _permuted(hessian: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[
 def _upper_factor(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
     """R / diag(R) with H = R Rᵀ, R upper triangular: its column j holds R_ij / R_jj."""
     factor = np.linalg.cholesky(hessian[:, ::-1, ::-1])[:, ::-1, ::-1]
-    return factor / np.diagonal(factor, axis1=1, axis2=2)[:, None, :]
+    unit: NDArray[np.float64] = factor / np.diagonal(factor, axis1=1, axis2=2)[:, None, :]
+    return unit
 
 
 def _round(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ class InputWatcher:
             return rows
         return rows[np.sort(self._random.choice(len(rows), keep, replace=False))]
 
-    def _add_sum(self, sums: NDArray[np.floating], count: int) -> None:
+    def _add_sum(self, sums: NDArray[np.floating[Any]], count: int) -> None:
         self._sum = sums.astype(np.float64) if self._sum is None else self._sum + sums
         self._count += count
 

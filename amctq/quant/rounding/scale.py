@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,12 @@ _SHARES = np.linspace(0.3, 1.05, 40)
 
 
 def power_scale(
-    weight: Float32Array, power: NDArray[np.float64], *, channel_wise: bool, bits: int, rule: ArqRule = ArqRule.AMCT
+    weight: Float32Array,
+    power: NDArray[np.floating[Any]],
+    *,
+    channel_wise: bool,
+    bits: int,
+    rule: ArqRule = ArqRule.AMCT,
 ) -> Float32Array:
     """The scale of least Σ_j E[x_j²] (w_j - ŵ_j)², among shares of the one that clips nothing.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -12,7 +15,7 @@ from amctq.quant.numerics import Float32Array
 
 RANDOM = np.random.default_rng(1)
 # op, shape of the weight, shape of the inputs, attributes
-CASES = {
+CASES: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "plain": ("Conv", (4, 3, 3, 3), (2, 3, 7, 8), {}),
     "pads and strides": ("Conv", (4, 3, 3, 5), (2, 3, 9, 8), {"pads": [1, 2, 0, 3], "strides": [2, 1]}),
     "dilated": ("Conv", (4, 3, 3, 3), (2, 3, 9, 9), {"dilations": [2, 3], "pads": [2, 3, 2, 3]}),
@@ -48,7 +51,7 @@ def test_weight_times_columns_is_the_convolution(case: str) -> None:
     np.testing.assert_allclose(windows.sums(view), columns.sum(axis=2), rtol=1e-4, atol=1e-4)
 
 
-def convolved(node: object, weight: Float32Array, images: Float32Array) -> Float32Array:
+def convolved(node: onnx.NodeProto, weight: Float32Array, images: Float32Array) -> Float32Array:
     graph = helper.make_graph(
         [node],
         "g",

@@ -109,4 +109,4 @@ def test_a_scale_counts_each_weight_by_the_power_of_its_input() -> None:
         return float(np.sum(power[0] * (weight[channel] - steps * scale) ** 2))
 
     for channel, share in itertools.product(range(4), np.linspace(0.3, 1.05, 40)):
-        assert cost(channel, found[channel]) <= cost(channel, np.float32(widest[channel] * share)) * (1 + 1e-5)
+        assert cost(channel, float(found[channel])) <= cost(channel, float(widest[channel] * share)) * (1 + 1e-5)
