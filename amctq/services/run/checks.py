@@ -13,12 +13,12 @@ from amctq.inference.agreement import SAME
 from amctq.quant.numerics import Float32Array
 from amctq.services.run.accuracy import Accuracy
 from amctq.services.run.check import Check
+from amctq.services.run.simulation import Simulation, allowed_differences
 
 if TYPE_CHECKING:
     from amctq.inference.accuracy import LabelRanks, Outcome
     from amctq.inference.proof import ForwardProof
     from amctq.services.run.accuracy import ComparedFile
-    from amctq.services.run.simulation import Simulation
 
 
 _GAP = 0.15  # percentage points
@@ -69,7 +69,7 @@ def run_checks(
     ]
     # A value on a rounding boundary may round up or down and change a few logits; a fault changes all of them.
     agreement = simulation.agreement
-    allowed = _allowed_differences(simulation)
+    allowed = allowed_differences(agreement.images, exported=simulation.exported)
     mean, limit = agreement.mean_difference, SAME
     if simulation.noise is not None:
         # In a deep network a value on a boundary moves all that follow, with random weights as far as quantization
@@ -116,7 +116,7 @@ def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
     return tuple(
         Check(
             name=f"{file.name} equals the QDQ graph",
-            passed=file.argmax_differences <= (allowed := _allowed(file.images)),
+            passed=file.argmax_differences <= (allowed := allowed_differences(file.images, exported=True)),
             detail=f"{file.argmax_differences} of {file.images:,} images differ{_and_ties(file.ties)}, "
             f"{allowed} allowed",
         )
@@ -179,14 +179,3 @@ def _graph_check(proof: ForwardProof) -> Check:
 
 def _and_ties(ties: int) -> str:
     return f" and {ties} are ties" if ties else ""
-
-
-def _allowed_differences(simulation: Simulation) -> int:
-    """Number of images whose class may differ: for a MindIR file as for other files, for live cells 2 %."""
-    images = simulation.agreement.images
-    return _allowed(images) if simulation.exported else -(-images // 50)
-
-
-def _allowed(images: int) -> int:
-    """Number of images whose class may differ between two files of one network: 0.2 %, but at least 2."""
-    return max(2, images // 500)
