@@ -96,7 +96,8 @@ def test_every_layer_is_quantized(outcome: tuple[Finished, Path]) -> None:
 def test_nothing_but_json_on_stdout_and_no_bars(outcome: tuple[Finished, Path]) -> None:
     done = outcome[0]
     assert done.stdout.count("\n") == 1
-    assert done.stderr == ""
+    # resnet20 has channels with weights near 0, which AMCT's record cannot hold.
+    assert all("AMCT's rule replaces a scale" in line for line in done.stderr.splitlines())
 
 
 FEW = ("--calib-images", 16, "--eval-images", 200)

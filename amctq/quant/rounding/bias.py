@@ -1,4 +1,4 @@
-"""Bias correction (Nagel et al. 2019, "Data-Free Quantization", §4.2, eq. 17)."""
+"""Bias correction (Nagel et al. 2019, "Data-Free Quantization", section 4.2, eq. 17)."""
 
 from __future__ import annotations
 

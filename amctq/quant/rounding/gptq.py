@@ -21,8 +21,8 @@ from amctq.quant import numerics
 from amctq.quant.numerics import Float32Array
 from amctq.quant.weights import QuantizedWeight
 
-DAMPING = 0.01  # of the mean of H's diagonal (§3.3, step 3)
-_BLOCK = 128  # columns, as in §3.3, step 2
+DAMPING = 0.01  # of the mean of H's diagonal (section 3.3, step 3)
+_BLOCK = 128  # columns, as in section 3.3, step 2
 
 
 def gptq(weight: Float32Array, scale: Float32Array, gram: NDArray[np.floating[Any]], *, bits: int) -> QuantizedWeight:
