@@ -68,6 +68,7 @@ class WeightRounding:
         self._weights = {name: layer.weight for name, layer in config.quant.enabled.items()}
         nodes = {node.name: node for node in graph.model.graph.node}
         self._second_order: set[str] = set()
+        self._corrected = {layer.name for layer in topology.layers if self._corrects(layer)}
         # Layers that read the same, as query, key and value do, share the statistics.
         self._readers: dict[tuple[str, Windows | None], list[str]] = {}
         for layer in topology.layers:
@@ -77,10 +78,9 @@ class WeightRounding:
                     reporter.warn(f"{name}: {reason}; its weights are rounded one by one")
                 else:
                     self._second_order.add(name)
-            if name in self._second_order or self._corrects(layer):
+            if name in self._second_order | self._corrected:
                 windows = windows_of(nodes[layer.node], weight.shape[2:])
                 self._readers.setdefault((layer.input, windows), []).append(name)
-        self._corrected = {layer.name for layer in topology.layers if self._corrects(layer)}
         self._watchers = {
             key: InputWatcher(key[1], gram=not self._second_order.isdisjoint(names))
             for key, names in self._readers.items()
@@ -105,6 +105,8 @@ class WeightRounding:
         Args:
             activations: by layer, how its input is quantized.
         """
+        if not self._readers:
+            return Rounded(fused=self._fused, scales=self._scales)
         done = 0
         with self._reporter.phase("rounding", sum(map(len, self._readers.values())), "layers") as advance:
             for key, names in self._readers.items():

@@ -15,14 +15,12 @@ from amctq.quant.default_config import default_config
 from amctq.quant.retrain_config import default_retrain_config
 from tests.amct_files.golden import topology_of
 from tests.command import Shared
+from tests.golden import golden as golden_file
 
 
 @pytest.fixture(scope="module")
 def golden(shared: Shared) -> Path:
-    folder = shared.root / "amct_golden"
-    if not folder.is_dir():
-        pytest.skip(f"needs what AMCT itself wrote, in {folder}")
-    return folder
+    return golden_file(shared, "")
 
 
 def _amcts(file: Path) -> str:

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from amctq.inference.onnx_session import OnnxSession, onnx_session
 from tests.command import Finished, Shared, amctq
+from tests.golden import golden as golden_file
 from tests.runs import Runs, ptq
 
 FEW = ("--calib-images", 16, "--eval-images", 200)
@@ -25,10 +26,7 @@ OWN = {"linear": "end_point", "avgpool": "ReduceMean"}
 
 @pytest.fixture(scope="session")
 def golden(shared: Shared) -> Path:
-    folder = shared.root / "amct_golden" / "avgpool"
-    if not folder.is_dir():
-        pytest.skip(f"needs what AMCT wrote, in {folder}")
-    return folder
+    return golden_file(shared, "avgpool")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from amctq.amct_files.record_text import load_record
 from tests.command import Own, Shared, amctq_here
 from tests.export.deploy_file import read_back
+from tests.golden import golden
 from tests.runs import ptq
 
 QUICK = ("--eval-images", 100, "--calib-images", 8, "--force")
@@ -21,9 +22,7 @@ QUICK = ("--eval-images", 100, "--calib-images", 8, "--force")
 @pytest.fixture(scope="module")
 def skipfusion(shared: Shared) -> Path:
     """What AMCT itself wrote: conv1 keeps its BatchNorm, layer3.2.conv2 is float. Its record says nothing of conv1."""
-    folder = shared.root / "amct_golden/skipfusion"
-    if not folder.is_dir():
-        pytest.skip(f"needs what AMCT itself wrote, in {folder}")
+    folder = golden(shared, "skipfusion")
     assert "skip_fusion" not in (folder / "record.txt").read_text()
     return folder
 
