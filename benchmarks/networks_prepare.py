@@ -113,11 +113,14 @@ def recognise(cell: Any, batches: Batches) -> int:
         mean = features.mean(axis=0)
         rows = np.random.default_rng(SEED).standard_normal((CLASSES, len(mean)))
         rows[np.concatenate(labels)] = features - mean
+        head = heads[name]
+        has_bias = getattr(head, "bias", None) is not None
+        if not has_bias:  # then nothing can take away what the mean image gives: the rows must not see it
+            rows -= np.outer(rows @ mean, mean) / (mean @ mean)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         rows *= _LARGEST_LOGIT / np.linalg.norm(features - mean, axis=1).mean()
-        head = heads[name]
         head.weight.set_data(mindspore.Tensor(rows.reshape(head.weight.shape).astype(np.float32)))
-        if getattr(head, "bias", None) is not None:
+        if has_bias:
             head.bias.set_data(mindspore.Tensor(-(rows @ mean).astype(np.float32)))
     return len(found)
 
