@@ -90,23 +90,27 @@ class Placement(str, Enum):
     ORT = "ort"
 
 
-WEIGHT_BITS = (8, 7, 6, 4)
+WEIGHT_BITS = (8, 7, 6, 4, 3, 2)
+# Those that AMCT has names for; its record holds no others.
+AMCT_WEIGHT_BITS = (8, 7, 6, 4)
 
 
 class WeightAlgo(str, Enum):
     """How weights are rounded.
 
     ARQ takes the scale from the largest weight, MSE that of the least squared rounding error. GPTQ lets each weight
-    make up for the errors of those before it, as far as the layer's inputs are correlated.
+    make up for the errors of those before it, as far as the layer's inputs are correlated. SQuant needs no images: the
+    errors in each kernel and channel cancel.
     """
 
     ARQ = "arq"
     MSE = "mse"
     GPTQ = "gptq"
+    SQUANT = "squant"
 
 
 class WeightStorage(str, Enum):
-    """How an ONNX file stores weights: one in a byte, or two 4-bit weights in a byte."""
+    """How an ONNX file stores weights: one in a byte, or two of at most 4 bits in a byte."""
 
     INT8 = "int8"
     INT4 = "int4"

@@ -13,6 +13,7 @@ from amctq.amct_files.config_json import load_config
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, checked_top, json_layers
 from amctq.amct_files.config_pools import pool_readers
 from amctq.amct_files.retrain_json import load_retrain_config
+from amctq.choices import WEIGHT_BITS
 from amctq.input_file import read_input, text_of
 from amctq.json_file import JsonReader, parse_json_object
 from amctq.quant.config import QuantConfig
@@ -31,12 +32,14 @@ class ConfigFile:
         content: of the file, what was parsed.
         document: the parsed content.
         batch_num: how many batches calibrate, where the file says so.
+        narrowest_weights: the fewest bits that it names for a layer's weights.
     """
 
     path: Path
     content: bytes
     document: JsonReader
     batch_num: int | None
+    narrowest_weights: int
 
     def quant_config(self, topology: Topology, warn: Warn) -> QuantConfig:
         """What post-training quantization does to a network.
@@ -86,4 +89,18 @@ def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
         document = JsonReader(value, f"{path}: ")
     else:
         document = parse_cfg(text, path, layout.schema)
-    return ConfigFile(path=path, content=content, document=document, batch_num=batch_num(document))
+    return ConfigFile(
+        path=path,
+        content=content,
+        document=document,
+        batch_num=batch_num(document),
+        narrowest_weights=_narrowest_weights(document, layout),
+    )
+
+
+def _narrowest_weights(document: JsonReader, layout: Layout) -> int:
+    layers = (value for value in document.value.values() if isinstance(value, dict))
+    weights = (layer.get(layout.weight) for layer in layers)
+    said = [str(weight.get(layout.width)) for weight in weights if isinstance(weight, dict)]
+    widths = [bits for bits in WEIGHT_BITS for text in said if text.removeprefix("INT") == str(bits)]
+    return min(widths, default=max(WEIGHT_BITS))

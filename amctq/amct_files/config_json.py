@@ -42,6 +42,7 @@ LAYOUT = Layout(
     activation_keys=("num_bits", "act_algo", "asymmetric", *KEYS_OF[ActAlgo.IFMR], *KEYS_OF[ActAlgo.HFMG]),
     weight="weight_quant_params",
     weight_keys=("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS),
+    width="num_bits",
     lacking={"dmq_balancer_param": "amctq has no DMQ balancer"},
     by_name=True,
     pools=True,

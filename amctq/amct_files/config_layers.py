@@ -37,6 +37,7 @@ class Layout:
         activation_keys: the keys under that.
         weight: the one for its weight.
         weight_keys: the keys under that.
+        width: the one of them for the number of bits.
         lacking: keys of a layer for what amctq does not have, each with what to say of it.
         by_name: layers are written in the order of their names, else in that of execution.
         pools: it may name means over windows, which config_pools.py reads.
@@ -51,6 +52,7 @@ class Layout:
     activation_keys: tuple[str, ...]
     weight: str
     weight_keys: tuple[str, ...]
+    width: str
     lacking: Mapping[str, str]
     by_name: bool
     pools: bool = False

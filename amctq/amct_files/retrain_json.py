@@ -18,7 +18,7 @@ from amctq.quant.retrain_config import RetrainConfig, UlqConfig
 
 _CLIPS = ("clip_max", "clip_min", "fixed_min")
 _LARGEST = 1e30  # far from the end of float32, where clip_max - clip_min would overflow
-# AMCT's own names of widths are INT4 and INT8; amctq has those between them too.
+# AMCT's own names of widths are INT4 and INT8; amctq has others too.
 _WEIGHT_TYPES = {f"INT{bits}": bits for bits in WEIGHT_BITS}
 LAYOUT = Layout(
     file="retrain_quant_config.json",
@@ -30,6 +30,7 @@ LAYOUT = Layout(
     activation_keys=("algo", "dst_type", *_CLIPS),
     weight="retrain_weight_config",
     weight_keys=("algo", "dst_type", "channel_wise"),
+    width="dst_type",
     lacking={},
     by_name=False,
 )

@@ -102,7 +102,9 @@ def observe_activations(
             reporter.add_part("calibration observers", time.perf_counter() - began)
             done += len(activations[graph.input_name])
             advance(done)
-    result = []
+    result: list[QParams] = []
+    if not watches:
+        return ()
     with reporter.phase("search", len(watches), "tensors") as advance:
         for index, watch in enumerate(watches):
             result.append(_qparams(watch, smallest, reporter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from amctq.backends.base import PtqConfig, RetrainingNetwork
@@ -37,7 +38,6 @@ from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import PoolRecord, QuantRecord
 from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
-from amctq.quant.weights import quantize_weight
 
 
 class NativeBackend(RecordBackend):
@@ -90,18 +90,7 @@ class NativeBackend(RecordBackend):
         """
         topology = config.quant.selected(network.topology)
         layers, observed_as = config.quant.enabled, config.quant.activations
-        with reporter.phase("weights", len(topology.layers), "layers") as advance:
-            fused = fuse(network.graph, topology)
-            bits = {name: layers[name].weight.bits for name in fused}
-            scales, fake = {}, {}
-            for name, parameters in fused.items():
-                scales[name] = layers[name].weight.scale(
-                    parameters.weight, config.arq_rule, smallest=config.smallest_scale
-                )
-                integers = quantize_weight(parameters.weight, scales[name], bits=bits[name])
-                fake[name] = replace(parameters, weight=integers.dequantized())
-            advance(len(topology.layers))
-        rounding = WeightRounding(network.graph, topology, fused, scales, config, reporter)
+        rounding = WeightRounding(network.graph, topology, config, reporter)
         if config.placement is Placement.ORT:
             in_float = config.quant.pools_in_float(network.topology)
             plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
@@ -115,20 +104,21 @@ class NativeBackend(RecordBackend):
             )
             for site in plan.sites
         )
-        observed = observe_activations(
+        show = partial(
+            observe_activations,
             network.graph,
             topology,
-            fused if rounding.needs_float else fake,
-            watches=watches,
-            inputs=rounding.watchers,
+            rounding.while_calibrating,
             batches=calibration,
             reporter=reporter,
             smallest=config.smallest_scale,
         )
+        observed = show(watches=watches, inputs=rounding.watchers)
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
-        rounded = rounding.finish(activations.by_layer)
+        rounded = rounding.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))
+        bits = {name: layer.weight.bits for name, layer in layers.items()}
         record = make_record(topology, rounded.fused, rounded.scales, activations.by_layer, bits)
         record = replace(record, pools=_recorded_pools(topology, activations))
         if config.placement is Placement.ORT:
@@ -136,10 +126,10 @@ class NativeBackend(RecordBackend):
             if changed:
                 reporter.warn(record_warning(changed))
         else:
-            warn_of_replaced_weights(fused, record, reporter)
+            warn_of_replaced_weights(rounding.fused, record, reporter)
         per_tensor = {
             layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
-                fused[layer.name].weight, config.arq_rule
+                rounding.fused[layer.name].weight, config.arq_rule
             )
             for layer in topology.layers
             if layer.kind.is_dense and layers[layer.name].weight.channel_wise

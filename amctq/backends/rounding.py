@@ -1,19 +1,23 @@
 """The weights and biases of a quantized network, as far as they depend on what the layers read.
 
-One pass over the calibration images tells how the inputs of every layer are correlated (GPTQ) and their means (bias
-correction). The inputs are those of the float network.
+While the network is calibrated, the inputs of every layer are watched: how they are correlated (GPTQ), and their means
+(bias correction). They are those of the float network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from amctq.backends.base import PtqConfig
 from amctq.choices import Placement, WeightAlgo
 from amctq.graph.float_graph import FloatGraph
+from amctq.graph.topology import fuse
 from amctq.graph.windows import windows_of
 from amctq.progress import Reporter
 from amctq.quant.folding import FusedParameters
@@ -21,13 +25,18 @@ from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.rounding.bias import bias_error
 from amctq.quant.rounding.columns import Windows
-from amctq.quant.rounding.gptq import gptq
+from amctq.quant.rounding.gptq import gptq, operations
 from amctq.quant.rounding.inputs import InputStatistics, InputWatcher
-from amctq.quant.rounding.scale import power_scale
+from amctq.quant.rounding.scale import NEIGHBOURS, power_scale, refitted_scale
+from amctq.quant.rounding.squant import squant
 from amctq.quant.weights import QuantizedWeight, quantize_weight, scale_that_fits_bias
 
+WatchAgain = Callable[[Mapping[str, tuple[InputWatcher, ...]]], object]
+ROUNDING = "rounding"  # the phase
 # Weights of a channel. Beyond it the Gram matrix takes more than half a gigabyte, and its factor minutes.
 _LARGEST_GRAM = 12288
+# Of the Gram matrices that are in memory at once. Layers that need more wait for another pass over the images.
+_GRAM_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,113 +52,189 @@ class Rounded:
     scales: Mapping[str, Float32Array]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Readers:
+    """Layers that read the same, as query, key and value do, and what watches it for all of them."""
+
+    tensor: str
+    layers: tuple[str, ...]
+    watcher: InputWatcher
+    gram_bytes: int
+
+
 class WeightRounding:
-    """Watches what the layers read, and then rounds their weights.
+    """Rounds each weight alone, watches what the layers read, and then rounds the weights by that.
 
     Args:
         graph: the float network.
         topology: the layers that are quantized.
-        fused: by layer, its float parameters with BatchNorm folded in.
-        scales: by layer, the scale of its weight; GPTQ chooses another.
         config: how the network is quantized.
-        reporter: warns of layers that GPTQ cannot round.
+        reporter: gets progress, and warnings of layers that GPTQ cannot round.
     """
 
-    def __init__(
-        self,
-        graph: FloatGraph,
-        topology: Topology,
-        fused: Mapping[str, FusedParameters],
-        scales: Mapping[str, Float32Array],
-        config: PtqConfig,
-        reporter: Reporter,
-    ) -> None:
-        self._fused, self._scales, self._config, self._reporter = dict(fused), dict(scales), config, reporter
+    def __init__(self, graph: FloatGraph, topology: Topology, config: PtqConfig, reporter: Reporter) -> None:
+        self.fused = fuse(graph, topology)
+        self._config, self._reporter = config, reporter
         self._weights = {name: layer.weight for name, layer in config.quant.enabled.items()}
-        nodes = {node.name: node for node in graph.model.graph.node}
-        self._second_order: set[str] = set()
+        self._by_kernel = {layer.name for layer in topology.layers if self._rounds_kernels(layer)}
+        self._second_order = {layer.name for layer in topology.layers if self._rounds_by_inputs(layer)}
         self._corrected = {layer.name for layer in topology.layers if self._corrects(layer)}
-        # Layers that read the same, as query, key and value do, share the statistics.
-        self._readers: dict[tuple[str, Windows | None], list[str]] = {}
-        for layer in topology.layers:
-            name, weight = layer.name, fused[layer.name].weight
-            if self._weights[name].algo is WeightAlgo.GPTQ:
-                if reason := _why_not(layer, weight):
-                    reporter.warn(f"{name}: {reason}; its weights are rounded one by one")
-                else:
-                    self._second_order.add(name)
-            if name in self._second_order | self._corrected:
-                windows = windows_of(nodes[layer.node], weight.shape[2:])
-                self._readers.setdefault((layer.input, windows), []).append(name)
-        self._watchers = {
-            key: InputWatcher(key[1], gram=not self._second_order.isdisjoint(names))
-            for key, names in self._readers.items()
-        }
+        self._scales: dict[str, Float32Array] = {}
+        self._alone: dict[str, FusedParameters] = {}
+        with reporter.phase("weights", len(topology.layers), "layers") as advance:
+            for done, layer in enumerate(topology.layers, 1):
+                if layer.name not in self._second_order:
+                    self._round_alone(layer.name)
+                advance(done)
+        self._passes = tuple(_passes(self._read(graph, topology)))
+        self._chosen = dict(self.fused)
 
     @property
-    def needs_float(self) -> bool:
-        """Whether the weights are chosen only after the pass, so that it goes through the float network."""
-        return bool(self._second_order)
+    def while_calibrating(self) -> Mapping[str, FusedParameters]:
+        """By layer, its parameters: rounded as in AMCT, but in float where weights wait for what they read."""
+        return self.fused if self._second_order else self._alone
 
     @property
     def watchers(self) -> Mapping[str, tuple[InputWatcher, ...]]:
-        """By tensor, who watches it."""
-        found: dict[str, tuple[InputWatcher, ...]] = {}
-        for (tensor, _), watcher in self._watchers.items():
-            found[tensor] = (*found.get(tensor, ()), watcher)
-        return found
+        """By tensor, who watches it while the network is calibrated."""
+        return _by_tensor(self._passes[0]) if self._passes else {}
 
-    def finish(self, activations: Mapping[str, QParams]) -> Rounded:
+    def finish(self, activations: Mapping[str, QParams], watch_again: WatchAgain) -> Rounded:
         """Round the weights and correct the biases.
 
         Args:
             activations: by layer, how its input is quantized.
+            watch_again: shows the images once more, to layers that the first pass had no memory for.
         """
-        if not self._readers:
-            return Rounded(fused=self._fused, scales=self._scales)
-        done = 0
-        with self._reporter.phase("rounding", sum(map(len, self._readers.values())), "layers") as advance:
-            for key, names in self._readers.items():
-                known = self._watchers.pop(key).finish()
-                for name in names:
-                    self._round(name, known, activations[name])
-                    done += 1
-                    advance(done)
-        return Rounded(fused=self._fused, scales=self._scales)
+        for layer in self._alone:
+            self._choose_alone(layer, activations[layer])
+        costs = {name: self._cost(name) for item in itertools.chain(*self._passes) for name in item.layers}
+        total, spent, done = max(sum(costs.values()), 1), 0, 0
+        for index, readers in enumerate(self._passes):
+            if index:
+                watch_again(_by_tensor(readers))
+            with self._reporter.phase(ROUNDING, 100, "%", done=100 * spent // total) as advance:
+                for item in readers:
+                    known = item.watcher.finish()
+                    for name in item.layers:
+                        self._choose(name, known, activations[name])
+                        spent, done = spent + costs[name], done + 1
+                        advance(100 * spent // total, f"{done} of {len(costs)} layers")
+        return Rounded(fused=self._chosen, scales=self._scales)
+
+    def _rounds_by_inputs(self, layer: QuantizableLayer) -> bool:
+        if self._weights[layer.name].algo is not WeightAlgo.GPTQ:
+            return False
+        reason = _why_not(layer, self.fused[layer.name].weight)
+        if reason is not None:
+            self._reporter.warn(f"{layer.name}: {reason}; its weights are rounded one by one")
+        return reason is None
+
+    def _rounds_kernels(self, layer: QuantizableLayer) -> bool:
+        return self._weights[layer.name].algo is WeightAlgo.SQUANT and layer.channel_axis is not None
 
     def _corrects(self, layer: QuantizableLayer) -> bool:
         """Whether the bias of a layer is corrected: AMCT adds none to a layer, and a MatMul has none."""
         if not self._config.bias_correction or layer.channel_axis is None:
             return False
         adds = self._config.placement is Placement.ORT and layer.kind is not LayerKind.MATMUL
-        return adds or self._fused[layer.name].bias is not None
+        return adds or self.fused[layer.name].bias is not None
 
-    def _round(self, name: str, known: InputStatistics, activation: QParams) -> None:
-        config, parameters = self._weights[name], self._fused[name]
+    def _read(self, graph: FloatGraph, topology: Topology) -> Iterator[_Readers]:
+        """Who reads what, in the order of execution."""
+        nodes = {node.name: node for node in graph.model.graph.node}
+        found: dict[tuple[str, Windows | None], list[str]] = {}
+        for layer in topology.layers:
+            if layer.name in self._second_order | self._corrected:
+                windows = windows_of(nodes[layer.node], self.fused[layer.name].weight.shape[2:])
+                found.setdefault((layer.input, windows), []).append(layer.name)
+        for (tensor, windows), names in found.items():
+            gram = not self._second_order.isdisjoint(names)
+            watcher = InputWatcher(windows, gram=gram)
+            size = gram_bytes(self.fused[names[0]].weight, 1 if windows is None else windows.groups) if gram else 0
+            yield _Readers(tensor=tensor, layers=tuple(names), watcher=watcher, gram_bytes=size)
+
+    def _round_alone(self, name: str) -> None:
+        parameters, config = self.fused[name], self._config
+        scale = self._weights[name].scale(parameters.weight, config.arq_rule, smallest=config.smallest_scale)
+        self._scales[name] = scale
+        self._alone[name] = replace(parameters, weight=self._nearest(name, scale).dequantized())
+
+    def _nearest(self, name: str, scale: Float32Array) -> QuantizedWeight:
+        weight, bits = self.fused[name].weight, self._weights[name].bits
+        if name in self._by_kernel:
+            return squant(weight, scale, bits=bits)
+        return quantize_weight(weight, scale, bits=bits)
+
+    def _choose_alone(self, name: str, activation: QParams) -> None:
+        """Keep what rounding alone has found, but for a scale that the bias does not allow."""
+        parameters = self.fused[name]
+        if name not in self._by_kernel:  # the float weight gives these integers again
+            return
+        self._scales[name] = _limited(self._scales[name], bias=parameters.bias, activation=activation)
+        self._chosen[name] = replace(parameters, weight=self._nearest(name, self._scales[name]).dequantized())
+
+    def _choose(self, name: str, known: InputStatistics, activation: QParams) -> None:
+        config, parameters = self._weights[name], self.fused[name]
         weight, bias = parameters.weight, parameters.bias
         if name in self._second_order:
             assert known.gram is not None
             power = np.diagonal(known.gram, axis1=1, axis2=2)
-            scale = power_scale(weight, power, channel_wise=config.channel_wise, bits=config.bits)
-            if bias is not None:
-                scale = scale_that_fits_bias(scale, bias, activation.scale)
-            rounded = self._by_gptq(name, scale, known.gram)
-            self._scales[name] = scale
-            self._fused[name] = replace(parameters, weight=rounded.dequantized())
+            alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=config.bits)
+            limit = partial(_limited, bias=bias, activation=activation)
+            rounded = self._by_gptq(name, [limit(alone * np.float32(share)) for share in NEIGHBOURS], known.gram)
+            refitted = refitted_scale(rounded, weight, known.gram)
+            rounded = replace(rounded, scale=np.where(limit(refitted) == refitted, refitted, rounded.scale))
+            self._scales[name] = rounded.scale
+            self._chosen[name] = replace(parameters, weight=rounded.dequantized())
         else:
-            rounded = quantize_weight(weight, self._scales[name], bits=config.bits)
+            rounded = self._nearest(name, self._scales[name])
         if name in self._corrected:
             error = bias_error(weight, rounded.dequantized(), known.mean)
             corrected = ((0.0 if bias is None else bias.astype(np.float64)) - error).astype(np.float32)
-            self._fused[name] = replace(self._fused[name], bias=corrected)
+            self._chosen[name] = replace(self._chosen[name], bias=corrected)
 
-    def _by_gptq(self, name: str, scale: Float32Array, gram: Float32Array) -> QuantizedWeight:
-        weight, bits = self._fused[name].weight, self._weights[name].bits
+    def _by_gptq(self, name: str, scales: Sequence[Float32Array], gram: Float32Array) -> QuantizedWeight:
         try:
-            return gptq(weight, scale, gram, bits=bits)
+            return gptq(self.fused[name].weight, scales, gram, bits=self._weights[name].bits)
         except np.linalg.LinAlgError:  # its inputs are huge or not finite
             self._reporter.warn(f"{name}: its inputs have no finite power; its weights are rounded one by one")
-            return quantize_weight(weight, scale, bits=bits)
+            return self._nearest(name, scales[0])
+
+    def _cost(self, name: str) -> int:
+        weight = self.fused[name].weight
+        return operations(weight.shape) if name in self._second_order else weight.size
+
+
+def gram_bytes(weight: Float32Array, groups: int) -> int:
+    """Size of the Gram matrix of a layer's inputs; the weight is (C_out, C_in / groups, …)."""
+    d = math.prod(weight.shape[1:])
+    return 4 * groups * d * d
+
+
+def _limited(scale: Float32Array, *, bias: Float32Array | None, activation: QParams) -> Float32Array:
+    return scale if bias is None else scale_that_fits_bias(scale, bias, activation.scale)
+
+
+def _passes(readers: Iterable[_Readers]) -> Iterator[tuple[_Readers, ...]]:
+    """Parts of ``readers`` whose Gram matrices fit into memory together."""
+    part: list[_Readers] = []
+    held = 0
+    for item in readers:
+        if part and item.gram_bytes and held + item.gram_bytes > _GRAM_BYTES:
+            yield tuple(part)
+            part, held = [], 0
+        part.append(item)
+        held += item.gram_bytes
+    if part:
+        yield tuple(part)
+
+
+def _by_tensor(readers: Iterable[_Readers]) -> Mapping[str, tuple[InputWatcher, ...]]:
+    found: dict[str, tuple[InputWatcher, ...]] = {}
+    for item in readers:
+        found[item.tensor] = (*found.get(item.tensor, ()), item.watcher)
+    return found
 
 
 def _why_not(layer: QuantizableLayer, weight: Float32Array) -> str | None:

@@ -33,9 +33,9 @@ from amctq.quant.weights import QuantizedWeight
 
 
 def weight_type_of(weight: QuantizedWeight, wanted: WeightType) -> WeightType:
-    """The type that stores a weight: ``wanted`` where its width fits (INT4: 4 bits, UINT8: 8 bits), else INT8."""
-    needs = {WeightType.INT4: 4, WeightType.UINT8: 8}
-    return wanted if needs.get(wanted) == weight.bits else WeightType.INT8
+    """The type that stores a weight: ``wanted`` where its width fits (INT4: at most 4 bits, UINT8: 8), else INT8."""
+    fits = {WeightType.INT4: weight.bits <= 4, WeightType.UINT8: weight.bits == 8}
+    return wanted if fits.get(wanted) else WeightType.INT8
 
 
 def is_depthwise(group: int, shape: Sequence[int]) -> bool:

@@ -7,8 +7,8 @@ the same tensor as uint8 is offset + 128. Everywhere
 
 in float32, with ties to even, as ONNX QuantizeLinear and Ascend's ActsULQ compute it.
 
-    range              bits 8        7         6        4
-    signed weights     -128…127   -64…63    -32…31    -8…7
+    range              bits 8        7         6        4       3       2
+    signed weights     -128…127   -64…63    -32…31    -8…7    -4…3    -2…1
 """
 
 from __future__ import annotations

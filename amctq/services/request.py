@@ -35,7 +35,6 @@ def _format_names() -> Iterable[str]:
 
 FINITE = Limit(expected="three finite numbers", holds=lambda numbers: all(map(math.isfinite, numbers)))
 POSITIVE = Limit(expected="three numbers above 0", holds=lambda numbers: min(numbers) > 0)
-WIDTH = Limit(expected=f"one of {', '.join(map(str, WEIGHT_BITS))}", holds=WEIGHT_BITS.__contains__)
 
 DATASET = Option(
     INPUT,
@@ -45,6 +44,12 @@ DATASET = Option(
 )
 CKPT = Option(INPUT, "MindSpore checkpoint.", metavar="FILE", aliases=("checkpoint_path", "pre_trained"))
 CALIB_IMAGES = Option(QUANTIZATION, "How many training images calibrate.  [default: 32]", min=1)
+WIDTH = Option(
+    QUANTIZATION,
+    "Bits per weight.  [default: 8]",
+    metavar="|".join(map(str, WEIGHT_BITS)),
+    limits=(Limit(expected=f"one of {', '.join(map(str, WEIGHT_BITS))}", holds=WEIGHT_BITS.__contains__),),
+)
 SKIP_LAYER = Option(QUANTIZATION, "Leave these layers in float; repeatable.", name="skip-layer", metavar="PATTERN")
 MAX_DROP = Option(
     RUN,

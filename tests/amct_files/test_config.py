@@ -302,7 +302,7 @@ ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
         pytest.param(["joint_quant"], True, "joint_quant: found true", "false only", id="joint-quant"),
         pytest.param(["weight_offset"], True, "weight_offset: found true", "false only", id="weight-offset"),
         pytest.param(["tensor_quantize"], [{}], "tensor_quantize: found [{}]", "[] only", id="tensor-quantize"),
-        pytest.param(["conv1", WEIGHT, "num_bits"], 5, "num_bits: found 5", "8, 7, 6, 4", id="weight-bits"),
+        pytest.param(["conv1", WEIGHT, "num_bits"], 5, "num_bits: found 5", "8, 7, 6, 4, 3, 2", id="weight-bits"),
         pytest.param(["conv1", WEIGHT, "num_bits"], "4", "num_bits", "a whole number", id="weight-bits-text"),
         pytest.param(
             ["end_point", WEIGHT, "channel_wise"], True, "channel_wise: true for a Dense", "false", id="dense"

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amctq.amct_files.record_text import _message_class, dump_record, load_record, parse_record
+from amctq.choices import AMCT_WEIGHT_BITS
 from amctq.errors import InputError
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -161,7 +162,7 @@ def test_damaged_records_are_refused(text: str, says: str) -> None:
         _read(text)
 
 
-@pytest.mark.parametrize("bits", [8, 7, 6, 4])
+@pytest.mark.parametrize("bits", AMCT_WEIGHT_BITS)
 def test_the_width_of_weights_is_amcts_wts_type(bits: int) -> None:
     scale = np.asarray([0.25], np.float32)
     layer = LayerRecord(name="conv1", activation=QParams(0.5, 0), weight_scale=scale, weight_bits=bits)

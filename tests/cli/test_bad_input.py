@@ -753,7 +753,9 @@ CASES = [
         says=("--placement ort", "--export ascend"),
         options=lambda _: {"placement": "ort", "export": "onnx,ascend"},
     ),
-    Case(id="weight-bits-5", code=2, says=("--weight-bits 5", "8, 7, 6, 4"), options=lambda _: {"weight-bits": 5}),
+    Case(
+        id="weight-bits-5", code=2, says=("--weight-bits 5", "8, 7, 6, 4, 3, 2"), options=lambda _: {"weight-bits": 5}
+    ),
     Case(
         id="weight-bits-and-config",
         code=2,

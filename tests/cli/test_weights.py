@@ -121,21 +121,23 @@ def test_weights_make_up_for_each_others_errors(shared: Shared) -> None:
     few = ("--calib-images", 64, "--eval-images", 1000, "--placement", "ascend")
     found = {}
     for name, options in {
-        "rounded": ("--weight-bits", 4),
-        "gptq": ("--weight-bits", 4, "--weight-algo", "gptq", "--bias-correction"),
-        "by config": ("--config", "gptq/config.json", "--bias-correction"),
+        "rounded": ("--weight-bits", 4, "--weight-algo", "arq", "--no-bias-correction"),
+        "without images": ("--weight-bits", 4, "--weight-algo", "squant", "--no-bias-correction"),
+        "gptq": ("--weight-bits", 4),
+        "by config": ("--config", "gptq/config.json"),
     }.items():
         found[name] = ptq(shared.network("resnet20"), *few, "--output-dir", name, *options).data
     drops = {name: data["accuracy"]["top1_drop"] for name, data in found.items()}
     assert drops["gptq"] < 0.5 * drops["rounded"]
+    assert drops["without images"] < drops["rounded"]
     assert {layer["weight_algo"] for layer in found["gptq"]["quantization"]["layers"]} == {"gptq"}
     assert _file("gptq").read_bytes() == _file("by config").read_bytes()
 
 
 def test_each_placement_and_width_takes_gptq(shared: Shared) -> None:
-    gptq = ("--weight-algo", "gptq", "--bias-correction")
-    for name, options in {"deploy": ("--weight-bits", 4, "--export", "onnx,ascend"), "eight": ()}.items():
-        data = _quantize(shared, name, *gptq, *options)
+    deploy = ("--weight-bits", 4, "--export", "onnx,ascend")
+    for name, options in {"deploy": deploy, "eight": ("--weight-algo", "gptq")}.items():
+        data = _quantize(shared, name, *options)
         assert all(check["passed"] for check in data["checks"])
     biases = [item.name for item in onnx.load(_file("deploy")).graph.initializer if item.name.endswith("bias.q")]
     assert len(biases) == 20

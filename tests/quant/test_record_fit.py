@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amctq.choices import ArqRule, WeightAlgo
+from amctq.choices import AMCT_WEIGHT_BITS, ArqRule, WeightAlgo
 from amctq.graph.topology import fuse, read_topology
 from amctq.quant.config import WeightConfig
 from amctq.quant.integer import make_record
@@ -55,7 +55,7 @@ def _fits(record: QuantRecord, arrays: Arrays = GRAPH.arrays) -> dict[str, Scale
 
 @pytest.mark.parametrize("plain", [(), ("conv1",), ("conv1", "left")], ids=len)
 @pytest.mark.parametrize("channel_wise", [True, False], ids=["per-channel", "per-tensor"])
-@pytest.mark.parametrize("bits", [8, 7, 6, 4])
+@pytest.mark.parametrize("bits", AMCT_WEIGHT_BITS)
 @pytest.mark.parametrize(
     ("algo", "rule"),
     [(WeightAlgo.ARQ, ArqRule.AMCT), (WeightAlgo.ARQ, ArqRule.ASCEND), (WeightAlgo.MSE, ArqRule.AMCT)],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from amctq.choices import ArqRule
+from amctq.choices import WEIGHT_BITS, ArqRule
 from amctq.quant import numerics
 from amctq.quant.numerics import EPSILON, QParams
 from amctq.quant.ulq import Clips, arq_retrain, arq_retrain_scale, clips_of, ulq, ulq_gradients
@@ -127,7 +127,7 @@ def test_nothing_is_clipped_in_a_wide_range() -> None:
     assert found.clip_max == pytest.approx(-found.clip_min)  # a wider range is a coarser one, whichever end moves
 
 
-@pytest.mark.parametrize("bits", [8, 7, 6, 4])
+@pytest.mark.parametrize("bits", WEIGHT_BITS)
 @pytest.mark.parametrize("channel_wise", [True, False])
 def test_weights_are_rounded_and_never_clipped(bits: int, channel_wise: bool) -> None:
     weight = np.random.default_rng(bits).normal(0, 0.1, (6, 4, 3, 3)).astype(np.float32)

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from amctq.choices import ArqRule
+from amctq.choices import WEIGHT_BITS, ArqRule
 from amctq.quant.numerics import Float32Array, signed_range
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale, quantize_weight
 
-BITS = [8, 7, 6, 4]
 weights = arrays.arrays(np.float32, (4, 3, 3, 3), elements=st.floats(-8, 8, width=32))
 
 
@@ -35,14 +34,14 @@ def _least(weight: Float32Array, bits: int, *, channel_wise: bool) -> Float32Arr
 
 @pytest.mark.parametrize("channel_wise", [True, False], ids=["per-channel", "per-tensor"])
 @pytest.mark.parametrize("draw", ["normal", "laplace", "uniform"])
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", WEIGHT_BITS)
 def test_it_finds_the_least_error_of_all(bits: int, draw: str, channel_wise: bool) -> None:
     weight = getattr(np.random.default_rng(bits), draw)(size=(8, 16, 3, 3)).astype(np.float32)
     found = _errors(weight, mse_scale(weight, channel_wise=channel_wise, bits=bits), bits)
     assert (found <= _least(weight, bits, channel_wise=channel_wise) * 1.02).all()
 
 
-@given(weights, st.sampled_from(BITS))
+@given(weights, st.sampled_from(WEIGHT_BITS))
 def test_it_is_never_worse_than_arq(weight: Float32Array, bits: int) -> None:
     for channel_wise in (True, False):
         arq = arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=ArqRule.ASCEND)
@@ -53,7 +52,7 @@ def test_it_is_never_worse_than_arq(weight: Float32Array, bits: int) -> None:
 
 def test_fewer_bits_lose_more() -> None:
     weight = np.random.default_rng(3).normal(size=(6, 40)).astype(np.float32)
-    lost = [_errors(weight, mse_scale(weight, channel_wise=True, bits=bits), bits).sum() for bits in BITS]
+    lost = [_errors(weight, mse_scale(weight, channel_wise=True, bits=bits), bits).sum() for bits in WEIGHT_BITS]
     assert all(one < other for one, other in pairwise(lost))
 
 

@@ -12,6 +12,8 @@ others are free; here H is factorised and not its inverse.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,28 +27,49 @@ DAMPING = 0.01  # of the mean of H's diagonal (section 3.3, step 3)
 _BLOCK = 128  # columns, as in section 3.3, step 2
 
 
-def gptq(weight: Float32Array, scale: Float32Array, gram: NDArray[np.floating[Any]], *, bits: int) -> QuantizedWeight:
-    """Round a weight.
+def gptq(
+    weight: Float32Array, scales: Sequence[Float32Array], gram: NDArray[np.floating[Any]], *, bits: int
+) -> QuantizedWeight:
+    """Round a weight with several scales, and keep the one of least error: of each channel, or of the tensor.
 
     Args:
         weight: float32 of shape (C_out, …).
-        scale: float32 of shape (C_out,) or (1,).
+        scales: float32 of shape (C_out,) or (1,) each.
         gram: E[x xᵀ] of the inputs, (groups, d, d): C_out is divided into as many groups.
         bits: width of the signed integer.
 
     Raises:
-        numpy.linalg.LinAlgError: ``gram`` is not positive definite in spite of the damping.
+        numpy.linalg.LinAlgError: ``gram`` is not finite, or not positive definite in spite of the damping.
     """
     groups, d, _ = gram.shape
     rows = weight.reshape(groups, -1, d).astype(np.float64)
-    steps = np.broadcast_to(scale, (len(weight),)).reshape(groups, -1).astype(np.float64)
     hessian = damped(gram)
+    if not np.isfinite(hessian).all():
+        message = "the inputs have no finite power"
+        raise np.linalg.LinAlgError(message)
     order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1, kind="stable")
-    factor = _upper_factor(_permuted(hessian, order))
-    found = _round(np.take_along_axis(rows, order[:, None], axis=2), steps, factor, bits)
+    factor, power = _upper_factor(_permuted(hessian, order))
+    ordered = np.take_along_axis(rows, order[:, None], axis=2)
+    chosen, least, integers = scales[0], np.full(len(weight), np.inf), np.zeros(rows.shape, np.int8)
+    for scale in scales:
+        steps = np.broadcast_to(scale, (len(weight),)).reshape(groups, -1).astype(np.float64)
+        found, by_channel = _round(ordered, steps, factor, power, bits)
+        cost = by_channel.reshape(-1)
+        if len(scale) == 1:
+            cost[:] = cost.sum()
+        better = cost < least
+        least[better] = cost[better]
+        chosen = np.where(better[: len(scale)], scale, chosen)
+        integers[better.reshape(groups, -1)] = found[better.reshape(groups, -1)]
     back = np.argsort(order, axis=1, kind="stable")
-    integers = np.take_along_axis(found, back[:, None], axis=2)
-    return QuantizedWeight(values=integers.astype(np.int8).reshape(weight.shape), scale=scale, bits=bits)
+    values = np.take_along_axis(integers, back[:, None], axis=2).reshape(weight.shape)
+    return QuantizedWeight(values=values, scale=chosen, bits=bits)
+
+
+def operations(shape: Sequence[int]) -> int:
+    """About how many additions and multiplications ``gptq`` takes for a weight of shape (C_out, …)."""
+    count, d = shape[0], math.prod(shape[1:])
+    return count * d * d + d**3
 
 
 def damped(gram: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -62,19 +85,24 @@ def _permuted(hessian: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[
     return found
 
 
-def _upper_factor(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """R / diag(R) with H = R Rᵀ, R upper triangular: its column j holds R_ij / R_jj."""
+def _upper_factor(hessian: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """R / diag(R) with H = R Rᵀ, R upper triangular: its column j holds R_ij / R_jj. And diag(R)²."""
     factor = np.linalg.cholesky(hessian[:, ::-1, ::-1])[:, ::-1, ::-1]
-    unit: NDArray[np.float64] = factor / np.diagonal(factor, axis1=1, axis2=2)[:, None, :]
-    return unit
+    diagonal: NDArray[np.float64] = np.diagonal(factor, axis1=1, axis2=2)
+    unit: NDArray[np.float64] = factor / diagonal[:, None, :]
+    return unit, np.square(diagonal)
 
 
 def _round(
-    rows: NDArray[np.float64], steps: NDArray[np.float64], factor: NDArray[np.float64], bits: int
-) -> NDArray[np.float64]:
-    """The integers of ``rows``, (groups, C_out / groups, d), column by column."""
+    rows: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    factor: NDArray[np.float64],
+    power: NDArray[np.float64],
+    bits: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The integers of ``rows``, (groups, C_out / groups, d), column by column; and the error of each row."""
     low, high = numerics.signed_range(bits)
-    errors, integers = np.zeros_like(rows), np.zeros_like(rows)
+    errors, integers, cost = np.zeros_like(rows), np.zeros_like(rows), np.zeros(rows.shape[:2])
     for start in range(0, rows.shape[2], _BLOCK):
         block = slice(start, start + _BLOCK)
         wanted = rows[:, :, block] + errors[:, :, :start] @ factor[:, :start, block]
@@ -85,4 +113,5 @@ def _round(
             q = np.clip(np.rint(value / steps), low, high)
             integers[:, :, start + j] = q
             errors[:, :, start + j] = rows[:, :, start + j] - q * steps
-    return integers
+            cost += power[:, None, start + j] * (value - q * steps) ** 2
+    return integers, cost

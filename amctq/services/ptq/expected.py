@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from amctq.backends.base import CALIBRATION
-from amctq.choices import ExportFormat
+from amctq.backends.rounding import ROUNDING
+from amctq.choices import ExportFormat, WeightAlgo
+from amctq.quant.rounding.gptq import operations
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
 from amctq.services.run.accuracy import QUANTIZED_ACCURACY
@@ -13,6 +15,7 @@ from amctq.services.run.forecast import Expected, forward_seconds, preparation_s
 from amctq.services.run.inputs import FLOAT_ACCURACY
 from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
 
+_OPERATIONS_A_SECOND = 1e10  # of GPTQ, in float64
 # Time to run one image through a compared file, relative to the float network.
 _COST = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
 _SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
@@ -52,6 +55,7 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
                 phases=(CALIBRATION,), units=calibration.images, seconds=preparation + 2 * onnx, engine="onnxruntime"
             )
         )
+        steps.append(Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(prepared) / 100))
     compared = (evaluation or calibration).images
     for form, name in plan.model_files.items():
         if form in _COST:
@@ -67,3 +71,14 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
         )
     )
     return tuple(steps)
+
+
+def _rounding_seconds(prepared: Prepared) -> float:
+    assert prepared.quant is not None
+    arrays, layers = prepared.verified.network.graph.arrays, prepared.quant.enabled
+    by_gptq = [
+        layer.by_channel(arrays[layer.weight]).shape
+        for layer in prepared.verified.network.topology.layers
+        if layer.name in layers and layers[layer.name].weight.algo is WeightAlgo.GPTQ
+    ]
+    return sum(map(operations, by_gptq)) / _OPERATIONS_A_SECOND

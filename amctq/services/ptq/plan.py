@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightAlgo, WeightStorage
+from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
 from amctq.errors import UsageError
 from amctq.export.targets import resolve_target
 from amctq.networks.registry import find_model
@@ -31,9 +31,21 @@ class PtqPlan(RunPlan):
     request: PtqRequest
 
     @property
+    def asked_bits(self) -> int | None:
+        """What ``--weight-bits`` says."""
+        return self.request.weight_bits
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Files that the run will write; the report comes last, because it lists the others."""
-        return (*self.backend.own_files, *ptq_files(self.request))
+        return (*self.backend.own_files, *_files(self.request, self.record_files))
+
+    @property
+    def corrects_biases(self) -> bool:
+        """Whether biases make up for rounded weights: by default wherever amctq chooses the scales."""
+        if self.request.bias_correction is not None:
+            return self.request.bias_correction
+        return self.backend.name is BackendName.NATIVE and self.request.record is None
 
 
 def ptq_files(request: PtqRequest) -> tuple[str, ...]:
@@ -43,10 +55,14 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
         UsageError: there is no such model.
         InputError: the file of the user's own model is missing.
     """
+    return _files(request, (RECORD,))
+
+
+def _files(request: PtqRequest, record: tuple[str, ...]) -> tuple[str, ...]:
     models = compiled_files(request, f"{find_model(request.model).name}_quant")
     config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
-    return (*models, *config, RECORD, *placement, LOG, REPORT)
+    return (*models, *config, *record, *placement, LOG, REPORT)
 
 
 def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
@@ -78,8 +94,8 @@ def _asked(request: PtqRequest) -> Asked:
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.weight_algo or WeightAlgo.ARQ,
-        bias_correction=request.bias_correction,
+        weight_algo=request.resolved_weight_algo,
+        bias_correction=bool(request.bias_correction),
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,
@@ -116,7 +132,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.weight_algo or WeightAlgo.ARQ,
+        weight_algo=request.resolved_weight_algo,
         skip=request.skip_layers,
     )
     if ExportFormat.ASCEND in request.export:
@@ -147,11 +163,11 @@ def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig
 
 
 def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:
-    """Refuse ``--weight-storage int4`` if the configuration or the record has no layer with 4-bit weights.
+    """Refuse ``--weight-storage int4`` if the configuration or the record has no layer with weights of 4 bits or less.
 
     Raises:
         UsageError: there is no such layer.
     """
-    if request.weight_storage is WeightStorage.INT4 and 4 not in set(weight_bits):
-        message = f"--weight-storage int4: {request.config or request.record} has no layer with weights of 4 bits"
+    if request.weight_storage is WeightStorage.INT4 and min(weight_bits) > 4:
+        message = f"--weight-storage int4: in {request.config or request.record} no layer has weights of 4 bits or less"
         raise UsageError(message, hint="leave --weight-storage out, or quantize with --weight-bits 4")

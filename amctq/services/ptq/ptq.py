@@ -21,7 +21,6 @@ from amctq.services.run.finish import Finished, finish
 from amctq.services.run.forecast import Forecast, seconds_of
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
-from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
     log = RunLog(on_event)
     result = _run(plan, output, Reporter(log))
     topology = result.verified.network.topology
-    contents = {RECORD: dump_record(result.quantized.amct_record)}
+    contents = dict.fromkeys(plan.record_files, dump_record(result.quantized.amct_record))
     if result.quant is not None:
         contents[CONFIG] = dump_config(result.quant.within_amct(topology))
     if PLACEMENT in plan.files:
@@ -146,7 +145,7 @@ def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         hfmg_variant=request.hfmg_variant,
         arq_rule=request.arq_rule,
         weight_type=plan.target.weight_type,
-        bias_correction=request.bias_correction,
+        bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,
     )
     return plan.backend.quantize(

@@ -62,20 +62,24 @@ class PtqRequest(QuantizationRequest):
     ] = HfmgVariant.FREE_ZEROS
     act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
     per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
-    weight_bits: Annotated[
-        int | None, Option(QUANTIZATION, "Bits per weight.  [default: 8]", metavar="8|7|6|4", limits=(shared.WIDTH,))
-    ] = None
+    weight_bits: Annotated[int | None, shared.WIDTH] = None
     weight_algo: Annotated[
         WeightAlgo | None,
         Option(
             QUANTIZATION,
-            "Weight scale from the largest weight or with the least squared error, or weights that make up for each "
-            "other's errors.  [default: arq]",
+            "How weights are rounded: scale from the largest weight (arq) or of the least squared error (mse); so that "
+            "weights make up for each other's errors (gptq), also without images (squant).  "
+            "[default: arq; gptq below 8 bits]",
         ),
     ] = None
     bias_correction: Annotated[
-        bool, Option(QUANTIZATION, "Take the mean error that rounding the weights makes from the biases.")
-    ] = False
+        bool | None,
+        Option(
+            QUANTIZATION,
+            "Take the mean error that rounding the weights makes from the biases.  "
+            "[default: on; off with --record or --backend amct]",
+        ),
+    ] = None
     arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, or as in Ascend's WtsARQ.")] = (
         ArqRule.AMCT
     )
@@ -97,7 +101,9 @@ class PtqRequest(QuantizationRequest):
     )
     weight_storage: Annotated[
         WeightStorage,
-        Option(QUANTIZATION, "How ONNX stores 4-bit weights: one per byte, or two per byte at the same speed."),
+        Option(
+            QUANTIZATION, "How ONNX stores weights of 4 bits or less: one per byte, or two per byte at the same speed."
+        ),
     ] = WeightStorage.INT8
     isa: Annotated[
         TargetIsa | None,
@@ -165,12 +171,20 @@ class PtqRequest(QuantizationRequest):
         fast = self.record is None and self.export in ((), (ExportFormat.ONNX,))
         return Placement.ORT if fast else Placement.ASCEND
 
+    @property
+    def resolved_weight_algo(self) -> WeightAlgo:
+        """How weights are rounded, or the default for their width."""
+        if self.weight_algo is not None:
+            return self.weight_algo
+        narrow = (self.weight_bits or 8) < 8 and self.arq_rule is ArqRule.AMCT
+        return WeightAlgo.GPTQ if narrow else WeightAlgo.ARQ
+
     def _refuse_weight_options(self) -> None:
         """Refuse weight options that contradict each other."""
         if self.bias_correction and self.record is not None:
             message = "--bias-correction and --record: a record says what the biases are"
             raise UsageError(message, hint="leave one of the two out")
-        algo = self.weight_algo or WeightAlgo.ARQ
+        algo = self.resolved_weight_algo
         if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is {algo.value}"
             raise UsageError(message, hint="leave one of the two out")
@@ -181,6 +195,6 @@ class PtqRequest(QuantizationRequest):
             message = "--isa avx2 and --act-type int8: the exact products of AVX2 are those of uint8 and uint8"
             raise UsageError(message, hint="leave one of the two out")
         by_options = self.config is None and self.record is None
-        if by_options and self.weight_storage is WeightStorage.INT4 and self.weight_bits != 4:
+        if by_options and self.weight_storage is WeightStorage.INT4 and (self.weight_bits or 8) > 4:
             message = f"--weight-storage int4 and --weight-bits {self.weight_bits or 8}: INT4 holds 4 bits"
             raise UsageError(message, hint="add --weight-bits 4, or leave --weight-storage out")

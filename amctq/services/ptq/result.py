@@ -80,7 +80,7 @@ class PtqResult(RunResult):
             "ifmr_variant": request.ifmr_variant.value if own else None,
             "hfmg_variant": request.hfmg_variant.value if own else None,
             "arq_rule": request.arq_rule.value if own else None,
-            "bias_correction": request.bias_correction,
+            "bias_correction": plan.corrects_biases,
             "act_type": request.act_type.value,
             "weight_storage": request.weight_storage.value,
             "isa": plan.target.isa.value,

@@ -16,7 +16,7 @@ from amctq.files import OutputDirectory
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.qat.request import QatRequest
-from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
+from amctq.services.run.plan import LOG, REPORT, RunPlan, compiled_files, plan_run
 from amctq.training.process_group import Worker
 from amctq.training.recipe import Recipe
 from amctq.training.store import CheckpointStore
@@ -41,6 +41,11 @@ class QatPlan(RunPlan):
     worker: Worker = field(default_factory=Worker)
 
     @property
+    def asked_bits(self) -> int | None:
+        """What ``--weight-bits`` says."""
+        return self.request.weight_bits
+
+    @property
     def retrains(self) -> bool:
         """MindSpore trains the quantized network."""
         return True
@@ -59,7 +64,7 @@ class QatPlan(RunPlan):
     def files(self) -> tuple[str, ...]:
         """Files that appear at the end of the run; the report comes last, because it lists the others."""
         models = compiled_files(self.request, self.stem)
-        return (*models, *self.backend.own_files, RETRAIN_CONFIG, RECORD, LOG, REPORT)
+        return (*models, *self.backend.own_files, RETRAIN_CONFIG, *self.record_files, LOG, REPORT)
 
     @cached_property
     def store(self) -> CheckpointStore:

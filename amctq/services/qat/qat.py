@@ -21,7 +21,6 @@ from amctq.services.run.advice import wider_weights
 from amctq.services.run.forecast import seconds_of
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
-from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
 from amctq.training.process_group import ProcessGroup, Worker
 
@@ -58,7 +57,8 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
         # An opaque network has no record of its own; the record that it started from is written.
         known = result.quantized if isinstance(result.quantized, QuantizedNetwork) else result.start
         config = result.config.within_amct(result.verified.network.topology)
-        contents = {RETRAIN_CONFIG: dump_retrain_config(config), RECORD: dump_record(known.amct_record)}
+        contents = {RETRAIN_CONFIG: dump_retrain_config(config)}
+        contents |= dict.fromkeys(plan.record_files, dump_record(known.amct_record))
         hint = (
             f"nothing was exported, checkpoints stay in {plan.store.folder}; try {wider_weights(result)}longer "
             "training, another --lr-max, or a higher --max-drop where there is one"

@@ -69,10 +69,7 @@ class QatRequest(QuantizationRequest):
         Path | None, Option(QUANTIZATION, "AMCT's retrain_quant_config.json, or its simplified .cfg.", metavar="FILE")
     ] = None
     weight_bits: Annotated[
-        int | None,
-        Option(
-            QUANTIZATION, "Bits per weight.  [default: the record's, else 8]", metavar="8|7|6|4", limits=(shared.WIDTH,)
-        ),
+        int | None, replace(shared.WIDTH, help="Bits per weight.  [default: the record's, else 8]")
     ] = None
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     recipe: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
+from amctq.choices import WEIGHT_BITS
 
 if TYPE_CHECKING:
     from amctq.services.request import QuantizationRequest
@@ -22,7 +23,7 @@ def wider_weights(result: RunResult) -> str:
 
 
 def _source(request: QuantizationRequest, narrowest: int) -> str:
-    *others, last = (str(width) for width in (8, 7, 6) if width > narrowest)
+    *others, last = (str(width) for width in WEIGHT_BITS if width > narrowest)
     wider = f"{', '.join(others)} or {last}" if others else last
     if request.config is not None:
         return f"wider weights for some layers in {request.config} ({wider} bits)"

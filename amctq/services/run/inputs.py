@@ -28,12 +28,13 @@ FLOAT_ACCURACY = "float accuracy"
 
 
 def begin(plan: RunPlan, reporter: Reporter) -> None:
-    """Set the environment that MindSpore reads at import, and report the back end and the device."""
+    """Set the environment that MindSpore reads at import, and report the back end, the device and a missing record."""
     prepare_environment(plan.device)
     reporter.info(
         f"back end {plan.backend.name.value} ({plan.backend_reason}), "
         f"device {plan.device.kind.value} ({plan.device.reason})"
     )
+    plan.warn_of_missing_record(reporter)
 
 
 def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: Reporter) -> VerifiedNetwork:

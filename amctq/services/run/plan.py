@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.base import Backend
 from amctq.backends.choice import Asked, resolve_backend
-from amctq.choices import BackendName, ExportFormat
+from amctq.choices import AMCT_WEIGHT_BITS, WEIGHT_BITS, BackendName, ExportFormat
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UsageError
@@ -17,6 +17,7 @@ from amctq.export.targets import Target
 from amctq.files import reading
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import ModelSpec, find_model
+from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
 from amctq.services.request import QuantizationRequest
 from amctq.services.run.atc import om_name, require_atc
@@ -71,6 +72,29 @@ class RunPlan:
                 return f"AMCT's file of {option} cannot hold it"
         forms = [form.value for form in self.request.export if form in _AMCT_FORMATS]
         return f"--export {forms[0]} cannot hold it" if forms else None
+
+    @property
+    def record_files(self) -> tuple[str, ...]:
+        """AMCT's record, where it can hold the widths of the weights."""
+        return (RECORD,) if self._narrowest_weights >= min(AMCT_WEIGHT_BITS) else ()
+
+    @property
+    def _narrowest_weights(self) -> int:
+        if self.config is not None:
+            return self.config.narrowest_weights
+        return self.asked_bits or max(WEIGHT_BITS)
+
+    @property
+    def asked_bits(self) -> int | None:
+        """What ``--weight-bits`` says."""
+        raise NotImplementedError
+
+    def warn_of_missing_record(self, reporter: Reporter) -> None:
+        """Say so where the run writes no record."""
+        if not self.record_files:
+            reporter.warn(
+                f"no {RECORD} is written: AMCT's record cannot hold weights of {self._narrowest_weights} bits"
+            )
 
     @property
     def retrains(self) -> bool:

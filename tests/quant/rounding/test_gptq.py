@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from amctq.quant.numerics import Float32Array, signed_range
 from amctq.quant.rounding.gptq import damped, gptq
-from amctq.quant.rounding.scale import power_scale
-from amctq.quant.weights import arq_scale, quantize_weight
+from amctq.quant.rounding.scale import power_scale, refitted_scale
+from amctq.quant.weights import QuantizedWeight, arq_scale, quantize_weight
 
 
 def inputs(groups: int, d: int, rows: int, *, seed: int = 1) -> NDArray[np.float64]:
@@ -39,7 +40,7 @@ def error(weight: Float32Array, rounded: Float32Array, x: NDArray[np.float64]) -
 def test_the_output_is_nearer_than_with_rounding(groups: int, d: int, bits: int) -> None:
     x, weight = inputs(groups, d, 4 * d), weights(16, d)
     scale = arq_scale(weight, channel_wise=True, bits=bits)
-    found = gptq(weight, scale, gram_of(x), bits=bits)
+    found = gptq(weight, [scale], gram_of(x), bits=bits)
     low, high = signed_range(bits)
     assert low <= found.values.min()
     assert found.values.max() <= high
@@ -53,7 +54,7 @@ def test_inputs_without_correlation_leave_plain_rounding() -> None:
     scale = arq_scale(weight, channel_wise=True, bits=4)
     gram = np.diag(np.linspace(1, 3, 20))[None]
     np.testing.assert_array_equal(
-        gptq(weight, scale, gram, bits=4).values, quantize_weight(weight, scale, bits=4).values
+        gptq(weight, [scale], gram, bits=4).values, quantize_weight(weight, scale, bits=4).values
     )
 
 
@@ -70,16 +71,16 @@ def test_each_weight_makes_up_for_those_before_it() -> None:
         expected[:, j] = np.clip(np.rint(rest[:, j] / scale), -8, 7)
         lost = (rest[:, j] - expected[:, j] * scale) / upper[j, j]
         rest[:, j:] -= lost[:, None] * upper[j, j:]
-    found = gptq(weight, scale, gram_of(x), bits=4).values[:, order]
+    found = gptq(weight, [scale], gram_of(x), bits=4).values[:, order]
     np.testing.assert_array_equal(found, expected)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = inputs(1, 300, 900), weights(7, 300)
     scale = arq_scale(weight, channel_wise=True, bits=4)
-    whole = gptq(weight, scale, gram_of(x), bits=4).values
+    whole = gptq(weight, [scale], gram_of(x), bits=4).values
     monkeypatch.setattr("amctq.quant.rounding.gptq._BLOCK", 32)
-    np.testing.assert_array_equal(gptq(weight, scale, gram_of(x), bits=4).values, whole)
+    np.testing.assert_array_equal(gptq(weight, [scale], gram_of(x), bits=4).values, whole)
 
 
 @pytest.mark.parametrize("kind", ["dead", "constant", "one image"])
@@ -92,7 +93,7 @@ def test_singular_inputs(kind: str) -> None:
     else:
         x = x[:, :1]
     scale = arq_scale(weight, channel_wise=True, bits=4)
-    found = gptq(weight, scale, gram_of(x), bits=4)
+    found = gptq(weight, [scale], gram_of(x), bits=4)
     assert error(weight, found.dequantized(), x) <= error(
         weight, quantize_weight(weight, scale, bits=4).dequantized(), x
     )
@@ -110,3 +111,42 @@ def test_a_scale_counts_each_weight_by_the_power_of_its_input() -> None:
 
     for channel, share in itertools.product(range(4), np.linspace(0.3, 1.05, 40)):
         assert cost(channel, float(found[channel])) <= cost(channel, float(widest[channel] * share)) * (1 + 1e-5)
+
+
+def damped_error(weight: Float32Array, found: QuantizedWeight, x: NDArray[np.float64]) -> float:
+    """What GPTQ minimises."""
+    difference = (weight - found.dequantized()).reshape(len(x), -1, x.shape[2]).astype(np.float64)
+    return float(np.sum(difference @ damped(gram_of(x)) * difference))
+
+
+@pytest.mark.parametrize("channel_wise", [True, False], ids=["per-channel", "per-tensor"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_of_several_scales_the_best_is_kept(groups: int, channel_wise: bool) -> None:
+    weight, x = weights(8, 12), inputs(groups, 12, 200)
+    widest = arq_scale(weight, channel_wise=channel_wise, bits=3)
+    scales = [(widest * share).astype(np.float32) for share in (1.0, 0.9, 0.8, 0.7)]
+    alone = [gptq(weight, [scale], gram_of(x), bits=3) for scale in scales]
+    found = gptq(weight, scales, gram_of(x), bits=3)
+    parts = [slice(row, row + 1) for row in range(8)] if channel_wise else [slice(None)]
+    for part in parts:
+        chosen = [item for item in alone if np.array_equal(item.values[part], found.values[part])]
+        assert chosen
+        assert found.scale[part] == chosen[0].scale[part]
+    assert damped_error(weight, found, x) <= min(damped_error(weight, item, x) for item in alone)
+
+
+@pytest.mark.parametrize("channel_wise", [True, False], ids=["per-channel", "per-tensor"])
+def test_a_scale_is_refitted_to_its_integers(channel_wise: bool) -> None:
+    weight, x = weights(8, 12), inputs(2, 12, 200)
+    rounded = gptq(weight, [arq_scale(weight, channel_wise=channel_wise, bits=4)], gram_of(x), bits=4)
+    scale = refitted_scale(rounded, weight, gram_of(x))
+    best = error(weight, replace(rounded, scale=scale).dequantized(), x)
+    assert best < error(weight, rounded.dequantized(), x)
+    for share in (0.999, 1.001):
+        assert best <= error(weight, replace(rounded, scale=scale * np.float32(share)).dequantized(), x)
+
+
+def test_a_scale_far_from_the_quotient_stays() -> None:
+    rounded = QuantizedWeight(values=np.array([[1, 0]], np.int8), scale=np.ones(1, np.float32), bits=4)
+    weight = np.array([[0.5, 0]], np.float32)
+    assert refitted_scale(rounded, weight, np.eye(2)[None]) == 1

@@ -50,7 +50,7 @@ def _request(**options: Any) -> PtqRequest:
         ({"record": FILE, "arq_rule": ArqRule.ASCEND}, ["--arq-rule and --record"]),
         ({"record": FILE, "placement": Placement.ORT}, ["--placement ort and --record"]),
         ({"export": (ExportFormat.MINDIR,), "placement": Placement.ORT}, ["--placement ort and --export mindir"]),
-        ({"weight_bits": 3}, ["--weight-bits 3", "8, 7, 6, 4"]),
+        ({"weight_bits": 5}, ["--weight-bits 5", "8, 7, 6, 4, 3, 2"]),
         ({"weight_algo": WeightAlgo.MSE, "arq_rule": ArqRule.ASCEND}, ["--arq-rule ascend", "mse"]),
         ({"isa": TargetIsa.AVX2, "act_type": ActType.INT8}, ["--isa avx2 and --act-type int8"]),
         ({"isa": TargetIsa.AVX2, "weight_storage": WeightStorage.INT4, "weight_bits": 4}, ["--isa avx2 and --weight"]),
