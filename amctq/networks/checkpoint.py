@@ -147,7 +147,9 @@ class Checkpoint:
         import numpy as np
 
         for name, parameter in parameters.items():
-            if not np.isfinite(parameter.asnumpy()).all():
+            with np.errstate(over="ignore"):  # float64 may be beyond float32, which the network has
+                values = parameter.asnumpy().astype(np.float32)
+            if not np.isfinite(values).all():
                 message = f"{self.path}: parameter {name} holds NaN or infinity"
                 hint = "the training run diverged or the file is damaged; use another checkpoint"
                 raise InputError(message, hint=hint)
