@@ -12,14 +12,19 @@ from amctq.data.preprocess import Preprocessing
 from amctq.errors import InputError
 from amctq.json_file import JsonReader, parse_json_object
 
-_KEY, _INPUT = "amctq.preprocessing", "amctq.input"
+_MODEL, _KEY, _INPUT = "amctq.model", "amctq.preprocessing", "amctq.input"
 _KEYS = ("image_size", "mean", "std", "center_crop")
 _LARGEST, _MOST_PIXELS = 1e30, 1 << 14
 _HINT = "the file is damaged, or another program has changed it; export it again"
 
 
+def is_of_amctq(metadata: Mapping[str, str]) -> bool:
+    """Whether amctq wrote the file that has this metadata."""
+    return _MODEL in metadata
+
+
 def stored_preprocessing(metadata: Mapping[str, str]) -> Preprocessing | None:
-    """Read the preprocessing from the metadata of a file; None if amctq did not write the file.
+    """Read the preprocessing from the metadata of a file; None if it has none: other programs write none.
 
     Args:
         metadata: of the file, by key.
