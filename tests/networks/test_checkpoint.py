@@ -280,6 +280,15 @@ def test_a_number_beyond_float32_is_refused(tmp_path: Path) -> None:
         _load(path, tmp_path)
 
 
+def test_a_negative_variance_is_refused(tmp_path: Path) -> None:
+    """MindSpore and onnxruntime differ in what they make of it, which is no fault of amctq."""
+    values = _named("")
+    values["bn1.moving_variance"][0] = -1e-3
+    path = _saved(tmp_path / "negative.ckpt", **values)
+    with pytest.raises(InputError, match=r"parameter bn1\.moving_variance holds negative variances"):
+        _load(path, tmp_path)
+
+
 def _saved(path: Path, **parameters: np.ndarray[Any, Any]) -> Path:
     import mindspore
 
