@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from amctq.errors import InputError
 from amctq.regular_file import open_regular
+from amctq.training.history import former_lines
+from amctq.training.snapshot import read_snapshot
 from tests.command import Own, Shared, amctq, amctq_here
+from tests.readers import STATE
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,16 @@ def test_a_fifo_among_the_record_files(own: Own) -> None:
     os.mkfifo("data/test_batch.bin")
     done = amctq(*("evaluate", *own.network("small", "data"), "--json"), timeout=60)
     assert done.code == 3, done.stderr
+
+
+@pytest.mark.parametrize("read", [read_snapshot, lambda path: former_lines(path, STATE)], ids=["checkpoint", "history"])
+def test_a_run_that_is_resumed_does_not_wait_for_a_fifo(read: Callable[[Path], object]) -> None:
+    path = Path("x")
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(read, path)
+        try:
+            with pytest.raises(InputError, match=r"a named pipe \(FIFO\)"):
+                found.result(timeout=20)
+        finally:
+            os.close(os.open(path, os.O_RDWR))  # ends a wait

@@ -22,10 +22,11 @@ from amctq.json_file import JsonReader
 _SKIP = "skip_layers:string* skip_layer_types:string*"
 _RETRAIN = "retrain_data_quant_config:RetrainData retrain_weight_quant_config:RetrainWeight"
 _TYPE = "dst_type:INT4|INT8|INT16"
+_PRECISION = "fakequant_precision_mode:DEFAULT|FORCE_FP16_QUANT"
 _SCHEMAS: dict[str, Schema] = {
     "PtqConfig": {
         "PtqConfig": (
-            f"batch_num:int32 activation_offset:bool joint_quant:bool weight_offset:bool {_SKIP} "
+            f"batch_num:int32 activation_offset:bool joint_quant:bool weight_offset:bool {_PRECISION} {_SKIP} "
             "do_fusion:bool skip_fusion_layers:string* "
             "common_config:Calibration override_layer_types:TypeOverride* override_layer_configs:LayerOverride*"
         ),
@@ -41,7 +42,7 @@ _SCHEMAS: dict[str, Schema] = {
     },
     "QatConfig": {
         "QatConfig": (
-            f"batch_num:int32 {_SKIP} quant_skip_layers:string* quant_skip_types:string* {_RETRAIN} "
+            f"batch_num:int32 {_PRECISION} {_SKIP} quant_skip_layers:string* quant_skip_types:string* {_RETRAIN} "
             "override_layer_types:RetrainTypeOverride* override_layer_configs:RetrainLayerOverride*"
         ),
         "RetrainTypeOverride": f"layer_type:string {_RETRAIN}",
@@ -64,7 +65,6 @@ _LACKING = {
     "tensor_quantize": "inputs of other operators: AMCT's files hold convolutions and Dense in amctq",
     "conv_calibration_config": "a field that AMCT itself has deprecated: say it in common_config",
     "fc_calibration_config": "a field that AMCT itself has deprecated: say it in override_layer_types",
-    "fakequant_precision_mode": "amctq has DEFAULT only",
     "ulq_retrain": "AMCT's learned weight scales: amctq retrains weights with arq_retrain",
     "prune_config": _PRUNING,
     "regular_prune_skip_layers": _PRUNING,

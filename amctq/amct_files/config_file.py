@@ -10,7 +10,7 @@ from amctq.amct_files import config_json, retrain_json
 from amctq.amct_files.cfg_text import CfgReader, parse_cfg
 from amctq.amct_files.config_cfg import cfg_layers
 from amctq.amct_files.config_json import load_config
-from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, checked_top, json_layers
+from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, check_precision, checked_top, json_layers
 from amctq.amct_files.config_pools import pool_readers
 from amctq.amct_files.retrain_json import load_retrain_config
 from amctq.choices import WEIGHT_BITS
@@ -64,6 +64,7 @@ class ConfigFile:
 
     def _layers(self, layout: Layout, topology: Topology, warn: Warn) -> tuple[JsonReader, Iterator[LayerReaders]]:
         if isinstance(self.document, CfgReader):
+            check_precision(self.document)
             return self.document, cfg_layers(self.document, layout, topology, warn)
         document = checked_top(self.document, layout, topology)
         return document, json_layers(document, layout, topology)

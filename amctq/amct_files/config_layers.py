@@ -152,10 +152,15 @@ def checked_top(document: JsonReader, layout: Layout, topology: Topology) -> Jso
         document.fail(name, f"neither a layer of this network nor a key{others}", nearest(name, known))
     if document.take("version", int, VERSION) != VERSION:
         document.fail("version", f"found {document.value['version']}, expected {VERSION}", "see AMCT's manual")
-    document.choice("fakequant_precision_mode", ["DEFAULT"], "DEFAULT", "amctq has DEFAULT only")
+    check_precision(document)
     return JsonReader(
         {matched.layers.get(key, key): item for key, item in document.others(off).items()}, document.place
     )
+
+
+def check_precision(document: JsonReader) -> None:
+    """Refuse any precision of fake quantization but the default."""
+    document.choice("fakequant_precision_mode", ["DEFAULT"], "DEFAULT", "amctq has DEFAULT only")
 
 
 def _is_off(layer: object, switch: str) -> bool:

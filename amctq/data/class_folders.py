@@ -85,10 +85,11 @@ def read_classes(place: Path, over: PassedOver) -> tuple[ClassFolder, ...]:
         over: takes what is passed over.
 
     Raises:
-        InputError: a class has no readable image, or a folder cannot be read.
+        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing.
     """
     classes = []
     with reading(str(place)):
+        _refuse_lost_folders(place)
         for folder in _folders(place, over, files=_NO_CLASS):
             found = ClassFolder(name=folder.name, images=tuple(sorted(_Walk(over).images_in(folder))))
             if nested(place, [found]):
@@ -118,6 +119,14 @@ def _role(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
             if folder.name.casefold() == name and _folders(folder, PassedOver()):
                 return folder
     return None
+
+
+def _refuse_lost_folders(place: Path) -> None:
+    """Refuse a link to nothing: without the folder that it stands for, all classes after it have other numbers."""
+    lost = [entry.name for entry in _entries(place) if not is_hidden(entry.name) and not (place / entry.name).exists()]
+    if lost:
+        message = f"{place}: links to nothing: {shown(lost)}"
+        raise InputError(message, hint="a class has the number of its folder: mount or copy it, or remove the link")
 
 
 def _refuse_roles_inside(folder: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ SUFFIXES = frozenset(
 # Raster formats only: others start programs (PostScript), or any text looks like them.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS = 89_478_485  # Pillow's own limit; such an image takes 1 GB while it is decoded
+# Tags of a TIFF, and values of them (TIFF 6.0, sections 8 and 19).
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
 _SIXTEEN_BITS_AS_I = frozenset({"PNG", "PPM", "JPEG2000"})  # whose mode "I" is 0…65535; in TIFF it is any number
 
 
@@ -65,12 +68,17 @@ class _TooLargeError(InputError):
 def _load(path: Path) -> Image | NDArray[np.uint8]:
     """The pixels in RGB; the image that was read is released before they are copied."""
     with _opened(path) as image:
+        tags = getattr(image, "tag_v2", {})  # of a TIFF
         if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BITS_AS_I):
-            _check_bits(image, path)
+            _check_bits(tags, path)
             grey = (np.asarray(image) >> 8).astype(np.uint8)
+            if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns only 8 bits
+                grey = ~grey
             return np.repeat(grey[:, :, None], 3, axis=2)
         if image.mode in {"I", "F"}:
             raise _unknown_range(path, "32-bit whole numbers" if image.mode == "I" else "floating-point numbers")
+        if _SIGNED in _numbers(tags.get(_SAMPLE_FORMAT)):  # Pillow would take -1 for 255
+            raise _unknown_range(path, "below 0")
         image.load()
         try:
             return image.convert("RGB")
@@ -105,12 +113,16 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _check_bits(image: Image, path: Path) -> None:
+def _check_bits(tags: Mapping[int, Any], path: Path) -> None:
     """Refuse a TIFF of 12 bits, which Pillow gives as 16 bits without scaling."""
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(258, (16,))
-    if bits not in ((16,), 16):
+    bits = _numbers(tags.get(_BITS, 16))
+    if bits != (16,):
         raise _unknown_range(path, f"of {bits[0]} bits")
+
+
+def _numbers(value: Any) -> tuple[Any, ...]:
+    """What a tag of a TIFF holds: one value or several, or none."""
+    return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
 def _too_large(path: Path, pixels: str) -> _TooLargeError:

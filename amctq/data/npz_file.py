@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.passed_over import is_hidden
+from amctq.data.passed_over import is_hidden, shown
 from amctq.errors import InputError, first_line
 from amctq.regular_file import open_regular
 
@@ -50,6 +50,7 @@ class NpzFile:
         except Exception as error:  # a damaged directory raises from zipfile and struct
             self._stream.close()
             self._refuse_damaged(error)
+        self._refuse_duplicates()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,6 +88,15 @@ class NpzFile:
             raise InputError(message, hint="give an image folder, or fewer images") from error
         except Exception as error:  # from zipfile, zlib, NumPy's parser of headers
             self._refuse_damaged(error)
+
+    def _refuse_duplicates(self) -> None:
+        """Refuse two members of one name, of which one program reads the first and another the last."""
+        members = self._archive.namelist()
+        if len(set(members)) < len(members):
+            twice = next(name for name in members if members.count(name) > 1)
+            self.__exit__()
+            message = f"{self._path}: duplicate member {shown([twice])}"
+            raise InputError(message, hint=_HINT)
 
     def _check_compression(self, info: zipfile.ZipInfo, name: str) -> None:
         if info.compress_type not in _METHODS:

@@ -16,10 +16,18 @@ _SYSTEM = frozenset(
         "ehthumbs_vista.db",
         "desktop.ini",
         "$recycle.bin",
+        "recycler",
+        "found.000",
         "system volume information",
         "lost+found",
+        "network trash folder",
+        "temporary items",
         "@eadir",
+        "@recycle",
+        "@recently-snapshot",
         "#recycle",
+        "#snapshot",
+        "~snapshot",
         "__pycache__",
     )
 )

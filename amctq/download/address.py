@@ -70,7 +70,7 @@ def shown(url: str) -> str:
 def masked(text: str) -> str:
     """Text that may quote addresses, such as a library's message or a traceback, without what may be secret in them."""
     text = re.sub(r"://\S*@", f"://{_HIDDEN}@", text)
-    return re.sub(r"(\bhttps?://[^\s?#'\")]*)\?[^\s'\")]+", rf"\1?{_HIDDEN}", text, flags=re.IGNORECASE)
+    return re.sub(r"(\bhttps?://[^\s?#'\")]*)([?#])[^\s'\")]+", rf"\1\2{_HIDDEN}", text, flags=re.IGNORECASE)
 
 
 def checked_url(url: str, *, option: str) -> str:

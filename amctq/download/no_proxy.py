@@ -10,8 +10,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     """Whether NO_PROXY says that ``host`` is asked directly.
 
-    An entry is ``*``, an address, a network such as 10.0.0.0/8 or fd00::/8, or a domain, which stands for the hosts in
-    it too. An address or a domain may have a port. An entry that is none of these exempts no host.
+    An entry is ``*``, an address, a network such as 10.0.0.0/8 or fd00::/8, a pattern such as 10.*, or a domain, which
+    stands for the hosts in it too. All but a network may have a port. An entry that is none of these exempts no host.
     """
     host = host.lower().strip("[]").rstrip(".")
     return any(_is_meant(entry, host, port) for entry in _entries(no_proxy))
@@ -38,6 +38,8 @@ def _is_meant(entry: str, host: str, port: int) -> bool:
         return False
     if (own := _address(found[1].strip("[]"))) is not None:
         return own == address
+    if "*" in found[1][1:]:  # 192.168.*, as Windows and macOS take it
+        return re.fullmatch(re.escape(found[1]).replace(r"\*", ".*"), host) is not None
     domain = found[1].removeprefix("*").strip(".")
     return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from amctq.errors import InputError
+from amctq.errors import InputError, first_line
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.rewrite import GraphWriter
 from amctq.inference.packed_weights import unpacked_weights
@@ -31,6 +31,7 @@ _SHIFT = 128  # int8 to uint8
 _NO_DEPLOY_FILE = "the file is no deploy model of AMCT or amctq"
 # With other values the operators mean something else. AMCT does not write those for networks of 8 bits.
 _PLAIN = {"dst_type": b"INT8", "round_mode": b"Round", "sqrt_mode": 0, "relu_flag": 0, "dtype": 0}
+_UNSCALED = {"alpha": 1.0, "beta": 1.0, "transA": 0}  # of a Gemm of integers
 
 
 def is_deploy(model: onnx.ModelProto) -> bool:
@@ -45,10 +46,18 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
         InputError: the file has operators, or values of their attributes, that are not listed above, or weights that
             do not fit their input.
     """
-    writer = _LoweringWriter(model)
-    for node in model.graph.node:
-        writer.write(node)
-    return writer.finish(metadata={item.key: item.value for item in model.metadata_props})
+    place = "its weights"
+    try:
+        writer = _LoweringWriter(model)
+        for node in model.graph.node:
+            place = node.name or f"a node {node.op_type}"
+            writer.write(node)
+        return writer.finish(metadata={item.key: item.value for item in model.metadata_props})
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a node may lack any input or attribute, or have one of another kind
+        message = f"{place}: not as in a deploy model ({type(error).__name__}: {first_line(error)})"
+        raise InputError(message, hint=_NO_DEPLOY_FILE) from error
 
 
 class _LoweringWriter(GraphWriter):
@@ -83,12 +92,21 @@ class _LoweringWriter(GraphWriter):
             known = ", ".join(sorted({*_PRODUCTS, "AveragePool", "Pad"}))
             raise InputError(message, hint=f"amctq evaluates {known} on integers")
         else:
-            self.copy(node, node.input)
-            if any(name in self._sums for name in node.input):  # the Add of a bias after a MatMul
-                self._sums[node.output[0]] = (-1,)
+            self._copy(node)
+
+    def _copy(self, node: onnx.NodeProto) -> None:
+        """A node on float32, or the Add of a bias to sums, which stay sums."""
+        self.copy(node, node.input)
+        for name in node.input:
+            if name in self._sums and node.op_type != "Add":
+                message = f"{node.name}: {node.op_type} reads sums of integers, expected {_DEQUANT}"
+                raise InputError(message, hint=_NO_DEPLOY_FILE)
+            if name in self._sums:
+                self._sums[node.output[0]] = self._sums[name]
 
     def _quantize(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-        offset = int(attributes["offset"])
+        offset = _offset(node, attributes)
+        _check_scales(node, attributes["scale"])
         self._offsets[node.output[0]] = offset
         tensor = node.input[0]
         steps: tuple[tuple[str, list[float]], ...] = (
@@ -104,6 +122,10 @@ class _LoweringWriter(GraphWriter):
 
     def _multiply(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         source, output = node.input[0], node.output[0]
+        other = next((key for key, usual in _UNSCALED.items() if attributes.get(key, usual) != usual), None)
+        if other is not None:
+            message = f"{node.name}: {node.op_type} of integers with {other} {attributes[other]}"
+            raise InputError(message, hint=_NO_DEPLOY_FILE)
         weight = self._unpacked.get(output, self._constant(node, 1))
         if weight.dtype != np.int8:
             message = f"{node.name}: weights of {weight.dtype} on integers, expected int8"
@@ -157,12 +179,14 @@ class _LoweringWriter(GraphWriter):
             message = f"{node.name}: its parameter holds an offset of weights or a shift, expected only a scale"
             raise InputError(message, hint="amctq evaluates symmetric weights, as AMCT writes them")
         scale = parameter.astype(np.uint32).view(np.float32).reshape(self._sums.get(node.input[0], (-1,)))
+        _check_scales(node, scale)
         real = self._node("Cast", [node.input[0]], f"{node.output[0]}.float", to=onnx.TensorProto.FLOAT)
         self._node("Mul", [real, self.initializer(f"{node.output[0]}.scale", scale)], node.output[0])
 
     def _anti_quantize(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         output = node.output[0]
-        steps = self._steps(node.input[0], attributes["offset"], output)
+        _check_scales(node, attributes["scale"])
+        steps = self._steps(node.input[0], _offset(node, attributes), output)
         self._node("Mul", [steps, self._number(node, "scale", attributes["scale"])], output)
 
     def _refuse_other_kinds(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
@@ -186,3 +210,19 @@ class _LoweringWriter(GraphWriter):
 
     def _node(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         return self.node(op, output, inputs, output, **attributes)
+
+
+def _offset(node: onnx.NodeProto, attributes: dict[str, Any]) -> int:
+    """The offset of a node, which a file has as a float32."""
+    offset = attributes["offset"]
+    if offset not in range(-_SHIFT, _SHIFT):
+        message = f"{node.name}: {node.op_type} with offset {offset}, expected a whole number from -128 to 127"
+        raise InputError(message, hint=_NO_DEPLOY_FILE)
+    return int(offset)
+
+
+def _check_scales(node: onnx.NodeProto, scales: Any) -> None:
+    """Refuse what no scale can be; 0 is one that float32 cannot hold."""
+    if not np.all(np.isfinite(scales) & (np.asarray(scales) >= 0)):
+        message = f"{node.name}: {node.op_type} with a scale that is negative, infinite or NaN"
+        raise InputError(message, hint=_NO_DEPLOY_FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from amctq.inference.protobuf_walk import walk
 from amctq.inference.session import reading_model
 from amctq.input_file import LoadedFile, load_input
 
+_ANOTHER = "the model and its data belong to different exports; copy both again"
 _DAMAGED = "the file is damaged, or no ONNX model"
 # Protobuf's limit for a message, and so for a model in memory.
 _MOST_BYTES = (1 << 31) - 1
@@ -99,17 +101,20 @@ class _ExternalData:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._contents: dict[Path, bytes] = {}
+        self._sums: dict[Path, str] = {}
         self.loaded: list[LoadedFile] = []
 
     def put_into(self, tensor: onnx.TensorProto) -> None:
         """Give a tensor the bytes that it names.
 
         Raises:
-            InputError: what it names is not there, or has another size.
+            InputError: what it names is not there, or has another size or another checksum.
         """
         name = tensor.name or "a tensor without a name"
         entries = {item.key: item.value for item in tensor.external_data if item.key in _KEYS}
-        content = self._content(self._path(entries.get("location", ""), name))
+        path = self._path(entries.get("location", ""), name)
+        content = self._content(path)
+        self._check_sum(path, entries.get("checksum"), name)
         size = _size(tensor, name)
         offset = _number(entries, "offset", name) or 0
         length = _number(entries, "length", name)
@@ -119,10 +124,20 @@ class _ExternalData:
                 f"{name}: its external data are {max(found, 0):,} bytes at {offset:,} of a file of {len(content):,} "
                 f"bytes, expected {size:,}"
             )
-            raise InputError(message, hint="the model and its data belong to different exports; copy both again")
+            raise InputError(message, hint=_ANOTHER)
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
         tensor.raw_data = content[offset : offset + size]
+
+    def _check_sum(self, path: Path, expected: str | None, name: str) -> None:
+        """Compare the SHA-1 of a file with the one that a tensor names; exporters need not write it."""
+        if expected is None:
+            return
+        if path not in self._sums:
+            self._sums[path] = hashlib.sha1(self._contents[path], usedforsecurity=False).hexdigest()
+        if self._sums[path] != expected.strip().lower():
+            message = f"{name}: the SHA-1 of {path} is {self._sums[path]}, expected {expected[:40]}"
+            raise InputError(message, hint=_ANOTHER)
 
     def _path(self, location: str, name: str) -> Path:
         parts = PurePosixPath(location).parts

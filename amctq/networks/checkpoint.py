@@ -18,6 +18,8 @@ from amctq.signals import signals_held
 
 _SUFFIX, _SAFETENSORS = ".ckpt", ".safetensors"
 _AGAIN = "copy or download it again, and compare its checksum"
+_DIVERGED = "the training run diverged or the file is damaged; use another checkpoint"
+_VARIANCE = "moving_variance"  # of MindSpore's BatchNorm
 _HEAD = 1024  # bytes that show what a file is
 _SHOWN = 5  # differences that a message names; the others are counted
 
@@ -107,7 +109,7 @@ class Checkpoint:
             What was taken and what was passed over.
 
         Raises:
-            InputError: the file holds NaN or infinity, or its parameters are not the network's.
+            InputError: the file holds NaN, infinity or a negative variance, or its parameters are not the network's.
         """
         import mindspore
 
@@ -121,7 +123,7 @@ class Checkpoint:
         except Exception as error:
             message = f"MindSpore cannot read {self.path} ({self.bytes:,} bytes): {first_line(error)}"
             raise InputError(message, hint=_AGAIN) from error
-        self._check_finite(parameters)
+        self._check_values(parameters)
         try:
             mindspore.load_param_into_net(network, parameters)
         except Exception as error:
@@ -143,14 +145,18 @@ class Checkpoint:
             raise InputError(message, hint=_hint(found, expected))
         return matched
 
-    def _check_finite(self, parameters: Mapping[str, Any]) -> None:
+    def _check_values(self, parameters: Mapping[str, Any]) -> None:
         import numpy as np
 
         for name, parameter in parameters.items():
-            if not np.isfinite(parameter.asnumpy()).all():
+            with np.errstate(over="ignore"):  # float64 may be beyond float32, which the network has
+                values = parameter.asnumpy().astype(np.float32)
+            if not np.isfinite(values).all():
                 message = f"{self.path}: parameter {name} holds NaN or infinity"
-                hint = "the training run diverged or the file is damaged; use another checkpoint"
-                raise InputError(message, hint=hint)
+                raise InputError(message, hint=_DIVERGED)
+            if name.rpartition(".")[2] == _VARIANCE and (values < 0).any():  # runtimes disagree about its root
+                message = f"{self.path}: parameter {name} holds negative variances"
+                raise InputError(message, hint=_DIVERGED)
 
 
 def read_checkpoint(path: Path, scratch: Path) -> Checkpoint:

@@ -24,7 +24,11 @@ _STATE = frozenset(
 )
 # Of these also state of parameters that the network does not have, such as those of a loss.
 _ALWAYS_STATE = frozenset("moments momentum moment1 moment2 accum stat scale_sense amctq".split())
-_STATE_SUFFIXES = (".clip_max", ".clip_min")  # of amctq's retraining; the record holds them
+# Of amctq's retraining, whose record holds them; and of THOR, which adds them to each layer.
+_STATE_SUFFIXES = (
+    *(".clip_max", ".clip_min"),
+    *(".matrix_a", ".matrix_g", ".matrix_a_cov", ".matrix_g_cov", ".a_normalizer", ".g_normalizer"),
+)
 # Values of optimizers, loss scaling, schedules and callbacks.
 _SCALARS = frozenset(
     "learning_rate lr global_step momentum loss_scale scale_sense scale_value counter current_iterator_step "
@@ -32,7 +36,7 @@ _SCALARS = frozenset(
     "weight_decay epoch epoch_num step step_num cur_epoch cur_step last_epoch ema_decay loss best best_acc acc "
     "accuracy top1 top5 graceful_exit graceful_init".split()
 )
-_GROUP = re.compile(r"(?:learning_rate|weight_decay)_group_\d+")
+_NUMBERED = re.compile(r"(?:learning_rate|weight_decay)_group_\d+|matrix_[ag]_inv_\d+")
 # Names that a cell usually has for the network inside it.
 _WRAPPERS = frozenset("network module backbone model net _backbone _network".split())
 _SHOWN = 8  # kinds of state that a message names
@@ -172,5 +176,5 @@ def _is_scalar(name: str, tensor: StoredTensor) -> bool:
     """Whether it is a value of an optimizer or a callback; a learning rate may be one for each step."""
     before, _, last = name.rpartition(".")
     single = math.prod(tensor.shape) == 1
-    known = last in _SCALARS or _GROUP.fullmatch(last) is not None
+    known = last in _SCALARS or _NUMBERED.fullmatch(last) is not None
     return (known and (single or not before)) or (single and not before and "Float" not in tensor.type)

@@ -32,9 +32,10 @@ from amctq.runtime import (
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
 from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
-from amctq.services.stored_preprocessing import stored_preprocessing
+from amctq.services.stored_preprocessing import is_of_amctq, stored_preprocessing
 
 if TYPE_CHECKING:
+    from amctq.data.preprocess import Preprocessing
     from amctq.inference.accuracy import LabelRanks
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
@@ -121,6 +122,8 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             samples = _test_images(dataset, request)
             with reading_model(path):
                 session.check_input(samples.input_shape)
+            if own is None and samples.preprocessing is not None:
+                _say_assumed(path, session, request, samples.preprocessing, reporter)
             return _measure(request, device, UserFileSession(session, path), samples, None, loaded, reporter)
         check_readable(request.ckpt)
         with reporter.phase("dataset"):
@@ -162,6 +165,21 @@ def _open(
         from amctq.inference.mindir_session import MindirSession
 
         return request.mindir, MindirSession(content), (loaded,)
+
+
+def _say_assumed(
+    path: Path, session: FileSession, request: EvaluateRequest, assumed: Preprocessing, reporter: Reporter
+) -> None:
+    """Say how images are prepared for a file that does not say it: what a wrong guess costs looks like the file's own.
+
+    A file of amctq does not say it where it was made from images that were prepared already.
+    """
+    if request.mean is not None and request.std is not None:
+        return
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (assumed.mean, assumed.std))
+    said = f"{path} does not say how its images are prepared: taken are mean {mean} and std {std} of --model"
+    tell = reporter.warn if is_of_amctq(session.metadata) else reporter.info
+    tell(f"{said} {request.model}; --mean and --std say otherwise")
 
 
 def _measure(

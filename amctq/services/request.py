@@ -33,6 +33,7 @@ def _format_names() -> Iterable[str]:
     return [form.value for form in ExportFormat]
 
 
+MOST_PIXELS = 1 << 14  # of a side of an image: 3 GB as float32
 FINITE = Limit(expected="three finite numbers", holds=lambda numbers: all(map(math.isfinite, numbers)))
 POSITIVE = Limit(expected="three numbers above 0", holds=lambda numbers: min(numbers) > 0)
 
@@ -103,7 +104,13 @@ class NetworkRequest(Request):
     ] = "resnet50"
     image_size: Annotated[
         int | None,
-        Option(INPUT, "Resize images to this height and width.  [default: the model's own]", metavar="PIXELS", min=8),
+        Option(
+            INPUT,
+            "Resize images to this height and width.  [default: the model's own]",
+            metavar="PIXELS",
+            min=8,
+            max=MOST_PIXELS,
+        ),
     ] = None
     mean: Annotated[
         tuple[float, float, float] | None,

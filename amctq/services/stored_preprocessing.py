@@ -11,15 +11,21 @@ import numpy as np
 from amctq.data.preprocess import Preprocessing
 from amctq.errors import InputError
 from amctq.json_file import JsonReader, parse_json_object
+from amctq.services.request import MOST_PIXELS
 
-_KEY, _INPUT = "amctq.preprocessing", "amctq.input"
+_MODEL, _KEY, _INPUT = "amctq.model", "amctq.preprocessing", "amctq.input"
 _KEYS = ("image_size", "mean", "std", "center_crop")
-_LARGEST, _MOST_PIXELS = 1e30, 1 << 14
+_LARGEST = 1e30
 _HINT = "the file is damaged, or another program has changed it; export it again"
 
 
+def is_of_amctq(metadata: Mapping[str, str]) -> bool:
+    """Whether amctq wrote the file that has this metadata."""
+    return _MODEL in metadata
+
+
 def stored_preprocessing(metadata: Mapping[str, str]) -> Preprocessing | None:
-    """Read the preprocessing from the metadata of a file; None if amctq did not write the file.
+    """Read the preprocessing from the metadata of a file; None if it has none: other programs write none.
 
     Args:
         metadata: of the file, by key.
@@ -69,7 +75,7 @@ def _is_number(value: Any) -> bool:
 
 def _check(stored: Preprocessing, known: JsonReader, described: str | None) -> None:
     """Refuse values with which no image could be prepared."""
-    if not 1 <= stored.image_size <= _MOST_PIXELS:
+    if not 1 <= stored.image_size <= MOST_PIXELS:
         known.fail("image_size", f"found {stored.image_size}, expected a number of pixels", _HINT)
     if min(stored.std) <= 0:
         known.fail("std", f"found {list(stored.std)}, expected three numbers above 0", _HINT)

@@ -18,6 +18,7 @@ from amctq.download.sums import Summing
 from amctq.errors import InputError
 from amctq.files import Artifact, reading, write_whole, writing
 from amctq.input_file import text_of
+from amctq.regular_file import open_regular
 from amctq.training.snapshot import Score, TrainingState
 
 
@@ -93,8 +94,8 @@ def former_lines(path: Path, state: TrainingState) -> list[str]:
     """
     if state.step == 0 or not path.exists():
         return []
-    with reading(str(path)):
-        content = path.read_bytes().rstrip(b"\0")
+    with reading(str(path)), open_regular(path) as stream:
+        content = stream.read().rstrip(b"\0")
     lines = text_of(content, str(path), errors="replace").split("\n")[:-1]
     items = [_item(line) for line in lines]
     part = [item is not None and _belongs(item, state) for item in items]

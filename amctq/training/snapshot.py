@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from amctq.errors import AmctqError
 from amctq.files import Artifact, reading, write_whole
+from amctq.regular_file import open_regular
 
 SCHEMA = 1
 STATE = "amctq.state"
@@ -97,8 +98,8 @@ def read_snapshot(path: Path) -> Snapshot:
         DamagedSnapshotError: it is not, or it is another kind of file.
         InputError: it cannot be read.
     """
-    with reading(str(path)):
-        content = path.read_bytes()
+    with reading(str(path)), open_regular(path) as stream:
+        content = stream.read()
     try:
         arrays = dict(_arrays(content))
         state = json.loads(arrays.pop(STATE).tobytes().decode(errors="surrogateescape"))

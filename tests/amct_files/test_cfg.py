@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,7 +179,6 @@ def test_widths_of_retraining_are_dst_type(topology: Topology) -> None:
         "common_config {\n dmq_balancer { migration_strength: 0.5 } }",
         "common_config {\n nuq_config { } }",
         "\ntensor_quantize { }",
-        "\nfakequant_precision_mode: FORCE_FP16_QUANT",
         "\nconv_calibration_config { }",
     ],
 )
@@ -187,6 +187,16 @@ def test_what_amctq_does_not_have_is_refused_by_its_name(text: str, topology: To
     with pytest.raises(InputError, match=f"line 2: amctq does not have {name}, ") as refused:
         _read(text, topology)
     assert refused.value.hint == "take it out of the file"
+
+
+@pytest.mark.parametrize("read", [_read, _read_retrain])
+def test_the_default_precision_of_fake_quantization_says_nothing(
+    read: Callable[[str, Topology], object], topology: Topology
+) -> None:
+    assert read("fakequant_precision_mode: DEFAULT", topology) == read("", topology)
+    with pytest.raises(InputError, match="line 2: fakequant_precision_mode: found 'FORCE_FP16_QUANT'") as refused:
+        read("\nfakequant_precision_mode: FORCE_FP16_QUANT", topology)
+    assert refused.value.hint == "amctq has DEFAULT only"
 
 
 @pytest.mark.parametrize(

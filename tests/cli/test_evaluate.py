@@ -42,6 +42,25 @@ def test_a_foreign_file_takes_options(shared: Shared, quantized: tuple[Path, flo
     assert by_model.data["accuracy"]["top1"] == top1
 
 
+@pytest.mark.parametrize(("kept", "label"), [(("amctq.model",), "warning: "), ((), "")], ids=["amctq", "foreign"])
+def test_what_is_assumed_of_a_file_is_said(
+    kept: tuple[str, ...], label: str, shared: Shared, quantized: tuple[Path, float]
+) -> None:
+    """A file of amctq lacks the key where its images were prepared already, and where somebody has taken it out."""
+    model = onnx.load(quantized[0])
+    known = {item.key: item.value for item in model.metadata_props}
+    del model.metadata_props[:]
+    for key in kept:
+        model.metadata_props.add(key=key, value=known[key])
+    onnx.save(model, "model.onnx")
+    arguments = ["evaluate", "--dataset", shared.data, "--onnx", "model.onnx", "--eval-images", "32"]
+    said = f"{label}model.onnx does not say how its images are prepared: taken are mean 0.4914, 0.4822, 0.4465 and std "
+    done = amctq_here(*arguments)
+    assert any(line.startswith(said) for line in done.stderr.splitlines()), done.stderr
+    done = amctq_here(*arguments, "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+    assert "does not say" not in done.stderr
+
+
 def test_a_checkpoint(shared: Shared) -> None:
     done = amctq("evaluate", *shared.network("resnet20"), "--eval-images", "200")
     assert done.code == 0, done.stderr

@@ -35,6 +35,35 @@ def test_grey_of_sixteen_bits_is_what_its_eight_bits_are(suffix: str, factor: in
     assert np.array_equal(decode(_saved(Image.fromarray(GREY), "plain.png")), expected)
 
 
+def _tiff(pixels: np.ndarray[Any, Any], *, white_is_zero: bool = False, signed: bool = False) -> bytes:
+    """A grey TIFF in one strip, little-endian; Pillow writes none of these kinds."""
+    height, width = pixels.shape
+    data, bits = pixels.tobytes(), 8 * pixels.itemsize
+    start, long, short = 8, 4, 3
+    tags = [(256, short, width), (257, short, height), (258, short, bits), (259, short, 1)]
+    tags += [(262, short, int(not white_is_zero)), (273, long, start), (277, short, 1), (278, short, height)]
+    tags += [(279, long, len(data)), (339, short, 2 if signed else 1)]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return struct.pack("<2sHI", b"II", 42, start + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("factor", [1, 257], ids=["8-bits", "16-bits"])
+def test_a_tiff_whose_zero_is_white(factor: int) -> None:
+    pixels = (GREY.astype(int) * factor).astype(np.uint8 if factor == 1 else "<u2")
+    expected = np.repeat(GREY[:, :, None], 3, axis=2)
+    Path("black.tif").write_bytes(_tiff(pixels))
+    Path("white.tif").write_bytes(_tiff(~pixels, white_is_zero=True))
+    assert np.array_equal(decode(Path("black.tif")), expected)
+    assert np.array_equal(decode(Path("white.tif")), expected)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("i1", "below 0"), ("<i2", "32-bit whole numbers")])
+def test_pixels_below_zero_are_refused(kind: str, said: str) -> None:
+    Path("signed.tif").write_bytes(_tiff((GREY.astype(int) - 128).astype(kind), signed=True))
+    with pytest.raises(InputError, match=rf"signed\.tif has pixels {said}"):
+        decode(Path("signed.tif"))
+
+
 def _png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -53,7 +53,16 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [".ipynb_checkpoints", "__MACOSX", ".git", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "lost+found"],
+    [
+        ".ipynb_checkpoints",
+        "__MACOSX",
+        ".git",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "@eaDir",
+        "lost+found",
+        "@Recycle",
+    ],
 )
 def test_hidden_and_system_folders_are_no_class(root: Path, name: str) -> None:
     shutil.copytree(root / "ant", root / name)
@@ -82,6 +91,13 @@ def test_a_class_without_an_image_is_named(root: Path, inside: list[str]) -> Non
         (root / "bat" / name).write_bytes(b"no image")
     error = _refused(root)
     assert "no image in the class folder bat" in error.message
+
+
+def test_a_class_that_is_a_link_to_nothing_is_named(root: Path) -> None:
+    """It may be a disk that is not mounted: without it all classes after it would have other numbers."""
+    shutil.rmtree(root / "bee")
+    (root / "bee").symlink_to("/nowhere/bee")
+    assert ": links to nothing: bee" in _refused(root).message
 
 
 def test_a_class_without_a_readable_image_is_named(root: Path) -> None:

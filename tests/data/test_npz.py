@@ -114,6 +114,18 @@ def test_only_what_is_asked_for_is_read() -> None:
     assert np.array_equal(_images(dataset), FLOATS)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused() -> None:
+    """NumPy would read the last labels, and other programs the first."""
+    with zipfile.ZipFile("data.npz", "w") as archive:
+        for name, array in (("images", FLOATS), ("labels", LABELS), ("labels", LABELS[::-1])):
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    with pytest.raises(InputError, match=r"data\.npz: duplicate member labels\.npy"):
+        find_dataset("data.npz").open(PREPROCESSING)
+
+
 def test_what_a_mac_leaves_in_an_archive_is_no_array() -> None:
     np.savez("data.npz", images=FLOATS, labels=LABELS)
     with zipfile.ZipFile("data.npz", "a") as archive:

@@ -137,6 +137,7 @@ def test_shown(url: str, seen: str) -> None:
 def test_masked() -> None:
     text = "bad 'https://u:p@host/a?b=c' and http://host/x?y=z, but not a? b@c"
     assert masked(text) == "bad 'https://…@host/a?…' and http://host/x?… but not a? b@c"
+    assert masked("https://host/x#access_token=p4ss, and more") == "https://host/x#… and more"
 
 
 def test_an_address_that_no_client_can_ask_is_a_usage_error() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +17,13 @@ from amctq.errors import InputError
 from amctq.export.ascend_onnx import build_ascend
 from amctq.export.fakequant_onnx import build_fakequant
 from amctq.export.qdq_onnx import build_qdq
+from amctq.export.weights_onnx import may_saturate
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.topology import fuse, read_topology
 from amctq.inference.ascend_lowering import is_deploy, lower
+from amctq.inference.onnx_file import read_onnx
 from amctq.inference.onnx_session import OnnxSession
+from amctq.inference.session import UserFileSession
 from amctq.quant.integer import integer_layers
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -53,6 +59,14 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 def _named(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
     return next(node for node in model.graph.node if node.name == name)
+
+
+def _set(node: onnx.NodeProto, attribute: dict[str, Any]) -> None:
+    """Give a node another value of one attribute, or none."""
+    ((key, value),) = attribute.items()
+    kept = [item for item in node.attribute if item.name != key]
+    del node.attribute[:]
+    node.attribute.extend(kept if value is None else [*kept, helper.make_attribute(key, value)])
 
 
 def _arrays(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
@@ -176,11 +190,7 @@ def test_sums_beyond_two_to_the_24_are_exact() -> None:
 def test_other_kinds_of_operators_are_refused(
     name: str, attribute: dict[str, Any], says: str, deploy: onnx.ModelProto
 ) -> None:
-    node = _named(deploy, name)
-    ((key, value),) = attribute.items()
-    kept = [item for item in node.attribute if item.name != key]
-    del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute(key, value)])
+    _set(_named(deploy, name), attribute)
     with pytest.raises(InputError, match=says):
         lower(deploy)
 
@@ -203,6 +213,79 @@ def test_what_is_no_such_file_is_refused(deploy: onnx.ModelProto) -> None:
     _named(strange, "conv1.quant").op_type = "AscendWeightQuant"
     with pytest.raises(InputError, match="does not evaluate AscendWeightQuant"):
         lower(strange)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "says"),
+    [
+        ("conv1.quant", {"offset": 300.0}, "conv1.quant: AscendQuant with offset 300.0, expected a whole number"),
+        ("conv1.quant", {"offset": 0.5}, "with offset 0.5"),
+        ("conv1.quant", {"offset": float("nan")}, "with offset nan"),
+        ("conv1.quant", {"scale": -1.0}, "conv1.quant: AscendQuant with a scale that is negative"),
+        ("conv1.quant", {"scale": float("inf")}, "with a scale that is negative, infinite or NaN"),
+        ("end_point", {"alpha": 2.0}, "end_point: Gemm of integers with alpha 2.0"),
+        ("end_point", {"beta": 0.5}, "with beta 0.5"),
+        ("end_point", {"transA": 1}, "with transA 1"),
+    ],
+)
+def test_numbers_that_would_give_other_results_are_refused(
+    name: str, attribute: dict[str, Any], says: str, deploy: onnx.ModelProto
+) -> None:
+    _set(_named(deploy, name), attribute)
+    with pytest.raises(InputError, match=says):
+        lower(deploy)
+
+
+def test_what_stands_between_a_product_and_its_dequant_is_refused(deploy: onnx.ModelProto) -> None:
+    """Only an Add of a bias keeps the order of the channels that the scales have."""
+    node = _named(deploy, "conv1.dequant")
+    between = helper.make_node("Relu", [node.input[0]], ["between"], name="between")
+    node.input[0] = "between"
+    deploy.graph.node.insert(list(deploy.graph.node).index(node), between)
+    with pytest.raises(InputError, match="between: Relu reads sums of integers"):
+        lower(deploy)
+
+
+def _damaged(deploy: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
+    """The file with one thing of one node missing, or of another kind."""
+    for index, node in enumerate(deploy.graph.node):
+        changes: list[Callable[[onnx.NodeProto], object]] = []
+        for item in node.attribute:
+            others: list[Any] = ["x", 1.5, 7, [1, 2], [0.5], ["a"], helper.make_tensor("t", 1, [1], [1.0])]
+            changes += [partial(_set, attribute={item.name: other}) for other in (None, *others)]
+        for place in range(len(node.input)):
+            changes.append(lambda found, place=place: found.input.pop(place))  # type: ignore[misc]
+            changes.append(lambda found, place=place: found.input.__setitem__(place, ""))  # type: ignore[misc]
+        changes += [lambda found: found.output.pop(), lambda found: found.ClearField("op_type")]
+        for change in changes:
+            damaged = onnx.ModelProto()
+            damaged.CopyFrom(deploy)
+            change(damaged.graph.node[index])
+            yield damaged
+    for index in range(len(deploy.graph.initializer)):
+        for key, value in (("data_type", onnx.TensorProto.FLOAT), ("data_type", 77), ("dims", [3]), ("raw_data", b"x")):
+            damaged = onnx.ModelProto()
+            damaged.CopyFrom(deploy)
+            tensor = damaged.graph.initializer[index]
+            tensor.ClearField(key)
+            tensor.MergeFrom(onnx.TensorProto(**{key: value}))  # type: ignore[arg-type]
+            yield damaged
+
+
+def test_no_damage_of_a_node_is_a_fault_of_amctq(deploy: onnx.ModelProto, images: Float32Array) -> None:
+    path, refused, run = Path("damaged_deploy.onnx"), 0, 0
+    for damaged in _damaged(deploy):
+        path.write_bytes(damaged.SerializeToString())
+        try:
+            file = read_onnx(path)
+            session = file.session()
+            may_saturate(file.model)
+            session.check_input((3, 8, 8))
+            UserFileSession(session, path).logits(images)
+            run += 1
+        except InputError:
+            refused += 1
+    assert min(refused, run) > 5
 
 
 def test_anti_quant_gives_the_number_back() -> None:

@@ -82,6 +82,13 @@ def test_weights_come_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: 
             assert (item.bytes, item.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
+def test_a_right_checksum_is_taken(tmp_path: Path) -> None:
+    path = _saved(tmp_path, 1)
+    sha1 = hashlib.sha1((tmp_path / "weights.bin").read_bytes()).hexdigest()
+    before = read_onnx(path).session().logits(IMAGES)
+    assert np.array_equal(read_onnx(_edited(path, _set("checksum", sha1.upper()))).session().logits(IMAGES), before)
+
+
 def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -> None:
     path = _saved(tmp_path, 1)
     content = (tmp_path / "weights.bin").read_bytes()
@@ -118,6 +125,8 @@ def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -
         (_set("length", "-1"), "the length of its external data is '-1'"),
         (_set("offset", "9" * 5000), "expected a number of bytes"),
         (_set("offset", "100"), "960 bytes at 100 of a file of 980 bytes"),
+        (_set("checksum", "0" * 40), "expected 0000000000000000000000000000000000000000"),
+        (_set("checksum", ""), "the SHA-1 of"),
         (lambda tensor: tensor.dims.append(1 << 40), "expected 1,055,531,162,664,960"),
         (lambda tensor: tensor.dims.append(-1), "no external data can hold that"),
         (lambda tensor: setattr(tensor, "data_type", TensorProto.STRING), "no external data can hold that"),

@@ -12,6 +12,7 @@ import pytest
 
 from amctq.errors import InputError
 from amctq.networks.checkpoint import Checkpoint, check_readable, read_checkpoint
+from amctq.networks.registry import REGISTRY
 from tests.backends.networks import Small
 from tests.byte_mutations import byte_mutations
 
@@ -253,6 +254,39 @@ def test_the_state_of_every_optimizer_is_passed_over(optimizer: str, tmp_path: P
     loaded, said = _load(path, tmp_path)
     assert all(np.array_equal(value, _values(network)[name]) for name, value in _values(loaded).items())
     assert said.startswith("passed over, not of the network: ")
+
+
+def test_the_state_of_thor_is_passed_over(tmp_path: Path) -> None:
+    """It replaces the layers of the network by its own, which hold its state."""
+    import mindspore
+    from mindspore import nn
+
+    network, loaded = (REGISTRY["resnet8"].build(10) for _ in range(2))
+    made = nn.thor(network, mindspore.Tensor(0.1), mindspore.Tensor(0.1), 0.9)
+    cell = nn.TrainOneStepCell(nn.WithLossCell(network, nn.SoftmaxCrossEntropyWithLogits(sparse=True)), made)
+    mindspore.save_checkpoint(cell, str(tmp_path / "training.ckpt"))
+    checkpoint = read_checkpoint(tmp_path / "training.ckpt", tmp_path)
+    said = str(checkpoint.load_into(loaded, model="resnet8", num_classes=10))
+    trained = _values(network)
+    assert all(np.array_equal(value, trained[name]) for name, value in _values(loaded).items())
+    assert "*.matrix_a_cov (7)" in said
+
+
+def test_a_number_beyond_float32_is_refused(tmp_path: Path) -> None:
+    values = {name: value.astype(np.float64) for name, value in _named("").items()}
+    values["conv1.weight"].flat[0] = 1e300
+    path = _saved(tmp_path / "large.ckpt", **values)
+    with pytest.raises(InputError, match=r"large\.ckpt: parameter conv1\.weight holds NaN or infinity"):
+        _load(path, tmp_path)
+
+
+def test_a_negative_variance_is_refused(tmp_path: Path) -> None:
+    """MindSpore and onnxruntime differ in what they make of it, which is no fault of amctq."""
+    values = _named("")
+    values["bn1.moving_variance"][0] = -1e-3
+    path = _saved(tmp_path / "negative.ckpt", **values)
+    with pytest.raises(InputError, match=r"parameter bn1\.moving_variance holds negative variances"):
+        _load(path, tmp_path)
 
 
 def _saved(path: Path, **parameters: np.ndarray[Any, Any]) -> Path:
