@@ -19,7 +19,7 @@ from amctq.graph.mindir.model import MindirGraph, Node, read_model
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
 from amctq.graph.mindir.refusals import refuse_change, refuse_random, unknown, unreadable
 from amctq.graph.mindir.registry import PRIMITIVES
-from amctq.graph.mindir.values import MONAD, Tensor, Type, steps_of_batch, without_batch
+from amctq.graph.mindir.values import MONAD, Tensor, Type, known_array, steps_of_batch, without_batch
 from amctq.graph.opset import IR_VERSIONS, OPSET
 
 
@@ -147,7 +147,7 @@ class _Reader:
             message = f"the network's MindIR reads {name}, which nothing computes"
             raise InputError(message, hint="please report this with the network")
         own, array = self._graph.parameters[name]
-        array = array.astype(np.float32) if array.dtype == np.float16 else array
+        array = known_array(array)
         self._values[name] = Tensor(name=self._onnx.parameter(own, array), dtype=array.dtype.name, shape=array.shape)
         return self._values[name]
 
@@ -155,8 +155,7 @@ class _Reader:
         """A constant of the graph; an array with the batch in its shape is made from one image's part."""
         if not isinstance(value, np.ndarray) or not any(size and size % self._batch == 0 for size in value.shape):
             return value
-        if value.dtype == np.float16:
-            value = value.astype(np.float32)
+        value = known_array(value)
         found = without_batch(value, self._batch)
         if found is not None:
             array, shape = found

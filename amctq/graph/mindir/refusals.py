@@ -54,8 +54,13 @@ _RANDOM = frozenset(
         "UniformReal",
     }
 )
-# Primitives that write to their first input, besides those whose name starts with Inplace.
-_WRITING = ("Assign", "Scatter")
+# Primitives that write to their first input, besides those whose name starts with Inplace or Assign. Others of the name
+# Scatter yield a new tensor.
+_WRITING = frozenset(
+    {"ScatterNonAliasingAdd"}
+    | {f"Scatter{kind}" for kind in ("Update", "Add", "Sub", "Mul", "Div", "Max", "Min")}
+    | {f"ScatterNd{kind}" for kind in ("Update", "Add", "Sub", "Mul", "Div", "Max", "Min")}
+)
 
 
 def refuse_random(node: Node) -> None:
@@ -80,7 +85,8 @@ def refuse_change(node: Node, parameter: str | None) -> None:
     Raises:
         InputError: it is one.
     """
-    if parameter is not None and node.primitive.startswith(("Inplace", *_WRITING)):
+    writes = node.primitive.startswith(("Inplace", "Assign")) or node.primitive in _WRITING
+    if parameter is not None and writes:
         message = f"the network changes its own parameter {parameter}: {node.primitive}{_where(node)}"
         hint = "compute without changing parameters when the network is not training; keep such values in local names"
         raise InputError(message, hint=hint)
