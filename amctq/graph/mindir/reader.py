@@ -17,7 +17,7 @@ from amctq.errors import InputError
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.model import MindirGraph, Node, read_model
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
-from amctq.graph.mindir.refusals import refuse_change, refuse_random, unknown, unreadable
+from amctq.graph.mindir.refusals import refuse_change, refuse_random, refuse_type, unknown, unreadable
 from amctq.graph.mindir.registry import PRIMITIVES
 from amctq.graph.mindir.values import MONAD, Tensor, Type, known_array, steps_of_batch, without_batch
 from amctq.graph.opset import IR_VERSIONS, OPSET
@@ -117,6 +117,7 @@ class _Reader:
         if node.primitive in {"TupleGetItem", "ListGetItem"}:
             return self._item(node, args[0], args[1])
         refuse_random(node)
+        refuse_type(node)
         refuse_change(node, self._parameter(node.inputs[0]) if node.inputs else None)
         writer = PRIMITIVES.get(node.primitive)
         if writer is None:

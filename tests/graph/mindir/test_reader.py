@@ -196,6 +196,16 @@ def test_float16_parts_are_named() -> None:
     }
 
 
+def bfloat16(x: Any) -> Any:
+    return (x.astype(mindspore.bfloat16) * 2).astype(mindspore.float32)
+
+
+def test_types_that_onnx_kernels_lack_are_named() -> None:
+    message = refused(Inside(bfloat16)).message
+    assert "computes in bfloat16" in message
+    assert "block.part" in message
+
+
 @pytest.mark.parametrize("error", [KeyError("axis"), IndexError("tuple"), TypeError("no"), ZeroDivisionError()])
 def test_whatever_a_primitive_raises_is_bad_input(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken(call: Any) -> Any:
