@@ -121,6 +121,47 @@ def _qparams(watch: Watch, smallest: float, reporter: Reporter) -> QParams:
     return qparams
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """The shape of a tensor, which depends on the number of images.
+
+    Attributes:
+        shape: for one image.
+        axis: the one that grows with the images: not always the first, as in a network that puts time steps first. It
+            has one row for each image, or several, if a network processes positions one by one. None where none grows.
+    """
+
+    shape: tuple[int, ...]
+    axis: int | None
+
+    @property
+    def size(self) -> int:
+        """Number of values for one image."""
+        return math.prod(self.shape)
+
+    def of(self, images: int, memory: Float32Array) -> Float32Array:
+        """The array of so many images in the first part of ``memory``."""
+        if self.axis is None:
+            return memory[: self.size].reshape(self.shape)
+        shape = list(self.shape)
+        shape[self.axis] *= images
+        return memory[: images * self.size].reshape(shape)
+
+
+def _layouts(session: OnnxSession, example: Float32Array, tapped: list[str]) -> list[_Layout]:
+    """The layouts of tensors, read off the passes of one and of two images."""
+    if not tapped:
+        return []
+    one, two = (session.run(images, tapped) for images in (example, np.repeat(example, 2, axis=0)))
+    return [
+        _Layout(
+            shape=few.shape,
+            axis=next((axis for axis, size in enumerate(many.shape) if size != few.shape[axis]), None),
+        )
+        for few, many in zip(one, two, strict=True)
+    ]
+
+
 def _passes(
     session: OnnxSession, batches: Batches, tapped: list[str], image: str
 ) -> Iterator[tuple[dict[str, Float32Array], float]]:
@@ -130,12 +171,12 @@ def _passes(
     """
     # The size of one image's activations limits the size of a pass.
     example = batches.first()[:1]
-    shapes = [array.shape for array in session.run(example, tapped)] if tapped else []
-    size = sum(map(math.prod, shapes)) * example.itemsize + example.nbytes
+    layouts = _layouts(session, example, tapped)
+    size = sum(layout.size for layout in layouts) * example.itemsize + example.nbytes
     at_once = min(batches.size, max(1, _BYTES_AT_ONCE // size))
     # Two passes are in memory: the one that is observed, and the next. Their memory is allocated only once, because
     # onnxruntime does not free all that it allocates for each pass.
-    memory = itertools.cycle([[np.empty((at_once, *shape), np.float32) for shape in shapes] for _ in range(2)])
+    memory = itertools.cycle([[np.empty(at_once * layout.size, np.float32) for layout in layouts] for _ in range(2)])
     parts = (images[start : start + at_once] for images, _ in batches for start in range(0, len(images), at_once))
 
     def forward_next() -> tuple[dict[str, Float32Array], float] | None:
@@ -144,9 +185,8 @@ def _passes(
         if images is None:
             return None
         began = time.perf_counter()
-        # A tensor has one row for each image, or several, if a network processes positions one by one.
-        arrays = (array[: len(images)].reshape(-1, *array.shape[2:]) for array in next(memory))
-        outputs = dict(zip(tapped, arrays, strict=True))
+        arrays = zip(tapped, layouts, next(memory), strict=True)
+        outputs = {name: layout.of(len(images), array) for name, layout, array in arrays}
         if outputs:
             session.run_into(images, outputs)
         return {image: images, **outputs}, time.perf_counter() - began

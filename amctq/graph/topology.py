@@ -18,6 +18,11 @@ from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, PoolLayer, Quan
 
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV, 5: LayerKind.CONV3D}
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# Operators with weights that stay in float, and why.
+_FLOAT_PRODUCTS = {
+    "Einsum": "an einsum, which has no integer kernel: write it with matrix products",
+    "LSTM": "a recurrent layer in one operator, which has no integer kernel",
+}
 
 
 def read_topology(graph: FloatGraph) -> Topology:
@@ -81,7 +86,7 @@ def _cell_of(node: onnx.NodeProto) -> str:
 
 def _has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
     """Whether a node is a product of an activation with a constant."""
-    if node.op_type not in _PRODUCTS or node.output[0] in graph.arrays:
+    if node.op_type not in {*_PRODUCTS, *_FLOAT_PRODUCTS} or node.output[0] in graph.arrays:
         return False
     return any(name in graph.arrays for name in node.input[:2])
 
@@ -91,14 +96,16 @@ def _weight_of(node: onnx.NodeProto, graph: FloatGraph) -> str:
 
 
 def _source(weight: str, graph: FloatGraph) -> str:
-    """The parameter that a constant comes from, such as the matrix of which it is a part."""
+    """The parameter that a constant comes from, such as the matrix of which it is a part: the largest of several."""
     while weight in graph.producers:
-        weight = next(name for name in graph.producers[weight].input if name)
+        weight = max(filter(None, graph.producers[weight].input), key=lambda name: graph.arrays[name].size)
     return weight
 
 
 def _reason_for_float(node: onnx.NodeProto, graph: FloatGraph) -> str | None:
     """Why a node stays in float whatever the target; None where it is quantized."""
+    if node.op_type in _FLOAT_PRODUCTS:
+        return _FLOAT_PRODUCTS[node.op_type]
     if node.input[1] not in graph.arrays:
         return "its constant matrix is the left operand, and integer kernels take it as the right one"
     bias = node.input[2] if len(node.input) > 2 else ""

@@ -91,14 +91,15 @@ def _run_both(cell: Any, session: OnnxSession, images: Float32Array) -> tuple[Fl
     try:
         with signal_handlers_kept():
             output = cell(mindspore.Tensor(images))
+            # MindSpore computes later than it is called, so that only reading the result shows some failures.
+            own = output.asnumpy().astype(np.float32) if isinstance(output, mindspore.Tensor) else None
     except Exception as error:
         message = f"MindSpore cannot run this network on images {images.shape}: {first_line(error)}"
         raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
-    if isinstance(output, (tuple, list)) or output.ndim != 2:
-        message = f"the network gives {getattr(output, 'shape', 'several tensors')}, expected one (N, classes) tensor"
+    if own is None or own.ndim != 2:
+        found = f"a {type(output).__name__}" if own is None else f"a tensor of shape {own.shape}"
+        message = f"the network gives {found}, expected one (N, classes) tensor"
         raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
-    with signal_handlers_kept():
-        own = output.asnumpy().astype(np.float32)
     try:
         exported = session.logits(images)
     except Exception as error:  # its message names the node, which has the name of its cell and primitive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
         scratch: path of MindSpore's file; the caller removes it.
 
     Raises:
-        InputError: MindSpore cannot export the network, amctq cannot read it, or it has several outputs.
+        InputError: MindSpore cannot export the network, amctq cannot read it, or it has several inputs or outputs.
         OSError: there is no room for the file.
     """
     import mindspore
     from mindspore.common.initializer import Zero
 
+    _check_inputs(network)
     batch = _batch(network, input_shape)
     # With an initializer it has no values until they are asked for: a thousand images of 1,600 pixels take 30 GB.
     example = mindspore.Tensor(shape=[batch, *input_shape], dtype=mindspore.float32, init=Zero())
@@ -43,6 +45,22 @@ def export_float(network: Any, input_shape: tuple[int, int, int], scratch: Path)
         message = f"the network has an output of rank {rank}, expected one (N, classes) tensor of logits"
         raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
     return FloatGraph(model=read.model, file_bytes=read.model.ByteSize(), half=read.half)
+
+
+def _check_inputs(network: Any) -> None:
+    """Make sure that ``construct`` can be called with one tensor; what MindSpore says otherwise is hard to understand.
+
+    Raises:
+        InputError: it needs more, or takes none.
+    """
+    signature = inspect.signature(network.construct)
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        needed = [name for name, item in signature.parameters.items() if item.default is item.empty]
+        names = ", ".join(needed) or "nothing"
+        message = f"the network has other inputs than one tensor: construct() takes {names}"
+        raise InputError(message, hint="give amctq a network that takes one tensor of images") from error
 
 
 def mindir_of(network: Any, examples: tuple[Any, ...], scratch: Path) -> Any:

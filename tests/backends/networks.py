@@ -253,6 +253,21 @@ class Upsampling(nn.Cell):
         return self.end_point(x.mean((2, 3, 4)))
 
 
+class Sequence(nn.Cell):
+    """Its dense layers read (positions, N, channels): the batch is the second axis."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 8, 8, pad_mode="valid")
+        self.bn = nn.BatchNorm2d(8)
+        self.hidden, self.relu = nn.Dense(8, 12), nn.ReLU()
+        self.end_point = nn.Dense(12, classes)
+
+    def construct(self, x: Tensor) -> Tensor:
+        x = self.bn(self.conv(x)).flatten(start_dim=2).permute(2, 0, 1)
+        return self.end_point(self.relu(self.hidden(x)))[-1]
+
+
 class Standardized(Small):
     """The second convolution computes its weight."""
 

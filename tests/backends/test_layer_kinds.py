@@ -26,7 +26,7 @@ from amctq.quant.retrain_config import default_retrain_config
 from tests.backends.test_retraining import train
 from tests.backends.test_simulation import network_of
 
-NETWORKS = ["Transformer", "Convolutions", "Upsampling", "Standardized"]
+NETWORKS = ["Transformer", "Convolutions", "Upsampling", "Standardized", "Sequence"]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

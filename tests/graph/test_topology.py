@@ -124,6 +124,40 @@ def test_weights_that_the_graph_computes_are_weights(
     assert layer.beyond_amct == "its weights are computed from parameters"
 
 
+@pytest.mark.parametrize("product", ["Mul (g, w)", "Sub (g, w)", "Add (w, g)"])
+def test_a_computed_weight_has_the_name_of_its_largest_part(product: str) -> None:
+    graph = float_graph(
+        f"t = {product} a = Flatten (image) logits = Gemm <transB = 1> (a, t)",
+        {"w": np.ones((5, 192), np.float32), "g": np.ones((5, 1), np.float32)},
+    )
+    assert [layer.name for layer in read_topology(graph).layers] == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("node", "arrays", "reason"),
+    [
+        (
+            "s = Unsqueeze (a, z) y = LSTM <hidden_size = 2> (s, w, r) l = Squeeze (y, o)",
+            {"w": np.ones((1, 8, 192)), "r": np.ones((1, 8, 2)), "z": np.array([0]), "o": np.array([0, 1])},
+            "recurrent",
+        ),
+        ('l = Einsum <equation = "nc,cd->nd"> (a, w)', {"w": np.ones((192, 2))}, "einsum"),
+    ],
+)
+def test_weights_of_other_operators_are_said_to_be_in_float(
+    node: str, arrays: dict[str, np.ndarray[Any, Any]], reason: str
+) -> None:
+    arrays = {name: item if item.dtype == np.int64 else item.astype(np.float32) for name, item in arrays.items()}
+    graph = float_graph(
+        f"a = Flatten (image) {node} logits = Gemm <transB = 1> (l, v)", {**arrays, "v": np.ones((2, 2), np.float32)}
+    )
+    topology = read_topology(graph)
+    assert [layer.name for layer in topology.layers] == ["v"]
+    ((name, why),) = [(layer.name, layer.reason) for layer in topology.left_in_float]
+    assert name == "w"
+    assert reason in why
+
+
 def test_a_product_of_constants_is_no_layer() -> None:
     graph = float_graph(
         "t = MatMul (w, w) a = Flatten (image) logits = Gemm <transB = 1> (a, v) b = Add (logits, t)",

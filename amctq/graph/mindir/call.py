@@ -11,7 +11,7 @@ import onnx
 from amctq.errors import InputError
 from amctq.graph.mindir.model import Node
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
-from amctq.graph.mindir.values import Batch, Constant, Size, Tensor, Type
+from amctq.graph.mindir.values import Batch, Constant, Size, Tensor, Type, known, known_array
 
 _REQUIRED = object()
 
@@ -62,8 +62,8 @@ class Call:
         if isinstance(value, Batch):
             name = self.emit("Squeeze", [self.graph.batch(value.times), self.graph.constant(np.asarray([0]))]).name
             return Tensor(name=name, dtype="int64", shape=())
-        if isinstance(value, np.ndarray) and value.dtype == np.float16:
-            value = value.astype(np.float32)
+        if isinstance(value, np.ndarray):
+            value = known_array(value)
         if isinstance(value, (bool, int, float, np.ndarray)):
             array = np.asarray(value, np.float32 if isinstance(value, float) and dtype is None else dtype)
             return Tensor(name=self.graph.constant(array), dtype=array.dtype.name, shape=array.shape)
@@ -119,7 +119,7 @@ class Call:
     def made(self, name: str, kind: Type | None = None) -> Tensor:
         """The tensor of that name, with the type of the primitive's output if no other is given."""
         kind = kind or self.type
-        return Tensor(name=name, dtype="float32" if kind.dtype == "float16" else kind.dtype, shape=kind.shape)
+        return Tensor(name=name, dtype=known(kind.dtype), shape=kind.shape)
 
     def reshape(self, tensor: Tensor, shape: Sequence[Size]) -> Tensor:
         """``tensor`` in another shape; at most one size may come from the batch and is left to the runtime."""

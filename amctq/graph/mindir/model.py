@@ -31,7 +31,9 @@ _DTYPES: dict[int, str] = {
     11: "float64",
     12: "uint32",
     13: "uint64",
+    17: "float64",
 }
+UNREAD = {14: "complex64", 15: "complex128", 16: "bfloat16"}
 _REFERENCE = "REF::"
 
 
@@ -189,4 +191,4 @@ def _type(item: Any, batch: int) -> Any:
 
 def _tensor_type(tensor: Any, batch: int) -> Type:
     shape = tuple(with_batches(int(size), batch) for size in tensor.dims)
-    return Type(dtype=_DTYPES.get(tensor.data_type, "unknown"), shape=shape)
+    return Type(dtype=(_DTYPES | UNREAD).get(tensor.data_type, "unknown"), shape=shape)

@@ -138,13 +138,13 @@ class OnnxBuilder:
         """The model without the nodes and constants that no output needs; what is constant is computed first."""
         wanted = {name for name, _ in outputs}
         nodes: list[onnx.NodeProto] = []
-        for node in reversed(self._nodes):
+        # A layer may have got a bias that was computed after it was written.
+        for node in sorted(self._nodes, key=lambda node: node.output[0] not in self._computed)[::-1]:
             if wanted.intersection(node.output):
                 wanted.update(node.input)
                 nodes.append(node)
-        nodes = nodes[::-1]
         graph = helper.make_graph(
-            sorted(nodes, key=lambda node: node.output[0] not in self._computed),
+            nodes[::-1],
             "network",
             [_value(name, kind) for name, kind in self._inputs],
             [_value(name, kind) for name, kind in outputs],

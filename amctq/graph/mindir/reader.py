@@ -17,9 +17,9 @@ from amctq.errors import InputError
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.model import MindirGraph, Node, read_model
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
-from amctq.graph.mindir.refusals import refuse_change, refuse_random, unknown, unreadable
+from amctq.graph.mindir.refusals import refuse_change, refuse_random, refuse_type, unknown, unreadable
 from amctq.graph.mindir.registry import PRIMITIVES
-from amctq.graph.mindir.values import MONAD, Tensor, Type, steps_of_batch, without_batch
+from amctq.graph.mindir.values import MONAD, Tensor, Type, known_array, steps_of_batch, without_batch
 from amctq.graph.opset import IR_VERSIONS, OPSET
 
 
@@ -117,6 +117,7 @@ class _Reader:
         if node.primitive in {"TupleGetItem", "ListGetItem"}:
             return self._item(node, args[0], args[1])
         refuse_random(node)
+        refuse_type(node)
         refuse_change(node, self._parameter(node.inputs[0]) if node.inputs else None)
         writer = PRIMITIVES.get(node.primitive)
         if writer is None:
@@ -147,7 +148,7 @@ class _Reader:
             message = f"the network's MindIR reads {name}, which nothing computes"
             raise InputError(message, hint="please report this with the network")
         own, array = self._graph.parameters[name]
-        array = array.astype(np.float32) if array.dtype == np.float16 else array
+        array = known_array(array)
         self._values[name] = Tensor(name=self._onnx.parameter(own, array), dtype=array.dtype.name, shape=array.shape)
         return self._values[name]
 
@@ -155,8 +156,7 @@ class _Reader:
         """A constant of the graph; an array with the batch in its shape is made from one image's part."""
         if not isinstance(value, np.ndarray) or not any(size and size % self._batch == 0 for size in value.shape):
             return value
-        if value.dtype == np.float16:
-            value = value.astype(np.float32)
+        value = known_array(value)
         found = without_batch(value, self._batch)
         if found is not None:
             array, shape = found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from amctq.errors import InputError
-from amctq.graph.mindir.model import Node
+from amctq.graph.mindir.model import UNREAD, Node
+from amctq.graph.mindir.values import Type
 
 # Primitives whose result is drawn at random.
 _RANDOM = frozenset(
@@ -54,8 +55,13 @@ _RANDOM = frozenset(
         "UniformReal",
     }
 )
-# Primitives that write to their first input, besides those whose name starts with Inplace.
-_WRITING = ("Assign", "Scatter")
+# Primitives that write to their first input, besides those whose name starts with Inplace or Assign. Others of the name
+# Scatter yield a new tensor.
+_WRITING = frozenset(
+    {"ScatterNonAliasingAdd"}
+    | {f"Scatter{kind}" for kind in ("Update", "Add", "Sub", "Mul", "Div", "Max", "Min")}
+    | {f"ScatterNd{kind}" for kind in ("Update", "Add", "Sub", "Mul", "Div", "Max", "Min")}
+)
 
 
 def refuse_random(node: Node) -> None:
@@ -80,10 +86,22 @@ def refuse_change(node: Node, parameter: str | None) -> None:
     Raises:
         InputError: it is one.
     """
-    if parameter is not None and node.primitive.startswith(("Inplace", *_WRITING)):
+    writes = node.primitive.startswith(("Inplace", "Assign")) or node.primitive in _WRITING
+    if parameter is not None and writes:
         message = f"the network changes its own parameter {parameter}: {node.primitive}{_where(node)}"
         hint = "compute without changing parameters when the network is not training; keep such values in local names"
         raise InputError(message, hint=hint)
+
+
+def refuse_type(node: Node) -> None:
+    """Refuse a primitive that computes in a type that amctq does not read.
+
+    Raises:
+        InputError: it does.
+    """
+    if isinstance(node.type, Type) and node.type.dtype in UNREAD.values():
+        message = f"the network computes in {node.type.dtype}: {node.primitive}{_where(node)}"
+        raise InputError(message, hint="compute in float32 or float16")
 
 
 def unknown(node: Node) -> InputError:

@@ -29,6 +29,16 @@ class Batch(NamedTuple):
 Size: TypeAlias = int | Batch
 
 
+def known(dtype: str) -> str:
+    """The type that a tensor of ``dtype`` is read as: float16 and float64 become float32."""
+    return "float32" if dtype in {"float16", "float64"} else dtype
+
+
+def known_array(array: NDArray[Any]) -> NDArray[Any]:
+    """A constant in the type that it is read as."""
+    return array.astype(known(array.dtype.name), copy=False)
+
+
 class Type(NamedTuple):
     """Type of a tensor: NumPy's name, and the shape."""
 
@@ -52,7 +62,7 @@ class Tensor:
 
     Attributes:
         name: in the ONNX graph.
-        dtype: NumPy's name of the type; float16 is read as float32.
+        dtype: NumPy's name of the type, one that ``known`` yields.
         shape: its sizes.
     """
 

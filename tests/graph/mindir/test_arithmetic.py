@@ -7,8 +7,9 @@ from typing import Any
 
 import mindspore
 import numpy as np
+import onnx
 import pytest
-from mindspore import Tensor, mint, ops
+from mindspore import Parameter, Tensor, mint, nn, ops
 
 from tests.graph.mindir.compare import Function, assert_same, read
 
@@ -209,3 +210,37 @@ def of_the_batch(x: Any) -> Any:
 
 def test_a_number_that_comes_from_the_batch_follows_the_batch() -> None:
     assert_same(of_the_batch, (4, 6), outputs=3)
+
+
+def pairs(x: Any) -> Any:
+    rounded = ops.round(x)  # with zeros of both signs
+    return (
+        ops.hypot(x, _OTHER),
+        ops.atan2(x, _OTHER),
+        ops.atan2(rounded, ops.round(_OTHER)),
+        ops.xlogy(ops.relu(x), ops.abs(_OTHER)),
+        ops.xdivy(ops.relu(x), x),
+        ops.sinc(ops.relu(x)),
+    )
+
+
+def test_functions_with_special_cases() -> None:
+    assert_same(pairs, (4, 6), outputs=6)
+
+
+class Double(nn.Cell):
+    """A network whose parameters, constants, values and results are float64 in part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = Parameter(Tensor(np.random.default_rng(1).normal(0, 1, (6, 5))), name="weight")
+        self.table = Tensor(np.random.default_rng(2).normal(0, 1, (6, 6)))
+
+    def construct(self, x: Any) -> Any:
+        y = ops.matmul(x.astype(mindspore.float64), self.table)
+        return ops.sin(y) * 2, ops.matmul(y, self.weight).float(), x + self.table[:4], ops.float_power(ops.abs(x), 1.5)
+
+
+def test_float64_is_read_as_float32() -> None:
+    model = assert_same(Double(), (4, 6), outputs=4)
+    assert {item.type.tensor_type.elem_type for item in model.graph.output} == {onnx.TensorProto.FLOAT}

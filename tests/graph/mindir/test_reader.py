@@ -10,12 +10,12 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, mint, nn, ops
 
 from amctq.errors import InputError
 from amctq.graph.mindir import reader
 from amctq.graph.mindir.registry import PRIMITIVES
-from tests.graph.mindir.compare import BATCH, Function, exported, read
+from tests.graph.mindir.compare import BATCH, Function, assert_same, exported, read
 
 _TABLE = Tensor(np.random.default_rng(5).normal(0, 1, (BATCH, 1, 1)).astype(np.float32))
 
@@ -115,6 +115,30 @@ def test_a_network_that_changes_its_parameter(way: str) -> None:
     assert "changes its own parameter seen" in refused(Counting(way)).message
 
 
+class Scattering(nn.Cell):
+    """A network that makes new tensors from its parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Parameter(Tensor(np.random.default_rng(4).normal(0, 1, (4, 6)).astype(np.float32)))
+
+    def construct(self, x: Any) -> Any:
+        index = Tensor(np.asarray([[2, 0, 1, 3, 3, 0]]))
+        ones = ops.ones((1, 6), mindspore.float32)
+        return x + mint.scatter(self.table, 0, index, ones), x + mint.scatter_add(self.table, 0, index, ones)
+
+
+def scattered(x: Any) -> Any:
+    table = Scattering().table
+    index = Tensor(np.asarray([[2, 0, 1, 3, 3, 0]]))
+    ones = ops.ones((1, 6), mindspore.float32)
+    return tuple(x + ops.tensor_scatter_elements(table, index, ones, 0, reduction) for reduction in ("none", "add"))
+
+
+def test_a_new_tensor_made_from_a_parameter_is_no_change_of_it() -> None:
+    assert_same(Scattering(), (4, 6), outputs=2, like=Function(scattered))
+
+
 def two(x: Any) -> Any:
     return x * 2, x + 1
 
@@ -170,6 +194,16 @@ def test_float16_parts_are_named() -> None:
     assert set(reader.read_mindir(model, BATCH, inputs=("x",), outputs=("y",), parameters=parameters).half) - {""} == {
         "narrow"
     }
+
+
+def bfloat16(x: Any) -> Any:
+    return (x.astype(mindspore.bfloat16) * 2).astype(mindspore.float32)
+
+
+def test_types_that_onnx_kernels_lack_are_named() -> None:
+    message = refused(Inside(bfloat16)).message
+    assert "computes in bfloat16" in message
+    assert "block.part" in message
 
 
 @pytest.mark.parametrize("error", [KeyError("axis"), IndexError("tuple"), TypeError("no"), ZeroDivisionError()])

@@ -9,7 +9,7 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
-from mindspore import mint, ops
+from mindspore import Tensor, mint, ops
 
 from tests.graph.mindir.compare import assert_same
 
@@ -146,3 +146,13 @@ def test_reductions_that_mindspore_has_no_kernel_of_on_a_cpu(
 
 def test_vector_norms_of_any_order() -> None:
     assert_same(mint_norms, (4, 6), outputs=5, like=plain_norms)
+
+
+@pytest.mark.parametrize("p", [2.0, 1.0, 3.0, math.inf])
+def test_distances_between_rows(p: float) -> None:
+    prototypes = Tensor(np.random.default_rng(2).normal(0, 1, (1, 5, 6)).astype(np.float32))
+
+    def distances(x: Any) -> Any:
+        return ops.cdist(x, prototypes.broadcast_to((x.shape[0], 5, 6)), p)
+
+    assert_same(distances, (4, 6))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, mint, nn, ops
 
-from tests.graph.mindir.compare import assert_same
+from tests.graph.mindir.compare import Function, assert_same
 
 _ROWS = Tensor(np.random.default_rng(7).normal(0, 1, (4, 6)).astype(np.float32))
 
@@ -117,6 +117,7 @@ def windows(x: Any) -> Any:
 def test_channels_and_windows_move_as_in_mindspore() -> None:
     assert_same(shuffles, (8, 4, 6), outputs=5)
     assert_same(nn.ChannelShuffle(2), (8, 4, 6))
+    assert_same(Function(ops.channel_shuffle, 4), (8, 4, 6))
     assert_same(windows, (4, 8, 6))
 
 

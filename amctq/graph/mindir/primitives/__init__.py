@@ -16,7 +16,9 @@ from amctq.graph.mindir.primitives import (  # noqa: F401
     recurrent,
     reduction,
     resize,
+    sampling,
     search,
     selection,
     shape,
+    sliding,
 )

@@ -8,7 +8,7 @@ from onnx import helper
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.primitives.matrix import with_bias
 from amctq.graph.mindir.registry import primitive
-from amctq.graph.mindir.values import Tensor, Type
+from amctq.graph.mindir.values import Tensor, Type, known
 
 # By primitive, the ONNX operator of two operands, which broadcast as in NumPy.
 _BINARY = {
@@ -28,11 +28,6 @@ _BINARY = {
 }
 # Sums and products of booleans.
 _OF_BOOLEANS = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}
-
-
-def known(dtype: str) -> str:
-    """The type that a tensor of ``dtype`` is read as: float16 and float64 become float32."""
-    return "float32" if dtype in {"float16", "float64"} else dtype
 
 
 def operands(call: Call) -> tuple[Tensor, Tensor]:

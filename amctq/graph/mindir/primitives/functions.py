@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from amctq.graph.mindir.call import Call
-from amctq.graph.mindir.primitives.arithmetic import cast, number, truncated
+from amctq.graph.mindir.primitives.arithmetic import cast, number, operands, truncated
 from amctq.graph.mindir.registry import primitive
-from amctq.graph.mindir.values import Tensor
+from amctq.graph.mindir.values import Tensor, Type
 
 _UNARY = {
     "Exp": "Exp",
@@ -114,3 +114,53 @@ def frac(call: Call) -> Tensor:
     """``mindspore.mint.frac``: x without its whole part."""
     x = call.tensor(0)
     return call.emit("Sub", [x, truncated(call, x)])
+
+
+@primitive("Sinc")
+def sinc(call: Call) -> Tensor:
+    """``mindspore.ops.sinc``: sin(πx) / πx, and 1 at 0."""
+    x = cast(call, call.tensor(0), call.type.dtype)
+    angle = call.emit("Mul", [x, number(call, math.pi, x)])
+    return _where_zero(call, x, number(call, 1, x), call.emit("Div", [call.emit("Sin", [angle]), angle]))
+
+
+@primitive("Hypot")
+def hypot(call: Call) -> Tensor:
+    """``mindspore.ops.hypot``: √(x² + y²)."""
+    squares = [call.emit("Mul", [x, x], Type(x.dtype, x.shape)) for x in operands(call)]
+    return call.emit("Sqrt", [call.emit("Add", squares)])
+
+
+@primitive("Xlogy", "Xdivy")
+def zero_if_zero(call: Call) -> Tensor:
+    """``mindspore.ops.xlogy``, ``xdivy``: x · log(y), x / y, and 0 where x is 0."""
+    x, y = operands(call)
+    if call.node.primitive == "Xlogy":
+        value = call.emit("Mul", [x, call.emit("Log", [y], Type(y.dtype, y.shape))])
+    else:
+        value = call.emit("Div", [x, y])
+    return _where_zero(call, x, number(call, 0, x), value)
+
+
+@primitive("Atan2", "Atan2Ext")
+def atan2(call: Call) -> Tensor:
+    """``mindspore.ops.atan2``: the angle of the point (y, x), here y and x; 0 for the origin."""
+    y, x = operands(call)
+    half_turn = number(call, math.pi, x)
+    angle = call.emit("Atan", [call.emit("Div", [y, x])])
+    undefined = call.emit("IsNaN", [angle], Type("bool", angle.shape))
+    angle = call.emit("Where", [undefined, number(call, 0, x), angle])
+    below, left = _is_below_zero(call, y), _is_below_zero(call, x)
+    turn = call.emit("Where", [below, call.emit("Neg", [half_turn], Type(x.dtype, ())), half_turn])
+    return call.emit("Where", [left, call.emit("Add", [angle, turn]), angle])
+
+
+def _is_below_zero(call: Call, x: Tensor) -> Tensor:
+    """Whether ``x`` is below 0; -0 is, as its inverse is."""
+    inverse = call.emit("Reciprocal", [x], Type(x.dtype, x.shape))
+    return call.emit("Less", [inverse, number(call, 0, x)], Type("bool", x.shape))
+
+
+def _where_zero(call: Call, x: Tensor, then: Tensor, other: Tensor) -> Tensor:
+    is_zero = call.emit("Equal", [x, number(call, 0, x)], Type("bool", x.shape))
+    return call.emit("Where", [is_zero, then, other])

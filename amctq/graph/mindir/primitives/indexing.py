@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from amctq.graph.mindir.call import Call
-from amctq.graph.mindir.primitives.arithmetic import cast, known
+from amctq.graph.mindir.primitives.arithmetic import cast
 from amctq.graph.mindir.registry import primitive
-from amctq.graph.mindir.values import Tensor, Type
+from amctq.graph.mindir.values import Tensor, Type, known
 
 
 @primitive("Gather")

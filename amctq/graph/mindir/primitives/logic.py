@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from amctq.graph.mindir.call import Call
-from amctq.graph.mindir.primitives.arithmetic import cast, known, number
+from amctq.graph.mindir.primitives.arithmetic import cast, number
 from amctq.graph.mindir.registry import primitive
-from amctq.graph.mindir.values import Tensor, Type
+from amctq.graph.mindir.values import Tensor, Type, known
 
 # By primitive, the ONNX operator. The primitives that compare with a number have a name of their own.
 _COMPARISONS = {

@@ -134,6 +134,16 @@ def vector_norm(call: Call) -> Tensor:
     return _norm(call, x, call.value(1, 2), axes_of(call.value(2, None), x.rank), keep=bool(call.value(3, False)))
 
 
+@primitive("Cdist")
+def distances(call: Call) -> Tensor:
+    """``mindspore.ops.cdist``: the p-norms of the differences of all rows of x (…, P, M) and all of y (…, R, M)."""
+    x, y = call.tensor(0), call.tensor(1)
+    rows = call.reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
+    columns = call.reshape(y, (*y.shape[:-2], 1, *y.shape[-2:]))
+    difference = call.emit("Sub", [rows, columns], Type(x.dtype, (*call.shape, x.shape[-1])))
+    return _norm(call, difference, float(call.value(2, 2.0)), [len(call.shape)], keep=False)
+
+
 def _norm(call: Call, x: Tensor, p: float, axes: list[int], *, keep: bool) -> Tensor:
     if p in {1, 2}:
         return reduced(call, f"ReduceL{int(p)}", x, axes, keep=keep)

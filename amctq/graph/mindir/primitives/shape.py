@@ -120,6 +120,16 @@ def space_to_depth(call: Call) -> Tensor:
     return call.emit("SpaceToDepth", [call.tensor(0)], blocksize=int(call.attribute("block_size")))
 
 
+@primitive("ChannelShuffle")
+def channel_shuffle(call: Call) -> Tensor:
+    """``mindspore.ops.channel_shuffle`` (group): the first channels of all groups, then the second ones, and so on."""
+    x, groups = call.tensor(0), int(call.attribute("group"))
+    batch, channels, *rest = x.shape
+    rows = call.reshape(x, (batch, groups, int(channels) // groups, *rest))
+    kind = Type(x.dtype, (batch, int(channels) // groups, groups, *rest))
+    return call.reshape(call.emit("Transpose", [rows], kind, perm=[0, 2, 1, *range(3, rows.rank)]), x.shape)
+
+
 @primitive("Shape", "TensorShape")
 def shape_of(call: Call) -> tuple[int | Batch, ...]:
     """``mindspore.ops.Shape``: a constant, but for the batch."""
