@@ -89,7 +89,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 @pytest.fixture(scope="session")
 def resnet20_run(shared: Shared, runs: Runs) -> tuple[Finished, Path]:
     """A run with the usual options, which writes ONNX and MindIR."""
-    options = ("--eval-images", 300, "--batch-size", 100, "--export", "onnx,mindir", "--json")
+    options = ("--eval-images", 100, "--batch-size", 50, "--export", "onnx,mindir", "--json")
     return runs.finished("ptq", *shared.network("resnet20"), *options)
 
 

@@ -149,8 +149,17 @@ def test_a_file_in_the_way_is_refused() -> None:
 
 
 # While pictures are drawn, while MindSpore loads, while images are evaluated.
-@pytest.mark.parametrize("log", ["data_batch_3.bin", "resnet8_synthetic.ckpt", "scratch/float.mindir"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"])
+@pytest.mark.parametrize(
+    ("number", "code", "log"),
+    [
+        (signal.SIGINT, 130, "data_batch_3.bin"),
+        (signal.SIGTERM, 143, "resnet8_synthetic.ckpt"),
+        (signal.SIGINT, 130, "scratch/float.mindir"),
+        pytest.param(signal.SIGTERM, 143, "data_batch_3.bin", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, "resnet8_synthetic.ckpt", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, "scratch/float.mindir", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_leaves_nothing(number: signal.Signals, code: int, log: str) -> None:
     _stop("--quiet", number=number, code=code, at=log)
     assert list(Path.cwd().iterdir()) == []

@@ -16,14 +16,14 @@ from tests.command import Finished, Own, Shared, amctq, amctq_here
 
 @pytest.fixture
 def quantized(resnet20_run: tuple[Finished, Path]) -> tuple[Path, float]:
-    """An INT8 file, and the top-1 on 300 images that its report names."""
+    """An INT8 file, and the top-1 on 100 images that its report names."""
     done, output = resnet20_run
     return output / "resnet20_quant.onnx", done.data["accuracy"]["int8"]["top1"]
 
 
 def test_a_file_says_itself_how_its_images_are_prepared(shared: Shared, quantized: tuple[Path, float]) -> None:
     path, top1 = quantized
-    done = amctq("evaluate", "--dataset", shared.data, "--onnx", path, "--eval-images", "300", "--json")
+    done = amctq("evaluate", "--dataset", shared.data, "--onnx", path, "--eval-images", "100", "--json")
     assert done.code == 0, done.stderr
     assert done.data["accuracy"]["top1"] == top1
     assert done.envelope["artifacts"] == []
@@ -35,7 +35,7 @@ def test_a_foreign_file_takes_options(shared: Shared, quantized: tuple[Path, flo
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, "foreign.onnx")
-    arguments = ["--dataset", shared.data, "--onnx", "foreign.onnx", "--eval-images", "300", "--json"]
+    arguments = ["--dataset", shared.data, "--onnx", "foreign.onnx", "--eval-images", "100", "--json"]
     stated = amctq_here("evaluate", *arguments, "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
     assert stated.data["accuracy"]["top1"] == top1
     by_model = amctq_here("evaluate", *arguments, "--model", "resnet20")
@@ -62,10 +62,10 @@ def test_what_is_assumed_of_a_file_is_said(
 
 
 def test_a_checkpoint(shared: Shared) -> None:
-    done = amctq("evaluate", *shared.network("resnet20"), "--eval-images", "200")
+    done = amctq("evaluate", *shared.network("resnet20"), "--eval-images", "50")
     assert done.code == 0, done.stderr
     assert "top-1" in done.stdout
-    assert "of 200 images (test_batch.bin)" in done.stdout
+    assert "of 50 images (test_batch.bin)" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_report_names_the_content_that_was_measured(
         onnx.save(model, f"{folder}/model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
     Path("other", "weights").write_bytes(bytes(Path("mine", "weights").stat().st_size))
     monkeypatch.chdir("other")
-    options = ("--dataset", shared.data, "--eval-images", "300", "--json")
+    options = ("--dataset", shared.data, "--eval-images", "100", "--json")
     done = amctq_here("evaluate", "--onnx", "../mine/model.onnx", *options)
     assert done.code == 0, done.stderr
     assert done.data["accuracy"]["top1"] == quantized[1]

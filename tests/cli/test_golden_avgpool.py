@@ -18,8 +18,8 @@ from tests.command import Finished, Shared, amctq
 from tests.golden import golden as golden_file
 from tests.runs import Runs, ptq
 
-FEW = ("--calib-images", 16, "--eval-images", 200)
-EXPORTS = ("--export", "ascend,onnx,fakequant", *FEW)
+FEW = ("--calib-images", 16, "--eval-images", 0)
+EXPORTS = ("--export", "ascend,onnx,fakequant", "--calib-images", 16, "--eval-images", 200)
 # PyTorch's names of what the built-in network calls by others: its Dense, and the mean that no cell of it computes.
 OWN = {"linear": "end_point", "avgpool": "ReduceMean"}
 
@@ -117,7 +117,7 @@ def test_evaluate_runs_amcts_deploy_file(golden: Path, shared: Shared) -> None:
 
 def _calibrated(shared: Shared, config: dict[str, Any], *more: object) -> dict[str, Any]:
     Path("config.json").write_text(json.dumps(config))
-    return ptq(shared.network("resnet20"), "--config", "config.json", *more, "--eval-images", 200, "--force").data
+    return ptq(shared.network("resnet20"), "--config", "config.json", *more, "--eval-images", 0, "--force").data
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -121,9 +121,23 @@ def test_a_worker_has_the_environment_that_a_dry_run_shows(outcome: tuple[Finish
     assert not Path("retrain_result").exists()
 
 
-def test_a_worker_that_dies_is_named_and_the_run_goes_on_from_its_checkpoint(
+def test_a_worker_that_dies_is_named(pictures: Path) -> None:
+    _kill_a_worker(pictures)
+
+
+@pytest.mark.slow
+def test_after_the_death_of_a_worker_the_run_goes_on_from_its_checkpoint(
     outcome: tuple[Finished, Path], pictures: Path
 ) -> None:
+    _kill_a_worker(pictures)
+    done = amctq(*_launch(pictures, "--output-dir", "died", "--resume"))
+    assert done.code == 0, done.stderr
+    assert done.data["timing"]["resumed_at_step"] == 4
+    _assert_equal(outcome[1], Path("died"))
+
+
+def _kill_a_worker(pictures: Path) -> None:
+    """Rank 1 of a run into ``died``, after its first checkpoint."""
     logs = Path("died/logs")
     process = _running(_launch(pictures, "--output-dir", "died"))
     _wait_for(_stepped(logs, 5), process)
@@ -137,10 +151,7 @@ def test_a_worker_that_dies_is_named_and_the_run_goes_on_from_its_checkpoint(
     assert error["message"].startswith(f"rank 1 was killed by SIGSEGV; the last of {logs}/train_parallel1/log:")
     assert (done.data["failed"], done.data["exit_code"]) == ("rank 1", -11)
     assert not any(map(is_alive, left))
-    done = amctq(*_launch(pictures, "--output-dir", "died", "--resume"))
-    assert done.code == 0, done.stderr
-    assert done.data["timing"]["resumed_at_step"] == 4
-    _assert_equal(outcome[1], Path("died"))
+    assert Path("died/checkpoints/step-00000004.ckpt").exists()
 
 
 def _assert_equal(one: Path, other: Path) -> None:

@@ -16,7 +16,7 @@ from tests.export.deploy_file import read_back
 from tests.golden import golden
 from tests.runs import ptq
 
-QUICK = ("--eval-images", 100, "--calib-images", 8, "--force")
+QUICK = ("--eval-images", 32, "--calib-images", 8, "--force")
 
 
 @pytest.fixture(scope="module")

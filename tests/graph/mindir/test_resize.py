@@ -9,44 +9,50 @@ from mindspore import mint, nn, ops
 
 from tests.graph.mindir.compare import Function, assert_same
 
-SIZES = [(11, 13), (3, 18), (12, 18), (1, 1)]
+
+Case = tuple[tuple[int, ...], str, bool | None]  # size, mode, align_corners
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    ("mode", "align"),
-    [
-        ("nearest", None),
-        ("nearest-exact", None),
-        ("area", None),
-        ("bilinear", False),
-        ("bilinear", True),
-        ("bicubic", False),
-        ("bicubic", True),
-    ],
-)
-def test_images_are_interpolated_as_in_mindspore(size: tuple[int, int], mode: str, align: bool | None) -> None:
-    assert_same(Function(ops.interpolate, size=size, mode=mode, align_corners=align), (4, 6, 9))
+class Interpolated(nn.Cell):
+    """One tensor in many ways: MindSpore takes two seconds to read ops.interpolate, once for each network."""
+
+    def __init__(self, cases: list[Case]) -> None:
+        super().__init__()
+        self.cases = cases
+
+    def construct(self, x: Any) -> Any:
+        found = ()
+        for size, mode, align in self.cases:
+            found += (ops.interpolate(x, size=size, mode=mode, align_corners=align),)
+        return found
 
 
-@pytest.mark.parametrize("size", [7, 20, 18])
-@pytest.mark.parametrize(
-    ("mode", "align"), [("nearest", None), ("nearest-exact", None), ("linear", False), ("linear", True)]
-)
-def test_rows_are_interpolated_as_in_mindspore(size: int, mode: str, align: bool | None) -> None:
-    assert_same(Function(ops.interpolate, size=(size,), mode=mode, align_corners=align), (4, 9))
+def _assert_interpolated(shape: tuple[int, ...], cases: list[Case]) -> None:
+    assert_same(Interpolated(cases), shape, outputs=len(cases))
 
 
-@pytest.mark.parametrize(("mode", "align"), [("nearest", None), ("trilinear", False), ("trilinear", True)])
-@pytest.mark.parametrize("size", [(7, 5, 8), (8, 10, 12)])
-def test_volumes_are_interpolated_as_in_mindspore(size: tuple[int, int, int], mode: str, align: bool | None) -> None:
-    assert_same(Function(ops.interpolate, size=size, mode=mode, align_corners=align), (2, 4, 5, 6))
+def test_images_are_interpolated_as_in_mindspore() -> None:
+    ways: list[tuple[str, bool | None]] = [("nearest", None), ("nearest-exact", None), ("area", None)]
+    ways += [("bilinear", False), ("bilinear", True), ("bicubic", False), ("bicubic", True)]
+    sizes = [(11, 13), (3, 18), (12, 18), (1, 1)]
+    _assert_interpolated((4, 6, 9), [(size, *way) for way in ways for size in sizes])
 
 
-@pytest.mark.parametrize("size", [(2, 3), (41, 55)])
-@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
-def test_the_nearest_pixel_is_mindspores_where_onnx_rounds_to_another(size: tuple[int, int], mode: str) -> None:
-    assert_same(Function(ops.interpolate, size=size, mode=mode), (1, 14, 2))
+def test_rows_are_interpolated_as_in_mindspore() -> None:
+    ways: list[tuple[str, bool | None]] = [("nearest", None), ("nearest-exact", None)]
+    ways += [("linear", False), ("linear", True)]
+    _assert_interpolated((4, 9), [((size,), *way) for way in ways for size in (7, 20, 18)])
+
+
+def test_volumes_are_interpolated_as_in_mindspore() -> None:
+    ways: list[tuple[str, bool | None]] = [("nearest", None), ("trilinear", False), ("trilinear", True)]
+    sizes = [(7, 5, 8), (8, 10, 12)]
+    _assert_interpolated((2, 4, 5, 6), [(size, *way) for way in ways for size in sizes])
+
+
+def test_the_nearest_pixel_is_mindspores_where_onnx_rounds_to_another() -> None:
+    sizes, modes = [(2, 3), (41, 55)], ("nearest", "nearest-exact")
+    _assert_interpolated((1, 14, 2), [(size, mode, None) for mode in modes for size in sizes])
 
 
 @pytest.mark.parametrize("align", [False, True])
