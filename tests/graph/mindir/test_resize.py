@@ -9,7 +9,6 @@ from mindspore import mint, nn, ops
 
 from tests.graph.mindir.compare import Function, assert_same
 
-
 Case = tuple[tuple[int, ...], str, bool | None]  # size, mode, align_corners
 
 
