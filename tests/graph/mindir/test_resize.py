@@ -20,7 +20,7 @@ class Interpolated(nn.Cell):
         self.cases = cases
 
     def construct(self, x: Any) -> Any:
-        found = ()
+        found: Any = ()
         for size, mode, align in self.cases:
             found += (ops.interpolate(x, size=size, mode=mode, align_corners=align),)
         return found
