@@ -80,9 +80,11 @@ def float_weights(model: onnx.ModelProto) -> list[dict[str, str]]:
     found = []
     for node in model.graph.node:
         if node.op_type in _LAYERS:
-            operands = node.input[:2] if node.op_type in {"Gemm", "MatMul"} else node.input[1:2]
-            constants = [constant for operand in operands if (constant := source(operand)) is not None]
-            found += [{"node": node.name, "weight": constant} for constant in constants[:1]]
+            data, weight = map(source, node.input[:2])
+            if data is not None and weight is not None:  # a table, which onnxruntime computes when it loads the file
+                continue
+            constant = weight or (data if node.op_type in {"Gemm", "MatMul"} else None)
+            found += [{"node": node.name, "weight": constant}] if constant is not None else []
     return found
 
 
