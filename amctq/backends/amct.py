@@ -82,6 +82,7 @@ class AmctBackend(RecordBackend):
         "weight_bits": frozenset({8}),
         "weight_algo": frozenset({WeightAlgo.ARQ}),
         "bias_correction": frozenset({False}),
+        "equalize": frozenset({False}),
         "weight_storage": frozenset({WeightStorage.INT8}),
         "isa": frozenset({TargetIsa.VNNI}),
         "placement": frozenset({Placement.ASCEND}),

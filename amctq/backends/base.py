@@ -22,6 +22,7 @@ from amctq.graph.placement import PlacedActivations
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
+from amctq.quant.equalization import EqualizedPair
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import EPSILON, SMALLEST, Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -44,6 +45,7 @@ class PtqConfig:
         hfmg_variant: HFMG with exact zeros free of cost, or AMCT's own search.
         bias_correction: the mean error that rounding a weight makes is taken from its layer's bias.
         attention: products of two activations are quantized too, with placement ``ort``.
+        equalize: channels between two layers get factors that cancel, where that lowers the error.
     """
 
     quant: QuantConfig
@@ -55,6 +57,7 @@ class PtqConfig:
     hfmg_variant: HfmgVariant = HfmgVariant.FREE_ZEROS
     bias_correction: bool = False
     attention: bool = False
+    equalize: bool = False
 
     @property
     def smallest_scale(self) -> float:
@@ -92,12 +95,15 @@ class QuantizedNetwork(FinishedNetwork):
         record: scales and offsets of its layers.
         activations: which tensors are quantized, and how.
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
+        equalized: the pairs of layers that were equalized; the record is then that of other weights than the
+            checkpoint's.
     """
 
     record: QuantRecord
     activations: PlacedActivations
-    # Replaced by engines that scale a Dense per channel.
+    # Replaced by engines that scale a Dense per channel, and by those that equalize.
     per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
+    equalized: tuple[EqualizedPair, ...] = ()
 
     @property
     def amct_record(self) -> QuantRecord:

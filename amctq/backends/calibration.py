@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -31,11 +32,20 @@ from amctq.quant.layers import Topology
 from amctq.quant.numerics import EPSILON, SMALLEST_NORMAL, Float32Array, QParams
 from amctq.quant.observers import NonFiniteError, Observer
 from amctq.quant.replaced import input_warning
-from amctq.quant.rounding.inputs import InputWatcher
 
 # Limit for the activations of one forward pass; two passes are in memory. A batch that needs more is divided.
 # ResNet-50 at 224 x 224 needs 64 MB for an image. One to four images a pass are equally fast, eight are a sixth slower.
 _BYTES_AT_ONCE = 256 << 20
+
+
+class Watcher(Protocol):
+    """Gathers statistics of a tensor."""
+
+    def expect(self, images: int) -> None:
+        """Say how many images there will be."""
+
+    def update(self, values: Float32Array) -> None:
+        """See a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +71,7 @@ def observe_activations(
     watches: tuple[Watch, ...],
     batches: Batches,
     reporter: Reporter,
-    inputs: Mapping[str, Sequence[InputWatcher]] = MappingProxyType({}),
+    inputs: Mapping[str, Sequence[Watcher]] = MappingProxyType({}),
     smallest: float = EPSILON,
 ) -> tuple[QParams, ...]:
     """Show every batch's activations to the observers.

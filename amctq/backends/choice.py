@@ -35,6 +35,7 @@ class Asked:
         weight_bits: width of weights.
         weight_algo: how weight scales are chosen.
         bias_correction: biases make up for rounded weights; False where the engine decides.
+        equalize: channels between layers get factors that cancel.
         weight_storage: how ONNX stores weights.
         isa: the x86 instructions that the file is written for.
         placement: which activations are quantized; None for the engine's default.
@@ -48,6 +49,7 @@ class Asked:
     weight_bits: int = 8
     weight_algo: WeightAlgo = WeightAlgo.ARQ
     bias_correction: bool = False
+    equalize: bool = False
     weight_storage: WeightStorage = WeightStorage.INT8
     isa: TargetIsa = TargetIsa.VNNI
     placement: Placement | None = None

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.calibration import Watch, observe_activations
+from amctq.backends.equalization import equalize
 from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
@@ -50,6 +51,7 @@ class NativeBackend(RecordBackend):
         "weight_bits": frozenset(WEIGHT_BITS),
         "weight_algo": frozenset(WeightAlgo),
         "bias_correction": frozenset({False, True}),
+        "equalize": frozenset({False, True}),
         "weight_storage": frozenset(WeightStorage),
         "isa": frozenset(TargetIsa),
         "placement": frozenset(Placement),
@@ -85,12 +87,22 @@ class NativeBackend(RecordBackend):
     ) -> NativeQuantizedNetwork:
         """Fuse BatchNorm, choose weight scales, calibrate on fake-quantized weights, compute the integers.
 
-        The order is AMCT's (docs/en/reference.md, "Calibration"). GPTQ rounds after the calibration, by what the layers
+        Equalization comes before all of that, from a pass of its own. The order is AMCT's (docs/en/reference.md, "Calibration"). GPTQ rounds after the calibration, by what the layers
         read; then this is the float network.
         """
         topology = config.quant.selected(network.topology)
         layers, observed_as = config.quant.enabled, config.quant.activations
-        rounding = WeightRounding(network.graph, topology, config, reporter)
+        show = partial(
+            observe_activations,
+            network.graph,
+            topology,
+            batches=calibration,
+            reporter=reporter,
+            smallest=config.smallest_scale,
+        )
+        equalization = equalize(network.graph, topology, config, show, reporter)
+        fused = equalization.fused
+        rounding = WeightRounding(network.graph, topology, fused, config, reporter)
         if config.placement is Placement.ORT:
             in_float = config.quant.pools_in_float(network.topology)
             plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
@@ -104,15 +116,7 @@ class NativeBackend(RecordBackend):
             )
             for site in plan.sites
         )
-        show = partial(
-            observe_activations,
-            network.graph,
-            topology,
-            rounding.while_calibrating,
-            batches=calibration,
-            reporter=reporter,
-            smallest=config.smallest_scale,
-        )
+        show = partial(show, rounding.while_calibrating)
         observed = show(watches=watches, inputs=rounding.watchers)
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
@@ -126,10 +130,10 @@ class NativeBackend(RecordBackend):
             if changed:
                 reporter.warn(record_warning(changed))
         else:
-            warn_of_replaced_weights(rounding.fused, record, reporter)
+            warn_of_replaced_weights(fused, record, reporter)
         per_tensor = {
             layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
-                rounding.fused[layer.name].weight, config.arq_rule
+                fused[layer.name].weight, config.arq_rule
             )
             for layer in topology.layers
             if layer.kind.is_dense and layers[layer.name].weight.channel_wise
@@ -143,6 +147,7 @@ class NativeBackend(RecordBackend):
             act_type=config.act_type,
             weight_type=config.weight_type,
             per_tensor=per_tensor,
+            equalized=equalization.pairs,
         )
 
     def retrain(

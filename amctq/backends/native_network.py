@@ -25,6 +25,7 @@ from amctq.graph.placement import PlacedActivations, placed_ascend
 from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
+from amctq.quant.equalization import EqualizedPair
 from amctq.quant.integer import IntegerLayer, integer_layers
 from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array
@@ -44,6 +45,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         act_type: integer type of the activations.
         weight_type: integer type of the weights, if their width allows it.
         per_tensor: as in the base class.
+        equalized: as in the base class.
     """
 
     record: QuantRecord
@@ -54,6 +56,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     act_type: ActType
     weight_type: WeightType
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
+    equalized: tuple[EqualizedPair, ...] = ()
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""

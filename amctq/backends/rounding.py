@@ -17,7 +17,6 @@ import numpy as np
 from amctq.backends.base import PtqConfig
 from amctq.choices import Placement, WeightAlgo
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.topology import fuse
 from amctq.graph.windows import windows_of
 from amctq.progress import Reporter
 from amctq.quant.folding import FusedParameters
@@ -68,12 +67,20 @@ class WeightRounding:
     Args:
         graph: the float network.
         topology: the layers that are quantized.
+        fused: by layer, its float parameters.
         config: how the network is quantized.
         reporter: gets progress, and warnings of layers that GPTQ cannot round.
     """
 
-    def __init__(self, graph: FloatGraph, topology: Topology, config: PtqConfig, reporter: Reporter) -> None:
-        self.fused = fuse(graph, topology)
+    def __init__(
+        self,
+        graph: FloatGraph,
+        topology: Topology,
+        fused: Mapping[str, FusedParameters],
+        config: PtqConfig,
+        reporter: Reporter,
+    ) -> None:
+        self.fused = fused
         self._config, self._reporter = config, reporter
         self._weights = {name: layer.weight for name, layer in config.quant.enabled.items()}
         self._by_kernel = {layer.name for layer in topology.layers if self._rounds_kernels(layer)}

@@ -52,7 +52,10 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
         # An observer takes about as much time as the forward pass.
         steps.append(
             Expected(
-                phases=(CALIBRATION,), units=calibration.images, seconds=preparation + 2 * onnx, engine="onnxruntime"
+                phases=(CALIBRATION,),
+                units=calibration.images * (2 if plan.request.equalize else 1),
+                seconds=preparation + 2 * onnx,
+                engine="onnxruntime",
             )
         )
         steps.append(Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(prepared) / 100))

@@ -41,6 +41,13 @@ class PtqPlan(RunPlan):
         return (*self.backend.own_files, *_files(self.request, self.record_files))
 
     @property
+    def why_no_record(self) -> str | None:
+        """Equalization changes the weights that a record belongs to."""
+        if self.request.equalize:
+            return "--equalize changes the weights, and AMCT's record belongs to those of the checkpoint"
+        return super().why_no_record
+
+    @property
     def corrects_biases(self) -> bool:
         """Whether biases make up for rounded weights: by default wherever amctq chooses the scales."""
         if self.request.bias_correction is not None:
@@ -96,6 +103,7 @@ def _asked(request: PtqRequest) -> Asked:
         weight_bits=request.weight_bits or 8,
         weight_algo=request.resolved_weight_algo,
         bias_correction=bool(request.bias_correction),
+        equalize=request.equalize,
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,

@@ -66,7 +66,9 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
     if result.quant is not None:
         contents[CONFIG] = dump_config(result.quant.within_amct(topology))
     if PLACEMENT in plan.files:
-        contents[PLACEMENT] = dump_placement(result.quantized.activations, result.quantized.beyond_amct)
+        quantized = result.quantized
+        beyond = quantized.beyond_amct if plan.record_files else quantized.record.layers
+        contents[PLACEMENT] = dump_placement(quantized.activations, beyond)
     hint = (
         f"nothing was written; try {wider_weights(result)}more --calib-images, --skip-layer, or a higher --max-drop "
         "where there is one"
@@ -147,6 +149,7 @@ def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         weight_type=plan.target.weight_type,
         bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,
+        equalize=request.equalize,
     )
     return plan.backend.quantize(
         network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter

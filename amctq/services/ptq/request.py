@@ -80,6 +80,14 @@ class PtqRequest(QuantizationRequest):
             "[default: on; off with --record or --backend amct]",
         ),
     ] = None
+    equalize: Annotated[
+        bool,
+        Option(
+            QUANTIZATION,
+            "Give the channels between two layers factors that cancel, where that lowers the error: for depthwise "
+            "networks. Writes no record.",
+        ),
+    ] = False
     arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, or as in Ascend's WtsARQ.")] = (
         ArqRule.AMCT
     )
@@ -183,6 +191,9 @@ class PtqRequest(QuantizationRequest):
         """Refuse weight options that contradict each other."""
         if self.bias_correction and self.record is not None:
             message = "--bias-correction and --record: a record says what the biases are"
+            raise UsageError(message, hint="leave one of the two out")
+        if self.equalize and self.record is not None:
+            message = "--equalize and --record: a record holds the scales of the checkpoint's own weights"
             raise UsageError(message, hint="leave one of the two out")
         algo = self.resolved_weight_algo
         if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:

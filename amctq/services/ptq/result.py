@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from amctq.data.samples import Samples, Split
     from amctq.inference.optimised import FloatOperator
     from amctq.quant.config import QuantConfig
+    from amctq.quant.equalization import EqualizedPair
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.run.exports import Exports
 
@@ -81,6 +82,7 @@ class PtqResult(RunResult):
             "hfmg_variant": request.hfmg_variant.value if own else None,
             "arq_rule": request.arq_rule.value if own else None,
             "bias_correction": plan.corrects_biases,
+            "equalized": [_equalized(pair) for pair in self.quantized.equalized] if request.equalize else None,
             "act_type": request.act_type.value,
             "weight_storage": request.weight_storage.value,
             "isa": plan.target.isa.value,
@@ -90,3 +92,14 @@ class PtqResult(RunResult):
             "left_in_float": report.left_in_float(skipped, topology),
             "float_operators": [asdict(operator) for operator in self.float_operators],
         }
+
+
+def _equalized(found: EqualizedPair) -> dict[str, Any]:
+    return {
+        "first": found.pair.first,
+        "second": found.pair.second,
+        "channels": int((found.factors != 1).sum()),
+        "factor_min": float(f"{found.factors.min():.4g}"),
+        "factor_max": float(f"{found.factors.max():.4g}"),
+        "predicted_error": float(f"{found.error:.4g}"),
+    }

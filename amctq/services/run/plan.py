@@ -75,8 +75,14 @@ class RunPlan:
 
     @property
     def record_files(self) -> tuple[str, ...]:
-        """AMCT's record, where it can hold the widths of the weights."""
-        return (RECORD,) if self._narrowest_weights >= min(AMCT_WEIGHT_BITS) else ()
+        """AMCT's record, where it can hold what the run yields."""
+        return (RECORD,) if self.why_no_record is None else ()
+
+    @property
+    def why_no_record(self) -> str | None:
+        """Why AMCT's record cannot hold what the run yields; None where it can."""
+        bits = self._narrowest_weights
+        return None if bits >= min(AMCT_WEIGHT_BITS) else f"AMCT's record cannot hold weights of {bits} bits"
 
     @property
     def _narrowest_weights(self) -> int:
@@ -91,10 +97,8 @@ class RunPlan:
 
     def warn_of_missing_record(self, reporter: Reporter) -> None:
         """Say so where the run writes no record."""
-        if not self.record_files:
-            reporter.warn(
-                f"no {RECORD} is written: AMCT's record cannot hold weights of {self._narrowest_weights} bits"
-            )
+        if self.why_no_record is not None:
+            reporter.warn(f"no {RECORD} is written: {self.why_no_record}")
 
     @property
     def retrains(self) -> bool:
