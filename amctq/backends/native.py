@@ -87,8 +87,8 @@ class NativeBackend(RecordBackend):
     ) -> NativeQuantizedNetwork:
         """Fuse BatchNorm, choose weight scales, calibrate on fake-quantized weights, compute the integers.
 
-        Equalization comes before all of that, from a pass of its own. The order is AMCT's (docs/en/reference.md, "Calibration"). GPTQ rounds after the calibration, by what the layers
-        read; then this is the float network.
+        Equalization comes before all of that, from a pass of its own. The order is AMCT's (docs/en/reference.md,
+        "Calibration"). GPTQ rounds after the calibration, by what the layers read; then this is the float network.
         """
         topology = config.quant.selected(network.topology)
         layers, observed_as = config.quant.enabled, config.quant.activations

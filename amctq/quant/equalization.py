@@ -5,15 +5,15 @@ factor s of each channel between them (eq. 6 to 8):
 
     W2 f(W1 x + b1)  =  (W2 S) f(S⁻¹ W1 x + S⁻¹ b1)        S = diag(s)
 
-Nagel et al. give both weights the same range r, s = √(r1 / r2) (eq. 11). Where each output channel has a weight scale of
-its own, this changes little: what counts then is the range of the activation between, which has one scale. So factors
-that bring its channels together are tried too, and those that divide the difficulty between it and the second weight
-(Xiao et al. 2023, "SmoothQuant", eq. 4). The factors of the least error are kept.
+Nagel et al. give both weights the same range r, s = √(r1 / r2) (eq. 11). Where each output channel has a weight scale
+of its own, this changes little: what counts then is the range of the activation between, which has one scale. So
+factors that bring its channels together are tried too, and those that divide the difficulty between it and the second
+weight (Xiao et al. 2023, "SmoothQuant", eq. 4). The factors of the least error are kept.
 
 The error is that of the output of the last layer of a chain, from three sources: rounded weights, Σ (w - ŵ)² E[x²]; the
-activation between, step² / 12 for each value that is not 0; each multiplied by the squared weights between its place and
-the end. Factors do not change these products. So the error of a chain is a sum in which each pair has its own part, and
-pair after pair can lower it until none does.
+activation between, step² / 12 for each value that is not 0; each multiplied by the squared weights between its place
+and the end. Factors do not change these products. So the error of a chain is a sum in which each pair has its own part,
+and pair after pair can lower it until none does.
 """
 
 from __future__ import annotations

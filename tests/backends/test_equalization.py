@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from amctq.backends.base import PtqConfig
 from amctq.backends.calibration import observe_activations
 from amctq.backends.equalization import Equalization, equalize
-from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
+from amctq.choices import ActType, ArqRule, IfmrVariant, Placement, WeightType
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches
 from amctq.export.qdq_onnx import build_qdq
-from amctq.choices import WeightType
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.scalable_pairs import scalable_pairs
 from amctq.graph.topology import read_topology
 from amctq.inference.onnx_session import OnnxSession
 from amctq.progress import Reporter

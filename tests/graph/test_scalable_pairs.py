@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from amctq.graph.scalable_pairs import scalable_pairs
 from amctq.graph.topology import read_topology
 from tests.graph.graphs import float_graph, quoted
 
 RANDOM = np.random.default_rng(0)
-ARRAYS = {
+ARRAYS: dict[str, NDArray[Any]] = {
     name: RANDOM.normal(size=shape).astype(np.float32)
     for name, shape in {
         "a.weight": (4, 3, 3, 3),
@@ -49,7 +51,10 @@ CASES: dict[str, tuple[str, list[tuple[str, str, float]]]] = {
         [("a", "b", math.inf), ("b", "end", math.inf)],
     ),
     "a function that is not linear": (f"y = Sigmoid (x) {DEPTHWISE} {END}", [("b", "end", math.inf)]),
-    "read by two": (f"y = Relu (x) u = {DEPTHWISE[4:]} v = MaxPool <kernel_shape = [3, 3]> (y) z = Add (u, v) {END}", []),
+    "read by two": (
+        f"y = Relu (x) u = {DEPTHWISE[4:]} v = MaxPool <kernel_shape = [3, 3]> (y) z = Add (u, v) {END}",
+        [],
+    ),
     "grouped": (
         "y = Relu (x) z = Conv <group = 2> (y, grouped.weight) f = ReduceMean <axes = [2, 3], keepdims = 0> (z) "
         "u = Slice (f, starts, ends, axes) logits = Gemm <transB = 1> (u, end.weight)",
@@ -68,7 +73,10 @@ CASES: dict[str, tuple[str, list[tuple[str, str, float]]]] = {
         [("a", "end", 6.0)],
     ),
     "positions flattened": ("y = Relu (x) f = Flatten (y) logits = Gemm <transB = 1> (f, rows.weight)", []),
-    "the last axis is no channel": ("y = Relu (x) u = MatMul (y, matrix.weight) f = Flatten (u) logits = Identity (f)", []),
+    "the last axis is no channel": (
+        "y = Relu (x) u = MatMul (y, matrix.weight) f = Flatten (u) logits = Identity (f)",
+        [],
+    ),
 }
 
 
