@@ -27,10 +27,10 @@ ARRAYS: dict[str, NDArray[Any]] = {
         "next.weight": (5, 3),
     }.items()
 } | {
-    "zero": np.float32(0),
-    "one": np.float32(1),
-    "six": np.float32(6),
-    "low": np.float32(-1),
+    "zero": np.array(0, np.float32),
+    "one": np.array(1, np.float32),
+    "six": np.array(6, np.float32),
+    "low": np.array(-1, np.float32),
 }
 END = "p = GlobalAveragePool (z) f = Flatten (p) logits = Gemm <transB = 1> (f, end.weight)"
 DEPTHWISE = "z = Conv <group = 4> (y, b.weight)"
