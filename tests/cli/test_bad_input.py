@@ -775,6 +775,18 @@ CASES = [
         options=lambda place: {"record": place.own.record, "weight-bits": 4},
     ),
     Case(
+        id="bias-correction-and-record",
+        code=2,
+        says=("--bias-correction and --record",),
+        options=lambda place: {"record": place.own.record, "bias-correction": True},
+    ),
+    Case(
+        id="equalize-and-record",
+        code=2,
+        says=("--equalize and --record",),
+        options=lambda place: {"record": place.own.record, "equalize": True},
+    ),
+    Case(
         id="weight-algo-and-record",
         code=2,
         says=("--weight-algo and --record",),

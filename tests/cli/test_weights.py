@@ -141,3 +141,24 @@ def test_each_placement_and_width_takes_gptq(shared: Shared) -> None:
         assert all(check["passed"] for check in data["checks"])
     biases = [item.name for item in onnx.load(_file("deploy")).graph.initializer if item.name.endswith("bias.q")]
     assert len(biases) == 20
+
+
+def test_equalized_layers_are_listed_and_leave_no_record(shared: Shared) -> None:
+    data = _quantize(shared, "equal", "--equalize", "--weight-bits", 3)
+    assert all(check["passed"] for check in data["checks"])
+    pairs = data["quantization"]["equalized"]
+    assert pairs
+    assert all(pair["predicted_error"] < 1 and pair["factor_min"] < pair["factor_max"] for pair in pairs)
+    assert not Path("equal/calibration_record.txt").exists()
+    assert any("no calibration_record.txt is written: --equalize" in warning for warning in data["warnings"])
+    assert {layer["weight_bits"] for layer in data["quantization"]["layers"]} == {3}
+
+
+def test_two_bits_are_stored_in_four_and_have_no_record(shared: Shared) -> None:
+    data = _quantize(shared, "two", "--weight-bits", 2, "--weight-storage", "int4", "--allow-poor-float")
+    assert any("cannot hold weights of 2 bits" in warning for warning in data["warnings"])
+    assert not Path("two/calibration_record.txt").exists()
+    stored = [item for item in onnx.load(_file("two")).graph.initializer if item.data_type == INT4]
+    integers = [onnx.numpy_helper.to_array(item).astype(int) for item in stored]
+    assert len(integers) == 20
+    assert {int(value) for array in integers for value in array.flat} == {-2, -1, 0, 1}
