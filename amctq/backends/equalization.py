@@ -103,7 +103,7 @@ def _round(config: PtqConfig, name: str, weight: Float32Array, power: NDArray[np
     """What a weight becomes where each of its elements is rounded alone."""
     how = config.quant.enabled[name].weight
     if how.algo is WeightAlgo.GPTQ:
-        scale = power_scale(weight, power, channel_wise=how.channel_wise, bits=how.bits)
+        scale = power_scale(weight, power, channel_wise=how.channel_wise, bits=how.bits, smallest=config.smallest_scale)
     else:
         scale = how.scale(weight, config.arq_rule, smallest=config.smallest_scale)
     return quantize_weight(weight, scale, bits=how.bits).dequantized()

@@ -187,7 +187,8 @@ class WeightRounding:
         if name in self._second_order:
             assert known.gram is not None
             power = np.diagonal(known.gram, axis1=1, axis2=2)
-            alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=config.bits)
+            smallest = self._config.smallest_scale
+            alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=config.bits, smallest=smallest)
             limit = partial(_limited, bias=bias, activation=activation)
             rounded = self._by_gptq(name, [limit(alone * np.float32(share)) for share in NEIGHBOURS], known.gram)
             refitted = refitted_scale(rounded, weight, known.gram)

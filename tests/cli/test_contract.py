@@ -42,7 +42,7 @@ def test_help(flag: str, command: list[str]) -> None:
 
 
 def test_help_shows_defaults_that_are_worked_out() -> None:
-    assert "[default: arq]" in amctq("ptq", "--help").stdout  # of --weight-algo, whose own default is None
+    assert "[default: arq;" in amctq("ptq", "--help").stdout  # of --weight-algo, whose own default is None
 
 
 def test_no_command_is_a_usage_error() -> None:

@@ -72,7 +72,8 @@ def test_which_layers_kept_their_batch_norm_is_found_out(own: Own, shared: Share
         config[name]["weight_quant_params"]["num_bits"] = 4
     Path("some.json").write_text(json.dumps(config | {"skip_fusion_layers": some}))
     network = shared.network("resnet20")
-    made = ptq(network, *QUICK, "--placement", "ascend", "--config", "some.json", "--output-dir", "made")
+    options = ("--placement", "ascend", "--no-bias-correction", "--output-dir", "made")
+    made = ptq(network, *QUICK, "--config", "some.json", *options)
     record = Path("made/calibration_record.txt").read_text()
     Path("amcts.txt").write_text(re.sub(r" *skip_fusion: true\n", "", record))
     done = ptq(network, *QUICK, "--record", "amcts.txt")

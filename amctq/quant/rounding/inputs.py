@@ -25,7 +25,8 @@ class InputStatistics:
 
     Attributes:
         mean: E[x], float64 of shape (groups, d).
-        gram: E[x xᵀ], float32 of shape (groups, d, d), or None where it was not asked for.
+        gram: E[x xᵀ] / unit², float32 of shape (groups, d, d), or None where it was not asked for. No choice depends on
+            the unit, a power of two, with which squares of very small or large inputs are numbers too.
     """
 
     mean: NDArray[np.float64]
@@ -47,6 +48,7 @@ class InputWatcher:
         self._sum: NDArray[np.float64] | None = None
         self._gram: Float32Array | None = None
         self._count = self._count_of_gram = 0
+        self._unit: np.float32 | None = None
 
     def expect(self, images: int) -> None:
         """Say how many images there will be."""
@@ -79,6 +81,14 @@ class InputWatcher:
             self._gram /= np.float32(self._count_of_gram)
         return InputStatistics(mean=self._sum / self._count, gram=self._gram)
 
+    def _unit_of(self, columns: Float32Array) -> np.float32:
+        if self._unit is None:
+            largest = float(np.abs(columns).max(initial=0.0))
+            if largest == 0 or not math.isfinite(largest):
+                return np.float32(1.0)
+            self._unit = np.float32(2.0 ** math.frexp(largest)[1])
+        return self._unit
+
     def _some(self, rows: Float32Array, positions: float, d: int) -> Float32Array:
         """As many rows of the first axis as are needed of each batch."""
         share = max(_POSITIONS * d, _FEWEST) / max(positions * self._images, 1)
@@ -93,6 +103,7 @@ class InputWatcher:
 
     def _add_gram(self, columns: Float32Array) -> None:
         groups, d, positions = columns.shape
+        columns = columns / self._unit_of(columns)
         if self._gram is None:
             self._gram = np.zeros((groups, d, d), np.float32)
         if groups == 1:  # NumPy multiplies a matrix with its own transpose in half the time

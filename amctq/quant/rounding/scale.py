@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from amctq.choices import ArqRule
 from amctq.quant import numerics
-from amctq.quant.numerics import Float32Array
+from amctq.quant.numerics import EPSILON, SMALLEST_NORMAL, Float32Array
 from amctq.quant.weights import QuantizedWeight, arq_scale
 
 _SHARES = np.linspace(0.3, 1.05, 40)
@@ -25,6 +25,7 @@ def power_scale(
     channel_wise: bool,
     bits: int,
     rule: ArqRule = ArqRule.AMCT,
+    smallest: float = EPSILON,
 ) -> Float32Array:
     """The scale of least Σ_j E[x_j²] (w_j - ŵ_j)², among shares of the one that clips nothing.
 
@@ -34,24 +35,24 @@ def power_scale(
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
         rule: for the scale that clips nothing.
+        smallest: a smaller scale becomes 1, as in ``numerics.range_qparams``.
 
     Returns:
         float32 of shape (C_out,) or (1,).
     """
     low, high = numerics.signed_range(bits)
-    widest = arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=rule)
+    widest = arq_scale(weight, channel_wise=channel_wise, bits=bits, rule=rule, smallest=smallest)
     groups, d = power.shape
-    rows = weight.reshape(groups, -1, d)
-    factor = power[:, None].astype(np.float32)
-    best, least = widest, np.full(widest.shape, np.inf)
-    for share in _SHARES:
-        scale = (widest * share).astype(np.float32)
-        steps = np.broadcast_to(scale, (len(weight),)).reshape(groups, -1, 1)
-        error = rows - np.clip(np.rint(rows / steps), low, high) * steps
+    # In units of the scale and of the largest power, so that no square is too small for a float32.
+    rows = (weight / numerics.per_channel(widest, weight.ndim)).reshape(groups, -1, d)
+    factor = (power / max(power.max(), SMALLEST_NORMAL))[:, None].astype(np.float32)
+    best, least = np.ones(widest.shape), np.full(widest.shape, np.inf)
+    for share in _SHARES.astype(np.float32):
+        error = rows - np.clip(np.rint(rows / share), low, high) * share
         by_channel = (error * error * factor).sum(axis=2, dtype=np.float64).reshape(-1)
         found = by_channel if channel_wise else by_channel.sum(keepdims=True)
-        best, least = np.where(found < least, scale, best), np.minimum(found, least)
-    return best
+        best, least = np.where(found < least, share, best), np.minimum(found, least)
+    return (widest * best).astype(np.float32)
 
 
 def refitted_scale(rounded: QuantizedWeight, weight: Float32Array, gram: NDArray[np.floating[Any]]) -> Float32Array:

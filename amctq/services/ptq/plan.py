@@ -177,5 +177,5 @@ def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:
         UsageError: there is no such layer.
     """
     if request.weight_storage is WeightStorage.INT4 and min(weight_bits) > 4:
-        message = f"--weight-storage int4: in {request.config or request.record} no layer has weights of 4 bits or less"
+        message = f"--weight-storage int4: {request.config or request.record} has no layer with weights of 4 bits"
         raise UsageError(message, hint="leave --weight-storage out, or quantize with --weight-bits 4")

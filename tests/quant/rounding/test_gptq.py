@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amctq.quant.numerics import Float32Array, signed_range
+from amctq.quant.numerics import SMALLEST, Float32Array, signed_range
 from amctq.quant.rounding.gptq import damped, gptq
 from amctq.quant.rounding.scale import power_scale, refitted_scale
 from amctq.quant.weights import QuantizedWeight, arq_scale, quantize_weight
@@ -150,3 +150,21 @@ def test_a_scale_far_from_the_quotient_stays() -> None:
     rounded = QuantizedWeight(values=np.array([[1, 0]], np.int8), scale=np.ones(1, np.float32), bits=4)
     weight = np.array([[0.5, 0]], np.float32)
     assert refitted_scale(rounded, weight, np.eye(2)[None]) == 1
+
+
+@pytest.mark.parametrize("unit", [2.0**-70, 2.0**70])
+def test_no_choice_depends_on_the_size_of_weights_or_inputs(unit: float) -> None:
+    weight, x = weights(6, 20), inputs(2, 20, 300)
+    power = np.diagonal(gram_of(x), axis1=1, axis2=2)
+    scale = power_scale(weight, power, channel_wise=True, bits=3)
+    other = power_scale(weight * np.float32(unit), power * unit, channel_wise=True, bits=3, smallest=SMALLEST)
+    assert np.array_equal(other, scale * np.float32(unit))
+    found, again = (
+        gptq(weight * np.float32(factor), [scale * np.float32(factor)], gram_of(x) * factor, bits=3)
+        for factor in (1.0, unit)
+    )
+    assert np.array_equal(found.values, again.values)
+    refitted = refitted_scale(found, weight, gram_of(x))
+    assert np.allclose(
+        refitted_scale(again, weight * np.float32(unit), gram_of(x) * unit), refitted * np.float32(unit), rtol=1e-6
+    )
