@@ -13,6 +13,8 @@ from amctq.errors import UsageError
 _LOCK = ".amctq.lock"
 # What file systems without flock say, besides ENOSYS, for which filelock itself has another way.
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF}
+# Seconds. A run that is killed leaves a process that locks its folder too, to tidy it up, and is soon done.
+_TIDYING = 3.0
 
 
 class FolderLock:
@@ -32,20 +34,21 @@ class FolderLock:
         """Whether this run holds the lock."""
         return self._lock.is_locked
 
-    def acquire(self, *, by: str, instead: str) -> None:
-        """Take the lock, without waiting.
+    def acquire(self, *, by: str, instead: str, wait: float = _TIDYING) -> None:
+        """Take the lock.
 
         Args:
             by: who else may hold it, for the message.
             instead: the option that names another folder.
+            wait: seconds for whoever holds it to release it.
 
         Raises:
-            UsageError: another run holds it.
+            UsageError: another run still holds it.
             OSError: the file system refuses.
         """
         try:
             try:
-                self._lock.acquire(timeout=0)
+                self._lock.acquire(timeout=wait)
             except OSError as error:
                 if isinstance(error, Timeout) or error.errno not in _NO_FLOCK:
                     raise
@@ -54,7 +57,7 @@ class FolderLock:
                 # A file of its own name: whoever makes it holds the lock, and it says which process that is.
                 self._file = self._folder / f"{_LOCK}.pid"
                 self._lock = SoftFileLock(self._file)
-                self._lock.acquire(timeout=0)
+                self._lock.acquire(timeout=wait)
         except Timeout as error:
             message = f"{by} is writing to {self._folder}"
             raise UsageError(message, hint=f"wait for it, or choose another {instead}") from error

@@ -25,13 +25,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amctq.errors import UsageError, WriteError
 from amctq.signals import signals_held
-
-if TYPE_CHECKING:
-    from amctq.folder_lock import FolderLock
 
 STAGING = ".amctq-partial"  # begins the name of everything that is not finished yet
 LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, even when its parent has changed
@@ -64,7 +61,10 @@ class Leftover:
             if self.claimed is None or not self.claimed.is_dir():
                 self._clear_folders()
             else:
-                lock = _acquired(self.claimed, wait)
+                from amctq.folder_lock import FolderLock  # loads much, and processes that only watch are to stay small
+
+                lock = FolderLock(self.claimed)
+                lock.acquire(by="another run", instead="folder", wait=wait)
                 try:
                     self._clear_folders()
                     for folder in (self.claimed, *filter(Path.is_dir, self.claimed.iterdir())):
@@ -90,21 +90,6 @@ def clear_partials(folder: Path) -> None:
     for partial in folder.glob(f"{STAGING}-*"):
         if partial.is_file():
             partial.unlink(missing_ok=True)
-
-
-def _acquired(folder: Path, wait: float) -> FolderLock:
-    from amctq.folder_lock import FolderLock  # loads much, and processes that only watch others are to stay small
-
-    lock, until = FolderLock(folder), time.monotonic() + wait
-    while True:
-        try:
-            lock.acquire(by="another run", instead="folder")
-        except UsageError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return lock
 
 
 @contextlib.contextmanager
