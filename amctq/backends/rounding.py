@@ -24,7 +24,7 @@ from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.rounding.bias import bias_error
 from amctq.quant.rounding.columns import Windows
-from amctq.quant.rounding.gptq import gptq, operations
+from amctq.quant.rounding.gptq import around_mean, gptq, operations
 from amctq.quant.rounding.inputs import InputStatistics, InputWatcher
 from amctq.quant.rounding.scale import NEIGHBOURS, power_scale, refitted_scale
 from amctq.quant.rounding.squant import squant
@@ -157,7 +157,7 @@ class WeightRounding:
                 found.setdefault((layer.input, windows), []).append(layer.name)
         for (tensor, windows), names in found.items():
             gram = not self._second_order.isdisjoint(names)
-            watcher = InputWatcher(windows, gram=gram)
+            watcher = InputWatcher(windows, second=gram)
             size = gram_bytes(self.fused[names[0]].weight, 1 if windows is None else windows.groups) if gram else 0
             yield _Readers(tensor=tensor, layers=tuple(names), watcher=watcher, gram_bytes=size)
 
@@ -185,13 +185,14 @@ class WeightRounding:
         config, parameters = self._weights[name], self.fused[name]
         weight, bias = parameters.weight, parameters.bias
         if name in self._second_order:
-            assert known.gram is not None
-            power = np.diagonal(known.gram, axis1=1, axis2=2)
+            assert known.second is not None
+            gram = around_mean(known.second) if name in self._corrected else known.second.gram
+            power = np.diagonal(gram, axis1=1, axis2=2)
             smallest = self._config.smallest_scale
             alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=config.bits, smallest=smallest)
             limit = partial(_limited, bias=bias, activation=activation)
-            rounded = self._by_gptq(name, [limit(alone * np.float32(share)) for share in NEIGHBOURS], known.gram)
-            refitted = refitted_scale(rounded, weight, known.gram)
+            rounded = self._by_gptq(name, [limit(alone * np.float32(share)) for share in NEIGHBOURS], gram)
+            refitted = refitted_scale(rounded, weight, gram)
             rounded = replace(rounded, scale=np.where(limit(refitted) == refitted, refitted, rounded.scale))
             self._scales[name] = rounded.scale
             self._chosen[name] = replace(parameters, weight=rounded.dequantized())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from amctq.choices import ActAlgo, WeightAlgo
@@ -43,7 +42,8 @@ def default_layers(
     per_tensor: bool = False,
     dense_per_channel: bool = False,
     weight_bits: int = 8,
-    weight_algo: WeightAlgo = WeightAlgo.ARQ,
+    widths: Sequence[tuple[str, int]] = (),
+    weight_algo: WeightAlgo | Callable[[int], WeightAlgo] = WeightAlgo.ARQ,
     skip: Sequence[str] = (),
 ) -> tuple[LayerConfig[Activation], ...]:
     """Every layer that can be, as AMCT does it, but for what options say.
@@ -54,21 +54,23 @@ def default_layers(
         per_tensor: one weight scale for the tensor, in convolutions too.
         dense_per_channel: a weight scale for each output channel in a Dense too, which AMCT does not have.
         weight_bits: width of the weights.
-        weight_algo: what chooses the scales of weights.
+        widths: names or shell patterns of layers, and the width of theirs; the last one that matches holds.
+        weight_algo: what chooses the scales of weights, or what chooses that by their width.
         skip: names or shell patterns of layers that stay in float.
 
     Raises:
         UsageError: a pattern matches nothing.
     """
     skipped = matching_layers(skip, topology)
-    weight = WeightConfig(bits=weight_bits, algo=weight_algo)
+    own = {name: bits for pattern, bits in widths for name in matching_layers([pattern], topology, "--layer-bits")}
     return tuple(
         LayerConfig(
             name=layer.name,
             enabled=layer.name not in skipped,
             activation=activation,
-            weight=replace(
-                weight,
+            weight=WeightConfig(
+                bits=(bits := own.get(layer.name, weight_bits)),
+                algo=weight_algo if isinstance(weight_algo, WeightAlgo) else weight_algo(bits),
                 channel_wise=not per_tensor
                 and layer.channel_axis is not None
                 and (dense_per_channel or not layer.kind.is_dense),
@@ -78,8 +80,8 @@ def default_layers(
     )
 
 
-def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:
-    """The layers that ``--skip-layer`` names or matches.
+def matching_layers(patterns: Sequence[str], topology: Topology, option: str = "--skip-layer") -> set[str]:
+    """The layers that an option names or matches.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -89,7 +91,7 @@ def matching_layers(patterns: Sequence[str], topology: Topology) -> set[str]:
     for pattern in patterns:
         matched = fnmatch.filter(names, pattern)
         if not matched:
-            message = f"--skip-layer {pattern}: matches no layer"
+            message = f"{option} {pattern}: matches no layer"
             raise UsageError(message, hint=nearest(pattern, names))
         found.update(matched)
     return found

@@ -51,6 +51,19 @@ def formats(text: str) -> tuple[ExportFormat, ...]:
     return tuple(known[name] for name in names)
 
 
+def layer_width(text: str) -> tuple[tuple[str, int], ...]:
+    """Read ``PATTERN=BITS``; the pattern may have a ``=`` of its own.
+
+    Raises:
+        ValueError: it is no pattern with a number.
+    """
+    pattern, _, bits = text.rpartition("=")
+    if not pattern or not bits.strip().isdecimal():
+        message = f"{text!r} is not PATTERN=BITS, such as stem=8"
+        raise ValueError(message)
+    return ((pattern.strip(), int(bits)),)
+
+
 def words(text: str) -> tuple[str, ...]:
     """Read ``a,b`` as its parts, without empty parts."""
     return tuple(filter(None, map(str.strip, text.split(","))))

@@ -38,7 +38,7 @@ def test_a_run_of_4_bits_is_headed_so_and_told_of_wider_weights(pictures: Path) 
     assert done.code == 5, done.stderr
     assert done.stdout.splitlines()[0].strip() == "resnet8, INT4 weights"
     assert "INT8" not in done.stdout + done.stderr
-    assert "try --weight-bits 8, 7 or 6, or wider weights for some layers by --config, more" in done.stderr
+    assert "try --weight-bits 8, 7 or 6, or wider weights for some layers by --layer-bits, more" in done.stderr
     wide = amctq_here("ptq", *network, *FAILING, "--json")
     assert "--weight-bits" not in wide.envelope["errors"][0]["hint"]
 

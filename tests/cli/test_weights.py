@@ -101,6 +101,38 @@ def test_the_configuration_carries_width_and_algorithm(shared: Shared) -> None:
     assert _file("config").read_bytes() == _file("options").read_bytes()
 
 
+def test_layers_get_widths_of_their_own(shared: Shared) -> None:
+    """The last pattern that matches holds; 8 bits are rounded as AMCT does it, fewer by GPTQ."""
+    own = ("--placement", "ascend", "--layer-bits", "*=6", "--layer-bits", "layer3.*=4", "--layer-bits", "conv1=8")
+    data = _quantize(shared, "mixed", *own)
+    found = {item["name"]: (item["weight_bits"], item["weight_algo"]) for item in data["quantization"]["layers"]}
+    assert found["conv1"] == (8, "arq")
+    assert {item for name, item in found.items() if name.startswith("layer3.")} == {(4, "gptq")}
+    assert {item for name, item in found.items() if name.startswith(("layer1.", "layer2."))} == {(6, "gptq")}
+    weights = {item.name: onnx.numpy_helper.to_array(item) for item in onnx.load(_file("mixed")).graph.initializer}
+    narrow = [values for name, values in weights.items() if name.startswith("layer3.") and name.endswith("weight.q")]
+    assert len(narrow) == 6
+    assert all(np.unique(values).size <= 16 for values in narrow)
+    # The file that says the same gives the same network.
+    _quantize(shared, "again", "--placement", "ascend", "--config", "mixed/config.json")
+    assert _file("again").read_bytes() == _file("mixed").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["conv1=5"], "8, 7, 6, 4, 3, 2"),
+        (["conv1"], "PATTERN=BITS"),
+        (["=8"], "PATTERN=BITS"),
+        (["conv1=eight"], "PATTERN=BITS"),
+        (["lefft*=8"], "matches no layer"),
+    ],
+)
+def test_a_width_that_is_none(shared: Shared, options: list[str], message: str) -> None:
+    refused = ptq(shared.network("resnet20"), "--layer-bits", *options, code=2)
+    assert message in refused.stderr
+
+
 def test_widths_can_differ_by_layer(shared: Shared, own: Own) -> None:
     config = json.loads(own.config.read_text())
     for name, layer in config.items():

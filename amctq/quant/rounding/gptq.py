@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.numerics import Float32Array
+from amctq.quant.rounding.inputs import SecondMoments
 from amctq.quant.weights import QuantizedWeight
 
+# Of the inputs' power, where their mean is left to the bias. Chosen on two halves of 64 training images of
+# EfficientNet-Lite0, each judged by the other, and on 4,000 training images of resnet20: 0.01 to 0.1 are alike.
+_OTHER_MEANS = 0.03
 DAMPING = 0.01  # of the mean of H's diagonal (section 3.3, step 3)
 _BLOCK = 128  # columns, as in section 3.3, step 2
 
@@ -77,6 +81,17 @@ def damped(gram: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
     added = np.where(diagonal > 0, DAMPING * diagonal.mean(axis=1, keepdims=True), 1.0)
     return gram + added[:, :, None] * np.eye(gram.shape[1])
+
+
+def around_mean(moments: SecondMoments) -> Float32Array:
+    """H for a layer whose bias makes up for the mean error afterwards: what the inputs do around their mean.
+
+    The mean squared error of the output is then e C eᵀ, C the covariance of the inputs. A little of their power is
+    added to its diagonal, because other inputs have another mean; with one image, a Dense sees no covariance at all.
+    """
+    added = np.float32(_OTHER_MEANS) * moments.power.mean(axis=1)
+    found: Float32Array = moments.covariance + added[:, None, None] * np.eye(moments.mean.shape[1], dtype=np.float32)
+    return found
 
 
 def _permuted(hessian: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -32,8 +32,8 @@ class PtqPlan(RunPlan):
 
     @property
     def asked_bits(self) -> int | None:
-        """What ``--weight-bits`` says."""
-        return self.request.weight_bits
+        """What ``--weight-bits`` and ``--layer-bits`` say at least."""
+        return self.request.narrowest_weights
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def _asked(request: PtqRequest) -> Asked:
         device=request.device,
         act_algo=request.act_algo or ActAlgo.IFMR,
         act_type=request.act_type,
-        weight_bits=request.weight_bits or 8,
+        weight_bits=request.narrowest_weights,
         weight_algo=request.resolved_weight_algo,
         bias_correction=bool(request.bias_correction),
         equalize=request.equalize,
@@ -140,7 +140,8 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
-        weight_algo=request.resolved_weight_algo,
+        weight_algo=request.weight_algo_of,
+        widths=request.layer_bits,
         skip=request.skip_layers,
     )
     if ExportFormat.ASCEND in request.export:

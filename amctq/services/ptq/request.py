@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from amctq.choices import (
+    WEIGHT_BITS,
     ActAlgo,
     ActType,
     ArqRule,
@@ -20,8 +21,15 @@ from amctq.choices import (
 )
 from amctq.errors import UsageError
 from amctq.services import request as shared
-from amctq.services.option import QUANTIZATION, RUN, Option
+from amctq.services.option import QUANTIZATION, RUN, Limit, Option
 from amctq.services.request import QuantizationRequest
+from amctq.services.spelling import layer_width
+
+_WIDTHS = ", ".join(map(str, WEIGHT_BITS))
+
+
+def _known_widths(layers: tuple[tuple[str, int], ...]) -> bool:
+    return all(bits in WEIGHT_BITS for _, bits in layers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,17 @@ class PtqRequest(QuantizationRequest):
     act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
     per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
     weight_bits: Annotated[int | None, shared.WIDTH] = None
+    layer_bits: Annotated[
+        tuple[tuple[str, int], ...],
+        Option(
+            QUANTIZATION,
+            "Bits per weight of these layers, instead of --weight-bits; repeatable, the last one that matches holds.",
+            metavar="PATTERN=BITS",
+            read=layer_width,
+            repeatable=True,
+            limits=(Limit(expected=f"a width of {_WIDTHS}", holds=_known_widths),),
+        ),
+    ] = ()
     weight_algo: Annotated[
         WeightAlgo | None,
         Option(
@@ -143,6 +162,7 @@ class PtqRequest(QuantizationRequest):
             "--act-symmetric": self.act_symmetric,
             "--per-tensor": self.per_tensor,
             "--weight-bits": self.weight_bits is not None,
+            "--layer-bits": bool(self.layer_bits),
             "--weight-algo": self.weight_algo is not None,
             "--skip-layer": bool(self.skip_layers),
             "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
@@ -181,11 +201,19 @@ class PtqRequest(QuantizationRequest):
 
     @property
     def resolved_weight_algo(self) -> WeightAlgo:
+        """How the narrowest weights are rounded."""
+        return self.weight_algo_of(self.narrowest_weights)
+
+    def weight_algo_of(self, bits: int) -> WeightAlgo:
         """How weights are rounded, or the default for their width."""
         if self.weight_algo is not None:
             return self.weight_algo
-        narrow = (self.weight_bits or 8) < 8 and self.arq_rule is ArqRule.AMCT
-        return WeightAlgo.GPTQ if narrow else WeightAlgo.ARQ
+        return WeightAlgo.GPTQ if bits < 8 and self.arq_rule is ArqRule.AMCT else WeightAlgo.ARQ
+
+    @property
+    def narrowest_weights(self) -> int:
+        """The least number of bits that the options ask for."""
+        return min(self.weight_bits or 8, *(bits for _, bits in self.layer_bits), 8)
 
     def _refuse_weight_options(self) -> None:
         """Refuse weight options that contradict each other."""
@@ -206,6 +234,6 @@ class PtqRequest(QuantizationRequest):
             message = "--isa avx2 and --act-type int8: the exact products of AVX2 are those of uint8 and uint8"
             raise UsageError(message, hint="leave one of the two out")
         by_options = self.config is None and self.record is None
-        if by_options and self.weight_storage is WeightStorage.INT4 and (self.weight_bits or 8) > 4:
-            message = f"--weight-storage int4 and --weight-bits {self.weight_bits or 8}: INT4 holds 4 bits"
+        if by_options and self.weight_storage is WeightStorage.INT4 and self.narrowest_weights > 4:
+            message = f"--weight-storage int4 and --weight-bits {self.narrowest_weights}: INT4 holds 4 bits"
             raise UsageError(message, hint="add --weight-bits 4, or leave --weight-storage out")

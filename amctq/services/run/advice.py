@@ -29,4 +29,4 @@ def _source(request: QuantizationRequest, narrowest: int) -> str:
         return f"wider weights for some layers in {request.config} ({wider} bits)"
     if request.record is not None:
         return f"a record with wider weights ({wider} bits), or none"
-    return f"--weight-bits {wider}, or wider weights for some layers by --config"
+    return f"--weight-bits {wider}, or wider weights for some layers by --layer-bits"
