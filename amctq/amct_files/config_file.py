@@ -52,7 +52,7 @@ class ConfigFile:
             InputError: the file is not what it must be; the message names the key, or line and field.
         """
         pools = pool_readers(self.document, config_json.LAYOUT, topology, warn)
-        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools)
+        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools, warn)
 
     def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
         """What retraining does to a network, as ``quant_config``; the file was opened with ``retrain=True``.

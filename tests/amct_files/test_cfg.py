@@ -11,7 +11,7 @@ import pytest
 from amctq.amct_files.config_file import open_config
 from amctq.amct_files.config_json import dump_config
 from amctq.amct_files.retrain_json import dump_retrain_config
-from amctq.choices import ActAlgo
+from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
 from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig
@@ -175,7 +175,6 @@ def test_widths_of_retraining_are_dst_type(topology: Topology) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "common_config {\n ada_quantize { num_iteration: 300 } }",
         "common_config {\n dmq_balancer { migration_strength: 0.5 } }",
         "common_config {\n nuq_config { } }",
         "\ntensor_quantize { }",
@@ -187,6 +186,39 @@ def test_what_amctq_does_not_have_is_refused_by_its_name(text: str, topology: To
     with pytest.raises(InputError, match=f"line 2: amctq does not have {name}, ") as refused:
         _read(text, topology)
     assert refused.value.hint == "take it out of the file"
+
+
+def test_gptq_answers_ada_quantize(topology: Topology) -> None:
+    warnings: list[str] = []
+    text = "common_config { ada_quantize { num_iteration: 0 beta_range_end: 1.5 channel_wise: false } }"
+    config = _read(text, topology, warnings)
+    assert {layer.weight for layer in config.layers} == {WeightConfig(algo=WeightAlgo.GPTQ, channel_wise=False)}
+    assert [warning for warning in warnings if "ada_quantize of all 4 layers is answered by GPTQ" in warning]
+    config = _read(
+        "override_layer_configs { layer_name: 'left' calibration_config { ada_quantize { } } }", topology, []
+    )
+    assert {layer.name for layer in config.layers if layer.weight.algo is WeightAlgo.GPTQ} == {"left"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ("num_iteration: -1", "line 3: .*ada_quantize.num_iteration: found -1"),
+        ("num_iteration: 1.5", "line 3: no protobuf text"),
+        ("reg_param: 1", "line 3: .*ada_quantize.reg_param: found 1"),
+        ("reg_param: nan", "line 3: .*ada_quantize.reg_param: found nan"),
+        ("warm_start: 0", "line 3: .*ada_quantize.warm_start: found 0"),
+        ("beta_range_start: 2", r"line 3: .*ada_quantize.beta_range_start: found \[2.0, 2.0\]"),
+        ("beta_range_end: 20", r"line 3: .*ada_quantize.beta_range_end: found \[20.0, 20.0\]"),
+        ("beta_range_start: inf", "line 3: .*ada_quantize.beta_range_start: found"),
+        ("channel_wise: true", "line 3: .*ada_quantize.channel_wise: true for a Dense"),
+        ("quant_bits: 8", "line 3: unknown field quant_bits"),
+        ("} arq_quantize {", "line 2: common_config.ada_quantize: and arq_quantize both say"),
+    ],
+)
+def test_mistakes_in_ada_quantize_are_named_with_their_line(fields: str, says: str, topology: Topology) -> None:
+    with pytest.raises(InputError, match=says):
+        _read(f"common_config {{\n ada_quantize {{\n {fields} }} }}", topology)
 
 
 @pytest.mark.parametrize("read", [_read, _read_retrain])
