@@ -159,6 +159,23 @@ def test_quant_bits_are_the_width_of_weights(topology: Topology) -> None:
         _read("common_config " + arq % 5, topology)
 
 
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        ("common_config { arq_quantize { quant_bits: 3 } }", 3),
+        ("override_layer_types { layer_type: 'Conv2d' calibration_config { arq_quantize { quant_bits: 2 } } }", 2),
+        ("common_config { arq_quantize { quant_bits: 7 } ifmr_quantize { dst_type: INT8 } }", 7),
+        ("", 8),
+        ('{"conv1": {"weight_quant_params": {"num_bits": 4}}}', 4),
+        ('{"conv1": {"quant_enable": false, "weight_quant_params": {"num_bits": 2}}}', 8),
+    ],
+)
+def test_the_narrowest_weights_are_known_before_there_is_a_network(text: str, bits: int) -> None:
+    """They say whether AMCT's record can hold what the run yields."""
+    FILE.write_text(text)
+    assert open_config(FILE).narrowest_weights == bits
+
+
 def test_widths_of_retraining_are_dst_type(topology: Topology) -> None:
     data = "retrain_data_quant_config { ulq_quantize { dst_type: %s } }\n"
     config = _read_retrain(data % "INT8" + "retrain_weight_quant_config { arq_retrain { dst_type: INT4 } }", topology)

@@ -177,6 +177,10 @@ def test_two_bits_are_stored_in_four_and_have_no_record(shared: Shared) -> None:
     assert any("cannot hold weights of 2 bits" in warning for warning in data["warnings"])
     assert not Path("two/calibration_record.txt").exists()
     stored = [item for item in onnx.load(_file("two")).graph.initializer if item.data_type == INT4]
+    Path("two.cfg").write_text("common_config { arq_quantize { quant_bits: 2 } }")
+    by_file = _quantize(shared, "by-file", "--config", "two.cfg", "--dry-run")
+    assert any("cannot hold weights of 2 bits" in warning for warning in by_file["warnings"])
+    assert not any("calibration_record" in name for name in by_file["files"])
     integers = [onnx.numpy_helper.to_array(item).astype(int) for item in stored]
     assert len(integers) == 20
     assert {int(value) for array in integers for value in array.flat} == {-2, -1, 0, 1}
