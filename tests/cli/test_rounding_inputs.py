@@ -59,9 +59,13 @@ def _nothing(values: dict[str, Any]) -> None:
     values["bn1.gamma"][:], values["bn1.beta"][:] = 0, -1
 
 
-@pytest.mark.parametrize("change", [_singular, _large, _nothing])
 @pytest.mark.parametrize(
-    "options", [("--weight-bits", 4), ("--weight-bits", 3, "--placement", "ascend")], ids=["ort", "ascend"]
+    ("change", "options"),
+    [
+        pytest.param(_singular, ("--weight-bits", 4), id="singular"),
+        pytest.param(_large, ("--weight-bits", 4), id="large"),
+        pytest.param(_nothing, ("--weight-bits", 3, "--placement", "ascend"), id="nothing"),
+    ],
 )
 def test_inputs_without_information_and_beyond_squares(change: Changed, options: tuple[object, ...]) -> None:
     done = ptq(_network("small", change), *CHECKED, *options)

@@ -144,7 +144,7 @@ def test_each_placement_and_width_takes_gptq(shared: Shared) -> None:
     assert len(biases) == 20
 
 
-@pytest.mark.parametrize("placement", ["ort", "ascend"])
+@pytest.mark.parametrize("placement", ["ort", pytest.param("ascend", marks=pytest.mark.slow)])
 def test_ada_quantize_gives_the_file_of_gptq(placement: str, shared: Shared, own: Own) -> None:
     config = json.loads(own.config.read_text())
     parameters = {"num_iteration": 300, "reg_param": 0.01, "beta_range": [20, 2], "warm_start": 0.2}
