@@ -20,7 +20,7 @@ Changed = Callable[[dict[str, Any]], None]
 CHECKED = ("--allow-poor-float", "--calib-images", 8, "--eval-images", 40, "--batch-size", 8)
 
 
-def _network(factory: str, change: Changed) -> tuple[object, ...]:
+def _network(factory: str, change: Changed, *, largest: float = 2.0) -> tuple[object, ...]:
     """A network of tests/backends/networks.py with random weights and images, and a change of its parameters."""
     import mindspore
 
@@ -33,7 +33,7 @@ def _network(factory: str, change: Changed) -> tuple[object, ...]:
     parameters = [{"name": name, "data": mindspore.Tensor(value)} for name, value in values.items()]
     mindspore.save_checkpoint(parameters, "changed.ckpt")
     random = np.random.default_rng(0)
-    images = random.normal(0, 1, (64, 3, 32, 32)).astype(np.float32)
+    images = random.uniform(-largest, largest, (64, 3, 32, 32)).astype(np.float32)
     np.savez("images.npz", images=images, labels=random.integers(0, 10, 64))
     return "--model", f"{NETWORKS}:{factory}", "--ckpt", "changed.ckpt", "--dataset", "images.npz"
 
@@ -71,6 +71,17 @@ def test_inputs_without_information_and_beyond_squares(change: Changed, options:
     done = ptq(_network("small", change), *CHECKED, *options)
     assert all(check["passed"] for check in done.data["checks"])
     assert "RuntimeWarning" not in done.stderr
+
+
+def test_a_range_that_float32_does_not_have_is_refused_with_its_tensor() -> None:
+    def quiet(values: dict[str, Any]) -> None:
+        values["conv1.weight"] = values["conv1.weight"] * np.float32(1e-30)
+
+    done = ptq(_network("small", quiet, largest=2e38), *CHECKED, code=3)
+    (error,) = done.envelope["errors"]
+    assert error["message"].startswith("the input of conv1 comes close to the largest float32")
+    assert "RuntimeWarning" not in done.stderr
+    assert not Path("results").exists()
 
 
 def test_one_image_is_enough_and_gives_the_same_bytes_twice(shared: Shared) -> None:
