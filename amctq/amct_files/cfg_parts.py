@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amctq.amct_files import ada_quantize
 from amctq.amct_files.cfg_text import CfgReader
 
 
@@ -14,9 +15,9 @@ def quant_parts(document: CfgReader, override: CfgReader | None) -> tuple[CfgRea
     """
     common = document.message("common_config")
     if override is None:
-        return _observer(common), _arq(common)
+        return _observer(common), _weight(common)
     reader = override.message("calibration_config")
-    return _inheriting(_observer(reader), common), _arq(reader)
+    return _inheriting(_observer(reader), common), _weight(reader)
 
 
 def retrain_parts(document: CfgReader, override: CfgReader | None) -> tuple[CfgReader, CfgReader]:
@@ -29,13 +30,27 @@ def retrain_parts(document: CfgReader, override: CfgReader | None) -> tuple[CfgR
     return clips.rewritten(clips.value | others), weight
 
 
-def _arq(reader: CfgReader) -> CfgReader:
+def _weight(reader: CfgReader) -> CfgReader:
     """The weight's message."""
+    if ada_quantize.NAME in reader.value:
+        return _ada(reader)
     message = reader.message("arq_quantize")
     if "quant_bits" not in message.value:
         return message
     value = {"num_bits" if key == "quant_bits" else key: item for key, item in message.value.items()}
     return message.rewritten(value, num_bits="quant_bits")
+
+
+def _ada(reader: CfgReader) -> CfgReader:
+    """The weight's message of AdaRound."""
+    if "arq_quantize" in reader.value:
+        reader.fail(ada_quantize.NAME, "and arq_quantize both say how weights are rounded", "leave one of them out")
+    message = reader.message(ada_quantize.NAME)
+    value, beta = dict(message.value), list(ada_quantize.BETA_RANGE)
+    for index, key in enumerate(("beta_range_start", "beta_range_end")):
+        beta[index] = value.pop(key, beta[index])
+    said = "beta_range_start" if "beta_range_start" in message.value else "beta_range_end"
+    return message.rewritten(value | {"beta_range": beta, "wts_algo": ada_quantize.NAME}, beta_range=said)
 
 
 def _observer(reader: CfgReader) -> CfgReader:

@@ -32,8 +32,12 @@ _SCHEMAS: dict[str, Schema] = {
         ),
         "TypeOverride": "layer_type:string calibration_config:Calibration",
         "LayerOverride": "layer_name:string calibration_config:Calibration",
-        "Calibration": "arq_quantize:Arq ifmr_quantize:Ifmr hfmg_quantize:Hfmg",
+        "Calibration": "arq_quantize:Arq ada_quantize:Ada ifmr_quantize:Ifmr hfmg_quantize:Hfmg",
         "Arq": "channel_wise:bool quant_bits:int32",
+        "Ada": (
+            "num_iteration:int64 reg_param:double beta_range_start:double beta_range_end:double warm_start:double "
+            "channel_wise:bool"
+        ),
         "Ifmr": (
             "search_range_start:double search_range_end:double search_step:double "
             f"max_percentile:double min_percentile:double asymmetric:bool {_TYPE}"
@@ -58,7 +62,6 @@ _SCHEMAS: dict[str, Schema] = {
 _CALIBRATION = "amctq quantizes activations with ifmr_quantize or hfmg_quantize, and weights with arq_quantize"
 _PRUNING = "amctq does not prune"
 _LACKING = {
-    "ada_quantize": f"AMCT's AdaRound: {_CALIBRATION}",
     "nuq_quantize": f"AMCT's non-uniform quantization: {_CALIBRATION}",
     "nuq_config": f"AMCT's non-uniform quantization: {_CALIBRATION}",
     "dmq_balancer": f"AMCT's DMQ balancer: {_CALIBRATION}",

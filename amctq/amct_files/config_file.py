@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amctq.amct_files import config_json, retrain_json
 from amctq.amct_files.cfg_text import CfgReader, parse_cfg
@@ -32,7 +33,7 @@ class ConfigFile:
         content: of the file, what was parsed.
         document: the parsed content.
         batch_num: how many batches calibrate, where the file says so.
-        narrowest_weights: the fewest bits that it names for a layer's weights.
+        narrowest_weights: the fewest bits that it names for weights.
     """
 
     path: Path
@@ -52,7 +53,7 @@ class ConfigFile:
             InputError: the file is not what it must be; the message names the key, or line and field.
         """
         pools = pool_readers(self.document, config_json.LAYOUT, topology, warn)
-        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools)
+        return load_config(*self._layers(config_json.LAYOUT, topology, warn), topology, pools, warn)
 
     def retrain_config(self, topology: Topology, warn: Warn) -> RetrainConfig:
         """What retraining does to a network, as ``quant_config``; the file was opened with ``retrain=True``.
@@ -100,8 +101,21 @@ def open_config(path: Path, *, retrain: bool = False) -> ConfigFile:
 
 
 def _narrowest_weights(document: JsonReader, layout: Layout) -> int:
-    layers = (value for value in document.value.values() if isinstance(value, dict))
-    weights = (layer.get(layout.weight) for layer in layers)
-    said = [str(weight.get(layout.width)) for weight in weights if isinstance(weight, dict)]
+    if isinstance(document, CfgReader):
+        said = [str(bits) for bits in _quant_bits(document.value)]
+    else:
+        layers = (value for value in document.value.values() if isinstance(value, dict))
+        weights = (layer.get(layout.weight) for layer in layers if layer.get(layout.switch) is not False)
+        said = [str(weight.get(layout.width)) for weight in weights if isinstance(weight, dict)]
     widths = [bits for bits in WEIGHT_BITS for text in said if text.removeprefix("INT") == str(bits)]
     return min(widths, default=max(WEIGHT_BITS))
+
+
+def _quant_bits(message: Mapping[str, Any]) -> Iterator[int]:
+    """What a message of a ``.cfg`` and those inside it say of the width of weights."""
+    for key, value in message.items():
+        if key == "quant_bits":
+            yield value
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping):
+                yield from _quant_bits(inner)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from amctq.amct_files import ada_quantize
 from amctq.amct_files.cfg_parts import quant_parts
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
 from amctq.amct_files.config_pools import PoolReaders
@@ -27,10 +28,9 @@ KEYS_OF = {
     ActAlgo.IFMR: ("max_percentile", "min_percentile", "search_range", "search_step"),
     ActAlgo.HFMG: ("num_of_bins",),
 }
-# Of ada_quantize, which amctq does not have; then wts_algo is what is wrong.
-_ADA_KEYS = ("num_iteration", "reg_param", "beta_range", "warm_start")
-# AMCT's own name, and one of amctq's that follows its pattern.
-_WEIGHT_ALGOS = {f"{algo.value}_quantize": algo for algo in WeightAlgo}
+# AMCT's own names, and those of amctq's that follow their pattern.
+_WRITTEN_ALGOS = {f"{algo.value}_quantize": algo for algo in WeightAlgo}
+_WEIGHT_ALGOS = _WRITTEN_ALGOS | {ada_quantize.NAME: WeightAlgo.GPTQ}
 FUSION_KEYS = ("activation_offset", "do_fusion", "skip_fusion_layers")
 LAYOUT = Layout(
     file="config.json",
@@ -41,7 +41,7 @@ LAYOUT = Layout(
     activation="activation_quant_params",
     activation_keys=("num_bits", "act_algo", "asymmetric", *KEYS_OF[ActAlgo.IFMR], *KEYS_OF[ActAlgo.HFMG]),
     weight="weight_quant_params",
-    weight_keys=("num_bits", "wts_algo", "channel_wise", *_ADA_KEYS),
+    weight_keys=("num_bits", "wts_algo", "channel_wise", *ada_quantize.KEYS),
     width="num_bits",
     lacking={"dmq_balancer_param": "amctq has no DMQ balancer"},
     by_name=True,
@@ -59,7 +59,11 @@ def dump_config(config: QuantConfig) -> bytes:
 
 
 def load_config(
-    document: JsonReader, layers: Iterable[LayerReaders], topology: Topology, pools: Iterable[PoolReaders] = ()
+    document: JsonReader,
+    layers: Iterable[LayerReaders],
+    topology: Topology,
+    pools: Iterable[PoolReaders],
+    warn: Callable[[str], None],
 ) -> QuantConfig:
     """A configuration for a network; what the file does not say takes AMCT's defaults.
 
@@ -68,6 +72,7 @@ def load_config(
         layers: what the file says of each layer.
         topology: of the network.
         pools: what the file says of each mean over windows.
+        warn: called with what amctq does in another way than the file says, in words.
 
     Raises:
         InputError: the file has an unknown key, a value out of range, or a layer that the network lacks. The message
@@ -75,7 +80,7 @@ def load_config(
     """
     for key, value in _ONLY.items():
         document.only(key, value)
-    offset = document.take("activation_offset", bool, True)
+    offset, layers = document.take("activation_offset", bool, True), tuple(layers)
     config = QuantConfig(
         layers=load_layers(layers, partial(_load_activation, offset), _load_weight),
         activation_offset=offset,
@@ -93,6 +98,9 @@ def load_config(
         ),
     )
     config.selected(topology)
+    trained = [item.layer.name for item in layers if item.enabled and _is_adaptive(item.weight)]
+    if trained:
+        warn(ada_quantize.answer(trained, every=len(trained) == len(config.enabled)))
     return config
 
 
@@ -111,12 +119,20 @@ def _dump_weight(weight: WeightConfig) -> dict[str, Any]:
 
 def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
     bits = reader.choice("num_bits", WEIGHT_BITS, WeightConfig.bits)
-    default, hint = f"{WeightConfig.algo.value}_quantize", f"amctq has {' and '.join(_WEIGHT_ALGOS)}"
+    default, hint = f"{WeightConfig.algo.value}_quantize", f"amctq has {', '.join(_WRITTEN_ALGOS)}"
     algo = reader.choice("wts_algo", tuple(_WEIGHT_ALGOS), default, hint)
-    for key in _ADA_KEYS:
-        if key in reader.value:
-            reader.fail(key, f"belongs to ada_quantize, and wts_algo is {algo}", "take it out of the file")
+    if _is_adaptive(reader):
+        ada_quantize.check_parameters(reader)
+    else:
+        for key in ada_quantize.KEYS:
+            if key in reader.value:
+                owner = ada_quantize.NAME
+                reader.fail(key, f"belongs to {owner}, and wts_algo is {algo}", "take it out of the file")
     return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise(reader, layer))
+
+
+def _is_adaptive(weight: JsonReader) -> bool:
+    return weight.value.get("wts_algo") == ada_quantize.NAME
 
 
 def _load_activation(offset: bool, reader: JsonReader) -> ActivationConfig:

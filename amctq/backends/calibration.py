@@ -36,6 +36,7 @@ from amctq.quant.replaced import input_warning
 # Limit for the activations of one forward pass; two passes are in memory. A batch that needs more is divided.
 # ResNet-50 at 224 x 224 needs 64 MB for an image. One to four images a pass are equally fast, eight are a sixth slower.
 _BYTES_AT_ONCE = 256 << 20
+_OVERFLOWS = "the checkpoint overflows on these images; check it and the data"
 
 
 class Watcher(Protocol):
@@ -90,7 +91,7 @@ def observe_activations(
         Scale and offset for each watch.
 
     Raises:
-        InputError: a tensor holds NaN or infinity.
+        InputError: a tensor holds NaN or infinity, or values so large that no range in float32 has them.
     """
     # The images are the graph's input, so no output is needed for them.
     tensors = dict.fromkeys([*(watch.tensor for watch in watches), *inputs])
@@ -123,7 +124,11 @@ def observe_activations(
 
 
 def _qparams(watch: Watch, smallest: float, reporter: Reporter) -> QParams:
-    qparams = watch.observer.qparams(smallest=smallest)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        qparams = watch.observer.qparams(smallest=smallest)
+    if not np.isfinite((qparams.scale, *qparams.range)).all():
+        message = f"{watch.what} comes close to the largest float32 while calibrating, and no range holds it"
+        raise InputError(message, hint=_OVERFLOWS)
     if qparams.scale == 1.0:  # a range of zeros, or one that is replaced
         true = watch.observer.qparams(smallest=SMALLEST_NORMAL)
         if true.scale < smallest:
@@ -214,7 +219,7 @@ def _observe(watches: tuple[Watch, ...], activations: Mapping[str, Float32Array]
             watch.observer.update(activations[watch.tensor])
         except NonFiniteError as error:
             message = f"{watch.what} holds NaN or infinity while calibrating"
-            raise InputError(message, hint="the checkpoint overflows on these images; check it and the data") from error
+            raise InputError(message, hint=_OVERFLOWS) from error
 
 
 def _tapped_graph(

@@ -21,7 +21,7 @@ from amctq.graph.windows import windows_of
 from amctq.progress import Reporter
 from amctq.quant.folding import FusedParameters
 from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import FLOAT32_MAX, Float32Array, QParams
 from amctq.quant.rounding.bias import bias_error
 from amctq.quant.rounding.columns import Windows
 from amctq.quant.rounding.gptq import around_mean, gptq, operations
@@ -200,7 +200,8 @@ class WeightRounding:
             rounded = self._nearest(name, self._scales[name])
         if name in self._corrected:
             error = bias_error(weight, rounded.dequantized(), known.mean)
-            corrected = ((0.0 if bias is None else bias.astype(np.float64)) - error).astype(np.float32)
+            corrected = (0.0 if bias is None else bias.astype(np.float64)) - error
+            corrected = np.clip(corrected, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
             self._chosen[name] = replace(self._chosen[name], bias=corrected)
 
     def _by_gptq(self, name: str, scales: Sequence[Float32Array], gram: Float32Array) -> QuantizedWeight:

@@ -28,6 +28,7 @@ EPSILON = float(np.finfo(np.float32).eps)
 # The smallest scale of amctq's own placements: values that need a smaller one are zero for any float32 network.
 SMALLEST = 2.0**-100
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 INT32_MAX = 2**31 - 1
 
 
@@ -50,9 +51,10 @@ class QParams:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The lowest and the highest value that the integers stand for."""
+        """The lowest and the highest value that the integers stand for; not finite where float32 has no such number."""
         scale = np.float32(self.scale)
-        return float(np.float32(-128 - self.offset) * scale), float(np.float32(127 - self.offset) * scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.float32(-128 - self.offset) * scale), float(np.float32(127 - self.offset) * scale)
 
     def within(self, low: float, high: float) -> QParams:
         """The same, with a range that does not reach beyond [low, high] and 0.
@@ -78,6 +80,13 @@ class QParams:
 def signed_range(bits: int) -> tuple[int, int]:
     """Lowest and highest signed integer of ``bits`` bits."""
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def sums(values: Float32Array, axis: int | tuple[int, ...]) -> NDArray[np.floating[Any]]:
+    """The sums of finite values along axes: in float32, which is fast, and in float64 where that overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        fast: NDArray[np.floating[Any]] = values.sum(axis=axis)
+    return fast if np.isfinite(fast).all() else values.sum(axis=axis, dtype=np.float64)
 
 
 def per_channel(values: NDArray[Any], ndim: int) -> NDArray[Any]:

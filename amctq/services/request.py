@@ -44,7 +44,10 @@ DATASET = Option(
     aliases=("dataset_path",),
 )
 CKPT = Option(INPUT, "MindSpore checkpoint.", metavar="FILE", aliases=("checkpoint_path", "pre_trained"))
-CALIB_IMAGES = Option(QUANTIZATION, "How many training images calibrate.  [default: 32]", min=1)
+CALIB_IMAGES = Option(
+    QUANTIZATION,
+    "How many training images calibrate, at least 1: the ranges of activations come from them.  [default: 32]",
+)
 WIDTH = Option(
     QUANTIZATION,
     "Bits per weight.  [default: 8]",
@@ -231,7 +234,20 @@ class QuantizationRequest(NetworkRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _refuse_no_images(self.calib_images)
         _refuse_idle_chip(self.soc_version, self.export)
+
+
+def _refuse_no_images(calib_images: int | None) -> None:
+    """Refuse a run without images, which would leave activations in float: such a file is small and not fast.
+
+    Raises:
+        UsageError: the number is below 1.
+    """
+    if calib_images is not None and calib_images < 1:
+        message = f"--calib-images {calib_images}: expected at least 1: the ranges of activations come from images"
+        hint = "--calib-images 1 takes a single one; --weight-algo squant rounds the weights without any"
+        raise UsageError(message, hint=hint)
 
 
 def _refuse_idle_chip(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from amctq.amct_files.config_file import open_config
 from amctq.amct_files.config_json import dump_config
 from amctq.amct_files.retrain_json import dump_retrain_config
-from amctq.choices import ActAlgo
+from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import InputError
 from amctq.graph.topology import read_topology
 from amctq.quant.config import ActivationConfig, QuantConfig, WeightConfig
@@ -159,6 +159,23 @@ def test_quant_bits_are_the_width_of_weights(topology: Topology) -> None:
         _read("common_config " + arq % 5, topology)
 
 
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        ("common_config { arq_quantize { quant_bits: 3 } }", 3),
+        ("override_layer_types { layer_type: 'Conv2d' calibration_config { arq_quantize { quant_bits: 2 } } }", 2),
+        ("common_config { arq_quantize { quant_bits: 7 } ifmr_quantize { dst_type: INT8 } }", 7),
+        ("", 8),
+        ('{"conv1": {"weight_quant_params": {"num_bits": 4}}}', 4),
+        ('{"conv1": {"quant_enable": false, "weight_quant_params": {"num_bits": 2}}}', 8),
+    ],
+)
+def test_the_narrowest_weights_are_known_before_there_is_a_network(text: str, bits: int) -> None:
+    """They say whether AMCT's record can hold what the run yields."""
+    FILE.write_text(text)
+    assert open_config(FILE).narrowest_weights == bits
+
+
 def test_widths_of_retraining_are_dst_type(topology: Topology) -> None:
     data = "retrain_data_quant_config { ulq_quantize { dst_type: %s } }\n"
     config = _read_retrain(data % "INT8" + "retrain_weight_quant_config { arq_retrain { dst_type: INT4 } }", topology)
@@ -175,7 +192,6 @@ def test_widths_of_retraining_are_dst_type(topology: Topology) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "common_config {\n ada_quantize { num_iteration: 300 } }",
         "common_config {\n dmq_balancer { migration_strength: 0.5 } }",
         "common_config {\n nuq_config { } }",
         "\ntensor_quantize { }",
@@ -187,6 +203,39 @@ def test_what_amctq_does_not_have_is_refused_by_its_name(text: str, topology: To
     with pytest.raises(InputError, match=f"line 2: amctq does not have {name}, ") as refused:
         _read(text, topology)
     assert refused.value.hint == "take it out of the file"
+
+
+def test_gptq_answers_ada_quantize(topology: Topology) -> None:
+    warnings: list[str] = []
+    text = "common_config { ada_quantize { num_iteration: 0 beta_range_end: 1.5 channel_wise: false } }"
+    config = _read(text, topology, warnings)
+    assert {layer.weight for layer in config.layers} == {WeightConfig(algo=WeightAlgo.GPTQ, channel_wise=False)}
+    assert [warning for warning in warnings if "ada_quantize of all 4 layers is answered by GPTQ" in warning]
+    config = _read(
+        "override_layer_configs { layer_name: 'left' calibration_config { ada_quantize { } } }", topology, []
+    )
+    assert {layer.name for layer in config.layers if layer.weight.algo is WeightAlgo.GPTQ} == {"left"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ("num_iteration: -1", "line 3: .*ada_quantize.num_iteration: found -1"),
+        ("num_iteration: 1.5", "line 3: no protobuf text"),
+        ("reg_param: 1", "line 3: .*ada_quantize.reg_param: found 1"),
+        ("reg_param: nan", "line 3: .*ada_quantize.reg_param: found nan"),
+        ("warm_start: 0", "line 3: .*ada_quantize.warm_start: found 0"),
+        ("beta_range_start: 2", r"line 3: .*ada_quantize.beta_range_start: found \[2.0, 2.0\]"),
+        ("beta_range_end: 20", r"line 3: .*ada_quantize.beta_range_end: found \[20.0, 20.0\]"),
+        ("beta_range_start: inf", "line 3: .*ada_quantize.beta_range_start: found"),
+        ("channel_wise: true", "line 3: .*ada_quantize.channel_wise: true for a Dense"),
+        ("quant_bits: 8", "line 3: unknown field quant_bits"),
+        ("} arq_quantize {", "line 2: common_config.ada_quantize: and arq_quantize both say"),
+    ],
+)
+def test_mistakes_in_ada_quantize_are_named_with_their_line(fields: str, says: str, topology: Topology) -> None:
+    with pytest.raises(InputError, match=says):
+        _read(f"common_config {{\n ada_quantize {{\n {fields} }} }}", topology)
 
 
 @pytest.mark.parametrize("read", [_read, _read_retrain])

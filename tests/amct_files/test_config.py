@@ -296,7 +296,7 @@ ACTIVATION, WEIGHT = "activation_quant_params", "weight_quant_params"
         pytest.param(["conv1", ACTIVATION, "act_algo"], "minmax", "belongs to ifmr", "take one", id="algo-and-params"),
         pytest.param(["conv1", ACTIVATION, "num_of_bins"], 4096, "belongs to hfmg", "take one", id="params-of-hfmg"),
         pytest.param(["conv1", ACTIVATION, "num_bits"], 16, "num_bits: found 16", "8 only", id="bits"),
-        pytest.param(["conv1", WEIGHT, "wts_algo"], "ada_quantize", "wts_algo", "mse_quantize", id="weight-algo"),
+        pytest.param(["conv1", WEIGHT, "wts_algo"], "nuq_quantize", "wts_algo", "mse_quantize", id="weight-algo"),
         pytest.param(["conv1", WEIGHT, "num_iteration"], 1, "num_iteration: belongs to ada", "take it", id="ada"),
         pytest.param(["conv1", "dmq_balancer_param"], 0.5, "dmq_balancer_param: amctq", "take it", id="balancer"),
         pytest.param(["joint_quant"], True, "joint_quant: found true", "false only", id="joint-quant"),
@@ -324,6 +324,57 @@ def test_errors_name_the_key_and_the_way_out(
         _load(document, topology)
     assert says in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+ADA = {"wts_algo": "ada_quantize", "num_iteration": 300, "reg_param": 0.1, "beta_range": [20, 2], "warm_start": 0.2}
+
+
+def test_gptq_answers_ada_quantize_at_the_width_that_the_file_says(
+    document: dict[str, Any], topology: Topology, tmp_path: Path
+) -> None:
+    document["conv1"][WEIGHT] = ADA | {"num_bits": 4, "channel_wise": True}
+    document["left"] = {"quant_enable": False, WEIGHT: {"wts_algo": "ada_quantize"}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    warnings: list[str] = []
+    config = open_config(tmp_path / "config.json").quant_config(topology, warnings.append)
+    assert config.enabled["conv1"].weight == WeightConfig(bits=4, algo=WeightAlgo.GPTQ)
+    assert config.enabled["end_point"].weight.algo is WeightAlgo.ARQ
+    (warning,) = warnings
+    assert "ada_quantize of conv1 is answered by GPTQ" in warning
+    # What is written says what was done.
+    assert _load(dump_config(config).decode(), topology) == config
+    assert json.loads(dump_config(config))["conv1"][WEIGHT]["wts_algo"] == "gptq_quantize"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("num_iteration", -1, "num_iteration: found -1"),
+        ("num_iteration", 0.5, "num_iteration: found 0.5"),
+        ("num_iteration", True, "num_iteration: found true"),
+        ("reg_param", 0, "reg_param: found 0"),
+        ("reg_param", 1.0, "reg_param: found 1.0"),
+        ("reg_param", "0.1", "reg_param: found"),
+        ("warm_start", 1, "warm_start: found 1"),
+        ("warm_start", -0.1, "warm_start: found -0.1"),
+        ("beta_range", [2, 20], r"beta_range: found \[2, 20\]"),
+        ("beta_range", [20, 0], r"beta_range: found \[20, 0\]"),
+        ("beta_range", [20], r"beta_range: found \[20\]"),
+        ("beta_range", ["20", 2], "beta_range: found"),
+        ("beta_range", 20, "beta_range: found 20"),
+        ("num_bits", 5, "num_bits: found 5"),
+        ("channel_wise", 1, "channel_wise: found 1"),
+        ("iterations", 300, "iterations: unknown key"),
+    ],
+)
+def test_parameters_of_ada_quantize_have_amcts_ranges(
+    key: str, value: object, says: str, document: dict[str, Any], topology: Topology, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.json"
+    document["conv1"][WEIGHT] = ADA | {key: value}
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=rf"conv1\.weight_quant_params\.{says}"):
+        open_config(path).quant_config(topology, lambda _: None)
 
 
 @pytest.mark.parametrize(

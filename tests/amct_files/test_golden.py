@@ -10,6 +10,7 @@ import pytest
 from amctq.amct_files.config_file import open_config
 from amctq.amct_files.config_json import dump_config
 from amctq.amct_files.retrain_json import dump_retrain_config
+from amctq.choices import WeightAlgo
 from amctq.errors import InputError
 from amctq.quant.default_config import default_config
 from amctq.quant.retrain_config import default_retrain_config
@@ -57,10 +58,9 @@ def test_a_cfg_of_retraining_becomes_amcts_own_json(golden: Path) -> None:
         ("common_cw.cfg", r"line 1: common_config\.arq_quantize\.channel_wise: true for a Dense, linear,"),
         ("skip_linear_cw.cfg", r"line 2: common_config\.arq_quantize\.channel_wise: true for a Dense, linear,"),
         ("typo.cfg", r"line 1: unknown field search_steps$"),
-        ("ada.cfg", r"line 1: amctq does not have ada_quantize, AMCT's AdaRound"),
     ],
 )
-def test_what_amct_refuses_is_refused_and_adaround_by_its_name(cfg: str, says: str, golden: Path) -> None:
+def test_what_amct_refuses_is_refused(cfg: str, says: str, golden: Path) -> None:
     with pytest.raises(InputError, match=says):
         open_config(golden / "cfg" / cfg).quant_config(topology_of(golden / "cfg/common_none.json"), pytest.fail)
 
@@ -102,7 +102,11 @@ def test_every_json_that_amct_wrote_is_read_and_written_again_the_same(golden: P
         assert content.decode() == _amcts(file), file
 
 
-def test_adaround_in_a_json_is_refused_by_its_name(golden: Path) -> None:
-    file = golden / "cfg/ada.json"
-    with pytest.raises(InputError, match=r"conv1\.weight_quant_params\.wts_algo: found 'ada_quantize'"):
-        open_config(file).quant_config(topology_of(file), pytest.fail)
+@pytest.mark.parametrize("file", ["cfg/ada.cfg", "cfg/ada.json"])
+def test_gptq_answers_adaround_and_that_is_said_once(file: str, golden: Path) -> None:
+    topology, warnings = topology_of(golden / "cfg/ada.json"), list[str]()
+    config = open_config(golden / file).quant_config(topology, warnings.append)
+    assert config == default_config(topology, per_tensor=True, weight_algo=WeightAlgo.GPTQ)
+    (warning,) = warnings
+    assert "ada_quantize of all 20 layers is answered by GPTQ" in warning
+    assert "num_iteration, reg_param, beta_range and warm_start are not used" in warning

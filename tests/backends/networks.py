@@ -286,3 +286,21 @@ def convolutions(num_classes: int) -> nn.Cell:
 
 def standardized(num_classes: int) -> nn.Cell:
     return Standardized(num_classes)
+
+
+class Wide(nn.Cell):
+    """The Dense reads 16,384 values."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, pad_mode="pad", padding=1, has_bias=True)
+        self.relu = nn.ReLU()
+        self.flatten = nn.Flatten()
+        self.end_point = nn.Dense(16 * 32 * 32, classes)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.end_point(self.flatten(self.relu(self.conv1(x))))
+
+
+def wide(num_classes: int) -> nn.Cell:
+    return Wide(num_classes)

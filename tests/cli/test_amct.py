@@ -40,6 +40,17 @@ def test_ptq_collects_what_amct_writes_and_tells_what_was_not_run(pictures: Path
     assert "amct_mindspore.log" in again.stderr
 
 
+def test_adaround_is_refused_before_amct_is_called(pictures: Path) -> None:
+    """Its MindSpore front end has no such algorithm, and GPTQ cannot answer for what AMCT computes itself."""
+    Path("ada.cfg").write_text("common_config { ada_quantize { num_iteration: 300 } }")
+    network = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8")
+    done = ptq(network, "--config", "ada.cfg", code=3, env=on_an_npu())
+    (error,) = done.envelope["errors"]
+    assert "amct_mindspore has ifmr, arq, 8 bits" in error["message"]
+    assert "--backend native" in error["hint"]
+    assert not Path("results").exists()
+
+
 def test_doctor_knows_amct() -> None:
     found = amctq("doctor", "--json", "--require", "amct", env=on_an_npu())
     assert found.code == 0

@@ -186,6 +186,10 @@ def _of_amct(option: str, value: object) -> Callable[[Worker], dict[str, object]
     return lambda _: {"backend": "amct", "export": "air", option: value}
 
 
+def _with_record(option: str, value: object) -> Callable[[Worker], dict[str, object]]:
+    return lambda place: {"record": place.own.record, option: value}
+
+
 ACTIVATION = "activation_quant_params"
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1129472\n"
 
@@ -708,7 +712,12 @@ CASES = [
     Case(
         id="model-unknown", code=2, says=("resnt20", "did you mean resnet20?"), options=lambda _: {"model": "resnt20"}
     ),
-    Case(id="calib-images-0", code=2, says=("--calib-images",), options=lambda _: {"calib-images": 0}),
+    Case(
+        id="calib-images-0",
+        code=2,
+        says=("--calib-images 0: expected at least 1", "ranges of activations", "--weight-algo squant"),
+        options=lambda _: {"calib-images": 0, "weight-algo": "squant"},
+    ),
     Case(
         id="calib-images-too-many",
         code=2,
@@ -786,11 +795,14 @@ CASES = [
         says=("--equalize and --record",),
         options=lambda place: {"record": place.own.record, "equalize": True},
     ),
-    Case(
-        id="weight-algo-and-record",
-        code=2,
-        says=("--weight-algo and --record",),
-        options=lambda place: {"record": place.own.record, "weight-algo": "mse"},
+    *(
+        Case(
+            id=f"{algo}-and-record",
+            code=2,
+            says=("--weight-algo and --record",),
+            options=_with_record("weight-algo", algo),
+        )
+        for algo in ("mse", "gptq", "squant")
     ),
     Case(
         id="arq-rule-without-arq",
@@ -873,12 +885,14 @@ CASES = [
         Case(
             id=f"amct-cannot-{option}",
             code=2,
-            says=(f"--{option} {value}: --backend amct has {has}", "the other --backend"),
+            says=(f"--{option} {'on' if value is True else value}: --backend amct has {has}", "the other --backend"),
             options=_of_amct(option, value),
         )
         for option, value, has in (
-            ("weight-bits", 4, "8"),
-            ("weight-algo", "mse", "arq"),
+            ("weight-bits", 3, "8"),
+            ("weight-algo", "gptq", "arq"),
+            ("bias-correction", True, "off"),
+            ("equalize", True, "off"),
             ("isa", "avx2", "vnni"),
             ("act-algo", "minmax", "ifmr"),
             ("device", "cpu", "ascend"),

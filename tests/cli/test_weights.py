@@ -176,6 +176,23 @@ def test_each_placement_and_width_takes_gptq(shared: Shared) -> None:
     assert len(biases) == 20
 
 
+@pytest.mark.parametrize("placement", ["ort", pytest.param("ascend", marks=pytest.mark.slow)])
+def test_ada_quantize_gives_the_file_of_gptq(placement: str, shared: Shared, own: Own) -> None:
+    config = json.loads(own.config.read_text())
+    parameters = {"num_iteration": 300, "reg_param": 0.01, "beta_range": [20, 2], "warm_start": 0.2}
+    for name, said in {"ada_quantize": parameters, "gptq_quantize": {}}.items():
+        for layer in config.values():
+            if isinstance(layer, dict):
+                layer["weight_quant_params"] = {"wts_algo": name, "num_bits": 8, **said}
+        Path(f"{name}.json").write_text(json.dumps(config))
+        data = _quantize(shared, name, "--config", f"{name}.json", "--placement", placement, "--calib-images", 32)
+        assert {layer["weight_algo"] for layer in data["quantization"]["layers"]} == {"gptq"}
+        warned = [text for text in data["warnings"] if "ada_quantize of all 20 layers is answered by GPTQ" in text]
+        assert len(warned) == (name == "ada_quantize")
+    for file in ("resnet20_quant.onnx", "config.json"):
+        assert (Path("ada_quantize") / file).read_bytes() == (Path("gptq_quantize") / file).read_bytes()
+
+
 def test_equalized_layers_are_listed_and_leave_no_record(shared: Shared) -> None:
     data = _quantize(shared, "equal", "--equalize", "--weight-bits", 3)
     assert all(check["passed"] for check in data["checks"])
@@ -192,6 +209,10 @@ def test_two_bits_are_stored_in_four_and_have_no_record(shared: Shared) -> None:
     assert any("cannot hold weights of 2 bits" in warning for warning in data["warnings"])
     assert not Path("two/calibration_record.txt").exists()
     stored = [item for item in onnx.load(_file("two")).graph.initializer if item.data_type == INT4]
+    Path("two.cfg").write_text("common_config { arq_quantize { quant_bits: 2 } }")
+    by_file = _quantize(shared, "by-file", "--config", "two.cfg", "--dry-run")
+    assert any("cannot hold weights of 2 bits" in warning for warning in by_file["warnings"])
+    assert not any("calibration_record" in name for name in by_file["files"])
     integers = [onnx.numpy_helper.to_array(item).astype(int) for item in stored]
     assert len(integers) == 20
     assert {int(value) for array in integers for value in array.flat} == {-2, -1, 0, 1}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from amctq.quant import numerics
 from amctq.quant.numerics import Float32Array
 
 
@@ -56,7 +57,7 @@ class Windows:
         found = np.empty((windows.shape[1], *self.kernel))
         for tap in itertools.product(*map(range, self.kernel)):
             at: Any = (..., *tap)
-            found[at] = windows[at].sum(axis=over)
+            found[at] = numerics.sums(windows[at], over)
         return found.reshape(self.groups, -1)
 
     def windows(self, images: Float32Array) -> Float32Array:

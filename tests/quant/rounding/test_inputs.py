@@ -85,3 +85,10 @@ def test_what_the_bias_makes_up_for_is_left_to_it() -> None:
         error = x @ (gptq(weight, [scale], hessian, bits=3).dequantized() - weight).T
         left[name] = float(np.mean(np.square(error - error.mean(axis=0))))
     assert left["around"] < 0.9 * left["mean"]
+
+
+def test_a_first_batch_of_zeros_says_nothing_of_the_unit() -> None:
+    x = _correlated(256, 5) * np.float32(1e30)
+    late = _moments(np.zeros((256, 5), np.float32), x)
+    assert np.isfinite(late.covariance).all()
+    assert late.power.mean() > 0
