@@ -289,7 +289,8 @@ class Backend(ABC):
         Args:
             network: the float network; nothing else may use its cell until ``finish``.
             config: which layers are quantized, and how.
-            initial: initial clips of the layers for which ``config`` gives none, and the scales that weights of GPTQ keep.
+            initial: initial clips of the layers for which ``config`` gives none, and the scales that weights of GPTQ
+                keep.
             reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:

@@ -1,7 +1,7 @@
 """The quantizers as MindSpore cells with their own gradients: with MindSpore's operators, and with compiled ones.
 
-The formulas are those of ``quant.ulq`` and ``quant.rounded_start``. Every operator here reads and writes all activations or all weights in each
-training step, so few and cheap operators are used.
+The formulas are those of ``quant.ulq`` and ``quant.rounded_start``. Every operator here reads and writes all
+activations or all weights in each training step, so few and cheap operators are used.
 """
 
 from __future__ import annotations

@@ -129,12 +129,11 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         """
         from mindspore import Parameter, Tensor
 
-        uses = Counter(layer.weight for layer in self.topology.layers)
-        uses.update(layer.batch_norm.mean for layer in self.topology.layers if layer.batch_norm is not None)
+        uses = Counter(name for layer in self.topology.layers for name in _replaced(layer))
         found = {}
         for layer in self.topology.layers:
-            config, norm = self._config.enabled[layer.name].weight, layer.batch_norm
-            alone = uses[layer.weight] == 1 and (norm is None or uses[norm.mean] == 1)
+            config = self._config.enabled[layer.name].weight
+            alone = all(uses[name] == 1 for name in _replaced(layer))
             if config.algo is WeightAlgo.GPTQ and alone and self._places[layer.name].weight is not None:
                 scale = kept_scale(layer, config, initial[layer.name].weight_scale, self._network.graph.arrays)
                 found[layer.name] = Parameter(Tensor(scale), name=f"{layer.name}.weight_scale", requires_grad=False)
@@ -190,9 +189,8 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         names = [layer.weight, *filter(None, [layer.bias])]
         names += [] if norm is None else [norm.gamma, norm.beta, norm.mean, norm.variance]
         arrays = {name: parameters[name].asnumpy() for name in names}
-        return evaluated_layer(
-            layer, self._config.enabled[layer.name].weight, arrays, self._activation(layer), self._kept_scale(layer)
-        )
+        weight, activation = self._config.enabled[layer.name].weight, self._activation(layer)
+        return evaluated_layer(layer, weight, arrays, activation, self._kept_scale(layer))
 
     def _activation(self, layer: QuantizableLayer) -> QParams:
         quantizer = self._quantizer_of[layer.name]
@@ -203,6 +201,12 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             hint = "the training diverged: lower the learning rate, or go back to a checkpoint"
             raise InputError(message, hint=hint)
         return clips.qparams
+
+
+def _replaced(layer: QuantizableLayer) -> tuple[str, ...]:
+    """The parameters that a start on rounded weights gives new values."""
+    norm = layer.batch_norm
+    return tuple(filter(None, [layer.weight, layer.bias if norm is None else norm.mean]))
 
 
 def _operators() -> tuple[Operators, str]:
