@@ -169,6 +169,27 @@ def test_sigterm_finishes_the_step_saves_and_goes_on(outcome: tuple[Finished, Pa
     _assert_equal_outcome(outcome[1], output)
 
 
+def test_narrow_weights_begin_where_ptq_ends(pictures: Path) -> None:
+    """The PTQ of the report is that of ``ptq``, the gain over it is said, and a resumed run ends in the same bytes."""
+    network = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--batch-size", "16")
+    narrow = ("--weight-bits", "4")
+    alone = ptq(network, *narrow, "--calib-images", 8, "--placement", "ascend").data
+    done = amctq(*_command(pictures, *narrow, "--output-dir", "one"))
+    assert done.code == 0, done.stderr
+    accuracy = done.data["accuracy"]
+    assert accuracy["ptq"] == alone["accuracy"]["int8"]
+    assert done.data["quantization"]["started_from_weight_algo"] == ["gptq"]
+    gain = accuracy["gain_over_ptq"]
+    assert gain["top1_gain"] == pytest.approx(accuracy["int8"]["top1"] - accuracy["ptq"]["top1"], abs=1e-3)
+    low, high = gain["top1_gain_95"]
+    assert low < gain["top1_gain"] < high
+    assert (gain["verdict"] == "gained", gain["verdict"] == "lost") == (low > 0, high < 0)
+    _stop_at(_command(pictures, *narrow, "--output-dir", "two"), Path("two"), 7, signal.SIGKILL)
+    resumed = amctq(*_command(pictures, *narrow, "--output-dir", "two", "--resume"))
+    assert resumed.code == 0, resumed.stderr
+    _assert_equal_outcome(Path("one"), Path("two"))
+
+
 @pytest.mark.slow
 def test_every_kind_of_run_is_gone_on_with_to_the_same_bytes(pictures: Path) -> None:
     """A teacher, frozen statistics, the best epoch, narrow weights, a record and a configuration of one's own."""
