@@ -37,9 +37,8 @@ class UlqConfig:
 class RetrainConfig(NetworkConfig[UlqConfig]):
     """What retraining does to a network.
 
-    The scales of its weights are ARQ's, which follow the weights (docs/en/reference.md, "ARQ while retraining"). A
-    weight of GPTQ starts on the integers of a calibration and keeps their scale ("Weights below 8 bits while
-    retraining").
+    The scales of its weights are ARQ's, which follow the weights; but a weight of GPTQ starts on the integers of a
+    calibration, and keeps their scale (docs/en/reference.md, "ARQ while retraining", "Few bits while retraining").
     """
 
     purpose = "retrain"

@@ -1,4 +1,4 @@
-"""Where training starts if the weights have been rounded by what their layers read (GPTQ).
+"""Where training starts if GPTQ has rounded the weights (docs/en/reference.md, "Few bits while retraining").
 
 The scales stay those of the rounding: ARQ would take the largest weight for them, in every step anew. With w the weight
 before BatchNorm is folded in, f = γ / √(σ² + ε) at the start, and q, b' what the rounding has chosen for f × w:
