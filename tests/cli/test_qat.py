@@ -17,7 +17,7 @@ import pytest
 
 from amctq.files import sha256_of
 from amctq.pretrained import CHECKPOINT
-from tests.command import AMCTQ, Finished, amctq, amctq_here, small_file_system
+from tests.command import AMCTQ, Finished, Shared, amctq, amctq_here, small_file_system
 from tests.runs import Runs, ptq
 
 STEPS, EVERY = 18, 4  # three epochs of six steps; a checkpoint every four
@@ -188,6 +188,18 @@ def test_narrow_weights_begin_where_ptq_ends(pictures: Path) -> None:
     resumed = amctq(*_command(pictures, *narrow, "--output-dir", "two", "--resume"))
     assert resumed.code == 0, resumed.stderr
     _assert_equal_outcome(Path("one"), Path("two"))
+
+
+@pytest.mark.slow
+def test_a_short_training_of_resnet20_does_not_lose_what_gptq_keeps(shared: Shared) -> None:
+    same = ("--weight-bits", 4, "--calib-images", 64, "--eval-images", 1000)
+    alone = ptq(shared.network("resnet20"), *same, "--placement", "ascend").data["accuracy"]
+    done = amctq("qat", *shared.network("resnet20"), "--json", *same, "--max-steps", "20")
+    assert done.code == 0, done.stderr
+    accuracy = done.data["accuracy"]
+    assert accuracy["ptq"] == alone["int8"]
+    assert accuracy["ptq"]["top1"] > accuracy["float"]["top1"] - 1.0  # rounding one by one loses 1.5
+    assert accuracy["gain_over_ptq"]["verdict"] != "lost"
 
 
 @pytest.mark.slow
