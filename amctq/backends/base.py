@@ -162,6 +162,14 @@ class RetrainingNetwork(ABC):
     def state(self) -> Mapping[str, Any]:
         """The parameters of ``cell`` that a checkpoint must hold, by name; not those that follow from others."""
 
+    def begin_at(self, start: QuantizedNetwork) -> None:
+        """Let training start from what ``start`` computes, as far as ``config`` says so: from its rounded weights.
+
+        Args:
+            start: the network that ``quantize`` has made of the same float network; ``initial`` is its record.
+        """
+        del start
+
     @abstractmethod
     def finish(self, *, weight_type: WeightType = WeightType.INT8) -> QuantizedNetwork | OpaqueNetwork:
         """End the training.
@@ -281,7 +289,8 @@ class Backend(ABC):
         Args:
             network: the float network; nothing else may use its cell until ``finish``.
             config: which layers are quantized, and how.
-            initial: initial clips of the layers for which ``config`` gives none.
+            initial: initial clips of the layers for which ``config`` gives none, and the scales that weights of GPTQ
+                keep.
             reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:

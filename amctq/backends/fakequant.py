@@ -1,7 +1,7 @@
-"""ULQ and ARQ as MindSpore cells with their own gradients: with MindSpore's operators, and with compiled ones.
+"""The quantizers as MindSpore cells with their own gradients: with MindSpore's operators, and with compiled ones.
 
-The formulas are those of ``quant.ulq``. Every operator here reads and writes all activations or all weights in each
-training step, so few and cheap operators are used.
+The formulas are those of ``quant.ulq`` and ``quant.rounded_start``. Every operator here reads and writes all
+activations or all weights in each training step, so few and cheap operators are used.
 """
 
 from __future__ import annotations
@@ -133,6 +133,37 @@ class Arq(nn.Cell):
     def bprop(self, weight: Tensor, gamma: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         """Straight-through estimator."""
         return dout, ops.zeros_like(gamma)
+
+
+class KeptScale(nn.Cell):
+    """``quant.rounded_start.on_kept_scale`` with MindSpore's operators: (weight, gamma, scale) to the weight's shape.
+
+    Args:
+        bits: width of the integers.
+        npu: it runs on an NPU.
+    """
+
+    def __init__(self, *, bits: int, npu: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.lowest, self.highest = (float(end) for end in signed_range(bits))
+        self.round = rounding(npu)
+        self.divide = ops.RealDiv()
+        self.minimum = ops.Minimum()
+        self.maximum = ops.Maximum()
+
+    def construct(self, weight: Tensor, gamma: Tensor, scale: Tensor) -> Tensor:
+        """The fake-quantized weight."""
+        rows = weight.reshape((weight.shape[0], -1))
+        column = scale.reshape((-1, 1))
+        turned = ops.cast(gamma.reshape((-1, 1)) < 0.0, mindspore.float32)
+        q = self.minimum(self.highest + turned, self.round(self.divide(rows, column)))
+        return (self.maximum(self.lowest + turned, q) * column).reshape(weight.shape)
+
+    def bprop(
+        self, weight: Tensor, gamma: Tensor, scale: Tensor, out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Straight-through estimator, for clipped weights too: training can bring them back."""
+        return dout, ops.zeros_like(gamma), ops.zeros_like(scale)
 
 
 class CompiledArq(Arq):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from amctq.backends.ascend import end_half_precision, on_npu
-from amctq.backends.base import RetrainingNetwork
+from amctq.backends.base import QuantizedNetwork, RetrainingNetwork
 from amctq.backends.compiled import compile_library, kernels
 from amctq.backends.exchange import LayerPlace, layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, on_record, reasons
@@ -22,7 +23,7 @@ from amctq.backends.native_retraining_cells import (
 )
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
 from amctq.backends.replacement import Replacement, Slot
-from amctq.choices import ActType, WeightType
+from amctq.choices import ActType, WeightAlgo, WeightType
 from amctq.errors import InputError, first_line
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import place_ascend
@@ -31,10 +32,11 @@ from amctq.progress import Reporter
 from amctq.quant.config import LayerConfig
 from amctq.quant.integer import make_record
 from amctq.quant.layers import QuantizableLayer, Topology
-from amctq.quant.numerics import QParams
+from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import QuantRecord
 from amctq.quant.replaced import replaced_channels, weights_warning
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig
+from amctq.quant.rounded_start import kept_scale, rounded_start
 from amctq.quant.trained import EvaluatedLayer, evaluated_layer, trained_layer
 from amctq.quant.ulq import NARROWEST, Clips, arq_retrain_scale, clips_of
 
@@ -45,7 +47,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
     Args:
         network: the float network; its cell is changed in place until ``finish``.
         config: which layers are quantized, and how.
-        initial: initial clips of the layers for which ``config`` gives none.
+        initial: initial clips of the layers for which ``config`` gives none, and the scales that weights of GPTQ keep.
         reporter: gets a warning of every range that is not zero and is replaced.
 
     Raises:
@@ -67,9 +69,24 @@ class NativeRetrainingNetwork(RetrainingNetwork):
                 site.like, clips[site.like], nonnegative=nonnegative, operators=self._operators
             )
             self._quantizer_of |= dict.fromkeys(site.layers, quantizer)
+        self._places = check_places(network, self.topology)
+        self._kept = self._kept_scales(initial)
         self._warn_of_narrow_clips()
         self._warn_of_small_weights()
         self._replacement = Replacement(self.cell, self._substitutes())
+
+    def begin_at(self, start: QuantizedNetwork) -> None:
+        """Give the weights that keep a scale what ``quant.rounded_start`` finds, with their biases or means."""
+        import mindspore
+
+        assert isinstance(start, NativeQuantizedNetwork)
+        parameters, arrays = self.cell.parameters_dict(), self._network.graph.arrays
+        rounded = {item.layer.name: item for item in start.layers}
+        for layer in self.topology.layers:
+            scale = self._kept_scale(layer)
+            if scale is not None:
+                for name, value in rounded_start(layer, rounded[layer.name], scale, arrays).items():
+                    parameters[name].set_data(mindspore.Tensor(value))
 
     def state(self) -> Mapping[str, Any]:
         """All parameters except the quantized weights and biases for evaluation."""
@@ -91,7 +108,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         )
         weights = {layer.name: self._config.enabled[layer.name].weight for layer in self.topology.layers}
         trained = {
-            layer.name: trained_layer(layer, weights[layer.name], network.graph.arrays)
+            layer.name: trained_layer(layer, weights[layer.name], network.graph.arrays, self._kept_scale(layer))
             for layer in self.topology.layers
         }
         record = make_record(
@@ -105,6 +122,27 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         warn_of_replaced_weights({name: layer.fused for name, layer in trained.items()}, record, self._reporter)
         return on_record(network, record, act_type=ActType.UINT8, weight_type=weight_type)
 
+    def _kept_scales(self, initial: QuantRecord) -> dict[str, Any]:
+        """By layer whose weight is rounded by GPTQ, the parameter with its scale.
+
+        A weight that its layer computes in every step cannot start on the integers of GPTQ, nor can one of two layers.
+        """
+        from mindspore import Parameter, Tensor
+
+        uses = Counter(name for layer in self.topology.layers for name in _replaced(layer))
+        found = {}
+        for layer in self.topology.layers:
+            config = self._config.enabled[layer.name].weight
+            alone = all(uses[name] == 1 for name in _replaced(layer))
+            if config.algo is WeightAlgo.GPTQ and alone and self._places[layer.name].weight is not None:
+                scale = kept_scale(layer, config, initial[layer.name].weight_scale, self._network.graph.arrays)
+                found[layer.name] = Parameter(Tensor(scale), name=f"{layer.name}.weight_scale", requires_grad=False)
+        return found
+
+    def _kept_scale(self, layer: QuantizableLayer) -> Float32Array | None:
+        scale = self._kept.get(layer.name)
+        return None if scale is None else scale.asnumpy()
+
     def _warn_of_narrow_clips(self) -> None:
         for quantizer in dict.fromkeys(self._quantizer_of.values()):
             if quantizer.clips.is_widened:
@@ -115,6 +153,8 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         """Warn of weights that are zero in training; they are quantized before BatchNorm is folded in."""
         found = {}
         for layer in self.topology.layers:
+            if layer.name in self._kept:  # the calibration has warned already
+                continue
             weight = layer.by_channel(self._network.graph.arrays[layer.weight]).astype(np.float32)
             config = self._config.enabled[layer.name].weight
             scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits)
@@ -124,11 +164,10 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             self._reporter.warn(f"while training, {warning}")
 
     def _substitutes(self) -> dict[Slot, Any]:
-        places = check_places(self._network, self.topology)
         parameters = self.cell.parameters_dict()
         substitutes: dict[Slot, Any] = {}
         for layer in self.topology.layers:
-            place = places[layer.name]
+            place = self._places[layer.name]
             norm = layer.batch_norm
             weight = WeightQuantizer(
                 None if place.weight is None else place.weight.value,
@@ -136,6 +175,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
                 shape=self._network.graph.arrays[layer.weight].shape,
                 channel_axis=layer.channel_axis,
                 config=self._config.enabled[layer.name].weight,
+                scale=self._kept.get(layer.name),
                 operators=self._operators,
             )
             evaluated = None if place.weight is None else partial(self._evaluated, layer, parameters)
@@ -149,7 +189,8 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         names = [layer.weight, *filter(None, [layer.bias])]
         names += [] if norm is None else [norm.gamma, norm.beta, norm.mean, norm.variance]
         arrays = {name: parameters[name].asnumpy() for name in names}
-        return evaluated_layer(layer, self._config.enabled[layer.name].weight, arrays, self._activation(layer))
+        weight, activation = self._config.enabled[layer.name].weight, self._activation(layer)
+        return evaluated_layer(layer, weight, arrays, activation, self._kept_scale(layer))
 
     def _activation(self, layer: QuantizableLayer) -> QParams:
         quantizer = self._quantizer_of[layer.name]
@@ -160,6 +201,12 @@ class NativeRetrainingNetwork(RetrainingNetwork):
             hint = "the training diverged: lower the learning rate, or go back to a checkpoint"
             raise InputError(message, hint=hint)
         return clips.qparams
+
+
+def _replaced(layer: QuantizableLayer) -> tuple[str, ...]:
+    """The parameters that a start on rounded weights gives new values."""
+    norm = layer.batch_norm
+    return tuple(filter(None, [layer.weight, layer.bias if norm is None else norm.mean]))
 
 
 def _operators() -> tuple[Operators, str]:

@@ -1,4 +1,4 @@
-"""Layers for retraining, as MindSpore cells: ULQ on their input, ARQ on their weight.
+"""Layers for retraining, as MindSpore cells: ULQ on their input, ARQ or a scale that is kept on their weight.
 
     x ── clip(rint(x / s), o, o + 255) × s ───┐
     weight ── rint(w / s_c) × s_c ────────────┤ the layer's operator ── + bias ── y ── BatchNorm, unfused
@@ -19,7 +19,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from amctq.backends.compiled import Kernels
-from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, Ulq
+from amctq.backends.fakequant import Arq, CompiledArq, CompiledUlq, KeptScale, Ulq
 from amctq.quant.config import WeightConfig
 from amctq.quant.layers import QuantizableLayer
 from amctq.quant.trained import EvaluatedLayer
@@ -51,6 +51,10 @@ class Operators:
         if self.kernels is not None:
             return CompiledArq(self.kernels, channel_wise=channel_wise, bits=bits)
         return Arq(channel_wise=channel_wise, bits=bits, npu=self.npu)
+
+    def kept_scale(self, *, bits: int) -> KeptScale:
+        """A new cell for a weight whose scale does not follow it."""
+        return KeptScale(bits=bits, npu=self.npu)
 
 
 class _Float32Cell(nn.Cell):
@@ -102,6 +106,7 @@ class WeightQuantizer(_Float32Cell):
         shape: of the weight.
         channel_axis: the axis of the weight with the output channels, 0 or 1; None where no single axis has them.
         config: how the weight is quantized.
+        scale: what the weight's scale is in all of the training; None for ARQ's, which follows the weight.
         operators: they compute it.
     """
 
@@ -113,6 +118,7 @@ class WeightQuantizer(_Float32Cell):
         shape: tuple[int, ...],
         channel_axis: int | None,
         config: WeightConfig,
+        scale: Parameter | None,
         operators: Operators,
     ) -> None:
         super().__init__(auto_prefix=False)
@@ -122,7 +128,12 @@ class WeightQuantizer(_Float32Cell):
         self.channels_second = channel_axis == 1
         self.channels_first = (1, 0, *range(2, len(shape)))  # this permutation is its own inverse
         self.gamma = Tensor(np.ones(shape[channel_axis or 0], np.float32)) if gamma is None else gamma
-        self.fake_quantize = operators.arq(channel_wise=config.channel_wise, bits=config.bits)
+        self.keeps_scale = scale is not None
+        if scale is None:
+            self.fake_quantize = operators.arq(channel_wise=config.channel_wise, bits=config.bits)
+        else:
+            self.scale = scale
+            self.on_scale = operators.kept_scale(bits=config.bits)
 
     def construct(self, computed: Tensor) -> Tensor:
         """The fake-quantized weight, of the weight's shape.
@@ -133,7 +144,8 @@ class WeightQuantizer(_Float32Cell):
         weight = self.weight if self.has_parameter else ops.cast(computed, mindspore.float32)
         if self.channels_second:
             weight = ops.transpose(weight, self.channels_first)
-        weight = self.fake_quantize(weight, ops.stop_gradient(self.gamma))
+        gamma = ops.stop_gradient(self.gamma)
+        weight = self.on_scale(weight, gamma, self.scale) if self.keeps_scale else self.fake_quantize(weight, gamma)
         if self.channels_second:
             weight = ops.transpose(weight, self.channels_first)
         return weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.exported import file_sentences
@@ -54,6 +54,8 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             f"training network {accuracy['training_network']['top1']:.2f} %; the exported file names the same class on "
             f"{accuracy['agreement']['percent']:.2f} % of {accuracy['images']:,} images",
         ]
+    if accuracy is not None:
+        lines.append(_gain(accuracy["gain_over_ptq"], quantization["started_from_weight_algo"]))
     taught = ", taught by the float network" if recipe["distillation"] else ""
     widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
     lines.append(
@@ -67,3 +69,15 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
     lines.append(f"{sum(report['timing']['seconds'].values()):.1f} s on {report['environment']['device']}")
     return lines
+
+
+def _gain(gain: Mapping[str, Any], algorithms: Sequence[str] | None) -> str:
+    """Whether training was worth it."""
+    start = "PTQ by the record" if algorithms is None else f"PTQ ({' and '.join(algorithms)})"
+    low, high = gain["top1_gain_95"]
+    interval = f"{gain['top1_gain']:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
+    if gain["verdict"] == "gained":
+        return f"training gained over {start}: {interval}"
+    if gain["verdict"] == "lost":
+        return f"training did not gain, it lost against {start}: {interval}; amctq ptq alone is better than this run"
+    return f"training did not gain over {start}, as far as these images show: {interval}"

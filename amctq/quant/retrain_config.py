@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from amctq.choices import WeightAlgo
 from amctq.quant.config import NetworkConfig
 from amctq.quant.default_config import default_layers
 from amctq.quant.layers import Topology
+
+_WIDE = 8  # bits that rounding to the nearest loses nothing with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,24 @@ class UlqConfig:
 class RetrainConfig(NetworkConfig[UlqConfig]):
     """What retraining does to a network.
 
-    The scales of its weights are ARQ's (docs/en/reference.md, "ARQ while retraining").
+    The scales of its weights are ARQ's, which follow the weights; but a weight of GPTQ starts on the integers of a
+    calibration, and keeps their scale (docs/en/reference.md, "ARQ while retraining", "Few bits while retraining").
     """
 
     purpose = "retrain"
+
+    @property
+    def rounded_by_inputs(self) -> bool:
+        """Whether a weight starts on the integers of GPTQ."""
+        return any(layer.weight.algo is WeightAlgo.GPTQ for layer in self.enabled.values())
+
+    def starting_rounded(self) -> RetrainConfig:
+        """The same; weights below 8 bits start on the integers of GPTQ, as ``ptq`` rounds them."""
+        layers = (
+            replace(layer, weight=replace(layer.weight, algo=WeightAlgo.GPTQ)) if layer.weight.bits < _WIDE else layer
+            for layer in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
 
 def default_retrain_config(

@@ -14,12 +14,11 @@ from amctq.quant.config import WeightConfig
 from amctq.quant.folding import FusedParameters, batch_norm_factor, fold
 from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
+from amctq.quant.rounded_start import SMALLEST_FACTOR, on_kept_scale
 from amctq.quant.ulq import arq_retrain, arq_retrain_scale
 from amctq.quant.weights import scale_that_fits_bias
 
 Arrays = Mapping[str, NDArray[Any]]
-# A BatchNorm with a smaller factor γ / √(σ² + ε) makes the layer's output negligible.
-_SMALLEST_FACTOR = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +34,10 @@ class TrainedLayer:
     scale: Float32Array
 
 
-def trained_layer(layer: QuantizableLayer, config: WeightConfig, arrays: Arrays) -> TrainedLayer:
-    """Fold a layer; the scale is that of ARQ × |γ| / √(σ² + ε) (docs/en/reference.md, "ARQ while retraining").
+def trained_layer(
+    layer: QuantizableLayer, config: WeightConfig, arrays: Arrays, kept: Float32Array | None = None
+) -> TrainedLayer:
+    """Fold a layer; the scale is that of training × |γ| / √(σ² + ε) (docs/en/reference.md, "ARQ while retraining").
 
     A record holds no scale below EPSILON, so a channel whose gamma is almost 0 gets EPSILON. Its bias keeps its
     precision then. With AMCT's scale of 1, the bias would be rounded to multiples of the activation scale.
@@ -45,6 +46,7 @@ def trained_layer(layer: QuantizableLayer, config: WeightConfig, arrays: Arrays)
         layer: the layer.
         config: how its weight was quantized in training.
         arrays: values of the parameters that ``layer`` names.
+        kept: the scale of its weight, float32 of shape (C_out,) or (1,); None for ARQ's, which follows the weight.
 
     Raises:
         InputError: parameters are not finite.
@@ -53,7 +55,9 @@ def trained_layer(layer: QuantizableLayer, config: WeightConfig, arrays: Arrays)
     norm = layer.batch_norm
     gamma = None if norm is None else arrays[norm.gamma].astype(np.float32)
     weight = layer.by_channel(arrays[layer.weight]).astype(np.float32)
-    scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma)
+    scale = kept
+    if scale is None:
+        scale = arq_retrain_scale(weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma)
     if norm is not None:
         folded = scale * np.abs(batch_norm_factor(norm, arrays))
         scale = np.maximum(folded.astype(np.float32), np.float32(EPSILON))
@@ -75,7 +79,11 @@ class EvaluatedLayer:
 
 
 def evaluated_layer(
-    layer: QuantizableLayer, config: WeightConfig, arrays: Arrays, activation: QParams
+    layer: QuantizableLayer,
+    config: WeightConfig,
+    arrays: Arrays,
+    activation: QParams,
+    kept: Float32Array | None = None,
 ) -> EvaluatedLayer:
     """The parameters with which a layer computes what the exported file will compute.
 
@@ -87,18 +95,19 @@ def evaluated_layer(
         config: how its weight is quantized.
         arrays: values of the parameters that ``layer`` names.
         activation: how its input is quantized.
+        kept: as in ``trained_layer``.
 
     Raises:
         InputError: parameters are not finite.
     """
-    trained = trained_layer(layer, config, arrays)
+    trained = trained_layer(layer, config, arrays, kept)
     norm = layer.batch_norm
-    weight = arq_retrain(
-        layer.by_channel(arrays[layer.weight]).astype(np.float32),
-        channel_wise=config.channel_wise,
-        bits=config.bits,
-        gamma=None if norm is None else arrays[norm.gamma].astype(np.float32),
-    )
+    weight = layer.by_channel(arrays[layer.weight]).astype(np.float32)
+    gamma = None if norm is None else arrays[norm.gamma].astype(np.float32)
+    if kept is None:
+        weight = arq_retrain(weight, channel_wise=config.channel_wise, bits=config.bits, gamma=gamma)
+    else:
+        weight = on_kept_scale(weight, kept, bits=config.bits, gamma=gamma)
     bias = trained.fused.bias
     if bias is None:
         return EvaluatedLayer(weight=layer.as_stored(weight), bias_error=None)
@@ -106,5 +115,5 @@ def evaluated_layer(
     error = numerics.quantize_bias(bias, scale) * scale.astype(np.float64) - bias
     if norm is not None:
         factor = batch_norm_factor(norm, arrays)
-        error = np.divide(error, factor, out=np.zeros_like(error), where=np.abs(factor) > _SMALLEST_FACTOR)
+        error = np.divide(error, factor, out=np.zeros_like(error), where=np.abs(factor) > SMALLEST_FACTOR)
     return EvaluatedLayer(weight=layer.as_stored(weight), bias_error=error.astype(np.float32))

@@ -94,6 +94,17 @@ def test_ranks_hold_the_same_bits_after_every_step(outcome: tuple[Finished, Path
     assert losses == pytest.approx(means, rel=1e-5)
 
 
+@pytest.mark.slow
+def test_ranks_start_from_the_rounded_weights_of_the_first(pictures: Path) -> None:
+    """Only rank 0 rounds by GPTQ; the weights, means and scales that it starts from reach the other."""
+    done = amctq(*_launch(pictures, "--weight-bits", "4", "--max-steps", "2", "--eval-images", "0"))
+    assert done.code == 0, done.stderr
+    assert done.data["quantization"]["started_from_weight_algo"] == ["gptq"]
+    one, other = (_steps(Path("retrain_result/logs"), rank) for rank in (0, 1))
+    assert [line["step"] for line in one] == [1, 2]
+    assert [line["digest"] for line in one] == [line["digest"] for line in other]
+
+
 def test_the_report_is_that_of_qat_and_tells_of_the_launch(outcome: tuple[Finished, Path]) -> None:
     done, output = outcome
     data = done.data

@@ -17,7 +17,7 @@ import pytest
 
 from amctq.files import sha256_of
 from amctq.pretrained import CHECKPOINT
-from tests.command import AMCTQ, Finished, amctq, amctq_here, small_file_system
+from tests.command import AMCTQ, Finished, Shared, amctq, amctq_here, small_file_system
 from tests.runs import Runs, ptq
 
 STEPS, EVERY = 18, 4  # three epochs of six steps; a checkpoint every four
@@ -167,6 +167,39 @@ def test_sigterm_finishes_the_step_saves_and_goes_on(outcome: tuple[Finished, Pa
     assert done.code == 0, done.stderr
     assert done.data["timing"]["resumed_at_step"] == last
     _assert_equal_outcome(outcome[1], output)
+
+
+def test_narrow_weights_begin_where_ptq_ends(pictures: Path) -> None:
+    """The PTQ of the report is that of ``ptq``, the gain over it is said, and a resumed run ends in the same bytes."""
+    network = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8", "--batch-size", "16")
+    narrow = ("--weight-bits", "4")
+    alone = ptq(network, *narrow, "--calib-images", 8, "--placement", "ascend").data
+    done = amctq(*_command(pictures, *narrow, "--output-dir", "one"))
+    assert done.code == 0, done.stderr
+    accuracy = done.data["accuracy"]
+    assert accuracy["ptq"] == alone["accuracy"]["int8"]
+    assert done.data["quantization"]["started_from_weight_algo"] == ["gptq"]
+    gain = accuracy["gain_over_ptq"]
+    assert gain["top1_gain"] == pytest.approx(accuracy["int8"]["top1"] - accuracy["ptq"]["top1"], abs=1e-3)
+    low, high = gain["top1_gain_95"]
+    assert low < gain["top1_gain"] < high
+    assert (gain["verdict"] == "gained", gain["verdict"] == "lost") == (low > 0, high < 0)
+    _stop_at(_command(pictures, *narrow, "--output-dir", "two"), Path("two"), 7, signal.SIGKILL)
+    resumed = amctq(*_command(pictures, *narrow, "--output-dir", "two", "--resume"))
+    assert resumed.code == 0, resumed.stderr
+    _assert_equal_outcome(Path("one"), Path("two"))
+
+
+@pytest.mark.slow
+def test_a_short_training_of_resnet20_does_not_lose_what_gptq_keeps(shared: Shared) -> None:
+    same = ("--weight-bits", 4, "--calib-images", 64, "--eval-images", 1000)
+    alone = ptq(shared.network("resnet20"), *same, "--placement", "ascend").data["accuracy"]
+    done = amctq("qat", *shared.network("resnet20"), "--json", *same, "--max-steps", "20")
+    assert done.code == 0, done.stderr
+    accuracy = done.data["accuracy"]
+    assert accuracy["ptq"] == alone["int8"]
+    assert accuracy["ptq"]["top1"] > accuracy["float"]["top1"] - 1.0  # rounding one by one loses 1.5
+    assert accuracy["gain_over_ptq"]["verdict"] != "lost"
 
 
 @pytest.mark.slow

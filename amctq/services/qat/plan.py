@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActType, ExportFormat, WeightStorage
+from amctq.choices import ActType, BackendName, ExportFormat, WeightStorage
 from amctq.errors import InputError
 from amctq.export.targets import resolve_target
 from amctq.files import OutputDirectory
@@ -140,7 +140,10 @@ def retrain_config(
     from amctq.quant.config import pairs_for_int4
 
     config = _retrain_config(plan, topology, recorded_bits, reporter)
-    return pairs_for_int4(config, topology, reporter.warn) if ExportFormat.ASCEND in plan.request.export else config
+    if ExportFormat.ASCEND in plan.request.export:
+        config = pairs_for_int4(config, topology, reporter.warn)
+    calibrates = recorded_bits is None and plan.backend.name is BackendName.NATIVE
+    return config.starting_rounded() if calibrates else config
 
 
 def _retrain_config(

@@ -112,7 +112,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
 
 
 def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> QuantizedNetwork:
-    """Quantize the network that training starts from: by the record, else by a calibration like the sample's."""
+    """Quantize the network that training starts from: by the record, else by a calibration as ``ptq`` does it."""
     if prepared.start is not None:
         from amctq.backends.replaced_ranges import warn_of_replaced_ranges
 
@@ -136,6 +136,7 @@ def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> Qu
             ifmr_variant=IfmrVariant.EXACT,
             arq_rule=ArqRule.AMCT,
             weight_type=plan.target.weight_type,
+            bias_correction=prepared.config.rounded_by_inputs,
         ),
         calibration=plan.batches(prepared.images.split.calibration),
         reporter=reporter,

@@ -111,6 +111,7 @@ def _run(
     retraining = plan.backend.retrain(
         network=prepared.verified.network, config=prepared.config, initial=start.record, reporter=reporter
     )
+    retraining.begin_at(start)
     reporter.info(f"quantizers: {retraining.operators}")
     identity = prepared.identity | {"record_sha256": hashlib.sha256(record).hexdigest()}
     trained = retrain(plan, prepared, retraining, identity, reporter, group)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.choices import Placement
+from amctq.services.qat.gain import training_gain
 from amctq.services.run import report
 from amctq.services.run.result import RunResult
 
@@ -81,9 +82,14 @@ class QatResult(RunResult):
             "isa": plan.target.isa.value,
             "isa_reason": plan.target.reason,
             "started_from": "record" if plan.request.record else "calibration",
+            "started_from_weight_algo": None if plan.request.record else self._start_algorithms(),
             "layers": layers,
             "left_in_float": report.left_in_float(skipped, self.verified.network.topology),
         }
+
+    def _start_algorithms(self) -> list[str]:
+        """How ``start`` has rounded the weights."""
+        return sorted({layer.weight.algo.value for layer in self.config.enabled.values()})
 
     def further_sections(self) -> dict[str, Any]:
         """How the network was trained."""
@@ -103,11 +109,18 @@ class QatResult(RunResult):
         }
 
     def accuracy_section(self) -> dict[str, Any] | None:
-        """Accuracy at the four stages on the same images; no last stage if the exported file cannot run here."""
+        """Accuracy at the four stages on the same images, and whether training has gained.
+
+        There is no last stage if the exported file cannot run here.
+        """
         if self.stages is None:
             return None
-        stages = {"ptq": report.ranks(self.stages.ptq_ranks)}
-        stages["training_network"] = report.ranks(self.stages.training.ranks)
+        trained = self.stages.training.ranks if self.accuracy is None else self.accuracy.int8_ranks
+        stages = {
+            "ptq": report.ranks(self.stages.ptq_ranks),
+            "training_network": report.ranks(self.stages.training.ranks),
+            "gain_over_ptq": training_gain(self.stages.ptq_ranks, trained),
+        }
         measured = super().accuracy_section()
         if measured is None or self.outcome is None:
             images = len(self.stages.float_ranks.ranks)
