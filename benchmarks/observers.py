@@ -1,4 +1,4 @@
-"""Accuracy of every observer at both placements, by seed: like ``accuracy.py``, but in one process.
+"""Accuracy of every observer and width at both placements, by seed: like ``accuracy.py``, but in one process.
 
     python benchmarks/observers.py --data ../shared/data --checkpoints ../shared/checkpoints
 
@@ -8,13 +8,14 @@ twelve times.
 
 from __future__ import annotations
 
+import argparse
 from itertools import product
 
 import harness
 
 from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
-from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightType
+from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightAlgo, WeightType
 from amctq.data.samples import Batches
 from amctq.export.qdq_onnx import build_qdq
 from amctq.inference.accuracy import LabelRanks, measure
@@ -32,38 +33,50 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--placements", nargs="+", type=Placement, default=list(Placement))
     parser.add_argument("--act-algos", nargs="+", type=ActAlgo, default=list(ActAlgo))
+    parser.add_argument("--weight-bits", nargs="+", type=int, default=[8])
+    parser.add_argument("--bias-correction", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
-    print("| network | placement | observer | float | INT8, by seed | mean drop | smallest p of a loss |")
-    print("|---|---|---|---|---|---|---|")
+    print("| network | placement | observer | bits | float | INT8, by seed | mean drop | smallest p of a loss |")
+    print("|---|---|---|---|---|---|---|---|")
     for model in options.models:
         evaluation = Batches(samples=harness.evaluation_images(options, model), size=200)
         network = harness.float_network(options, model, evaluation)
         before = measure(OnnxSession(network.graph.model), evaluation, lambda _: None)
-        for placement, algo in product(options.placements, options.act_algos):
+        for placement, algo, bits in product(options.placements, options.act_algos, options.weight_bits):
+            config = _config(network, placement, algo, bits, bias_correction=options.bias_correction)
             measured = []
             for seed in options.seeds:
                 images = harness.calibration_images(options, model, options.calib_images, seed, None)
                 calibration = Batches(samples=images, size=200)
-                measured.append(_measure(network, placement, algo, calibration, evaluation))
+                measured.append(_measure(network, config, calibration, evaluation))
             cells = harness.accuracy_cells(
                 before.top1,
                 [after.top1 for after in measured],
                 [paired_difference(before.hits, after.hits).p_value for after in measured],
             )
-            print(f"| {model} | {placement.value} | {algo.value} | {cells} |", flush=True)
+            print(f"| {model} | {placement.value} | {algo.value} | {bits} | {cells} |", flush=True)
 
 
-def _measure(
-    network: FloatNetwork, placement: Placement, algo: ActAlgo, calibration: Batches, evaluation: Batches
-) -> LabelRanks:
-    config = PtqConfig(
-        quant=default_config(network.topology, algo=algo),
+def _config(
+    network: FloatNetwork, placement: Placement, algo: ActAlgo, bits: int, *, bias_correction: bool
+) -> PtqConfig:
+    """As ``amctq ptq`` has it by default, but for ort's scale for each channel of a Dense at 8 bits."""
+    rounding = WeightAlgo.GPTQ if bits < 8 else WeightAlgo.ARQ
+    per_channel = bits < 8 and placement is Placement.ORT
+    return PtqConfig(
+        quant=default_config(
+            network.topology, algo=algo, weight_bits=bits, weight_algo=rounding, dense_per_channel=per_channel
+        ),
         placement=placement,
         act_type=ActType.UINT8,
         weight_type=WeightType.INT8,
         ifmr_variant=IfmrVariant.EXACT,
         arq_rule=ArqRule.AMCT,
+        bias_correction=bias_correction,
     )
+
+
+def _measure(network: FloatNetwork, config: PtqConfig, calibration: Batches, evaluation: Batches) -> LabelRanks:
     quantized = NativeBackend().quantize(network=network, config=config, calibration=calibration, reporter=Reporter())
     session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
     return measure(session, evaluation, lambda _: None)
