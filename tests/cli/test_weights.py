@@ -103,7 +103,18 @@ def test_the_configuration_carries_width_and_algorithm(shared: Shared) -> None:
 
 def test_layers_get_widths_of_their_own(shared: Shared) -> None:
     """The last pattern that matches holds; 8 bits are rounded as AMCT does it, fewer by GPTQ."""
-    own = ("--placement", "ascend", "--layer-bits", "*=6", "--layer-bits", "layer3.*=4", "--layer-bits", "conv1=8")
+    own = (
+        "--placement",
+        "ascend",
+        "--calib-images",
+        100,
+        "--layer-bits",
+        "*=6",
+        "--layer-bits",
+        "layer3.*=4",
+        "--layer-bits",
+        "conv1=8",
+    )
     data = _quantize(shared, "mixed", *own)
     found = {item["name"]: (item["weight_bits"], item["weight_algo"]) for item in data["quantization"]["layers"]}
     assert found["conv1"] == (8, "arq")
@@ -114,7 +125,7 @@ def test_layers_get_widths_of_their_own(shared: Shared) -> None:
     assert len(narrow) == 6
     assert all(np.unique(values).size <= 16 for values in narrow)
     # The file that says the same gives the same network.
-    _quantize(shared, "again", "--placement", "ascend", "--config", "mixed/config.json")
+    _quantize(shared, "again", "--placement", "ascend", "--calib-images", 100, "--config", "mixed/config.json")
     assert _file("again").read_bytes() == _file("mixed").read_bytes()
 
 
