@@ -109,6 +109,11 @@ class WeightAlgo(str, Enum):
     SQUANT = "squant"
 
 
+def usual_weight_algo(bits: int) -> WeightAlgo:
+    """How weights are rounded where nobody says it: below 8 bits, rounding one by one loses accuracy."""
+    return WeightAlgo.GPTQ if bits < 8 else WeightAlgo.ARQ
+
+
 class WeightStorage(str, Enum):
     """How an ONNX file stores weights: one in a byte, or two of at most 4 bits in a byte."""
 

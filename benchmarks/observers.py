@@ -15,7 +15,7 @@ import harness
 
 from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
-from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightAlgo, WeightType
+from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightType, usual_weight_algo
 from amctq.data.samples import Batches
 from amctq.export.qdq_onnx import build_qdq
 from amctq.inference.accuracy import LabelRanks, measure
@@ -61,11 +61,10 @@ def _config(
     network: FloatNetwork, placement: Placement, algo: ActAlgo, bits: int, *, bias_correction: bool
 ) -> PtqConfig:
     """As ``amctq ptq`` has it by default, but for ort's scale for each channel of a Dense at 8 bits."""
-    rounding = WeightAlgo.GPTQ if bits < 8 else WeightAlgo.ARQ
     per_channel = bits < 8 and placement is Placement.ORT
     return PtqConfig(
         quant=default_config(
-            network.topology, algo=algo, weight_bits=bits, weight_algo=rounding, dense_per_channel=per_channel
+            network.topology, algo=algo, weight_bits=bits, weight_algo=usual_weight_algo, dense_per_channel=per_channel
         ),
         placement=placement,
         act_type=ActType.UINT8,

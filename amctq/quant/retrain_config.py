@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from amctq.choices import WeightAlgo
+from amctq.choices import WeightAlgo, usual_weight_algo
 from amctq.quant.config import NetworkConfig
 from amctq.quant.default_config import default_layers
 from amctq.quant.layers import Topology
-
-_WIDE = 8  # bits that rounding to the nearest loses nothing with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ class RetrainConfig(NetworkConfig[UlqConfig]):
     def starting_rounded(self) -> RetrainConfig:
         """The same; weights below 8 bits start on the integers of GPTQ, as ``ptq`` rounds them."""
         layers = (
-            replace(layer, weight=replace(layer.weight, algo=WeightAlgo.GPTQ)) if layer.weight.bits < _WIDE else layer
+            replace(layer, weight=replace(layer.weight, algo=usual_weight_algo(layer.weight.bits)))
             for layer in self.layers
         )
         return replace(self, layers=tuple(layers))

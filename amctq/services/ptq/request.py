@@ -18,6 +18,7 @@ from amctq.choices import (
     TargetIsa,
     WeightAlgo,
     WeightStorage,
+    usual_weight_algo,
 )
 from amctq.errors import UsageError
 from amctq.services import request as shared
@@ -208,7 +209,7 @@ class PtqRequest(QuantizationRequest):
         """How weights are rounded, or the default for their width."""
         if self.weight_algo is not None:
             return self.weight_algo
-        return WeightAlgo.GPTQ if bits < 8 and self.arq_rule is ArqRule.AMCT else WeightAlgo.ARQ
+        return usual_weight_algo(bits) if self.arq_rule is ArqRule.AMCT else WeightAlgo.ARQ
 
     @property
     def narrowest_weights(self) -> int:
