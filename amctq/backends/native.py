@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from threadpoolctl import threadpool_limits
+
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.backends.equalization import equalize
@@ -90,6 +92,14 @@ class NativeBackend(RecordBackend):
         Equalization comes before all of that, from a pass of its own. The order is AMCT's (docs/en/reference.md,
         "Calibration"). GPTQ rounds after the calibration, by what the layers read; then this is the float network.
         """
+        # The last bits of NumPy's products depend on the number of threads, and GPTQ would make other integers of them.
+        # One is no loss while the images are watched: onnxruntime runs the next ones on the other cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._quantize(network, config, calibration, reporter)
+
+    def _quantize(
+        self, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
+    ) -> NativeQuantizedNetwork:
         topology = config.quant.selected(network.topology)
         layers, observed_as = config.quant.enabled, config.quant.activations
         show = partial(

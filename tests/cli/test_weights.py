@@ -101,6 +101,14 @@ def test_the_configuration_carries_width_and_algorithm(shared: Shared) -> None:
     assert _file("config").read_bytes() == _file("options").read_bytes()
 
 
+def test_the_number_of_threads_of_numpy_changes_no_bit(shared: Shared) -> None:
+    """A run that is resumed where there are fewer cores has the record of the one that was killed."""
+    for threads in ("1", "2"):
+        few = ("--weight-bits", 4, "--placement", "ascend", "--eval-images", 200, "--output-dir", threads)
+        ptq(shared.network("resnet20"), *few, env={"OPENBLAS_NUM_THREADS": threads})
+    assert _file("1").read_bytes() == _file("2").read_bytes()
+
+
 def test_layers_get_widths_of_their_own(shared: Shared) -> None:
     """The last pattern that matches holds; 8 bits are rounded as AMCT does it, fewer by GPTQ."""
     own = (
