@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -14,8 +15,18 @@ _VALUES = (
     *(b'{"a": 1}', b'[1, "a", null]', b'"\\ud800"', b'"\\u0000"', b'"\\xff"', b"'\\ud800'", b"'\\x00'", b'"\\377"'),
     *('"网络"'.encode(), b'"\xff"', b"\xed\xa0\x80", b"\0", b"x" * 70_000, b'"' + b"y" * 70_000 + b'"', b"\\", b'"'),
 )
+# What breaks readers of headers and lists: digits that are none, halves of characters, escapes, separators.
+_TEXTS = (
+    *("²", "٣", "é", "\ud800", "\x00", "\x1b[2J", "\x7f", "\u2028", "\ufeff", " ", "\t", "\r\n", "\n", "\r\n\r\n"),
+    *("*", ":", ";", ",", "/", "@", "%00", "%", "..", "W/", '"', "bytes", "chunked", "gzip"),
+)
 _TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|[A-Za-z_][\w.]*|[-+]?[0-9][\w.+-]*')
 _NESTED = ((b"[", b"]"), (b'{"a":', b"}"), (b"a {", b"}"), (b"(", b")"), (b"-", b""), (b"not ", b""), (b"x.", b""))
+
+
+def mutation_count(usual: int) -> int:
+    """How many damaged files a reader gets: FUZZ_MUTATIONS, where it is set."""
+    return int(os.environ.get("FUZZ_MUTATIONS", usual))
 
 
 def mutations(content: bytes, *, count: int, seed: int) -> Iterator[bytes]:
@@ -57,6 +68,12 @@ def _without(content: bytes, draw: random.Random) -> bytes:
 def _twice(content: bytes, draw: random.Random) -> bytes:
     first, last = sorted((_place(content, draw), _place(content, draw)))
     return content[:last] + content[first:last] + content[last:]
+
+
+def _text(content: bytes, draw: random.Random) -> bytes:
+    place = _place(content, draw)
+    text = draw.choice(_TEXTS).encode(errors="surrogatepass")
+    return content[:place] + text + content[place + draw.choice((0, 1, 1, 4, 20)) :]
 
 
 def _line_moved(content: bytes, draw: random.Random) -> bytes:
@@ -115,7 +132,7 @@ def _lines_ended(content: bytes, draw: random.Random) -> bytes:
 
 
 _KINDS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    *(_bit, _byte, _cut, _without, _twice, _line_moved, _nested, _encoded, _lines_ended),
+    *(_bit, _byte, _cut, _without, _twice, _text, _text, _text, _line_moved, _nested, _encoded, _lines_ended),
     *(_token,) * 3,
     *(_alike,) * 12,
 )

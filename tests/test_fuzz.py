@@ -6,7 +6,6 @@ FUZZ_MUTATIONS sets how many damaged files each reader gets.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import time
 from collections.abc import Callable
@@ -22,10 +21,10 @@ from amctq.training import snapshot as snapshots
 from amctq.training.snapshot import Snapshot, write_snapshot
 from amctq.training.store import CheckpointStore
 from tests.command import amctq_here
-from tests.mutations import mutations
+from tests.mutations import mutation_count, mutations
 from tests.readers import STATE, TEXT_FILES, TextFile
 
-COUNT = int(os.environ.get("FUZZ_MUTATIONS", "200"))
+COUNT = mutation_count(200)
 SECONDS = 5.0
 GIBIBYTES = 2.0
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {

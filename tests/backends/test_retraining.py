@@ -395,7 +395,7 @@ def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, sha
 def _resnet20(shared: Shared, scratch: Path) -> FloatNetwork:
     cell = find_model("resnet20").build(10)
     read_checkpoint(shared.checkpoint("resnet20"), scratch).load_into(cell, model="resnet20", num_classes=10)
-    graph = export_float(cell, (3, 32, 32), scratch / "resnet20.onnx")
+    graph = export_float(cell, (3, 32, 32), scratch / "resnet20.mindir")
     return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
 
 

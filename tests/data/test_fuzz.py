@@ -16,9 +16,10 @@ from amctq.data.preprocess import Preprocessing
 from amctq.data.source import find_dataset
 from amctq.errors import AmctqError, CheckError, InputError, UsageError
 from tests.data.mutations import DATASETS, mutated_json, write_archive
+from tests.mutations import mutation_count
 
 PREPROCESSING = Preprocessing(image_size=8, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
-TRIES = 300
+TRIES = mutation_count(300)
 LONGEST = 10  # seconds of this process; the first image imports MindSpore
 
 

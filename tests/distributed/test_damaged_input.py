@@ -15,9 +15,9 @@ from amctq.distributed.rank_table import MOST_RANKS, RankedDevice, RankServer, R
 from amctq.distributed.rank_table_json import dump_rank_table, read_rank_table
 from amctq.distributed.status import StatusWriter, has_ended_well
 from amctq.errors import InputError, UsageError
-from tests.mutations import mutations
+from tests.mutations import mutation_count, mutations
 
-SEEDS = 400
+SEEDS = mutation_count(400)
 SECONDS = 20.0  # of this process: other work of the machine does not count
 TABLE = RankTable(
     servers=tuple(

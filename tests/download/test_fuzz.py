@@ -18,7 +18,7 @@ from amctq.errors import CheckError, InputError, NetworkError
 from amctq.progress import Reporter
 from amctq.services.pinned_sums import PINS, read_pins
 from tests.command import amctq_here
-from tests.download.mutations import mutations
+from tests.mutations import mutation_count, mutations
 from tests.server import Server, raw, truncate
 
 CONTENT = random.Random(5).randbytes(3_000)
@@ -49,7 +49,7 @@ def test_damaged_answers(server: Server, kind: str) -> None:
     server.page("/real", CONTENT)
     body = {"whole": CONTENT, "chunked": CONTENT + b"\r\n0\r\n\r\n", "rest": CONTENT[1000:]}.get(kind, b"")
     first = [truncate(1000)] if kind == "rest" else []
-    for damaged in mutations(ANSWERS[kind].encode(), 80, seed=len(kind)):
+    for damaged in mutations(ANSWERS[kind].encode(), count=mutation_count(80), seed=len(kind)):
         url = server.page("/net.ckpt", CONTENT, *first, raw(damaged + body))
         with contextlib.suppress(NetworkError, CheckError):
             _get(url, sha256=SHA256)
@@ -65,7 +65,7 @@ def test_damaged_notes(server: Server, sha256: str | None) -> None:
     note, beginning = NOTE.read_bytes(), PARTIAL.read_bytes()
     fields = [json.dumps({**json.loads(note), key: value}).encode() for key in json.loads(note) for value in ODD]
     refused = 0
-    for damaged in [note, b"", b"[]", b"[" * 100_000, *fields, *mutations(note, 300, seed=1)]:
+    for damaged in [note, b"", b"[]", b"[" * 100_000, *fields, *mutations(note, count=mutation_count(300), seed=1)]:
         PARTIAL.write_bytes(beginning)
         NOTE.write_bytes(damaged)
         if not Partial(FINAL, identity=sha256, md5=False, largest=1 << 20).size:
@@ -105,12 +105,12 @@ ODD: tuple[object, ...] = (
 def test_damaged_lists_of_sums() -> None:
     assert read_pins(Path()) == {}
     content = "".join(f"{hashlib.sha256(bytes([number])).hexdigest()}  网 {number}.ckpt\n" for number in range(5))
-    taken = 0
-    for damaged in mutations(content.encode(), 300, seed=2):
+    count, taken = mutation_count(300), 0
+    for damaged in mutations(content.encode(), count=count, seed=2):
         Path(PINS).write_bytes(damaged)
         with contextlib.suppress(InputError):
             taken += bool(read_pins(Path()))
-    assert 0 < taken < 300
+    assert 0 < taken < count
 
 
 @pytest.mark.parametrize(

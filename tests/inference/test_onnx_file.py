@@ -16,8 +16,9 @@ from amctq.errors import InputError
 from amctq.inference.onnx_file import read_onnx
 from amctq.inference.session import UserFileSession
 from tests.byte_mutations import byte_mutations
+from tests.mutations import mutation_count
 
-MUTATIONS = 400
+MUTATIONS = mutation_count(400)
 IMAGES = np.random.default_rng(1).normal(size=(2, 3, 4, 4)).astype(np.float32)
 
 

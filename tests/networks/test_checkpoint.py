@@ -15,8 +15,9 @@ from amctq.networks.checkpoint import Checkpoint, check_readable, read_checkpoin
 from amctq.networks.registry import REGISTRY
 from tests.backends.networks import Small
 from tests.byte_mutations import byte_mutations
+from tests.mutations import mutation_count
 
-MUTATIONS = 400
+MUTATIONS = mutation_count(400)
 CONV = "conv1.weight"
 
 
