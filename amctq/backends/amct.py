@@ -33,6 +33,7 @@ from amctq.choices import (
     WeightAlgo,
     WeightStorage,
 )
+from amctq.data.inputs import joined
 from amctq.data.samples import Batches
 from amctq.errors import InputError, first_line
 from amctq.networks.float_network import FloatNetwork
@@ -147,7 +148,7 @@ class AmctBackend(RecordBackend):
 
 def _one_batch(calibration: Batches) -> Float32Array:
     """All calibration images as one batch, because AMCT takes only one."""
-    batch = np.concatenate([images for images, _ in calibration])
+    (batch,) = joined(inputs for inputs, _ in calibration).values()
     if not np.isfinite(batch).all():
         message = "the calibration images hold NaN or infinity"
         raise InputError(message, hint="check the dataset")

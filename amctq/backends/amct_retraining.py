@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct_config import enabled_layers, lay_retrain_config
 from amctq.backends.amct_work_directory import LOG, rebuilt, work_directory
 from amctq.backends.base import OpaqueNetwork, RetrainingNetwork
 from amctq.choices import ExportFormat, WeightType
+from amctq.data.inputs import zeros
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.layers import Topology
@@ -67,7 +66,7 @@ class AmctRetrainingNetwork(RetrainingNetwork):
         self, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, batch_size: int, reporter: Reporter
     ) -> None:
         self._network = network
-        self._example = np.zeros((batch_size, *network.graph.input_shape), np.float32)
+        (self._example,) = zeros(network.graph.inputs, batch_size).values()
         self._reporter = reporter
         cell = rebuilt(network)  # before the current directory changes: paths may be relative
         cell.set_train(True)

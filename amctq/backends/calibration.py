@@ -21,6 +21,7 @@ import onnx
 from onnx import helper
 
 from amctq.backends.base import CALIBRATION
+from amctq.data.inputs import Inputs, part, repeated, samples_in
 from amctq.data.samples import Batches
 from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph
@@ -36,6 +37,7 @@ from amctq.quant.replaced import input_warning
 # Limit for the activations of one forward pass; two passes are in memory. A batch that needs more is divided.
 # ResNet-50 at 224 x 224 needs 64 MB for an image. One to four images a pass are equally fast, eight are a sixth slower.
 _BYTES_AT_ONCE = 256 << 20
+_FLOAT = 4  # bytes
 _OVERFLOWS = "the checkpoint overflows on these images; check it and the data"
 
 
@@ -93,9 +95,9 @@ def observe_activations(
     Raises:
         InputError: a tensor holds NaN or infinity, or values so large that no range in float32 has them.
     """
-    # The images are the graph's input, so no output is needed for them.
+    # No output is needed for what the graph takes.
     tensors = dict.fromkeys([*(watch.tensor for watch in watches), *inputs])
-    tapped = [name for name in tensors if name != graph.input_name]
+    tapped = [name for name in tensors if name not in graph.inputs]
     session = OnnxSession(_tapped_graph(graph, topology, fused, tapped), shares_cores=True)
     for watch in watches:
         watch.observer.expect(batches.images)
@@ -103,7 +105,7 @@ def observe_activations(
         watcher.expect(batches.images)
     done = 0
     with reporter.phase(CALIBRATION, batches.images) as advance:
-        for activations, seconds in _passes(session, batches, tapped, graph.input_name):
+        for samples, activations, seconds in _passes(session, batches, tapped):
             reporter.add_part("calibration forward", seconds)
             began = time.perf_counter()
             _observe(watches, activations)
@@ -111,7 +113,7 @@ def observe_activations(
                 for watcher in watchers:
                     watcher.update(activations[tensor])
             reporter.add_part("calibration observers", time.perf_counter() - began)
-            done += len(activations[graph.input_name])
+            done += samples
             advance(done)
     result: list[QParams] = []
     if not watches:
@@ -163,11 +165,11 @@ class _Layout:
         return memory[: images * self.size].reshape(shape)
 
 
-def _layouts(session: OnnxSession, example: Float32Array, tapped: list[str]) -> list[_Layout]:
-    """The layouts of tensors, read off the passes of one and of two images."""
+def _layouts(session: OnnxSession, example: Inputs, tapped: list[str]) -> list[_Layout]:
+    """The layouts of tensors, read off the passes of one and of two samples."""
     if not tapped:
         return []
-    one, two = (session.run(images, tapped) for images in (example, np.repeat(example, 2, axis=0)))
+    one, two = (session.run(inputs, tapped) for inputs in (example, repeated(example, 2)))
     return [
         _Layout(
             shape=few.shape,
@@ -178,33 +180,38 @@ def _layouts(session: OnnxSession, example: Float32Array, tapped: list[str]) -> 
 
 
 def _passes(
-    session: OnnxSession, batches: Batches, tapped: list[str], image: str
-) -> Iterator[tuple[dict[str, Float32Array], float]]:
-    """For each forward pass: the tapped tensors and the images, and the seconds that it took.
+    session: OnnxSession, batches: Batches, tapped: list[str]
+) -> Iterator[tuple[int, dict[str, Float32Array], float]]:
+    """For each forward pass: how many samples, the tapped tensors and the inputs, and the seconds that it took.
 
     The next pass overwrites the arrays.
     """
-    # The size of one image's activations limits the size of a pass.
-    example = batches.first()[:1]
+    # The size of one sample's activations limits the size of a pass.
+    example = part(batches.first(), slice(1))
     layouts = _layouts(session, example, tapped)
-    size = sum(layout.size for layout in layouts) * example.itemsize + example.nbytes
+    size = sum(layout.size for layout in layouts) * _FLOAT + sum(array.nbytes for array in example.values())
     at_once = min(batches.size, max(1, _BYTES_AT_ONCE // size))
     # Two passes are in memory: the one that is observed, and the next. Their memory is allocated only once, because
     # onnxruntime does not free all that it allocates for each pass.
     memory = itertools.cycle([[np.empty(at_once * layout.size, np.float32) for layout in layouts] for _ in range(2)])
-    parts = (images[start : start + at_once] for images, _ in batches for start in range(0, len(images), at_once))
+    parts = (
+        part(inputs, slice(start, start + at_once))
+        for inputs, _ in batches
+        for start in range(0, samples_in(inputs), at_once)
+    )
 
-    def forward_next() -> tuple[dict[str, Float32Array], float] | None:
+    def forward_next() -> tuple[int, dict[str, Float32Array], float] | None:
         # The worker thread also prepares the images: resizing them takes as long as a small network.
-        images = next(parts, None)
-        if images is None:
+        inputs = next(parts, None)
+        if inputs is None:
             return None
         began = time.perf_counter()
+        samples = samples_in(inputs)
         arrays = zip(tapped, layouts, next(memory), strict=True)
-        outputs = {name: layout.of(len(images), array) for name, layout, array in arrays}
+        outputs = {name: layout.of(samples, array) for name, layout, array in arrays}
         if outputs:
-            session.run_into(images, outputs)
-        return {image: images, **outputs}, time.perf_counter() - began
+            session.run_into(inputs, outputs)
+        return samples, {**inputs, **outputs}, time.perf_counter() - began
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="amctq-forward") as worker:
         pending = worker.submit(forward_next)

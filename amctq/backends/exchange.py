@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.backends.replacement import Slot, replaced
+from amctq.data.inputs import zeros
 from amctq.graph.float_graph import FloatGraph
 from amctq.quant.layers import QuantizableLayer
 
@@ -151,7 +152,7 @@ def _operators(cell: Any, names: Iterable[str]) -> tuple[Slot, ...]:
 
 
 def _calls(cell: Any, graph: FloatGraph, slots: Iterable[Slot]) -> Mapping[tuple[int, str], _Calls]:
-    """What one forward pass of one image of zeros calls each operator with; by cell and attribute."""
+    """What one forward pass of one sample of zeros calls each operator with; by cell and attribute."""
     from amctq.inference.cell_session import CellSession
 
     calls: dict[tuple[int, str], _Calls] = {}
@@ -162,7 +163,7 @@ def _calls(cell: Any, graph: FloatGraph, slots: Iterable[Slot]) -> Mapping[tuple
             probes[slot] = _probe(slot.value, calls[slot.key])
     if probes:
         with _pynative(), replaced(cell, probes):
-            CellSession(cell).logits(np.zeros((1, *graph.input_shape), np.float32))
+            CellSession(cell).run(zeros(graph.inputs, 1))
     return calls
 
 

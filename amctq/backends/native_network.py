@@ -63,7 +63,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         if form is ExportFormat.MINDIR:
             check_cells(self.network, self.topology)
             with self.simulation() as cell:
-                export_mindir(cell, self.network.graph.input_shape, path, metadata)
+                export_mindir(cell, self.network.graph.inputs, path, metadata)
             return
         model = self._onnx(form, metadata)
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import amctq
 from amctq.cli.from_request import command
+from amctq.cli.measured import label, shown
 from amctq.cli.output import CommandResult, Output
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ def evaluate(make: Callable[[], amctq.EvaluateRequest], output: Output) -> Comma
 def tables(data: Mapping[str, Any]) -> list[RenderableType]:
     """Make the output without ``--json``."""
     accuracy, timing = data["accuracy"], data["timing"]
+    metric = accuracy["metric"]
+    score = f"{label(metric)} {shown(metric, accuracy[metric['key']])}"
+    if "top5" in accuracy:
+        score += f", top-5 {accuracy['top5']:.2f} %"
     return [
-        f"{data['file']}: top-1 {accuracy['top1']:.2f} %, top-5 {accuracy['top5']:.2f} % of "
-        f"{accuracy['images']:,} images ({', '.join(data['data']['evaluation']['sources'])}), "
-        f"{_speed(timing)}"
+        f"{data['file']}: {score} of {accuracy['images']:,} images "
+        f"({', '.join(data['data']['evaluation']['sources'])}), {_speed(timing)}"
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from amctq.cli.measured import label, shown
+
 
 def file_sentences(report: Mapping[str, Any]) -> list[str]:
     """Make sentences on the files compared with the QDQ graph, and on ATC."""
@@ -12,11 +14,13 @@ def file_sentences(report: Mapping[str, Any]) -> list[str]:
     for file in report["files"].values():
         same = file.get("agreement")
         if same is not None:
-            top1 = f"top-1 {same['top1']:.2f} %, " if "top1" in same else ""
-            lines.append(
-                f"{file['name']}: {top1}the class of the QDQ graph on {same['percent']:.2f} % of "
-                f"{same['images']:,} images"
-            )
+            metric = None if report["accuracy"] is None else report["accuracy"]["metric"]
+            score = "" if metric is None else f"{label(metric)} {shown(metric, same[metric['key']])}, "
+            if metric is None or metric["key"] == "top1":
+                same_as = f"the class of the QDQ graph on {same['percent']:.2f} % of {same['images']:,} images"
+            else:
+                same_as = f"{same['mean_difference']:.1e} of the largest value from the QDQ graph in the mean"
+            lines.append(f"{file['name']}: {score}{same_as}")
     return [*lines, *_atc_sentences(report["atc"])]
 
 

@@ -9,6 +9,7 @@ import amctq
 from amctq.choices import Placement, TargetIsa
 from amctq.cli.exported import file_sentences
 from amctq.cli.from_request import command
+from amctq.cli.measured import accuracy_rows, drop_sentence, fidelity_rows
 from amctq.cli.output import CommandResult, Output
 from amctq.cli.widths import width_name, with_spread
 from amctq.services.option import RUN, Option
@@ -27,10 +28,8 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     for column in ("", "float", name, f"{name} against float" if name == "INT8" else "against float"):
         table.add_column(column, justify="right" if column else "left")
     if accuracy is not None:
-        drop = accuracy["int8"]["top1"] - accuracy["float"]["top1"]
-        table.add_row("top-1, %", f"{accuracy['float']['top1']:.2f}", f"{accuracy['int8']['top1']:.2f}", f"{drop:+.2f}")
-        drop = accuracy["int8"]["top5"] - accuracy["float"]["top5"]
-        table.add_row("top-5, %", f"{accuracy['float']['top5']:.2f}", f"{accuracy['int8']['top5']:.2f}", f"{drop:+.2f}")
+        for row in accuracy_rows(accuracy, (accuracy["float"], accuracy["int8"])):
+            table.add_row(*row)
     for form, file in files.items():
         sizes = f"{file['float_bytes']:,}", f"{file['int8_bytes']:,}"
         table.add_row(f"{form}, bytes", *sizes, f"{file['ratio']:.3f} x")
@@ -44,11 +43,17 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     accuracy, data, quantization = report["accuracy"], report["data"], report["quantization"]
     lines = []
     if accuracy is not None:
-        low, high = accuracy["top1_drop_95"]
+        hits = f" on {accuracy['images']:,} test samples"
+        if accuracy["mcnemar_p"] is not None:
+            hits = (
+                f"; of {accuracy['images']:,} test images {accuracy['lost']} lost, {accuracy['gained']} gained, "
+                f"McNemar p = {accuracy['mcnemar_p']:.2g}"
+            )
+        lines.append(f"{drop_sentence(accuracy)}{hits}")
+    if report["fidelity"] is not None:
+        lines += [f"{name} {text}" for name, text in fidelity_rows(report["fidelity"])]
         lines.append(
-            f"top-1 drop {accuracy['top1_drop']:.2f} points (95 % interval {low:.2f} to {high:.2f}); of "
-            f"{accuracy['images']:,} test images {accuracy['lost']} lost, {accuracy['gained']} gained, "
-            f"McNemar p = {accuracy['mcnemar_p']:.2g}"
+            f"on {report['fidelity']['samples']:,} samples; no metric was named, and nearness to float is no accuracy"
         )
     if report["not_run"]:
         lines.append(
@@ -74,6 +79,9 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{own['through']} in MindSpore and the ONNX graph in onnxruntime name another class on "
             f"{own['argmax_differences']} of {own['images']:,} images"
+            if accuracy is None or accuracy["metric"]["key"] == "top1"
+            else f"{own['through']} in MindSpore and the ONNX graph in onnxruntime differ by "
+            f"{own['mean_difference']:.1e} of the largest value in the mean"
         )
     speed = report["timing"].get("images_per_second")
     if speed is not None and speed["busy"]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.exported import file_sentences
+from amctq.cli.measured import accuracy_rows, drop_sentence, fidelity_rows, shown, unit
 from amctq.cli.widths import width_name
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ def tables(report: Mapping[str, Any]) -> list[RenderableType]:
     for column in ("", "float", "PTQ", "QAT", "QAT against float"):
         table.add_column(column, justify="right" if column else "left")
     if accuracy is not None:
-        for name, key in (("top-1, %", "top1"), ("top-5, %", "top5")):
-            before, start = accuracy["float"][key], accuracy["ptq"][key]
-            after = (accuracy["int8"] or accuracy["training_network"])[key]
-            table.add_row(name, f"{before:.2f}", f"{start:.2f}", f"{after:.2f}", f"{after - before:+.2f}")
+        trained = accuracy["int8"] or accuracy["training_network"]
+        for row in accuracy_rows(accuracy, (accuracy["float"], accuracy["ptq"], trained)):
+            table.add_row(*row)
     for form, file in files.items():
         sizes = f"{file['float_bytes']:,}", "", f"{file['int8_bytes']:,}"
         table.add_row(f"{form}, bytes", *sizes, f"{file['ratio']:.3f} x")
@@ -47,15 +47,21 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             "compiled it; the accuracy is that of AMCT's training network"
         )
     elif accuracy is not None:
-        low, high = accuracy["top1_drop_95"]
+        metric, test = accuracy["metric"], accuracy["mcnemar_p"]
+        same = accuracy["agreement"]
+        agreement = (
+            ""
+            if same is None
+            else f"; the exported file names the same class on {same['percent']:.2f} % of {accuracy['images']:,} images"
+        )
         lines += [
-            f"top-1 drop {accuracy['top1_drop']:.2f} points (95 % interval {low:.2f} to {high:.2f}), "
-            f"McNemar p = {accuracy['mcnemar_p']:.2g}",
-            f"training network {accuracy['training_network']['top1']:.2f} %; the exported file names the same class on "
-            f"{accuracy['agreement']['percent']:.2f} % of {accuracy['images']:,} images",
+            f"{drop_sentence(accuracy)}{'' if test is None else f', McNemar p = {test:.2g}'}",
+            f"training network {shown(metric, accuracy['training_network'][metric['key']])}{agreement}",
         ]
     if accuracy is not None:
-        lines.append(_gain(accuracy["gain_over_ptq"], quantization["started_from_weight_algo"]))
+        lines.append(_gain(accuracy["gain_over_ptq"], accuracy["metric"], quantization["started_from_weight_algo"]))
+    if report["fidelity"] is not None:
+        lines += [f"{name} {text}" for name, text in fidelity_rows(report["fidelity"])]
     taught = ", taught by the float network" if recipe["distillation"] else ""
     widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
     lines.append(
@@ -71,11 +77,13 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _gain(gain: Mapping[str, Any], algorithms: Sequence[str] | None) -> str:
+def _gain(gain: Mapping[str, Any], metric: Mapping[str, Any], algorithms: Sequence[str] | None) -> str:
     """Whether training was worth it."""
     start = "PTQ by the record" if algorithms is None else f"PTQ ({' and '.join(algorithms)})"
-    low, high = gain["top1_gain_95"]
-    interval = f"{gain['top1_gain']:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
+    key, digits, ends = metric["key"], metric["digits"], gain[f"{metric['key']}_gain_95"]
+    interval = f"{gain[f'{key}_gain']:+.{digits}f}{unit(metric)}"
+    if ends is not None:
+        interval += f" (95 % interval {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
     if gain["verdict"] == "gained":
         return f"training gained over {start}: {interval}"
     if gain["verdict"] == "lost":

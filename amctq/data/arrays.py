@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.data.inputs import IMAGE, Inputs, InputSpec
 from amctq.data.npz_file import NpzFile
 from amctq.data.passed_over import shown
 from amctq.data.preprocess import Preprocessing
@@ -43,12 +44,10 @@ class ArraySamples(Samples):
     indices: NDArray[np.int64]
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
-        """(C, H, W) of a prepared image."""
-        if self.preprocessing is not None:
-            return self.preprocessing.input_shape
-        _, channels, height, width = self.pixels.shape
-        return (channels, height, width)
+    def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]
+        """A prepared image, (C, H, W)."""
+        prepared = self.pixels.shape[1:] if self.preprocessing is None else self.preprocessing.input_shape
+        return {IMAGE: InputSpec(shape=prepared)}
 
     def take(self, positions: NDArray[np.int64]) -> ArraySamples:
         """The images at these positions."""
@@ -68,10 +67,9 @@ class ArraySamples(Samples):
             images = change(images)
         return self._prepared(images), self.labels[positions]
 
-    def _prepared(self, images: Any) -> Float32Array:
+    def _prepared(self, images: Any) -> Inputs:
         """Images after the preprocessing; without one they are prepared already."""
-        prepared: Float32Array = images if self.preprocessing is None else self.preprocessing(images)
-        return prepared
+        return {IMAGE: images if self.preprocessing is None else self.preprocessing(images)}
 
 
 def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:
@@ -143,7 +141,7 @@ def _prepared(pixels: Float32Array, where: str, notices: list[str]) -> Float32Ar
         pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     largest = 0.0
     for part in slices(len(pixels), _CHECKED):
-        check_finite(pixels[part], part.start, where)
+        check_finite({IMAGE: pixels[part]}, part.start, where)
         largest = max(largest, float(np.abs(pixels[part]).max()))
     if largest > _LARGEST_PREPARED:
         notices.append(

@@ -1,11 +1,11 @@
-"""A dataset from a function of the user, which returns an iterable of (image, label)."""
+"""A dataset from a function of the user, which returns an iterable of (inputs, target)."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,48 +13,63 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.samples import Batch, Change, Dataset, Samples, check_finite
+from amctq.data.factory_item import EXPECTED, Item, read_item
+from amctq.data.inputs import InputSpec, described, spec_of
+from amctq.data.samples import Batch, Change, Dataset, Samples
 from amctq.errors import AmctqError, InputError, Stopped
 from amctq.plugins import USER_CODE_FAILURES, call_factory, format_error, load_factory, parameters_of
-from amctq.quant.numerics import Float32Array
 
 _OPTION = "--dataset"
-_EXPECTED = "expected pairs of a float32 image (C, H, W) and a whole-numbered class"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FactorySamples(Samples):
-    """The images of an iterable, which is read again for each pass. Only one batch is kept in memory.
+    """The samples of an iterable, which is read again for each pass. Only one batch is kept in memory.
 
     Attributes:
         items: returns the iterable, for each pass.
-        checksums: of the images so far, by index; an image that changes between passes is refused.
-        input_shape: see Samples.
+        checksums: of the samples so far, by index; a sample that changes between passes is refused.
+        inputs: see Samples.
+        names: the names of ``inputs`` by those that the items have: their keys, or their positions.
         sources: see Samples.
         indices: see Samples.
-        labels: None, because only reading the images gives them.
-        preprocessing: None, because the images are prepared already.
+        classified: see Samples.
+        labels: None, because only reading the samples gives them.
+        preprocessing: None, because the samples are prepared already.
     """
 
     items: Callable[[], Any]
     checksums: dict[int, int]
-    input_shape: tuple[int, int, int]
+    inputs: Mapping[str, InputSpec]
+    names: Mapping[str, str]
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
+    classified: bool
     labels: None = None
     preprocessing: None = None
 
     def take(self, positions: NDArray[np.int64]) -> FactorySamples:
-        """The images at these positions."""
+        """The samples at these positions."""
         return replace(self, indices=self.indices[positions])
 
+    def renamed(self, names: Mapping[str, str]) -> FactorySamples:
+        """The same samples with other names of inputs, in the order of ``names``: new names by present ones."""
+        if list(names) == list(self.inputs) and all(new == present for present, new in names.items()):
+            return self
+        given = {present: own for own, present in self.names.items()}
+        return replace(
+            self,
+            inputs={new: self.inputs[present] for present, new in names.items()},
+            names={given[present]: new for present, new in names.items()},
+        )
+
     def batches(self, size: int) -> Iterator[Batch]:
-        """Images as the iterable gives them, and labels."""
+        """Inputs as the iterable gives them, and targets."""
         with self._users_failures():
             yield from self._batches(size)
 
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
-        """Images as they are, read by index.
+        """Samples as they are, read by index.
 
         Raises:
             InputError: the iterable has no access by index.
@@ -64,11 +79,12 @@ class FactorySamples(Samples):
             if not _is_indexed(self._kept):
                 message = f"{_OPTION} {self.sources[0]}: it gives its images in one order only; training needs another"
                 raise InputError(message, hint="return a list, or an object with __len__ and __getitem__")
-            return _stacked([self._checked(index, self._kept[index]) for index in self.indices[positions].tolist()])
+            items = (self._checked(index, self._kept[index]) for index in self.indices[positions].tolist())
+            return self._stacked(list(items))
 
     @cached_property
     def _kept(self) -> Any:
-        """What the function returns, called once: each training step reads some of its images."""
+        """What the function returns, called once: each training step reads some of its samples."""
         return self.items()
 
     @contextlib.contextmanager
@@ -84,24 +100,31 @@ class FactorySamples(Samples):
     def _batches(self, size: int) -> Iterator[Batch]:
         found = 0
         checked = itertools.starmap(self._checked, self._chosen())
-        while pairs := list(itertools.islice(checked, size)):
-            found += len(pairs)
-            yield _stacked(pairs)
+        while items := list(itertools.islice(checked, size)):
+            found += len(items)
+            yield self._stacked(items)
         if found < len(self):
-            message = f"{_OPTION} {self.sources[0]}: it gave {found} of {len(self)} images this time"
-            raise InputError(message, hint="the function must return all images each time it is called")
+            message = f"{_OPTION} {self.sources[0]}: it gave {found} of {len(self)} samples this time"
+            raise InputError(message, hint="the function must return all samples each time it is called")
 
-    def _checked(self, index: int, item: Any) -> tuple[Float32Array, int]:
-        """An item as image and class, refused if the shape is not that of the others, or if the image has changed."""
-        image, label = _pair(item, index, self.sources[0])
-        checksum = _checksum(image, label)
+    def _checked(self, index: int, item: Any) -> Item:
+        """An item, refused if it has not the form of the others, or if it has changed."""
+        read = read_item(item, index, f"{_OPTION} {self.sources[0]}")
+        checksum = _checksum(read)
         if self.checksums.setdefault(index, checksum) != checksum:
-            message = f"{_OPTION} {self.sources[0]}: image {index} is not the same each time"
-            raise InputError(message, hint="do not shuffle or augment: calibration and evaluation images would mix")
-        if image.shape != self.input_shape:
-            message = f"{_OPTION} {self.sources[0]}: image {index} has shape {image.shape}, others {self.input_shape}"
-            raise InputError(message, hint=_EXPECTED)
-        return image, label
+            message = f"{_OPTION} {self.sources[0]}: sample {index} is not the same each time"
+            raise InputError(message, hint="do not shuffle or augment: calibration and evaluation samples would mix")
+        specs = {self.names.get(name, name): spec_of(array) for name, array in read.inputs.items()}
+        if specs != dict(self.inputs):
+            message = (
+                f"{_OPTION} {self.sources[0]}: sample {index} is {described(specs)}, others {described(self.inputs)}"
+            )
+            raise InputError(message, hint=EXPECTED)
+        if self.classified is not read.classified:
+            message = f"{_OPTION} {self.sources[0]}: the target of sample {index} is {read.target!r:.80}"
+            kinds = "classes (whole numbers from 0)" if self.classified else "no classes"
+            raise InputError(message, hint=f"the first samples have {kinds} as targets; expected the same of all")
+        return read
 
     def _chosen(self) -> Iterator[tuple[int, Any]]:
         items = self.items()
@@ -117,22 +140,30 @@ class FactorySamples(Samples):
             if index == last:
                 return
 
+    def _stacked(self, items: list[Item]) -> Batch:
+        inputs = {new: np.stack([item.inputs[own] for item in items]) for own, new in self.names.items()}
+        targets = [item.target for item in items]
+        if targets[0] is None:
+            return inputs, None
+        alike = len({getattr(target, "shape", None) for target in targets}) == 1
+        return inputs, np.stack(targets) if alike and isinstance(targets[0], np.ndarray) else targets
+
 
 def open_factory(text: str) -> Dataset:
     """Call ``path/to/file.py:name`` or ``package.module:name``.
 
     A function that takes ``role`` is called with "train" and with "test", and may return None for one of them.
-    Any other function is called without arguments, and its images have no roles.
+    Any other function is called without arguments, and its samples have no roles.
 
     Raises:
-        InputError: it raises, or gives anything but images and labels.
+        InputError: it raises, or gives anything but inputs and targets.
     """
     factory = load_factory(text, option=_OPTION)
     if "role" in parameters_of(factory):
         train, test = (_samples(factory, text, role=role) for role in ("train", "test"))
         if train is None and test is None:
             message = f"{_OPTION} {text}: it returns None for role 'train' and for role 'test'"
-            raise InputError(message, hint=_EXPECTED)
+            raise InputError(message, hint=EXPECTED)
         return Dataset(train=train, test=test, name=text)
     return Dataset(train=None, test=_samples(factory, text), name=text, whole=True)
 
@@ -145,62 +176,44 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     if made is None and role:
         return None
     checksums: dict[int, int] = {}
-    shape: tuple[int, ...] | None = None
+    first: Item | None = None
     try:
-        # With access by index, only the first image is read now; without it all are read once, to count them.
+        # With access by index, only the first sample is read now; without it all are read once, to count them.
         indexed = _is_indexed(made)
         count = len(made) if indexed else 0
         for index, item in enumerate(itertools.islice(made, min(count, 1)) if indexed else made):
-            image, label = _pair(item, index, text)
-            checksums[index] = _checksum(image, label)
-            shape = shape or image.shape
+            read = read_item(item, index, f"{_OPTION} {text}")
+            checksums[index] = _checksum(read)
+            first = first or read
             count = max(count, index + 1)
     except (InputError, Stopped):
         raise
     except USER_CODE_FAILURES as error:
         message = f"{_OPTION} {text}: iterating it raised {format_error(error)}"
-        raise InputError(message, hint=_EXPECTED) from error
-    if shape is None:
-        message = f"{_OPTION} {text}: it gives no images"
-        raise InputError(message, hint=_EXPECTED)
-    channels, height, width = shape
+        raise InputError(message, hint=EXPECTED) from error
+    if first is None:
+        message = f"{_OPTION} {text}: it gives no samples"
+        raise InputError(message, hint=EXPECTED)
     return FactorySamples(
         items=items,
         checksums=checksums,
-        input_shape=(channels, height, width),
+        inputs={name: spec_of(array) for name, array in first.inputs.items()},
+        names={name: name for name in first.inputs},
         sources=(text,),
         indices=np.arange(count),
+        classified=first.classified,
     )
 
 
 def _is_indexed(items: Any) -> bool:
-    """Whether any image can be read by its index."""
+    """Whether any sample can be read by its index."""
     return hasattr(items, "__getitem__") and hasattr(items, "__len__")
 
 
-def _stacked(pairs: list[tuple[Float32Array, int]]) -> Batch:
-    images, labels = zip(*pairs, strict=True)
-    return np.stack(images), np.asarray(labels, np.int64)
-
-
-def _checksum(image: Float32Array, label: int) -> int:
-    return zlib.crc32(np.ascontiguousarray(image).tobytes(), label)
-
-
-def _pair(item: Any, index: int, text: str) -> tuple[Float32Array, int]:
-    """One item as an image (C, H, W) float32 and a class."""
-    try:
-        image, label = item
-        image = np.asarray(image.asnumpy() if hasattr(image, "asnumpy") else image)
-        label = np.asarray(label.asnumpy() if hasattr(label, "asnumpy") else label)
-    except (TypeError, ValueError) as error:
-        message = f"{_OPTION} {text}: item {index} is not a pair of image and label"
-        raise InputError(message, hint=_EXPECTED) from error
-    if image.ndim != 3 or image.dtype != np.float32 or not image.size:
-        message = f"{_OPTION} {text}: image {index} is {image.dtype} {image.shape}"
-        raise InputError(message, hint=_EXPECTED)
-    check_finite(image[None], index, f"{_OPTION} {text}")
-    if label.size != 1 or not np.issubdtype(label.dtype, np.integer) or not 0 <= int(label.ravel()[0]) < 1 << 31:
-        message = f"{_OPTION} {text}: the label of image {index} is {label!r}"
-        raise InputError(message, hint=_EXPECTED)
-    return image, int(label.ravel()[0])
+def _checksum(item: Item) -> int:
+    checksum = 0
+    for array in item.inputs.values():
+        checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    if isinstance(item.target, np.ndarray) and not item.target.dtype.hasobject:
+        return zlib.crc32(np.ascontiguousarray(item.target).tobytes(), checksum)
+    return checksum

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from amctq.data.class_folders import ClassFolder, find_roles, nested, read_classes
 from amctq.data.image_file import decode
+from amctq.data.inputs import IMAGE, InputSpec
 from amctq.data.passed_over import PassedOver, shown
 from amctq.data.preprocess import ImageShapeError, Preprocessing
 from amctq.data.samples import Batch, Change, Dataset, Samples, slices
@@ -36,9 +37,9 @@ class FolderSamples(Samples):
     indices: NDArray[np.int64]
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
-        """(C, H, W) of a prepared image."""
-        return self.preprocessing.input_shape
+    def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]
+        """A prepared image, (C, H, W)."""
+        return {IMAGE: InputSpec(shape=self.preprocessing.input_shape)}
 
     def take(self, positions: NDArray[np.int64]) -> FolderSamples:
         """The images at these positions."""
@@ -55,7 +56,7 @@ class FolderSamples(Samples):
         images = np.stack([self._prepared(self.files[position]) for position in positions])
         if change is not None:
             images = change(images)
-        return self.preprocessing.normalize(images), self.labels[positions]
+        return {IMAGE: self.preprocessing.normalize(images)}, self.labels[positions]
 
     def _prepared(self, path: Path) -> NDArray[np.uint8]:
         try:

@@ -1,46 +1,53 @@
-"""Labelled images of one role, and the split of a dataset by role."""
+"""The samples of one role, and the split of a dataset by role.
+
+A sample is what the network gets, an image or several arrays, and its target, a class or anything that a metric reads.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.data.inputs import IMAGE, Inputs, InputSpec
 from amctq.data.preprocess import Preprocessing
 from amctq.errors import InputError, UsageError
-from amctq.quant.numerics import Float32Array
 
-Batch: TypeAlias = tuple[Float32Array, NDArray[np.int64]]
+# An array (n, …), or a list where targets have several shapes, such as the boxes of an image; None without targets.
+Targets: TypeAlias = Any
+Batch: TypeAlias = tuple[Inputs, Targets]
 Change: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class Samples(ABC):
-    """Images that are all prepared in the same way, each with its class.
+    """Samples that are all prepared in the same way, each with its target.
 
     Attributes:
         sources: where they come from, for the report.
-        indices: int64 (N,), the position of each image in its source; ascending.
-        labels: int64 (N,), the class of each image; None where only reading the images gives them.
-        input_shape: (C, H, W) of a prepared image.
-        preprocessing: what prepares them; None if they are prepared already.
+        indices: int64 (N,), the position of each sample in its source; ascending.
+        labels: int64 (N,), the class of each sample; None where only reading the samples gives it, or there is none.
+        inputs: what the network gets, by name.
+        preprocessing: what prepares images; None if the samples are prepared already.
+        classified: the targets are classes.
     """
 
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
     labels: NDArray[np.int64] | None
-    input_shape: tuple[int, int, int]
+    inputs: Mapping[str, InputSpec]
     preprocessing: Preprocessing | None
+    classified: bool = True
 
     @property
     def prepared(self) -> bool:
-        """Whether the images are prepared already, so that no preprocessing is used."""
+        """Whether the samples are prepared already, so that no preprocessing is used."""
         return self.preprocessing is None
 
     def __len__(self) -> int:
@@ -48,35 +55,39 @@ class Samples(ABC):
 
     @abstractmethod
     def take(self, positions: NDArray[np.int64]) -> Samples:
-        """The images at these positions of ``indices``, which are ascending."""
+        """The samples at these positions of ``indices``, which are ascending."""
+
+    def renamed(self, names: Mapping[str, str]) -> Samples:
+        """The same samples with other names of inputs, in the order of ``names``: new names by present ones."""
+        if list(names) != list(self.inputs) or any(new != present for present, new in names.items()):
+            message = f"{type(self).__name__} has only images"
+            raise NotImplementedError(message)
+        return self
 
     @abstractmethod
     def batches(self, size: int) -> Iterator[Batch]:
-        """Prepared images (n, C, H, W) float32 and labels (n,) int64, in order; the last batch may be smaller.
+        """Inputs and targets, in order; the last batch may be smaller.
 
         Raises:
-            InputError: an image cannot be read.
+            InputError: a sample cannot be read.
         """
 
     @abstractmethod
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
-        """The images at ``positions`` as one batch, in that order; a position may occur more than once.
+        """The samples at ``positions`` as one batch, in that order; a position may occur more than once.
 
         Args:
             positions: int64 (n,), of ``indices``.
             change: is called with the images as uint8 (n, 3, H, W) before they are normalized, and returns images of
-                that shape; it is not called for images that are prepared already.
-
-        Returns:
-            Prepared images (n, C, H, W) float32 and labels (n,) int64.
+                that shape; it is not called for samples that are prepared already.
 
         Raises:
-            InputError: an image cannot be read.
+            InputError: a sample cannot be read.
         """
 
     @property
     def indices_sha256(self) -> str:
-        """Identifies which images these are: SHA-256 over the indices as little-endian int64."""
+        """Identifies which samples these are: SHA-256 over the indices as little-endian int64."""
         return hashlib.sha256(self.indices.astype("<i8").tobytes()).hexdigest()
 
 
@@ -89,8 +100,13 @@ class Batches:
 
     @property
     def images(self) -> int:
-        """How many images there are in all."""
+        """How many samples there are in all."""
         return len(self.samples)
+
+    def renamed(self, names: Mapping[str, str]) -> Batches:
+        """The same batches with other names of inputs; see ``Samples.renamed``."""
+        samples = self.samples.renamed(names)
+        return self if samples is self.samples else replace(self, samples=samples)
 
     def __len__(self) -> int:
         return math.ceil(len(self.samples) / self.size)
@@ -98,12 +114,12 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return self.samples.batches(self.size)
 
-    def first(self) -> Float32Array:
-        """The images of the first batch, prepared once: proof, estimate and checks all use them."""
+    def first(self) -> Inputs:
+        """The inputs of the first batch, prepared once: proof, estimate and checks all use them."""
         return self._first
 
     @cached_property
-    def _first(self) -> Float32Array:
+    def _first(self) -> Inputs:
         return next(iter(self))[0]
 
 
@@ -212,16 +228,18 @@ def check_labels(labels: NDArray[np.int64], classes: int) -> None:
         raise InputError(message, hint="check --num-classes and the labels of --dataset")
 
 
-def check_finite(images: Float32Array, first: int, where: str) -> None:
-    """Refuse images (n, C, H, W) that are no numbers; ``first`` is the index of the first one in ``where``.
+def check_finite(inputs: Inputs, first: int, where: str) -> None:
+    """Refuse samples that are no numbers; ``first`` is the index of the first one in ``where``.
 
     Raises:
-        InputError: an image holds NaN or infinity.
+        InputError: a sample holds NaN or infinity.
     """
-    finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
-    if not finite.all():
-        message = f"{where}: image {first + int(np.argmin(finite))} holds NaN or infinity"
-        raise InputError(message, hint="prepare the images again, or leave that one out")
+    for name, array in inputs.items():
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if not finite.all():
+            what = IMAGE if name == IMAGE else f"input {name} of sample"
+            message = f"{where}: {what} {first + int(np.argmin(finite))} holds NaN or infinity"
+            raise InputError(message, hint="prepare the data again, or leave that one out")
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -62,7 +62,8 @@ class _FloatWriter(GraphWriter):
         self._for_integers: dict[str, str] = {}
         self._for_all: dict[str, str] = {}
         self._scale_of: dict[str, float] = {}  # of the integers of a tensor
-        self._quantize(graph.input_name)
+        for name in graph.float_inputs:
+            self._quantize(name)
 
     def write(self, node: onnx.NodeProto, layer: QuantizableLayer | None) -> None:
         """Write one node of the float graph."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amctq.data.inputs import InputSpec
 from amctq.errors import InputError
 from amctq.networks.exporting import exporting
 
@@ -29,12 +30,12 @@ def refuse_large(network: Any) -> None:
         raise InputError(message, hint="use --export onnx")
 
 
-def export_plain(network: Any, input_shape: tuple[int, int, int], target: Path) -> None:
+def export_plain(network: Any, inputs: Mapping[str, InputSpec], target: Path) -> None:
     """Export a network as MindSpore does, with a dynamic batch.
 
     Args:
-        network: ``mindspore.nn.Cell`` in inference mode, taking one image tensor.
-        input_shape: (C, H, W) of one image.
+        network: ``mindspore.nn.Cell`` in inference mode.
+        inputs: what it takes, in the order of construct().
         target: the file, which ends in ``.mindir``.
 
     Raises:
@@ -44,19 +45,22 @@ def export_plain(network: Any, input_shape: tuple[int, int, int], target: Path) 
     import mindspore
 
     refuse_large(network)
-    example = mindspore.Tensor(shape=[None, *input_shape], dtype=mindspore.float32)
+    examples = [
+        mindspore.Tensor(shape=[None, *spec.shape], dtype=getattr(mindspore, spec.mindspore_dtype))
+        for spec in inputs.values()
+    ]
     with exporting(network, target, "MindIR") as path:
-        mindspore.export(network, example, file_name=path, file_format="MINDIR")
+        mindspore.export(network, *examples, file_name=path, file_format="MINDIR")
 
 
 def export_mindir(
-    network: Any, input_shape: tuple[int, int, int], target: Path, metadata: Mapping[str, str] | None = None
+    network: Any, inputs: Mapping[str, InputSpec], target: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Export a network with a dynamic batch; the same network gives the same bytes in every process.
 
     Args:
-        network: ``mindspore.nn.Cell`` in inference mode, taking one image tensor.
-        input_shape: (C, H, W) of one image.
+        network: ``mindspore.nn.Cell`` in inference mode.
+        inputs: what it takes, in the order of construct().
         target: the file, which ends in ``.mindir``.
         metadata: for the file's user_info.
 
@@ -66,21 +70,22 @@ def export_mindir(
     """
     from mindspore.train import mind_ir_pb2
 
-    export_plain(network, input_shape, target)
+    export_plain(network, inputs, target)
     model = mind_ir_pb2.ModelProto.FromString(target.read_bytes())
-    _normalise(model)
+    _normalise(model, tuple(inputs))
     model.user_info.update(metadata or {})
     target.unlink()  # MindSpore left it read-only
     target.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _normalise(model: Any) -> None:
+def _normalise(model: Any, inputs: tuple[str, ...]) -> None:
     """Name everything by its position in the file, and remove what only describes the export.
 
     A model with several graphs keeps its names, because nodes refer to graphs in other ways.
 
     Args:
         model: ``mind_ir_pb2.ModelProto``; it is changed.
+        inputs: names for its inputs.
     """
     if model.functions:
         return
@@ -94,8 +99,8 @@ def _normalise(model: Any) -> None:
     names: dict[str, str] = {}
     for parameter in graph.parameter:
         names[parameter.name] = parameter.name = parameter.name.partition(":")[2] or parameter.name
-    for index, value in enumerate(graph.input):
-        names[value.name] = value.name = f"image{index or ''}"
+    for value, name in zip(graph.input, inputs, strict=True):
+        names[value.name] = value.name = name
     for node in graph.node:
         for index, name in enumerate(node.output):
             node.output[index] = names[name] = f"%{len(names)}"

@@ -86,7 +86,8 @@ class _QdqWriter(GraphWriter):
         self._by_channel: dict[tuple[int, str, int], str] = {}
         self._without_float: dict[str, onnx.NodeProto] = {}  # by tensor, the node that moves only its integers
         self._shared: dict[str, int] = {}  # by tensor, the site that all its readers use
-        self._quantize(graph.input_name)
+        for name in graph.float_inputs:
+            self._quantize(name)
 
     def write(self, node: onnx.NodeProto, layer: QuantizableLayer | None) -> None:
         """Write one node of the float graph."""
@@ -121,11 +122,12 @@ class _QdqWriter(GraphWriter):
         if (
             self._plan.placement is Placement.ORT
             and self._act_type is ActType.UINT8
-            and layer.input == self._graph.input_name
+            and layer.input in self._graph.inputs
             # The direct kernels take only int8 weights; with uint8 weights nothing is gained.
             and weight_type_of(item.weight, self._weight_type) is not WeightType.UINT8
         ):
-            stem = write_stem(self, item, node, self._integers[site, layer.input], self._graph.input_shape)
+            shape = self._graph.inputs[layer.input].shape
+            stem = write_stem(self, item, node, self._integers[site, layer.input], shape)
         if stem is None:
             activation, attributes = self._dequantize(site, layer.input), {}
         else:

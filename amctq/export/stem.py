@@ -40,7 +40,7 @@ class Stem:
 
 
 def write_stem(
-    writer: GraphWriter, item: IntegerLayer, node: onnx.NodeProto, integers: str, shape: tuple[int, int, int]
+    writer: GraphWriter, item: IntegerLayer, node: onnx.NodeProto, integers: str, shape: tuple[int, ...]
 ) -> Stem | None:
     """Rearrange the image and the weights of a convolution; None where this brings nothing.
 
@@ -51,6 +51,8 @@ def write_stem(
         integers: name of the uint8 image (N, C, H, W).
         shape: (C, H, W).
     """
+    if len(shape) != 3:
+        return None
     attributes = attributes_of(node)
     channels = shape[0]
     if item.layer.kind is not LayerKind.CONV or attributes.get("group", 1) != 1 or channels >= _CHANNELS:
@@ -95,7 +97,7 @@ def _take_blocks(writer: GraphWriter, name: str, integers: str, shape: tuple[int
 
 
 def _blocks(
-    weight: QuantizedWeight, attributes: Mapping[str, Any], shape: tuple[int, int, int]
+    weight: QuantizedWeight, attributes: Mapping[str, Any], shape: tuple[int, ...]
 ) -> tuple[list[int], QuantizedWeight] | None:
     """Pads (top, left, bottom, right) in pixels and weights (C_out, 4 C, k/2, k/2) for 2 x 2 blocks.
 

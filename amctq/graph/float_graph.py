@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from amctq.data.inputs import InputSpec
 from amctq.graph.constants import computed_constants
 from amctq.graph.shapes import tensor_shapes
 
@@ -27,7 +28,7 @@ class FloatGraph:
     """The float network as an ONNX graph.
 
     Attributes:
-        model: one input of shape (N, C, H, W) and one output of shape (N, classes), N dynamic; opset 17.
+        model: inputs and outputs whose first axis is the batch, N, dynamic; opset 17.
         file_bytes: size of the network as an ONNX file.
         half: cells that MindSpore computes in float16; the graph computes them in float32.
     """
@@ -36,21 +37,26 @@ class FloatGraph:
     file_bytes: int
     half: tuple[str, ...] = ()
 
-    @property
-    def input_name(self) -> str:
-        """Name of the input tensor, the images."""
-        return str(self.model.graph.input[0].name)
+    @cached_property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """What the network takes, by name."""
+        return {
+            item.name: InputSpec(
+                shape=tuple(axis.dim_value for axis in item.type.tensor_type.shape.dim[1:]),
+                dtype=helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type).name,
+            )
+            for item in self.model.graph.input
+        }
 
     @property
-    def output_name(self) -> str:
-        """Name of the output tensor, the logits."""
-        return str(self.model.graph.output[0].name)
+    def float_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that can be quantized: images and the like, not indices and masks."""
+        return tuple(name for name, spec in self.inputs.items() if spec.dtype == "float32")
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        channels, height, width = self.model.graph.input[0].type.tensor_type.shape.dim[1:]
-        return channels.dim_value, height.dim_value, width.dim_value
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the output tensors."""
+        return tuple(item.name for item in self.model.graph.output)
 
     @cached_property
     def arrays(self) -> Mapping[str, NDArray[Any]]:

@@ -39,7 +39,7 @@ def is_move(node: onnx.NodeProto, graph: FloatGraph) -> bool:
 
     A Pad may add zeros, which any scale represents exactly, but no other value.
     """
-    if node.op_type not in _MOVES or graph.output_name in node.output or node.input[0] in graph.arrays:
+    if node.op_type not in _MOVES or not set(graph.outputs).isdisjoint(node.output) or node.input[0] in graph.arrays:
         return False
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:
         value = graph.arrays.get(node.input[2])

@@ -100,7 +100,7 @@ class _Placer:
         if layer.kind.is_dense:
             return None
         tensor = layer.output
-        while tensor != self._graph.output_name:
+        while tensor not in self._graph.outputs:
             readers = self._consumers(tensor)
             if len(readers) != 1 or not (readers[0].op_type in REARRANGEMENTS or is_clip(readers[0], self._graph)):
                 return why_convolution_in_float(self._producers[layer.output], self._graph.arrays[layer.weight])
@@ -110,7 +110,7 @@ class _Placer:
     def _clipped(self, tensor: str) -> str:
         """What a quantizer behind ``tensor`` quantizes: the output of the clip that is its only reader, else itself."""
         readers = self._consumers(tensor)
-        alone = len(readers) == 1 and tensor != self._graph.output_name
+        alone = len(readers) == 1 and tensor not in self._graph.outputs
         return readers[0].output[0] if alone and is_clip(readers[0], self._graph) else tensor
 
     def _go_forward(self) -> None:
@@ -200,7 +200,7 @@ class _Placer:
         members: dict[str, list[str]] = {}
         before: dict[str, QuantizableLayer] = {}
         latest = next(iter(self._layers.values()))
-        for tensor in (self._graph.input_name, *self._producers_in_order()):
+        for tensor in (*self._graph.float_inputs, *self._producers_in_order()):
             node = self._producers.get(tensor)
             latest = latest if node is None else self._layers.get(node.name, latest)
             before[tensor] = latest

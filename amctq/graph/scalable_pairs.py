@@ -60,7 +60,7 @@ def _pair(first: QuantizableLayer, layers: Mapping[str, QuantizableLayer], graph
 
 def _only_reader(tensor: str, graph: FloatGraph) -> onnx.NodeProto | None:
     readers = graph.consumers.get(tensor, ())
-    return readers[0] if len(readers) == 1 and tensor != graph.output_name else None
+    return readers[0] if len(readers) == 1 and tensor not in graph.outputs else None
 
 
 def _channels_read(layer: QuantizableLayer, node: onnx.NodeProto, graph: FloatGraph) -> int | None:

@@ -205,7 +205,7 @@ def _input_axis(node: onnx.NodeProto) -> int:
 
 def _batch_norm_after(node: onnx.NodeProto, graph: FloatGraph) -> onnx.NodeProto | None:
     """The BatchNormalization with constant parameters that is the only reader of a convolution's output."""
-    if node.output[0] == graph.output_name:
+    if node.output[0] in graph.outputs:
         return None
     consumers = graph.consumers.get(node.output[0], ())
     if len(consumers) != 1 or consumers[0].op_type != "BatchNormalization":

@@ -1,10 +1,10 @@
 """The agreement of two ways to compute the same network.
 
-Two ways that add the same numbers in another order differ a little in every logit. If the two best classes of an image
-are nearer to each other than that, which one wins is chance, and not a difference. Such an image is a *tie*: its class
-differs, and the gap between the two classes concerned, in the logits of the reference, is at most the mean absolute
-difference of the logits over all compared images. If that is more than SAME of the largest logit, the two ways do not
-compute the same, and no image is a tie.
+Two ways that add the same numbers in another order differ a little in every value. Of a classifier, if the two best
+classes of an image are nearer to each other than that, which one wins is chance, and not a difference. Such an image is
+a *tie*: its class differs, and the gap between the two classes concerned, in the logits of the reference, is at most
+the mean absolute difference of the logits over all compared images. If that is more than SAME of the largest logit, the
+two ways do not compute the same, and no image is a tie.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.data.inputs import Array, samples_in
 from amctq.data.samples import Batches
-from amctq.inference.session import Session
-from amctq.quant.numerics import Float32Array
+from amctq.inference.classes import gives_classes, predicted_classes
+from amctq.inference.metrics.score import Scoring
+from amctq.inference.session import Outputs, Session
 
-# Mean difference of a logit, divided by the largest logit. Measured: 6e-4 on ResNet-20, 2e-4 on ResNet-50.
+# Mean difference of a value, divided by the largest value. Measured: 6e-4 on ResNet-20, 2e-4 on ResNet-50.
 SAME = 0.01
 
 
@@ -29,12 +31,14 @@ class Agreement:
     """The agreement of two ways to compute the same network.
 
     Attributes:
-        images: number of compared images.
-        argmax_differences: number of images whose class differs, without ties.
+        images: number of compared samples.
+        argmax_differences: number of samples whose class differs, without ties; 0 where the network gives no classes.
         ties: number of ties.
-        max_difference: largest difference of a logit, divided by the largest logit.
-        mean_difference: mean difference of a logit, divided by the largest logit.
-        top1: top-1 of the first way on these images, percent.
+        max_difference: largest difference of a value, divided by the largest value of its output.
+        mean_difference: mean difference of a value, divided by the largest value of its output: of the output where it
+            is largest.
+        top1: top-1 of the first way on these samples, percent; None where they have no labels.
+        classes: the network gives classes.
     """
 
     images: int
@@ -42,88 +46,111 @@ class Agreement:
     ties: int
     max_difference: float
     mean_difference: float
-    top1: float
+    top1: float | None
+    classes: bool = True
+
+    @property
+    def percent(self) -> float:
+        """Percentage of samples whose predicted class is the same, or a tie."""
+        return 100.0 * (1.0 - self.argmax_differences / self.images)
 
 
 @dataclass(kw_only=True)
-class LogitDifferences:
-    """Collects the differences of two ways to compute the same images, batch by batch.
-
-    Attributes:
-        largest: the largest difference of a logit.
-        largest_logit: the largest absolute value that either way computes.
-    """
+class _OutputDifferences:
+    """Collects the differences of one output, batch by batch."""
 
     largest: float = 0.0
-    largest_logit: float = 1e-12
+    largest_value: float = 1e-12
     _sum: float = 0.0
-    _logits: int = 0
-    _gaps: list[NDArray[np.floating[Any]]] = field(default_factory=list)
+    _values: int = 0
 
-    def add(self, one: Float32Array, reference: Float32Array) -> None:
-        """Add the logits of a batch, each (N, classes)."""
-        apart = np.abs(one - reference)
-        self.largest = max(self.largest, float(apart.max()))
-        self.largest_logit = max(self.largest_logit, float(np.abs(one).max()), float(np.abs(reference).max()))
-        self._sum, self._logits = self._sum + float(apart.sum()), self._logits + apart.size
-        own, best = one.argmax(1), reference.argmax(1)
-        rows = np.flatnonzero(own != best)
-        self._gaps.append(reference[rows, best[rows]] - reference[rows, own[rows]])
+    def add(self, one: Array, reference: Array) -> None:
+        apart = np.abs(one.astype(np.float64) - reference)
+        self.largest = max(self.largest, float(apart.max(initial=0.0)))
+        ends = (float(np.abs(array).max(initial=0.0)) for array in (one, reference))
+        self.largest_value = max(self.largest_value, *ends)
+        self._sum, self._values = self._sum + float(apart.sum()), self._values + apart.size
 
     @property
     def mean(self) -> float:
-        """The mean absolute difference of the logits."""
-        return self._sum / self._logits
+        """The mean absolute difference."""
+        return self._sum / max(self._values, 1)
+
+
+@dataclass(kw_only=True)
+class Differences:
+    """Collects the differences of two ways to compute the same samples, batch by batch."""
+
+    _outputs: list[_OutputDifferences] = field(default_factory=list)
+    _gaps: list[NDArray[np.floating[Any]]] = field(default_factory=list)
+
+    def add(self, one: Outputs, reference: Outputs) -> None:
+        """Add a batch."""
+        self._outputs = self._outputs or [_OutputDifferences() for _ in one]
+        for found, *pair in zip(self._outputs, one, reference, strict=True):
+            found.add(*pair)
+        if gives_classes(reference):
+            own, best, logits = predicted_classes(one), predicted_classes(reference), reference[0]
+            rows = np.flatnonzero(own != best)
+            self._gaps.append(logits[rows, best[rows]] - logits[rows, own[rows]])
+
+    @property
+    def max_difference(self) -> float:
+        """See ``Agreement``."""
+        return max(found.largest / found.largest_value for found in self._outputs)
+
+    @property
+    def mean_difference(self) -> float:
+        """See ``Agreement``."""
+        return max(found.mean / found.largest_value for found in self._outputs)
+
+    @property
+    def classes(self) -> bool:
+        """Whether the network gives classes."""
+        return bool(self._gaps)
 
     @property
     def ties(self) -> int:
-        """Number of images whose class differs, but whose gap is at most ``mean``."""
-        if not self.mean <= SAME * self.largest_logit:
+        """Number of samples whose class differs, but whose gap is at most the mean difference."""
+        if not self._gaps or not self.mean_difference <= SAME:
             return 0
-        return int((np.concatenate(self._gaps) <= self.mean).sum())
+        return int((np.concatenate(self._gaps) <= self._outputs[0].mean).sum())
 
     @property
     def argmax_differences(self) -> int:
-        """Number of images whose class differs, without ties."""
+        """Number of samples whose class differs, without ties."""
         return sum(map(len, self._gaps)) - self.ties
 
 
-def compare_forward(one: Session, other: Session, batches: Batches, advance: Callable[[int], None]) -> Agreement:
-    """Run every image of ``batches`` through two sessions, and compare the logits.
+def compare_forward(
+    one: Session, other: Session, batches: Batches, advance: Callable[[int], None], scoring: Scoring | None = None
+) -> Agreement:
+    """Run every sample of ``batches`` through two sessions, and compare all outputs.
 
     Args:
         one: a quantized network.
         other: another way to compute the same network, the reference for ties.
-        batches: the images.
-        advance: called with the number of images done.
+        batches: the samples.
+        advance: called with the number of samples done.
+        scoring: sees what the first way computes.
     """
-    images = hits = 0
-    differences = LogitDifferences()
-    for batch, labels in batches:
-        own = one.logits(batch)
-        differences.add(own, other.logits(batch))
-        images += len(batch)
-        hits += int((own.argmax(1) == labels).sum())
-        advance(images)
+    samples = hits = 0
+    differences, classified = Differences(), batches.samples.classified
+    for inputs, targets in batches:
+        own = one.run(inputs)
+        differences.add(own, other.run(inputs))
+        if scoring is not None:
+            scoring.add(own, targets)
+        samples += samples_in(inputs)
+        classified = classified and gives_classes(own)
+        hits += int((predicted_classes(own) == targets).sum()) if classified else 0
+        advance(samples)
     return Agreement(
-        images=images,
+        images=samples,
         argmax_differences=differences.argmax_differences,
         ties=differences.ties,
-        max_difference=differences.largest / differences.largest_logit,
-        mean_difference=differences.mean / differences.largest_logit,
-        top1=100.0 * hits / images,
+        max_difference=differences.max_difference,
+        mean_difference=differences.mean_difference,
+        top1=100.0 * hits / samples if classified else None,
+        classes=differences.classes,
     )
-
-
-def count_ties(one: Session, reference: Session, batches: Batches) -> int:
-    """The number of ties among images whose class differs. Only these images have to run again.
-
-    Args:
-        one: a quantized network.
-        reference: another way to compute it.
-        batches: the images whose class differs; the mean difference is that of their logits.
-    """
-    differences = LogitDifferences()
-    for batch, _ in batches:
-        differences.add(one.logits(batch), reference.logits(batch))
-    return differences.ties

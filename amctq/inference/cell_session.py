@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from amctq.inference.session import Session
-from amctq.quant.numerics import Float32Array
+from amctq.data.inputs import Inputs, samples_in
+from amctq.inference.session import Outputs, Session
 from amctq.signals import signal_handlers_kept
+
+
+class NoTensorsError(TypeError):
+    """A network returns something else than tensors."""
 
 
 class CellSession(Session):
@@ -17,13 +23,13 @@ class CellSession(Session):
     def __init__(self, cell: Any) -> None:
         self._cell = cell
 
-    def logits(self, images: Float32Array) -> Float32Array:
-        """The cell's output, (N, classes)."""
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the cell for a batch, in the order of construct()."""
         import mindspore
 
         with signal_handlers_kept():
-            logits: Float32Array = self._cell(mindspore.Tensor(images)).asnumpy()
-        return logits
+            # MindSpore computes later than it is called, so that only reading the result shows some failures.
+            return tuple(as_arrays(self._cell(*map(mindspore.Tensor, inputs.values()))))
 
 
 class FixedBatchSession(CellSession):
@@ -31,17 +37,38 @@ class FixedBatchSession(CellSession):
 
     Args:
         cell: the network.
-        size: images in a batch.
+        size: samples in a batch.
     """
 
     def __init__(self, cell: Any, size: int) -> None:
         super().__init__(cell)
         self._size = size
 
-    def logits(self, images: Float32Array) -> Float32Array:
-        """The cell's output, (N, classes), for at most ``size`` images."""
-        missing = self._size - len(images)
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the cell for at most ``size`` samples."""
+        samples = samples_in(inputs)
+        missing = self._size - samples
         if not missing:
-            return super().logits(images)
-        filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
-        return super().logits(filled)[: len(images)]
+            return super().run(inputs)
+        filled = {
+            name: np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
+            for name, array in inputs.items()
+        }
+        return tuple(output[:samples] for output in super().run(filled))
+
+
+def as_arrays(output: Any) -> Iterator[NDArray[Any]]:
+    """The tensors that construct() returned, one by one, float16 as float32.
+
+    Raises:
+        NoTensorsError: it returned something else.
+    """
+    if isinstance(output, (tuple, list)):
+        for one in output:
+            yield from as_arrays(one)
+        return
+    if not hasattr(output, "asnumpy"):
+        message = f"construct() returns a {type(output).__name__}, expected tensors"
+        raise NoTensorsError(message)
+    array = output.asnumpy()
+    yield array.astype(np.float32) if array.dtype == np.float16 else array

@@ -10,11 +10,12 @@ import mindspore
 from mindspore import nn
 
 from amctq.choices import ExportFormat
+from amctq.data.inputs import Inputs, shapes_of
 from amctq.errors import InputError, first_line
 from amctq.files import writing
-from amctq.inference.session import FileSession, Port
+from amctq.inference.cell_session import as_arrays
+from amctq.inference.session import FileSession, Outputs, Port
 from amctq.leftovers import temporary_folder
-from amctq.quant.numerics import Float32Array
 from amctq.signals import signal_handlers_kept
 
 _DAMAGED = "the file is damaged or no MindIR model; export it again"
@@ -47,15 +48,15 @@ class MindirSession(FileSession):
             message = f"MindSpore does not load the model: {first_line(error)}"
             raise InputError(message, hint=_DAMAGED) from error
 
-    def logits(self, images: Float32Array) -> Float32Array:
-        """The network's output, (N, classes), for a batch of images."""
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the network for a batch."""
+        given = self.bound(inputs)
         try:
             with signal_handlers_kept():
-                logits: Float32Array = self._cell(mindspore.Tensor(images)).asnumpy()
+                return tuple(as_arrays(self._cell(*(mindspore.Tensor(given[port.name]) for port in self.inputs))))
         except Exception as error:
-            message = f"MindSpore cannot run the model on images {images.shape}: {first_line(error)}"
-            raise InputError(message, hint="check --image-size, and that the model is a classifier") from error
-        return logits
+            message = f"MindSpore cannot run the model on a batch of {shapes_of(inputs)}: {first_line(error)}"
+            raise InputError(message, hint="check --image-size, and what the model was made for") from error
 
 
 def _parsed(content: bytes) -> Any:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from amctq.errors import InputError
 from amctq.files import writing
+from amctq.inference.session import TENSOR_TYPES
 
 _SECONDS = 600.0
 # Sizes for dynamic axes: the batch, and the others.
@@ -64,6 +65,15 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         raise InputError(message, hint=_HINT)
 
 
+def _dtype(tensor_type: str) -> str:
+    return next(name for name, kind in TENSOR_TYPES.items() if kind == tensor_type)
+
+
+def _shape(shape: tuple[int | str | None, ...]) -> list[int]:
+    batch, *sizes = shape
+    return [batch if isinstance(batch, int) else _BATCH, *(size if isinstance(size, int) else _SIZE for size in sizes)]
+
+
 def _main(path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     import numpy as np
@@ -77,9 +87,7 @@ def _main(path: Path) -> None:
         from amctq.inference.mindir_session import MindirSession
 
         session = MindirSession(path.read_bytes())
-        batch, *sizes = session.inputs[0].shape
-        shape = [size if isinstance(size, int) else _SIZE for size in sizes]
-        session.logits(np.zeros((batch if isinstance(batch, int) else _BATCH, *shape), np.float32))
+        session.run({port.name: np.zeros(_shape(port.shape), _dtype(port.type)) for port in session.inputs})
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from amctq.data.inputs import Inputs
 from amctq.errors import CheckError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
-from amctq.inference.session import FileSession, Port
+from amctq.inference.session import FileSession, Outputs, Port
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import cpu_instructions, has_vnni
 
@@ -50,7 +51,7 @@ class OnnxSession(FileSession):
     """Runs an ONNX model on the CPU in onnxruntime, always with ``session_options``.
 
     Args:
-        model: the graph, or the content of a file; its only input is an image tensor (N, C, H, W), float32.
+        model: the graph, or the content of a file.
         shares_cores: other threads of this process work during a run.
         optimized: onnxruntime may rewrite the graph; else it runs every node as it is.
     """
@@ -66,27 +67,24 @@ class OnnxSession(FileSession):
         )
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def run(self, images: Float32Array, outputs: Sequence[str] | None = None) -> list[Float32Array]:
-        """The named outputs, or all of them, for a batch of images (N, C, H, W)."""
+    def run(self, inputs: Inputs, outputs: Sequence[str] | None = None) -> Outputs:
+        """The named outputs, or all of them, for a batch."""
         with _named("onnxruntime cannot run the graph"):
-            return list(self._session.run(outputs, {self.inputs[0].name: images}))
+            return tuple(self._session.run(outputs, self.bound(inputs)))
 
-    def run_into(self, images: Float32Array, outputs: Mapping[str, Float32Array]) -> None:
-        """Write the named outputs for a batch of images (N, C, H, W) into given arrays, contiguous float32.
+    def run_into(self, inputs: Inputs, outputs: Mapping[str, Float32Array]) -> None:
+        """Write the named outputs for a batch into given arrays, contiguous float32.
 
         Raises:
             ValueError: an array does not have the shape of its output.
         """
         binding = self._session.io_binding()
-        binding.bind_cpu_input(self.inputs[0].name, np.ascontiguousarray(images))
+        for name, array in self.bound(inputs).items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         with _named("onnxruntime cannot run the graph"):
             self._session.run_with_iobinding(binding)
-
-    def logits(self, images: Float32Array) -> Float32Array:
-        """The first output, (N, classes)."""
-        return self.run(images)[0]
 
 
 @contextlib.contextmanager

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from amctq.choices import Device
+from amctq.data.inputs import Array, Inputs, part, repeated, samples_in, shapes_of
 from amctq.errors import CheckError, InputError, first_line
+from amctq.inference.cell_session import CellSession, NoTensorsError
 from amctq.inference.onnx_session import OnnxSession
-from amctq.quant.numerics import Float32Array
-from amctq.signals import signal_handlers_kept
+from amctq.inference.session import Outputs
 
-# Two float engines add in different orders; logits are of the order of 10.
+# Two float engines add in different orders; the largest values are of the order of 10.
 FORWARD_TOLERANCE = 1e-3
 # float16 has 11 bits, and the cube unit of an NPU multiplies in it; each of about 50 layers adds half a step.
 # Estimated, not measured.
@@ -35,18 +37,16 @@ class ForwardProof:
     """The comparison of MindSpore and onnxruntime on the float network.
 
     Attributes:
-        images: number of compared images.
-        max_difference: largest difference of a logit, divided by the largest logit.
-        argmax_differences: number of images whose class differs.
+        images: number of compared samples.
+        max_difference: largest difference of a value, divided by the largest value of the same output.
     """
 
     images: int
     max_difference: float
-    argmax_differences: int
 
 
 def prove_forward(
-    cell: Any, session: OnnxSession, images: Float32Array, *, tolerance: float = FORWARD_TOLERANCE
+    cell: Any, session: OnnxSession, inputs: Inputs, *, tolerance: float = FORWARD_TOLERANCE
 ) -> ForwardProof:
     """Compare the forward pass of MindSpore with that of onnxruntime, at two batch sizes.
 
@@ -56,56 +56,69 @@ def prove_forward(
     Args:
         cell: ``mindspore.nn.Cell`` in inference mode.
         session: runs the graph read from ``cell``.
-        images: (N, C, H, W) float32; the first is a batch of its own.
-        tolerance: allowed difference of a logit, as a fraction of the largest logit.
+        inputs: a few samples; the first is a batch of its own.
+        tolerance: allowed difference of a value, as a fraction of the largest value of its output.
 
     Raises:
-        InputError: the network's output is not one (N, classes) tensor, or not finite, or a runtime cannot run it.
+        InputError: the network's outputs are no tensors, or not finite, or a runtime cannot run it.
         CheckError: the two differ by more than ``tolerance``.
     """
-    if not np.isfinite(images).all():
-        message = "the images hold NaN or infinity"
+    if not all(np.isfinite(array).all() for array in inputs.values()):
+        message = "the samples hold NaN or infinity"
         raise InputError(message, hint="check the dataset")
-    rest = images[1:] if len(images) > 1 else np.repeat(images, 2, axis=0)
-    results = [_run_both(cell, session, batch) for batch in (images[:1], rest)]
-    own, exported = (np.concatenate(parts) for parts in zip(*results, strict=True))
+    samples = samples_in(inputs)
+    rest = part(inputs, slice(1, None)) if samples > 1 else repeated(inputs, 2)
+    batches = (part(inputs, slice(1)), rest)
+    results = [_run_both(cell, session, batch) for batch in batches]
     proof = ForwardProof(
-        images=len(own),
-        max_difference=float(np.abs(own - exported).max() / max(float(np.abs(own).max()), 1e-12)),
-        argmax_differences=int((own.argmax(1) != exported.argmax(1)).sum()),
+        images=sum(map(samples_in, batches)),
+        max_difference=max(
+            _difference([own[index] for own, _ in results], [read[index] for _, read in results])
+            for index in range(len(session.outputs))
+        ),
     )
     if not proof.max_difference <= tolerance:
         message = (
             f"the float graph that amctq has read differs from MindSpore by {proof.max_difference:.2g} of the largest "
-            f"logit on {proof.images} images (at most {tolerance:g} expected)"
+            f"value on {proof.images} samples (at most {tolerance:g} expected)"
         )
         hint = "does the network compute with random numbers, or change its own parameters? If not, please report this"
         raise CheckError(message, hint=hint)
     return proof
 
 
-def _run_both(cell: Any, session: OnnxSession, images: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """The logits of MindSpore and of onnxruntime."""
-    import mindspore
+def _difference(own: Sequence[Array], read: Sequence[Array]) -> float:
+    """The largest difference of the batches of one output, as a fraction of its largest value."""
+    apart = max(
+        float(np.abs(one.astype(np.float64) - other).max(initial=0.0)) for one, other in zip(own, read, strict=True)
+    )
+    largest = max(float(np.abs(one).max(initial=0.0)) for one in own)
+    return apart / max(largest, 1e-12)
 
+
+def _run_both(cell: Any, session: OnnxSession, inputs: Inputs) -> tuple[Outputs, Outputs]:
+    """The outputs of MindSpore and of onnxruntime."""
+    shapes = shapes_of(inputs)
     try:
-        with signal_handlers_kept():
-            output = cell(mindspore.Tensor(images))
-            # MindSpore computes later than it is called, so that only reading the result shows some failures.
-            own = output.asnumpy().astype(np.float32) if isinstance(output, mindspore.Tensor) else None
+        own = CellSession(cell).run(inputs)
+    except NoTensorsError as error:
+        message = f"the network's {error}"
+        raise InputError(message, hint="give amctq the network without its loss") from error
     except Exception as error:
-        message = f"MindSpore cannot run this network on images {images.shape}: {first_line(error)}"
+        message = f"MindSpore cannot run this network on a batch of {shapes}: {first_line(error)}"
         raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
-    if own is None or own.ndim != 2:
-        found = f"a {type(output).__name__}" if own is None else f"a tensor of shape {own.shape}"
-        message = f"the network gives {found}, expected one (N, classes) tensor"
-        raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
     try:
-        exported = session.logits(images)
+        read = session.run(inputs)
     except Exception as error:  # its message names the node, which has the name of its cell and primitive
-        message = f"onnxruntime cannot run the network on images {images.shape}: {first_line(error)}"
+        message = f"onnxruntime cannot run the network on a batch of {shapes}: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
-    if not np.isfinite(own).all():
-        message = "the float network gives NaN or infinity on the first images"
+    if [array.shape for array in own] != [array.shape for array in read]:
+        found, expected = ([array.shape for array in arrays] for arrays in (read, own))
+        message = f"the float graph that amctq has read gives {found} for a batch of {shapes}, MindSpore {expected}"
+        raise CheckError(
+            message, hint="does the network compute with the number of samples? If not, please report this"
+        )
+    if not all(np.isfinite(array).all() for array in own):
+        message = "the float network gives NaN or infinity on the first samples"
         raise InputError(message, hint="the checkpoint is damaged, or the preprocessing is not the one of training")
-    return own, exported
+    return own, read

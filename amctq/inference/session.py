@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from numpy.typing import NDArray
+
+from amctq.data.inputs import DTYPES, Inputs, InputSpec, described, shapes_of, unnamed
 from amctq.errors import InputError, first_line
-from amctq.quant.numerics import Float32Array
 
-_SCORES = frozenset(
-    f"tensor({kind})" for kind in "float float16 double int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+_NUMBERS = frozenset(
+    f"tensor({kind})" for kind in "float float16 double int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
 )
+# By NumPy's name, the one that onnxruntime has for a tensor of the type.
+TENSOR_TYPES = {name: f"tensor({'float' if name == 'float32' else name})" for name in DTYPES}
+
+
+Outputs: TypeAlias = tuple[NDArray[Any], ...]
 
 
 class Session(ABC):
     """Runs a network."""
 
     @abstractmethod
-    def logits(self, images: Float32Array) -> Float32Array:
-        """The network's output, (N, classes), for a batch of images (N, C, H, W)."""
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the network for a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +64,14 @@ class FileSession(Session):
     outputs: tuple[Port, ...]
     metadata: dict[str, str]
 
+    def bound(self, inputs: Inputs) -> Inputs:
+        """A batch by the names of the model: by its own names, else in the order of the model's inputs.
+
+        A file may call its inputs otherwise than the network that it was made from.
+        """
+        names = [port.name for port in self.inputs]
+        return inputs if set(names) == set(inputs) else dict(zip(names, inputs.values(), strict=True))
+
     @property
     def image_size(self) -> int | None:
         """The height of the images; None where it is dynamic, or the model takes no images."""
@@ -69,27 +86,33 @@ class FileSession(Session):
         classes = shape[1] if len(shape) == 2 else None
         return classes if isinstance(classes, int) else None
 
-    def check_input(self, shape: tuple[int, int, int]) -> None:
-        """Check that the model is a classifier for batches of images of ``shape``, (C, H, W).
+    def check_input(self, given: Mapping[str, InputSpec]) -> None:
+        """Check that the model takes batches of such samples.
 
         Raises:
-            InputError: its inputs or outputs have another number, type or shape.
+            InputError: its inputs have another number, name, type or shape, or its outputs are no numbers.
         """
-        inputs, outputs = self.inputs, self.outputs
-        takes_images = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
-        if not takes_images or any(
-            isinstance(own, int) and own != size for own, size in zip(inputs[0].shape[1:], shape, strict=True)
-        ):
-            found = ", ".join(map(str, inputs))
-            message = f"the model takes {found}, and the images are float (N, {', '.join(map(str, shape))})"
-            raise InputError(message, hint="check --image-size, and that the model takes one batch of images")
-        if isinstance(inputs[0].shape[0], int):
-            message = f"the model takes only batches of {inputs[0].shape[0]}"
+        specs = list(given.values()) if unnamed(given) else [given.get(port.name) for port in self.inputs]
+        fits = len(specs) == len(self.inputs) == len(given)
+        if not fits or not all(itertools.starmap(_takes, zip(self.inputs, specs, strict=True))):
+            takes = ", ".join(map(str, self.inputs))
+            message = f"the model takes {takes}, and the dataset gives {described(given)}"
+            raise InputError(message, hint="check --image-size and --dataset")
+        fixed = next((port for port in self.inputs if isinstance(port.shape[0], int)), None)
+        if fixed is not None:
+            message = f"the model takes only batches of {fixed.shape[0]}"
             raise InputError(message, hint="export it with a dynamic batch dimension")
-        if not outputs or len(outputs[0].shape) != 2 or outputs[0].type not in _SCORES:
-            given = outputs[0] if outputs else "nothing"
-            message = f"the model gives {given}, expected the scores of classes, numbers (N, classes)"
-            raise InputError(message, hint="amctq measures classifiers; a converter may have an option for raw scores")
+        if not self.outputs or any(port.type not in _NUMBERS for port in self.outputs):
+            message = f"the model gives {', '.join(map(str, self.outputs)) or 'nothing'}, expected numbers"
+            raise InputError(message, hint="a converter may have an option for raw scores")
+
+
+def _takes(port: Port, spec: InputSpec | None) -> bool:
+    """Whether a model's input takes a batch of such samples."""
+    if spec is None or port.type != TENSOR_TYPES[spec.dtype] or len(port.shape) != 1 + len(spec.shape):
+        return False
+    own = port.shape[1:]
+    return all(not isinstance(size, int) or size == given for size, given in zip(own, spec.shape, strict=True))
 
 
 @contextlib.contextmanager
@@ -114,17 +137,16 @@ class UserFileSession(Session):
         self._session = session
         self._path = path
 
-    def logits(self, images: Float32Array) -> Float32Array:
-        """The network's output, (N, classes), for a batch of images (N, C, H, W).
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the network for a batch.
 
         Raises:
             InputError: the file cannot be run.
         """
         try:
-            return self._session.logits(images)
+            return self._session.run(inputs)
         except MemoryError:
             raise
         except Exception as error:
-            message = f"{self._path} cannot be run on images {images.shape}: {first_line(error)}"
-            hint = "the file is damaged, or no classifier of such images; export it again"
-            raise InputError(message, hint=hint) from error
+            message = f"{self._path} cannot be run on a batch of {shapes_of(inputs)}: {first_line(error)}"
+            raise InputError(message, hint="the file is damaged, or made for other data; export it again") from error

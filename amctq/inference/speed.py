@@ -6,8 +6,8 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from amctq.data.inputs import Inputs, samples_in
 from amctq.inference.session import Session
-from amctq.quant.numerics import Float32Array
 
 Range = tuple[float, float]
 # The fastest of some runs against the slowest. On an idle machine they differ by less than a tenth.
@@ -16,14 +16,14 @@ _QUIET = 1.25
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Images per second of two sessions, measured in turns on one batch.
+    """Samples per second of two sessions, measured in turns on one batch.
 
     Attributes:
         float32: of the float session, by its median time.
         int8: of the quantized session, by its median time.
         float32_range: by the slowest and by the fastest run.
         int8_range: the same of the quantized session.
-        batch_size: images in a run.
+        batch_size: samples in a run.
         rounds: runs of each session.
     """
 
@@ -53,7 +53,7 @@ def is_busy(speeds: Range) -> bool:
 def compare_speed(
     float_session: Session,
     int8_session: Session,
-    images: Float32Array,
+    inputs: Inputs,
     *,
     rounds: int = 9,
     seconds: float = 3,
@@ -63,27 +63,28 @@ def compare_speed(
     Args:
         float_session: runs the float network.
         int8_session: runs the quantized network, in the same engine.
-        images: one batch, (N, C, H, W).
+        inputs: one batch.
         rounds: runs of each session, at most.
         seconds: after this time no new round starts; at least three are run.
     """
     sessions = (float_session, int8_session)
     for session in sessions:
-        session.logits(images)  # the first run allocates
+        session.run(inputs)  # the first run allocates
     times: tuple[list[float], list[float]] = ([], [])
     begin = time.perf_counter()
     while len(times[0]) < rounds and (len(times[0]) < 3 or time.perf_counter() - begin < seconds):
         for session, own in zip(sessions, times, strict=True):
             start = time.perf_counter()
-            session.logits(images)
+            session.run(inputs)
             own.append(time.perf_counter() - start)
-    per_second = [len(images) / statistics.median(own) for own in times]
-    ranges = [(len(images) / max(own), len(images) / min(own)) for own in times]
+    samples = samples_in(inputs)
+    per_second = [samples / statistics.median(own) for own in times]
+    ranges = [(samples / max(own), samples / min(own)) for own in times]
     return Speed(
         float32=per_second[0],
         int8=per_second[1],
         float32_range=ranges[0],
         int8_range=ranges[1],
-        batch_size=len(images),
+        batch_size=samples,
         rounds=len(times[0]),
     )

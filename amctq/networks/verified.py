@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amctq.data.inputs import part
 from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.networks.checkpoint import Checkpoint, read_checkpoint
 from amctq.networks.checkpoint_match import Match
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.registry import ModelSpec
+from amctq.networks.signature import input_names
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, load_mindspore
 
@@ -33,12 +36,14 @@ class VerifiedNetwork:
         checkpoint: the file with its parameters.
         session: runs its exported graph.
         proof: the comparison of the exported graph with MindSpore.
+        names: the names of its inputs, by those that the samples have.
     """
 
     network: FloatNetwork
     checkpoint: Checkpoint
     session: OnnxSession
     proof: ForwardProof
+    names: Mapping[str, str]
 
 
 def load_network(
@@ -52,14 +57,14 @@ def load_network(
     reporter: Reporter,
     amct_limits: str | None = None,
 ) -> VerifiedNetwork:
-    """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few images.
+    """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few samples.
 
     Args:
         spec: the network.
         ckpt: its checkpoint.
         num_classes: of the checkpoint.
         device: where MindSpore runs.
-        examples: images; the first of them are compared.
+        examples: samples; the first of them are compared.
         scratch: folder for temporary files; the caller removes it.
         reporter: receives the phases, and a warning for each layer that stays in float.
         amct_limits: why only layers that AMCT can quantize are quantized; None where all are.
@@ -88,8 +93,10 @@ def load_network(
     from amctq.inference.proof import forward_tolerance, prove_forward
     from amctq.networks.float_onnx import export_float
 
+    names = input_names(cell, examples.samples.inputs)
+    examples = examples.renamed(names)
     with reporter.phase("float export"), writing(scratch):
-        graph = export_float(cell, examples.samples.input_shape, scratch / "float.mindir")
+        graph = export_float(cell, examples.samples.inputs, scratch / "float.mindir")
     if graph.half:
         cells = ", ".join(cell or "the network itself" for cell in graph.half[:3]) + " …" * (len(graph.half) > 3)
         reporter.warn(f"parts of the network compute in float16 ({cells}); amctq quantizes them from float32")
@@ -105,6 +112,6 @@ def load_network(
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with reporter.phase("proof"):
         tolerance = forward_tolerance(device.kind, half=bool(graph.half))
-        proof = prove_forward(cell, session, examples.first()[:_COMPARED_IMAGES], tolerance=tolerance)
+        proof = prove_forward(cell, session, part(examples.first(), slice(_COMPARED_IMAGES)), tolerance=tolerance)
     network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=lambda: loaded()[0], scratch=scratch)
-    return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof)
+    return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof, names=names)

@@ -36,7 +36,7 @@ from amctq.services.stored_preprocessing import is_of_amctq, stored_preprocessin
 
 if TYPE_CHECKING:
     from amctq.data.preprocess import Preprocessing
-    from amctq.inference.accuracy import LabelRanks
+    from amctq.inference.metrics.score import Score
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
 
@@ -51,7 +51,7 @@ class EvaluateResult:
         request: the request.
         device: where MindSpore ran, for a checkpoint or a MindIR file.
         samples: the evaluation images.
-        ranks: the label ranks of the images.
+        score: of the network.
         proof: that the graph exported from a checkpoint and MindSpore compute the same; None for a file.
         images_per_second: speed of the evaluation, including the preprocessing of images.
         speed_range: the same of a slow and of a fast batch.
@@ -62,7 +62,7 @@ class EvaluateResult:
     request: EvaluateRequest
     device: ResolvedDevice
     samples: Samples
-    ranks: LabelRanks
+    score: Score
     proof: ForwardProof | None
     images_per_second: float
     speed_range: tuple[float, float]
@@ -84,7 +84,11 @@ class EvaluateResult:
             "loaded": [{"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256} for file in self.loaded],
             "model": report.model(request, request.model if request.ckpt else self._form, self.samples),
             "data": {"dataset": str(request.dataset), "evaluation": report.samples(self.samples)},
-            "accuracy": {"images": len(self.samples), **report.ranks(self.ranks)},
+            "accuracy": {
+                "metric": self.score.metric.data(),
+                "images": len(self.samples),
+                **report.figures(self.score),
+            },
             "timing": {
                 "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
                 "images_per_second": round(self.images_per_second, 1),
@@ -121,7 +125,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             dataset = request.open_dataset(data, preprocessing, reporter, classes=session.classes)
             samples = _test_images(dataset, request)
             with reading_model(path):
-                session.check_input(samples.input_shape)
+                session.check_input(samples.inputs)
             if own is None and samples.preprocessing is not None:
                 _say_assumed(path, session, request, samples.preprocessing, reporter)
             return _measure(request, device, UserFileSession(session, path), samples, None, loaded, reporter)
@@ -140,6 +144,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             reporter=reporter,
         )
         own_file = verified.checkpoint.loaded
+        samples = samples.renamed(verified.names)
         return _measure(request, device, verified.session, samples, verified.proof, (own_file,), reporter)
 
 
@@ -191,7 +196,8 @@ def _measure(
     loaded: tuple[LoadedFile, ...],
     reporter: Reporter,
 ) -> EvaluateResult:
-    from amctq.inference.accuracy import measure
+    from amctq.inference.metrics.measure import measure
+    from amctq.inference.metrics.top1 import Top1
 
     batches = Batches(samples=samples, size=request.batch_size)
     compiles = request.mindir is not None
@@ -206,13 +212,13 @@ def _measure(
             ends.append((images, time.perf_counter()))
             advance(images)
 
-        ranks = measure(session, batches, batch_done)
+        score = measure(session, batches, Top1(), batch_done).score
     per_second = len(samples) / (time.perf_counter() - start)
     return EvaluateResult(
         request=request,
         device=device,
         samples=samples,
-        ranks=ranks,
+        score=score,
         proof=proof,
         images_per_second=per_second,
         speed_range=_speed_range(ends, request.batch_size, per_second),

@@ -187,15 +187,16 @@ class NetworkRequest(Request):
             UsageError: preprocessing options are given, but the images are already preprocessed.
             InputError: training and test images have different shapes, or a label is no class of the network.
         """
+        from amctq.data.inputs import described
         from amctq.data.samples import check_labels
 
         for samples in (dataset.train, dataset.test):
             if classes is not None and samples is not None and samples.labels is not None:
                 check_labels(samples.labels, classes)
         if dataset.train is not None and dataset.test is not None:
-            shapes = [dataset.train.input_shape, dataset.test.input_shape]
+            shapes = [described(samples.inputs) for samples in (dataset.train, dataset.test)]
             if shapes[0] != shapes[1]:
-                message = f"training images of {dataset.name} are {shapes[0]}, test images {shapes[1]}"
+                message = f"training samples of {dataset.name} are {shapes[0]}, test samples {shapes[1]}"
                 raise InputError(message, hint="prepare both in the same way")
         given = [
             f"--{name.replace('_', '-')}" for name in ("image_size", "mean", "std") if getattr(self, name) is not None

@@ -51,7 +51,7 @@ class TrainingBatches:
         return order[within * self.batch_size : (within + 1) * self.batch_size][self.rank :: self.world_size]
 
     def batch(self, step: int) -> Batch:
-        """This worker's images of ``step``, float32 (n, C, H, W), and their classes, int64 (n,).
+        """This worker's samples of ``step``, and their classes, int64 (n,).
 
         Raises:
             InputError: an image cannot be read, or the network does not have its class.
@@ -60,11 +60,11 @@ class TrainingBatches:
         change = None
         if self.augment:
             change = partial(crop_and_flip, seed=self.seed, epoch=step // self.steps_per_epoch, indices=positions)
-        images, labels = self.samples.chosen(positions, change)
+        inputs, labels = self.samples.chosen(positions, change)
         if labels.max() >= self.classes:
             message = f"a training image has class {labels.max()}, and the network has {self.classes} classes (from 0)"
             raise InputError(message, hint="check --num-classes and the labels of the training images")
-        return images, labels
+        return inputs, labels
 
 
 def training_subset(samples: Samples, count: int | None, seed: int) -> Samples:

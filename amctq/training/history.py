@@ -1,6 +1,7 @@
 """``history.jsonl``: the curves of a run, one JSON object a line, the same bytes however often the run was stopped.
 
-A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation holds step, epoch, top1 and top5.
+A line of a step holds step, epoch, loss and learning_rate; a line of an evaluation holds step, epoch and the
+metric, such as top1 and top5.
 There are no times in it, because they differ from run to run.
 """
 
@@ -19,7 +20,7 @@ from amctq.errors import InputError
 from amctq.files import Artifact, reading, write_whole, writing
 from amctq.input_file import text_of
 from amctq.regular_file import open_regular
-from amctq.training.snapshot import Score, TrainingState
+from amctq.training.snapshot import EpochScore, TrainingState
 
 
 class History:
@@ -66,13 +67,14 @@ class History:
         """
         self._line({"step": step, "epoch": epoch, "loss": _short(loss), "learning_rate": _short(learning_rate)})
 
-    def score(self, *, step: int, score: Score) -> None:
+    def score(self, *, step: int, score: EpochScore) -> None:
         """Write the line of an evaluation.
 
         Raises:
             WriteError: the file system refuses.
         """
-        self._line({"step": step, "epoch": score.epoch, "top1": round(score.top1, 4), "top5": round(score.top5, 4)})
+        figures = {name: _short(round(value, 6)) for name, value in score.figures.items()}
+        self._line({"step": step, "epoch": score.epoch, **figures})
 
     def _line(self, item: Mapping[str, Any]) -> None:
         assert self._stream is not None
@@ -120,7 +122,7 @@ def _item(line: str) -> Mapping[str, Any] | None:
 
 def _belongs(item: Mapping[str, Any], state: TrainingState) -> bool:
     """Whether a step or an evaluation is part of ``state``."""
-    return bool(item["step"] <= state.step and ("top1" not in item or item["epoch"] <= state.evaluated))
+    return bool(item["step"] <= state.step and ("loss" in item or item["epoch"] <= state.evaluated))
 
 
 def _short(value: float) -> float:

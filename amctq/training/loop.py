@@ -18,12 +18,13 @@ import numpy as np
 
 from amctq.data.samples import Batch
 from amctq.errors import CheckError, Stopped, Terminated
+from amctq.inference.metrics.score import Score
 from amctq.progress import Reporter
 from amctq.signals import signal_handlers_kept, signals_held
 from amctq.training.history import History
 from amctq.training.pace import Pace
 from amctq.training.run import TrainingRun
-from amctq.training.snapshot import Score, Snapshot, TrainingState
+from amctq.training.snapshot import EpochScore, Snapshot, TrainingState
 from amctq.training.store import CheckpointStore
 
 TRAINING, EVALUATION = "training", "evaluation"  # phases
@@ -149,13 +150,17 @@ class _Loop:
             self.run.step.freeze_statistics()
             self.frozen = True
             self.pace.restart()
-        images, labels = batch
+        inputs, labels = batch
         rate = self.rates[step]
-        teacher_logits = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(images)
+        teacher_logits = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(inputs)[0]
         stop = np.float32(bool(self.arrived))
         with signal_handlers_kept():
             output = self.run.step(
-                Tensor(images), Tensor(labels.astype(np.int32)), Tensor(teacher_logits), Tensor(rate), Tensor(stop)
+                tuple(map(Tensor, inputs.values())),
+                Tensor(labels.astype(np.int32)),
+                Tensor(teacher_logits),
+                Tensor(rate),
+                Tensor(stop),
             )
             own, loss, stops = map(float, output.asnumpy())
         worker = self.run.group.worker
@@ -188,25 +193,26 @@ class _Loop:
                 raise _SignalError
             progress(done)
 
-        top1 = top5 = 0.0
+        measured: Score | None = None
         with (
             contextlib.suppress(_SignalError),
             self.reporter.phase(EVALUATION, self.run.evaluation_images) as progress,
         ):
-            top1, top5 = self.run.evaluate(advance)
+            measured = self.run.evaluate(advance)
         self.stopping = self.run.group.agree(stop=bool(self.arrived))
-        if self.stopping:
+        if self.stopping or measured is None:
             return
-        score = Score(epoch=self.epoch, top1=top1, top5=top5)
-        better = self.state.best is None or score.top1 > self.state.best.top1
-        best = score if better else self.state.best
-        self.state = replace(self.state, evaluated=self.epoch, last=score, best=best)
+        metric = measured.metric
+        score = EpochScore(epoch=self.epoch, figures=dict(measured.figures))
+        best = self.state.best
+        better = best is None or (score.value > best.value if metric.rises else score.value < best.value)
+        self.state = replace(self.state, evaluated=self.epoch, last=score, best=score if better else best)
         assert self.history is not None
         assert self.store is not None
         self.history.score(step=self.state.step, score=score)
         kept = ", the best so far" if better else ""
         line = self.line or f"epoch {self.epoch} of {self.run.recipe.epochs}"
-        self.reporter.info(f"{line}; top-1 {top1:.2f} %{kept}")
+        self.reporter.info(f"{line}; {metric.said(score.value)}{kept}")
         if better:
             self.saved = self.store.save_best(self.snapshot()).path
         self.pace.restart()

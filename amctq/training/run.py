@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from amctq.data.inputs import Inputs
 from amctq.errors import InputError
-from amctq.quant.numerics import Float32Array
+from amctq.inference.metrics.score import Score
+from amctq.inference.session import Outputs
 from amctq.training.batches import TrainingBatches
 from amctq.training.process_group import ProcessGroup, SingleProcess
 from amctq.training.recipe import Recipe
@@ -25,11 +27,10 @@ class TrainingRun:
         step: a ``training.step.TrainingStep``.
         parameters: what a checkpoint must hold of its network, by name.
         recipe: how it is trained.
-        batches: the images.
-        teacher: gives logits (N, classes) for images (N, C, H, W); None without distillation.
-        evaluate: gives top-1 and top-5 in percent, and calls its argument with the number of images done; None for
-            no evaluation.
-        evaluation_images: how many images ``evaluate`` runs.
+        batches: the samples.
+        teacher: gives the float network's outputs for a batch; None without distillation.
+        evaluate: measures the network, and calls its argument with the number of samples done; None for no evaluation.
+        evaluation_images: how many samples ``evaluate`` runs.
         save_every: steps between two checkpoints.
         group: the workers that train together.
     """
@@ -38,8 +39,8 @@ class TrainingRun:
     parameters: Mapping[str, Any]
     recipe: Recipe
     batches: TrainingBatches
-    teacher: Callable[[Float32Array], Float32Array] | None
-    evaluate: Callable[[Callable[[int], None]], tuple[float, float]] | None
+    teacher: Callable[[Inputs], Outputs] | None
+    evaluate: Callable[[Callable[[int], None]], Score] | None
     evaluation_images: int
     save_every: int
     group: ProcessGroup = field(default_factory=SingleProcess)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,18 +32,21 @@ class DamagedSnapshotError(AmctqError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
-    """Accuracy on the evaluation images.
+class EpochScore:
+    """What the metric said of the evaluation samples.
 
     Attributes:
         epoch: after which it was measured, from 1.
-        top1: percent.
-        top5: percent.
+        figures: the value of the metric by its key, and then what belongs to it, such as top-5.
     """
 
     epoch: int
-    top1: float
-    top5: float
+    figures: Mapping[str, float]
+
+    @property
+    def value(self) -> float:
+        """The value of the metric."""
+        return next(iter(self.figures.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class TrainingState:
     Attributes:
         step: steps done; with the seed in ``identity`` it decides all further images.
         evaluated: number of epochs that have been evaluated.
-        best: the highest top-1 so far, the first one of equals; None before the first evaluation.
+        best: the best score so far, the first one of equals; None before the first evaluation.
         last: the score of the last evaluation.
         identity: what decides the result of the run; a run with another identity cannot resume here.
         made_on: what else the last bits depend on: CPU, threads, versions.
@@ -60,8 +64,8 @@ class TrainingState:
 
     step: int
     evaluated: int
-    best: Score | None
-    last: Score | None
+    best: EpochScore | None
+    last: EpochScore | None
     identity: Mapping[str, Any]
     made_on: Mapping[str, Any]
 
@@ -132,16 +136,18 @@ def _state(
     )
 
 
-def _score(name: str, value: object) -> Score | None:
+def _score(name: str, value: object) -> EpochScore | None:
     if value is None:
         return None
     fields = _object(name, value)
-    if fields.keys() != {"epoch", "top1", "top5"} or not all(
-        type(fields[key]) in {int, float} and 0 <= fields[key] <= 100 for key in ("top1", "top5")
-    ):
+    figures = fields.get("figures")
+    if fields.keys() != {"epoch", "figures"} or not isinstance(figures, dict) or not figures:
         message = f"{name} is no score"
         raise TypeError(message)
-    return Score(epoch=_count(f"{name}.epoch", fields["epoch"]), top1=fields["top1"], top5=fields["top5"])
+    if not all(type(figure) in {int, float} and math.isfinite(figure) for figure in figures.values()):
+        message = f"{name} holds a figure that is no number"
+        raise TypeError(message)
+    return EpochScore(epoch=_count(f"{name}.epoch", fields["epoch"]), figures=figures)
 
 
 def _count(name: str, value: object) -> int:

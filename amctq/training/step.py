@@ -1,6 +1,6 @@
 """One step of training as one compiled graph: loss, gradients, momentum.
 
-It has no hidden state: images, labels, the teacher's logits and the learning rate are arguments of each call, weights
+It has no hidden state: inputs, labels, the teacher's logits and the learning rate are arguments of each call, weights
 and momentum are Parameters. Distillation and frozen statistics change the graph itself.
 """
 
@@ -22,7 +22,7 @@ class TrainingStep(nn.Cell):
     """Trains ``network`` in place.
 
     Args:
-        network: images (N, C, H, W) to logits (N, classes), in training mode.
+        network: inputs to logits (N, classes), in training mode.
         recipe: gives momentum, weight decay, loss scale and distillation.
         moments: the momentum of each trainable Parameter of ``network``; ``zero_moments`` makes them.
         mean: turns a tuple of arrays into their means over all workers; None for a single worker.
@@ -49,9 +49,9 @@ class TrainingStep(nn.Cell):
         self.apply_momentum = ops.ApplyMomentum()
         self.loss_and_gradients = ops.value_and_grad(self.scaled_loss, None, self.weights)
 
-    def scaled_loss(self, images: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
+    def scaled_loss(self, inputs: tuple[Tensor, ...], labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """The loss of a batch, a scalar, times the loss scale."""
-        logits = ops.cast(self.network(images), mindspore.float32)
+        logits = ops.cast(self.network(*inputs), mindspore.float32)
         loss = self.cross_entropy(logits, labels)
         if self.distils:
             # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size (section 2).
@@ -62,12 +62,12 @@ class TrainingStep(nn.Cell):
         return loss * self.scale
 
     def construct(
-        self, images: Tensor, labels: Tensor, teacher_logits: Tensor, learning_rate: Tensor, stop: Tensor
+        self, inputs: tuple[Tensor, ...], labels: Tensor, teacher_logits: Tensor, learning_rate: Tensor, stop: Tensor
     ) -> Tensor:
         """One step. Several workers all use the mean gradients, and continue with the mean statistics.
 
         Args:
-            images: float32 (N, C, H, W).
+            inputs: in the order of construct(); the first axis is the batch.
             labels: int32 (N,).
             teacher_logits: float32 (N, classes); of any shape without distillation.
             learning_rate: float32 scalar.
@@ -77,7 +77,7 @@ class TrainingStep(nn.Cell):
             float32 (3,): this worker's loss before the step, the mean loss of all workers, and the share of them that
             wants to stop.
         """
-        loss, gradients = self.loss_and_gradients(images, labels, teacher_logits)
+        loss, gradients = self.loss_and_gradients(inputs, labels, teacher_logits)
         figures = ops.stack((loss / self.scale, stop))
         own_loss = figures[:1]
         if self.has_others:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import helper
 
 import amctq.graph.mindir.primitives  # noqa: F401  registers the primitives
 from amctq.errors import InputError
@@ -19,7 +20,7 @@ from amctq.graph.mindir.model import MindirGraph, Node, read_model
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
 from amctq.graph.mindir.refusals import refuse_change, refuse_random, refuse_type, unknown, unreadable
 from amctq.graph.mindir.registry import PRIMITIVES
-from amctq.graph.mindir.values import MONAD, Tensor, Type, known_array, steps_of_batch, without_batch
+from amctq.graph.mindir.values import MONAD, Tensor, Type, known, known_array, steps_of_batch, without_batch
 from amctq.graph.opset import IR_VERSIONS, OPSET
 
 
@@ -41,7 +42,7 @@ def read_mindir(
     batch: int,
     *,
     inputs: tuple[str, ...],
-    outputs: tuple[str, ...],
+    outputs: tuple[str, ...] | None = None,
     parameters: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> ReadGraph:
     """Read a MindIR model.
@@ -50,17 +51,20 @@ def read_mindir(
         model: ``mindspore.train.mind_ir_pb2.ModelProto``.
         batch: the batch that the network was exported with: a prime that no size of the network is a multiple of.
         inputs: names for the inputs.
-        outputs: names for the outputs.
+        outputs: names for the outputs; None for ``logits`` where there is one of shape (N, classes), else ``output``,
+            with a number where there are several.
         parameters: values by name in the checkpoint, of those that the model has without their values.
 
     Raises:
-        InputError: the network has another number of inputs or outputs, control flow, randomness, changes its own
-            parameters, or has a primitive that amctq does not know, or one in a form that it does not know.
+        InputError: the network has another number of inputs or of named outputs, control flow, randomness, changes its
+            own parameters, or has a primitive that amctq does not know, or one in a form that it does not know.
     """
     graph = read_model(model, batch, parameters)
     if len(graph.inputs) != len(inputs):
-        message = f"the network has {len(graph.inputs)} inputs, expected {len(inputs)}"
-        raise InputError(message, hint="give amctq a network that takes one tensor of images")
+        message = (
+            f"the exported graph has {len(graph.inputs)} inputs, and {len(inputs)} were given: {', '.join(inputs)}"
+        )
+        raise InputError(message, hint="let construct() use every input, and the dataset give no other")
     return _Reader(graph, batch, inputs).read(outputs)
 
 
@@ -71,14 +75,13 @@ class _Reader:
         named = [(name, kind) for name, (_, kind) in zip(inputs, graph.inputs, strict=True)]
         self._onnx = OnnxBuilder(named)
         self._values: dict[str, Any] = {
-            own: Tensor(name=name, dtype=kind.dtype, shape=kind.shape)
-            for (own, kind), name in zip(graph.inputs, inputs, strict=True)
+            own: self._input(name, kind) for (own, kind), name in zip(graph.inputs, inputs, strict=True)
         }
         # By name, the name that it is another name of: Load, Depend and in-place operators.
         self._alias: dict[str, str] = {}
         self._uses = self._count_uses()
 
-    def read(self, outputs: tuple[str, ...]) -> ReadGraph:
+    def read(self, outputs: tuple[str, ...] | None) -> ReadGraph:
         half: list[str] = []
         for node in self._graph.nodes:
             try:
@@ -90,19 +93,26 @@ class _Reader:
             if isinstance(node.type, Type) and node.type.dtype == "float16" and node.primitive != "Load":
                 half.append(node.cell)
         found = [self._value(name) for name in self._graph.outputs]
-        flat = [item for value in found for item in (value if isinstance(value, tuple) else (value,))]
-        if len(flat) != len(outputs):
-            message = f"the network has {len(flat)} outputs, expected {len(outputs)}"
-            raise InputError(message, hint="give amctq only the classifier, without loss or extra heads")
+        flat = tuple(_flat(found))
+        names = _output_names(flat) if outputs is None else outputs
+        if len(flat) != len(names):
+            message = f"the network has {len(flat)} outputs, expected {len(names)}"
+            raise InputError(message, hint="let construct() return just these")
         named = []
-        for value, name in zip(flat, outputs, strict=True):
+        for value, name in zip(flat, names, strict=True):
             if not isinstance(value, Tensor) or not self._onnx.depends_on_input(value.name):
-                message = "the network's output does not depend on its input"
-                raise InputError(message, hint="check construct(): it must use the tensor of images that it takes")
+                message = f"the network's {name} does not depend on its input"
+                raise InputError(message, hint="check construct(): every output must come from the tensors it takes")
             self._onnx.output(value.name, name)
             named.append((name, Type(value.dtype, value.shape)))
         model = self._onnx.model(named, OPSET, IR_VERSIONS[OPSET])
         return ReadGraph(model=model, half=tuple(dict.fromkeys(half)))
+
+    def _input(self, name: str, kind: Type) -> Tensor:
+        dtype = known(kind.dtype)
+        if dtype != kind.dtype:
+            (name,) = self._onnx.add("Cast", [name], name, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        return Tensor(name=name, dtype=dtype, shape=kind.shape)
 
     def _written(self, node: Node) -> Any:
         """The value of a node's output."""
@@ -186,3 +196,18 @@ class _Reader:
             elif node.primitive != "UpdateState":
                 uses.update(alias.get(name, name) for name in node.inputs)
         return uses
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """Outputs one by one: construct() may return tuples of tuples."""
+    for value in values:
+        if isinstance(value, tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _output_names(outputs: Sequence[Any]) -> tuple[str, ...]:
+    if len(outputs) > 1:
+        return tuple(f"output_{index}" for index in range(len(outputs)))
+    return ("logits" if isinstance(outputs[0], Tensor) and len(outputs[0].shape) == 2 else "output",)

@@ -161,7 +161,7 @@ def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig
 
     graph = network.graph
     sites = place_ort(graph, config.selected(network.topology)).sites
-    names = {name for site in sites if site.only_integers and site.tensor != graph.input_name for name in site.layers}
+    names = {name for site in sites if site.only_integers and site.tensor not in graph.inputs for name in site.layers}
     return replace(
         config,
         layers=tuple(

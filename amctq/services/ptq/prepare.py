@@ -13,10 +13,11 @@ from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.ptq.plan import PtqPlan, quant_config, refuse_idle_int4
-from amctq.services.run.inputs import begin, check_exportable, named_record, verified_network
+from amctq.services.run.inputs import begin, check_exportable, metric_for, named_record, verified_network
 from amctq.services.run.plan import CALIB_IMAGES
 
 if TYPE_CHECKING:
+    from amctq.inference.metrics.score import Metric
     from amctq.quant.config import QuantConfig
 
 
@@ -28,6 +29,7 @@ class Prepared:
         split: images for calibration and for evaluation.
         calibration: the calibration images, in batches.
         evaluation: the evaluation images, in batches; None if there are none.
+        metric: how good a network is; None where nothing says it.
         verified: the float network.
         quant: the configuration of each layer; None if a record is used without one.
         quantized: the network quantized by the record; None if calibration has to quantize it.
@@ -36,6 +38,7 @@ class Prepared:
     split: Split
     calibration: Batches
     evaluation: Batches | None
+    metric: Metric | None
     verified: VerifiedNetwork
     quant: QuantConfig | None
     quantized: QuantizedNetwork | None
@@ -66,7 +69,9 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         )
     calibration = plan.batches(images.calibration)
     verified = verified_network(plan, calibration, scratch, reporter)
-    network = verified.network
+    network, calibration = verified.network, calibration.renamed(verified.names)
+    metric = metric_for(plan, network, images.calibration, reporter)
+    evaluation = plan.evaluation_batches(images.evaluation)
     quant = None if plan.config is None and plan.recorded is not None else quant_config(plan, network, reporter)
     record, quantized = named_record(plan, network, reporter, quant), None
     if record is None:
@@ -88,7 +93,8 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
     return Prepared(
         split=images,
         calibration=calibration,
-        evaluation=plan.evaluation_batches(images.evaluation),
+        evaluation=None if evaluation is None else evaluation.renamed(verified.names),
+        metric=metric,
         verified=verified,
         quant=quant,
         quantized=quantized,

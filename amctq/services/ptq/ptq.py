@@ -107,7 +107,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
     )
     from amctq.backends.replaced_ranges import warn_of_replaced_ranges
 
-    float_ranks = measure_float(plan, prepared.verified, evaluation, reporter)
+    before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
     if prepared.quantized is not None:
         warn_of_replaced_ranges(prepared.verified.network, prepared.quantized, calibration, reporter)
     quantized = prepared.quantized or _calibrate(plan, prepared, reporter)
@@ -117,7 +117,8 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         prepared.verified,
         calibration=calibration,
         evaluation=evaluation,
-        float_ranks=float_ranks,
+        metric=prepared.metric,
+        before=before,
         simulated_images=simulated_images(plan, prepared),
         output=output,
         reporter=reporter,

@@ -19,7 +19,8 @@ from amctq.services.run.simulation import SIMULATED_IMAGES
 
 if TYPE_CHECKING:
     from amctq.data.samples import Batches
-    from amctq.inference.accuracy import LabelRanks, Outcome
+    from amctq.inference.metrics.measure import Outcome
+    from amctq.inference.metrics.score import Metric, Score
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,30 +28,34 @@ class Stages:
     """The three stages before export, measured on the evaluation images.
 
     Attributes:
-        float_ranks: label ranks of the float network.
-        ptq_ranks: label ranks of the network that training started from, after post-training quantization.
+        before: score of the float network.
+        ptq: score of the network that training started from, after post-training quantization.
         training: outcome of the training network.
     """
 
-    float_ranks: LabelRanks
-    ptq_ranks: LabelRanks
+    before: Score
+    ptq: Score
     training: Outcome
 
 
 def measure_start(
-    plan: QatPlan, evaluation: Batches | None, start: QuantizedNetwork, output: OutputDirectory, reporter: Reporter
-) -> LabelRanks | None:
-    """Measure the network before training, as an ONNX file; None without evaluation images."""
-    from amctq.inference.accuracy import measure
+    evaluation: Batches | None,
+    metric: Metric | None,
+    start: QuantizedNetwork,
+    output: OutputDirectory,
+    reporter: Reporter,
+) -> Score | None:
+    """Measure the network before training, as an ONNX file; None without evaluation samples or metric."""
+    from amctq.inference.metrics.measure import measure
     from amctq.inference.onnx_session import OnnxSession
 
-    if evaluation is None:
+    if evaluation is None or metric is None:
         return None
     path = output.scratch() / "ptq.onnx"
     with writing(output.path):
         start.export(ExportFormat.ONNX, path, {})
     with reporter.phase(PTQ_ACCURACY, evaluation.images) as advance:
-        return measure(OnnxSession(path.read_bytes()), evaluation, advance)
+        return measure(OnnxSession(path.read_bytes()), evaluation, metric, advance).score
 
 
 def finish_trained(
@@ -77,11 +82,12 @@ def finish_trained(
         prepared.verified,
         calibration=calibration,
         evaluation=evaluation,
-        float_ranks=None if stages is None else stages.float_ranks,
+        metric=prepared.metric,
+        before=None if stages is None else stages.before,
         simulated_images=min((evaluation or calibration).images, SIMULATED_IMAGES),
         output=output,
         reporter=reporter,
-        training=None if stages is None else stages.training,
+        training=None if stages is None else stages.training.score,
     )
 
 
@@ -97,6 +103,6 @@ def _finish_opaque(
     files = export_opaque(network, prepared.verified, plan.model_files, output, reporter)
     names = ", ".join(file.name for file in files.values())
     reporter.warn(f"{names}: not run, because an AIR file runs on an NPU, after ATC has compiled it")
-    ranks = None if stages is None else (stages.float_ranks, stages.training.ranks)
-    checks = training_checks(prepared.verified.proof, ranks, plan.request.max_drop)
+    scores = None if stages is None else (stages.before, stages.training.score)
+    checks = training_checks(prepared.verified.proof, scores, plan.request.max_drop)
     return Finished(files=files, checks=checks)

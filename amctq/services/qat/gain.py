@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amctq.inference.accuracy import LabelRanks
+    from amctq.inference.metrics.score import Score
 
 
 class Verdict(str, Enum):
@@ -17,23 +17,25 @@ class Verdict(str, Enum):
     LOST = "lost"
 
 
-def training_gain(start: LabelRanks, trained: LabelRanks) -> dict[str, Any]:
-    """The paired top-1 difference that training has made, for the report.
+def training_gain(start: Score, trained: Score) -> dict[str, Any]:
+    """The paired difference that training has made, for the report.
 
     Args:
         start: of the network that training started from.
-        trained: of the network that it yielded, on the same images.
+        trained: of the network that it yielded, on the same samples.
     """
     from amctq.inference.paired import paired_difference
 
-    difference = paired_difference(start.hits, trained.hits)
-    low, high = sorted(-end for end in difference.interval)
+    difference, key = paired_difference(start, trained), start.metric.key
+    # Without an interval, the two values decide.
+    low, high = sorted(-end for end in difference.interval or (difference.drop, difference.drop))
     verdict = Verdict.GAINED if low > 0 else Verdict.LOST if high < 0 else Verdict.NO_DIFFERENCE
+    hits = difference.hits
     return {
-        "top1_gain": round(-difference.drop, 4) + 0.0,
-        "top1_gain_95": [round(low, 4), round(high, 4)],
-        "lost": difference.lost,
-        "gained": difference.gained,
-        "mcnemar_p": float(f"{difference.p_value:.4g}"),
+        f"{key}_gain": round(-difference.drop, 6) + 0.0,
+        f"{key}_gain_95": None if difference.interval is None else [round(low, 6), round(high, 6)],
+        "lost": None if hits is None else hits.lost,
+        "gained": None if hits is None else hits.gained,
+        "mcnemar_p": None if hits is None else float(f"{hits.p_value:.4g}"),
         "verdict": verdict.value,
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,18 @@ class QatImages:
 
     training: Samples
     split: Split
+
+    def renamed(self, names: Mapping[str, str]) -> QatImages:
+        """The same images with other names of inputs; see ``Samples.renamed``."""
+        calibration, evaluation = self.split.calibration, self.split.evaluation
+        return QatImages(
+            training=self.training.renamed(names),
+            split=replace(
+                self.split,
+                calibration=calibration.renamed(names),
+                evaluation=None if evaluation is None else evaluation.renamed(names),
+            ),
+        )
 
     @property
     def evaluation(self) -> Samples | None:

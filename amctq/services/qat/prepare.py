@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from amctq.backends.base import PtqConfig, QuantizedNetwork
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
 from amctq.networks.verified import VerifiedNetwork
@@ -18,7 +20,14 @@ from amctq.services.qat.plan import QatPlan, retrain_config
 from amctq.services.run import report
 from amctq.services.run.accuracy import PTQ_ACCURACY, QUANTIZED_ACCURACY
 from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
-from amctq.services.run.inputs import FLOAT_ACCURACY, begin, check_exportable, named_record, verified_network
+from amctq.services.run.inputs import (
+    FLOAT_ACCURACY,
+    begin,
+    check_exportable,
+    metric_for,
+    named_record,
+    verified_network,
+)
 from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
 from amctq.training.history import former_lines
 from amctq.training.loop import EVALUATION, TRAINING
@@ -26,6 +35,7 @@ from amctq.training.recipe import Recipe
 from amctq.training.store import Found
 
 if TYPE_CHECKING:
+    from amctq.inference.metrics.score import Metric
     from amctq.quant.retrain_config import RetrainConfig
 
 # Time of a training step relative to a forward pass, measured on resnet20 and resnet50.
@@ -38,6 +48,7 @@ class Prepared:
 
     Attributes:
         images: images for training, calibration and evaluation.
+        metric: how good a network is; None where nothing says it.
         recipe: how the network is trained.
         verified: the float network.
         config: the configuration of each layer.
@@ -48,6 +59,7 @@ class Prepared:
     """
 
     images: QatImages
+    metric: Metric | None
     recipe: Recipe
     verified: VerifiedNetwork
     config: RetrainConfig
@@ -75,7 +87,8 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         images = choose_images(plan, open_images(plan, reporter))
     recipe = recipe_for(plan, images)
     verified = verified_network(plan, plan.batches(images.split.calibration), scratch, reporter)
-    network = verified.network
+    network, images = verified.network, images.renamed(verified.names)
+    metric = metric_for(plan, network, images.split.calibration, reporter)
     record = named_record(plan, network, reporter)
     bits = None if record is None else {entry.name: entry.weight_bits for entry in record.layers}
     config = retrain_config(plan, network.topology, bits, reporter)
@@ -101,6 +114,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         )
     return Prepared(
         images=images,
+        metric=metric,
         recipe=recipe,
         verified=verified,
         config=config,
@@ -203,5 +217,8 @@ def _identity(
 
 def _first_images(plan: QatPlan, images: QatImages) -> str:
     """Hash the first batch, to detect another dataset of the same size and file names."""
-    pixels, labels = next(images.training.batches(plan.request.batch_size))
-    return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+    inputs, targets = next(images.training.batches(plan.request.batch_size))
+    digest = hashlib.sha256()
+    for array in (*inputs.values(), np.asarray(targets)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -102,9 +102,9 @@ def _run(
     group = join(worker, reporter)  # before the long steps: the other workers wait only --timeout seconds
     announce(plan, prepared, reporter)
     evaluation = plan.evaluation_batches(prepared.images.evaluation)
-    before = measure_float(plan, prepared.verified, evaluation, reporter)
+    before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
     start = quantized_start(plan, prepared, reporter)
-    started = measure_start(plan, evaluation, start, output, reporter)
+    started = measure_start(evaluation, prepared.metric, start, output, reporter)
     record = dump_record(start.record)
     share_checkpoint(group, prepared.verified.checkpoint)
     group.share(record)
@@ -119,7 +119,7 @@ def _run(
         quantized = retraining.finish(weight_type=plan.target.weight_type)
         stages = None
         if before is not None and started is not None and trained.outcome is not None:
-            stages = Stages(float_ranks=before, ptq_ranks=started, training=trained.outcome)
+            stages = Stages(before=before, ptq=started, training=trained.outcome)
         finished = finish_trained(plan, prepared, quantized, stages, output, reporter)
     result = QatResult(
         **vars(finished),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from amctq.services.qat.plan import QatPlan
     from amctq.services.qat.train import Trained
     from amctq.training.recipe import Recipe
+    from amctq.training.snapshot import EpochScore
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,8 +104,8 @@ class QatResult(RunResult):
                 "steps": state.step,
                 "exported_epoch": self.trained.epoch,
                 "selected": request.select.value,
-                "best": None if state.best is None else {"epoch": state.best.epoch, "top1": round(state.best.top1, 4)},
-                "last": None if state.last is None else {"epoch": state.last.epoch, "top1": round(state.last.top1, 4)},
+                "best": _epoch(state.best),
+                "last": _epoch(state.last),
             }
         }
 
@@ -115,21 +116,31 @@ class QatResult(RunResult):
         """
         if self.stages is None:
             return None
-        trained = self.stages.training.ranks if self.accuracy is None else self.accuracy.int8_ranks
+        trained = self.stages.training.score if self.accuracy is None else self.accuracy.after
         stages = {
-            "ptq": report.ranks(self.stages.ptq_ranks),
-            "training_network": report.ranks(self.stages.training.ranks),
-            "gain_over_ptq": training_gain(self.stages.ptq_ranks, trained),
+            "ptq": report.figures(self.stages.ptq),
+            "training_network": report.figures(self.stages.training.score),
+            "gain_over_ptq": training_gain(self.stages.ptq, trained),
         }
         measured = super().accuracy_section()
         if measured is None or self.outcome is None:
-            images = len(self.stages.float_ranks.ranks)
-            before = report.ranks(self.stages.float_ranks)
-            return {"file": None, "images": images, "float": before, "int8": None, **stages}
-        differences, images = self.outcome.disagreements(self.stages.training), measured["images"]
-        percent = round(100 * (images - differences) / images, 4)
-        return measured | stages | {"agreement": {"argmax_differences": differences, "percent": percent}}
+            before = self.stages.before
+            known = {"file": None, "metric": before.metric.data(), "images": before.samples}
+            return {**known, "float": report.figures(before), "int8": None, **stages}
+        differing, images = self.outcome.disagreeing(self.stages.training), measured["images"]
+        if differing is None:
+            return measured | stages | {"agreement": None}
+        percent = round(100 * (images - len(differing)) / images, 4)
+        return measured | stages | {"agreement": {"argmax_differences": len(differing), "percent": percent}}
 
     def further_timing(self) -> dict[str, Any]:
         """The step that the run resumed from, and the operators; with or without a compiler, the bits are the same."""
         return {"resumed_at_step": self.trained.resumed_at, "operators": self.operators}
+
+
+def _epoch(score: EpochScore | None) -> dict[str, Any] | None:
+    """An epoch with the value of the metric."""
+    if score is None:
+        return None
+    key = next(iter(score.figures))
+    return {"epoch": score.epoch, key: round(score.value, 6)}

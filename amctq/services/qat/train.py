@@ -29,7 +29,8 @@ from amctq.training.store import BEST, Found
 
 if TYPE_CHECKING:
     from amctq.backends.base import RetrainingNetwork
-    from amctq.inference.accuracy import Outcome
+    from amctq.inference.metrics.measure import Outcome
+    from amctq.inference.metrics.score import Metric, Score
     from amctq.inference.session import Session
 
 _SHOWN = 5  # differences named in a message
@@ -86,7 +87,9 @@ def retrain(
         if plan.device.kind is Device.ASCEND:
             use_half_precision(retraining.cell)
         _warn_of_dropout(retraining.cell, reporter)
-        evaluator = None if images.evaluation is None else _Evaluator(retraining.cell, plan.batches(images.evaluation))
+        evaluator = None
+        if images.evaluation is not None and prepared.metric is not None:
+            evaluator = _Evaluator(retraining.cell, plan.batches(images.evaluation), prepared.metric)
         run = TrainingRun(
             step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell), group.mean()),
             parameters=retraining.state(),
@@ -100,8 +103,8 @@ def retrain(
                 rank=group.worker.rank,
                 world_size=group.worker.size,
             ),
-            teacher=teacher_on(plan.device.kind, prepared.verified).logits if recipe.distillation else None,
-            evaluate=None if evaluator is None else evaluator.top1_and_top5,
+            teacher=teacher_on(plan.device.kind, prepared.verified).run if recipe.distillation else None,
+            evaluate=None if evaluator is None else evaluator.measure,
             evaluation_images=0 if images.evaluation is None else len(images.evaluation),
             save_every=plan.save_every(recipe),
             group=group,
@@ -117,7 +120,7 @@ def retrain(
         epoch = _select(plan, run, state)
         if evaluator is not None and (evaluator.outcome is None or epoch != recipe.epochs):
             with reporter.phase(EVALUATION, run.evaluation_images) as advance:
-                evaluator.top1_and_top5(advance)
+                evaluator.measure(advance)
         outcome = None if evaluator is None else evaluator.outcome
         return Trained(state=state, epoch=epoch, outcome=outcome, resumed_at=resumed_at, history=written)
 
@@ -147,16 +150,17 @@ class _Evaluator:
 
     cell: Any
     batches: Batches
+    metric: Metric
     outcome: Outcome | None = field(default=None, init=False)
 
-    def top1_and_top5(self, advance: Callable[[int], None]) -> tuple[float, float]:
-        from amctq.inference.accuracy import classify
+    def measure(self, advance: Callable[[int], None]) -> Score:
         from amctq.inference.cell_session import FixedBatchSession
+        from amctq.inference.metrics.measure import measure
 
         self.cell.set_train(False)
         self.outcome = None
-        self.outcome = classify(FixedBatchSession(self.cell, self.batches.size), self.batches, advance)
-        return self.outcome.ranks.top1, self.outcome.ranks.top5
+        self.outcome = measure(FixedBatchSession(self.cell, self.batches.size), self.batches, self.metric, advance)
+        return self.outcome.score
 
 
 def _follow(run: TrainingRun, group: ProcessGroup, reporter: Reporter) -> Trained:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from amctq.choices import ExportFormat
+from amctq.data.inputs import InputSpec
 from amctq.errors import UnavailableError
 from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
@@ -104,26 +105,26 @@ def require_atc(soc_version: str | None) -> None:
 
 
 def atc_for(
-    files: Mapping[ExportFormat, str], input_name: str, input_shape: tuple[int, int, int], soc_version: str | None
+    files: Mapping[ExportFormat, str], inputs: Mapping[str, InputSpec], soc_version: str | None
 ) -> AtcRun | None:
     """Make the ATC command for the deploy file among ``files``; None if there is none.
 
     Args:
         files: file names by format.
-        input_name: name of the image tensor.
-        input_shape: (C, H, W) of one image; ATC compiles for batch size 1.
+        inputs: what the network takes; ATC compiles for batch size 1.
         soc_version: the chip; None for a placeholder.
     """
     model = files.get(ExportFormat.ASCEND)
     if model is None:
         return None
+    shapes = ";".join(f"{name}:{','.join(map(str, (1, *spec.shape)))}" for name, spec in inputs.items())
     arguments = (
         "atc",
         f"--model={model}",
         f"--framework={_ONNX}",
         f"--output={Path(model).stem}",
-        "--input_format=NCHW",
-        f"--input_shape={input_name}:1,{','.join(map(str, input_shape))}",
+        f"--input_format={'NCHW' if any(spec.is_image for spec in inputs.values()) else 'ND'}",
+        f"--input_shape={shapes}",
         f"--soc_version={soc_version or _ANY_CHIP}",
     )
     return AtcRun(model=model, arguments=arguments, soc_version=soc_version)

@@ -10,26 +10,33 @@ import numpy as np
 
 from amctq.errors import InputError
 from amctq.inference.agreement import SAME
-from amctq.quant.numerics import Float32Array
 from amctq.services.run.accuracy import Accuracy
 from amctq.services.run.check import Check
 from amctq.services.run.simulation import Simulation, allowed_differences
 
 if TYPE_CHECKING:
-    from amctq.inference.accuracy import LabelRanks, Outcome
+    from amctq.inference.agreement import Agreement
+    from amctq.inference.fidelity import Fidelity
+    from amctq.inference.metrics.score import MetricName, Score
     from amctq.inference.proof import ForwardProof
+    from amctq.inference.session import Outputs
     from amctq.services.run.accuracy import ComparedFile
 
 
 _GAP = 0.15  # percentage points
+_SHARE = 0.005  # of a metric that is no percentage
 
 
-def refuse_chance(ranks: LabelRanks, *, allow: bool) -> None:
-    """Stop before calibration if the float network is hardly better than guessing, because the inputs do not match.
+def refuse_chance(ranks: Score, *, allow: bool) -> None:
+    """Stop before calibration if a classifier is hardly better than guessing, because the inputs do not match.
 
     Raises:
         InputError: top-1 is near chance, and ``allow`` is False.
     """
+    from amctq.inference.metrics.top1 import LabelRanks
+
+    if not isinstance(ranks, LabelRanks):
+        return
     chance = 1.0 / ranks.classes
     images = len(ranks.ranks)
     # Three standard deviations of guessing above chance; with few images, at most half-way from chance to 100 %.
@@ -46,8 +53,9 @@ def refuse_chance(ranks: LabelRanks, *, allow: bool) -> None:
 def run_checks(
     proof: ForwardProof,
     accuracy: Accuracy | None,
+    fidelity: Fidelity | None,
     simulation: Simulation,
-    int8_logits: Float32Array,
+    outputs: Outputs,
     max_drop: float | None,
 ) -> tuple[Check, ...]:
     """Check the quantized network and its measured file.
@@ -55,16 +63,17 @@ def run_checks(
     Args:
         proof: that onnxruntime and MindSpore compute the same float network.
         accuracy: of float and INT8; None if it was not measured.
+        fidelity: of the outputs, where no accuracy was measured.
         simulation: the ONNX file compared with an independent computation.
-        int8_logits: (N, classes), of the exported file on calibration images.
-        max_drop: percentage points that top-1 may drop; None for no limit.
+        outputs: of the exported file on calibration samples.
+        max_drop: by how much the metric may get worse, in its own unit; None for no limit.
     """
     checks = [
         _graph_check(proof),
         Check(
             name="quantized output is finite",
-            passed=bool(np.isfinite(int8_logits).all()),
-            detail=f"{len(int8_logits)} calibration images",
+            passed=all(bool(np.isfinite(array).all()) for array in outputs),
+            detail=f"{len(outputs[0])} calibration samples",
         ),
     ]
     # A value on a rounding boundary may round up or down and change a few logits; a fault changes all of them.
@@ -82,90 +91,106 @@ def run_checks(
             if simulation.exported
             else f"exported file equals {simulation.through}",
             passed=agreement.argmax_differences <= allowed and mean <= limit,
-            detail=f"{agreement.argmax_differences} of {agreement.images:,} images differ{_and_ties(agreement.ties)}, "
-            f"{allowed} allowed; mean difference {mean:.1e} of the largest logit, {limit:.2g} allowed",
+            detail=_detail(agreement, allowed, limit),
         )
     )
     if accuracy is not None:
-        before, after = accuracy.float_ranks.top1, accuracy.int8_ranks.top1
-        checks.append(
-            Check(
-                name="quantized top-1 at least half of float",
-                passed=after >= before / 2,
-                detail=f"float {before:.2f} %, quantized {after:.2f} %",
-            )
-        )
+        checks.append(half_check(accuracy.before, accuracy.after, "quantized"))
         if max_drop is not None:
-            drop = accuracy.difference.drop
-            checks.append(
-                Check(
-                    name="--max-drop",
-                    passed=drop <= max_drop,
-                    detail=f"drop {drop:.2f}, allowed {max_drop:g} points",
-                )
+            checks.append(drop_check(accuracy.difference.drop, accuracy.before.metric, max_drop))
+    elif fidelity is not None:
+        checks += [
+            Check(
+                name=f"{found.output}: more signal than noise",
+                passed=found.sqnr_db > 0,
+                detail=f"{found.sqnr_db:.1f} dB on {fidelity.samples:,} samples",
             )
+            for found in fidelity.outputs
+        ]
     return tuple(checks)
 
 
+def half_check(before: Score, after: Score, what: str) -> Check:
+    """Check that a network has at least half of the float network's score, or at most twice its error."""
+    metric, one, two = before.metric, before.value, after.value
+    return Check(
+        name=f"{what} {metric.label} at {'least half of float' if metric.rises else 'most twice that of float'}",
+        passed=two >= min(one / 2, 2 * one) if metric.rises else two <= max(2 * one, one / 2),
+        detail=f"float {metric.shown(one)}, {what} {metric.shown(two)}",
+    )
+
+
+def drop_check(drop: float, metric: MetricName, max_drop: float, where: str = "") -> Check:
+    """Check that the metric has not got worse by more than ``max_drop``."""
+    unit = f" {metric.unit}" if metric.unit else ""
+    detail = f"drop {drop:.{metric.digits}f}{where}, allowed {max_drop:g}{unit}"
+    return Check(name="--max-drop", passed=drop <= max_drop, detail=detail)
+
+
 def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
-    """Check that every file predicts the class of the QDQ graph for 99.8 % of the images.
+    """Check that every file computes what the QDQ graph does: the same class for 99.8 % of the samples.
 
     Args:
         compared: the files with their comparisons.
     """
-    return tuple(
-        Check(
-            name=f"{file.name} equals the QDQ graph",
-            passed=file.argmax_differences <= (allowed := allowed_differences(file.images, exported=True)),
-            detail=f"{file.argmax_differences} of {file.images:,} images differ{_and_ties(file.ties)}, "
-            f"{allowed} allowed",
+    checks = []
+    for file in compared:
+        found = file.agreement
+        allowed = allowed_differences(found.images, exported=True)
+        checks.append(
+            Check(
+                name=f"{file.name} equals the QDQ graph",
+                passed=found.argmax_differences <= allowed and (found.classes or found.mean_difference <= SAME),
+                detail=_detail(found, allowed, SAME),
+            )
         )
-        for file in compared
-    )
+    return tuple(checks)
 
 
-def agreement_check(training: Outcome, exported: LabelRanks) -> Check:
-    """Check that the exported file has the top-1 of the network that was trained.
+def _detail(found: Agreement, allowed: int, limit: float) -> str:
+    mean = f"mean difference {found.mean_difference:.1e} of the largest value, {limit:.2g} allowed"
+    if not found.classes:
+        return f"{found.images:,} samples; {mean}"
+    differ = f"{found.argmax_differences} of {found.images:,} images differ{_and_ties(found.ties)}"
+    return f"{differ}, {allowed} allowed; {mean}"
+
+
+def agreement_check(training: Score, exported: Score) -> Check:
+    """Check that the exported file has the score of the network that was trained.
 
     Args:
-        training: outcome of the training network.
-        exported: label ranks of the exported file on the same images.
+        training: of the training network.
+        exported: of the exported file on the same samples.
     """
-    images = len(exported.ranks)
+    metric, gap = exported.metric, abs(training.value - exported.value)
     # With 100 images, one image is a whole point. Two images may always differ, as in the other comparisons.
-    allowed = max(_GAP, 200.0 / images)
-    gap = abs(training.ranks.top1 - exported.top1)
+    allowed = max(_GAP, 200.0 / exported.samples) if metric.is_percentage else _SHARE * abs(training.value)
+    unit = f" {metric.unit}" if metric.unit else ""
     return Check(
         name="exported file equals the training network",
         passed=gap <= allowed + 1e-9,
-        detail=f"top-1 {exported.top1:.2f} % and {training.ranks.top1:.2f} %, {allowed:.2f} points allowed",
+        detail=f"{metric.said(exported.value)} and {metric.shown(training.value)}, "
+        f"{allowed:.{metric.digits}f}{unit} allowed",
     )
 
 
 def training_checks(
-    proof: ForwardProof, ranks: tuple[LabelRanks, LabelRanks] | None, max_drop: float | None
+    proof: ForwardProof, scores: tuple[Score, Score] | None, max_drop: float | None
 ) -> tuple[Check, ...]:
     """Check the training network, for a retrained network whose exported file cannot run on this machine.
 
     Args:
         proof: that onnxruntime and MindSpore compute the same float network.
-        ranks: of the float network and of the training network on the same images; None if they were not measured.
-        max_drop: percentage points that top-1 may drop; None for no limit.
+        scores: of the float network and of the training network on the same samples; None if they were not measured.
+        max_drop: by how much the metric may get worse, in its own unit; None for no limit.
     """
     checks = [_graph_check(proof)]
-    if ranks is None:
+    if scores is None:
         return tuple(checks)
-    before, after = (item.top1 for item in ranks)
-    checks.append(
-        Check(
-            name="training network's top-1 at least half of float",
-            passed=after >= before / 2,
-            detail=f"float {before:.2f} %, training network {after:.2f} %",
-        )
-    )
+    before, after = scores
+    checks.append(half_check(before, after, "training network's"))
     if max_drop is not None:
-        detail = f"drop {before - after:.2f} in the training network, allowed {max_drop:g} points"
-        checks.append(Check(name="--max-drop", passed=before - after <= max_drop, detail=detail))
+        checks.append(drop_check(before.drop_to(after), before.metric, max_drop, " in the training network"))
     return tuple(checks)
 
 
@@ -173,7 +198,7 @@ def _graph_check(proof: ForwardProof) -> Check:
     return Check(
         name="float graph equals MindSpore",
         passed=True,  # otherwise prove_forward has raised an error
-        detail=f"largest difference {proof.max_difference:.1e} of the largest logit, {proof.images} images",
+        detail=f"largest difference {proof.max_difference:.1e} of the largest value, {proof.images} samples",
     )
 
 

@@ -164,7 +164,7 @@ def _opened(form: ExportFormat, staged: Path, verified: VerifiedNetwork, scratch
         from amctq.inference.mindir_session import MindirSession
 
         plain = scratch / "float.mindir"
-        export_plain(verified.network.cell, graph.input_shape, plain)
+        export_plain(verified.network.cell, graph.inputs, plain)
         return ExportedFile(
             form=form,
             name=staged.name,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amctq.choices import ExportFormat
-from amctq.services.run.accuracy import Accuracy, ComparedFile, compare_files, measure_exports
+from amctq.data.inputs import part
+from amctq.services.run.accuracy import Accuracy, ComparedFile, compare_files, measure_exports, measure_speed
 from amctq.services.run.atc import AtcRun, atc_for, run_atc
 from amctq.services.run.check import Check
 from amctq.services.run.checks import agreement_check, file_checks, run_checks
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.data.samples import Batches
     from amctq.files import OutputDirectory
-    from amctq.inference.accuracy import LabelRanks, Outcome
+    from amctq.inference.fidelity import Fidelity
+    from amctq.inference.metrics.measure import Outcome
+    from amctq.inference.metrics.score import Metric, Score
+    from amctq.inference.speed import Speed
     from amctq.networks.verified import VerifiedNetwork
     from amctq.progress import Reporter
     from amctq.services.run.plan import RunPlan
 
-_CHECKED_IMAGES = 8  # whose logits must be finite
+_CHECKED_IMAGES = 8  # whose outputs must be finite
+FIDELITY = "float against quantized outputs"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +39,9 @@ class Finished:
         files: the files, by format.
         exports: the files with their sessions; None if they cannot run on this machine.
         accuracy: of the float network and of the exported file; None if it was not measured.
-        outcome: of the exported file on every evaluation image; None if it was not measured.
+        fidelity: how near its outputs are to those of the float network; None where accuracy was measured.
+        speed: of the float network and of the measured file; None if that is meant for another device.
+        outcome: of the exported file on every evaluation sample; None if it was not measured.
         compared: by format, the files for NPUs and the fake-quantized files, compared with the QDQ graph.
         simulation: the ONNX file compared with an independent computation; None if the files cannot run here.
         atc: the ATC command for the deploy file, and its result; None without such a file.
@@ -45,6 +52,8 @@ class Finished:
     checks: tuple[Check, ...]
     exports: Exports | None = None
     accuracy: Accuracy | None = None
+    fidelity: Fidelity | None = None
+    speed: Speed | None = None
     outcome: Outcome | None = None
     compared: Mapping[ExportFormat, ComparedFile] = field(default_factory=dict)
     simulation: Simulation | None = None
@@ -58,11 +67,12 @@ def finish(
     *,
     calibration: Batches,
     evaluation: Batches | None,
-    float_ranks: LabelRanks | None,
+    metric: Metric | None,
+    before: Score | None,
     simulated_images: int,
     output: OutputDirectory,
     reporter: Reporter,
-    training: Outcome | None = None,
+    training: Score | None = None,
 ) -> Finished:
     """Write the quantized network in every format asked for, and check the files.
 
@@ -70,13 +80,14 @@ def finish(
         plan: the plan of the run.
         quantized: the quantized network.
         verified: the float network.
-        calibration: training images.
-        evaluation: test images; None if there are none.
-        float_ranks: label ranks of the float network on ``evaluation``; None if they were not measured.
-        simulated_images: number of images on which the ONNX file is compared with an independent computation.
+        calibration: training samples.
+        evaluation: test samples; None if there are none.
+        metric: how good a network is; None where nothing says it.
+        before: score of the float network on ``evaluation``; None if it was not measured.
+        simulated_images: number of samples on which the ONNX file is compared with an independent computation.
         output: where the files are staged.
         reporter: shows the phases.
-        training: outcome of the training network on ``evaluation``; None if nothing was trained.
+        training: score of the training network on ``evaluation``; None if nothing was trained.
 
     Raises:
         InputError: the network cannot be written in a format.
@@ -84,29 +95,41 @@ def finish(
         WriteError: the disk is full.
     """
     exports = export_all(quantized, verified, plan.model_files, plan.metadata(calibration.samples), output, reporter)
-    accuracy, outcome = None, None
-    if evaluation is not None and float_ranks is not None:
-        accuracy, outcome = measure_exports(exports, float_ranks, evaluation, reporter)
-    compared = compare_files(exports, evaluation or calibration, outcome, reporter)
-    simulation = simulate(
-        exports, quantized, verified.session, evaluation or calibration, images=simulated_images, reporter=reporter
-    )
-    logits = exports.measured.session.logits(calibration.first()[:_CHECKED_IMAGES])
-    checks = run_checks(verified.proof, accuracy, simulation, logits, plan.request.max_drop)
+    samples = evaluation or calibration
+    accuracy, outcome, fidelity = None, None, None
+    if evaluation is not None and metric is not None and before is not None:
+        accuracy, outcome = measure_exports(exports, metric, before, evaluation, reporter)
+    elif metric is None:
+        fidelity = _fidelity(exports, verified, samples, reporter)
+    speed = None if evaluation is None else measure_speed(exports, evaluation, reporter)
+    compared = compare_files(exports, samples, None if accuracy is None else metric, reporter)
+    simulation = simulate(exports, quantized, verified.session, samples, images=simulated_images, reporter=reporter)
+    outputs = exports.measured.session.run(part(calibration.first(), slice(_CHECKED_IMAGES)))
+    checks = run_checks(verified.proof, accuracy, fidelity, simulation, outputs, plan.request.max_drop)
     if training is not None and accuracy is not None:
-        checks += (agreement_check(training, accuracy.int8_ranks),)
+        checks += (agreement_check(training, accuracy.after),)
     checks += file_checks(compared.values())
     graph = verified.network.graph
-    atc = atc_for(plan.model_files, graph.input_name, graph.input_shape, plan.request.soc_version)
+    atc = atc_for(plan.model_files, graph.inputs, plan.request.soc_version)
     if all(check.passed for check in checks):
         atc = run_atc(atc, output, reporter)
     return Finished(
         files=exports.files,
         exports=exports,
         accuracy=accuracy,
+        fidelity=fidelity,
+        speed=speed,
         outcome=outcome,
         compared=compared,
         simulation=simulation,
         atc=atc,
         checks=checks if atc is None else (*checks, *atc.checks),
     )
+
+
+def _fidelity(exports: Exports, verified: VerifiedNetwork, samples: Batches, reporter: Reporter) -> Fidelity:
+    from amctq.inference.fidelity import compare_outputs
+
+    with reporter.phase(FIDELITY, samples.images) as advance:
+        names = verified.network.graph.outputs
+        return compare_outputs(verified.session, exports.measured.session, samples, names, advance)

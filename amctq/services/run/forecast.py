@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from amctq.data.inputs import part, samples_in
 from amctq.training.pace import duration
 
 if TYPE_CHECKING:
@@ -142,10 +143,10 @@ def seconds_of(expected: Iterable[Expected]) -> float:
 
 
 def preparation_seconds(batches: Batches) -> float:
-    """The time to read and prepare one image, from the first few."""
+    """The time to read and prepare one sample, from the first few."""
     start = time.perf_counter()
-    images, _ = next(batches.samples.batches(min(batches.size, _TIMED_IMAGES)))
-    return (time.perf_counter() - start) / len(images)
+    inputs, _ = next(batches.samples.batches(min(batches.size, _TIMED_IMAGES)))
+    return (time.perf_counter() - start) / samples_in(inputs)
 
 
 def forward_seconds(session: Session, batches: Batches, *, compiles: bool = False) -> float:
@@ -156,8 +157,8 @@ def forward_seconds(session: Session, batches: Batches, *, compiles: bool = Fals
         batches: images for it.
         compiles: it compiles the network for each size of a batch, so that only a whole one is run.
     """
-    images = batches.first()[: batches.size if compiles else _TIMED_IMAGES]
-    session.logits(images)
+    inputs = part(batches.first(), slice(batches.size if compiles else _TIMED_IMAGES))
+    session.run(inputs)
     start = time.perf_counter()
-    session.logits(images)
-    return (time.perf_counter() - start) / len(images)
+    session.run(inputs)
+    return (time.perf_counter() - start) / samples_in(inputs)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from amctq.choices import BackendName, ExportFormat
-from amctq.errors import InputError
+from amctq.errors import InputError, UsageError
 from amctq.networks.verified import VerifiedNetwork, load_network
 from amctq.runtime import prepare_environment
 from amctq.services.run.checks import refuse_chance
@@ -14,8 +14,8 @@ from amctq.services.run.checks import refuse_chance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amctq.data.samples import Batches
-    from amctq.inference.accuracy import LabelRanks
+    from amctq.data.samples import Batches, Samples
+    from amctq.inference.metrics.score import Metric, Score
     from amctq.networks.float_network import FloatNetwork
     from amctq.progress import Reporter
     from amctq.quant.config import QuantConfig
@@ -139,19 +139,41 @@ def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -
         plan.backend.check_exportable(network, topology, form)
 
 
+def metric_for(plan: RunPlan, network: FloatNetwork, samples: Samples, reporter: Reporter) -> Metric | None:
+    """How good a network is: top-1 of a classifier with classes; None where nothing says it.
+
+    Raises:
+        UsageError: ``--max-drop`` needs a metric.
+    """
+    from amctq.inference.metrics.choose import usual_metric
+
+    metric = usual_metric(network.graph, samples)
+    if metric is not None:
+        return metric
+    if plan.request.max_drop is not None:
+        message = f"--max-drop {plan.request.max_drop:g}: no metric measures this network"
+        raise UsageError(
+            message, hint="leave it out, or give a network of one output (N, classes) and classes as targets"
+        )
+    reporter.info(
+        "no metric: the outputs of the quantized network are compared with those in float; that is no accuracy"
+    )
+    return None
+
+
 def measure_float(
-    plan: RunPlan, verified: VerifiedNetwork, evaluation: Batches | None, reporter: Reporter
-) -> LabelRanks | None:
-    """Measure the label ranks of the float network; None if there are no evaluation images.
+    plan: RunPlan, verified: VerifiedNetwork, evaluation: Batches | None, metric: Metric | None, reporter: Reporter
+) -> Score | None:
+    """Measure the float network; None without evaluation samples or without a metric.
 
     Raises:
         InputError: top-1 is near chance.
     """
-    from amctq.inference.accuracy import measure
+    from amctq.inference.metrics.measure import measure
 
-    if evaluation is None:
+    if evaluation is None or metric is None:
         return None
     with reporter.phase(FLOAT_ACCURACY, evaluation.images) as advance:
-        ranks = measure(verified.session, evaluation, advance)
-    refuse_chance(ranks, allow=plan.request.allow_poor_float)
-    return ranks
+        score = measure(verified.session, evaluation, metric, advance).score
+    refuse_chance(score, allow=plan.request.allow_poor_float)
+    return score

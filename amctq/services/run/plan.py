@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from amctq.backends.base import Backend
 from amctq.backends.choice import Asked, resolve_backend
 from amctq.choices import AMCT_WEIGHT_BITS, WEIGHT_BITS, BackendName, ExportFormat
+from amctq.data.inputs import IMAGE, InputSpec
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UsageError
@@ -141,15 +143,20 @@ class RunPlan:
 
     def metadata(self, images: Samples) -> dict[str, str]:
         """Metadata for the exported files: what their users must know."""
-        channels, height, width = images.input_shape
         known = {
             "amctq.model": self.spec.name,
             "amctq.num_classes": str(self.request.num_classes),
-            "amctq.input": f"float32 NCHW {channels}x{height}x{width}",
+            "amctq.input": ", ".join(itertools.starmap(_layout, images.inputs.items())),
         }
         if images.preprocessing is not None:
             known["amctq.preprocessing"] = json.dumps(asdict(images.preprocessing))
         return known
+
+
+def _layout(name: str, spec: InputSpec) -> str:
+    """An input for the metadata of a file."""
+    shape = "x".join(map(str, spec.shape))
+    return f"{spec.dtype} NCHW {shape}" if spec.is_image and name == IMAGE else f"{name} {spec.dtype} Nx{shape}"
 
 
 def model_files(request: QuantizationRequest, stem: str) -> dict[ExportFormat, str]:

@@ -16,7 +16,8 @@ from amctq.runtime import ResolvedDevice, cpu_count, cpu_instructions, cpu_model
 if TYPE_CHECKING:
     from amctq.choices import ExportFormat
     from amctq.data.samples import Samples
-    from amctq.inference.accuracy import LabelRanks
+    from amctq.inference.fidelity import Fidelity
+    from amctq.inference.metrics.score import Score
     from amctq.inference.speed import Speed
     from amctq.quant.layers import QuantizableLayer
     from amctq.quant.record import LayerRecord, QuantRecord
@@ -54,7 +55,8 @@ def model(request: NetworkRequest, name: str, images: Samples) -> dict[str, Any]
     return {
         "name": name,
         "num_classes": request.num_classes,
-        "input_shape": list(images.input_shape),
+        "input_shape": list(next(iter(images.inputs.values())).shape) if len(images.inputs) == 1 else None,
+        "inputs": {name: {"shape": list(spec.shape), "dtype": spec.dtype} for name, spec in images.inputs.items()},
         "preprocessing": None if preprocessing is None else asdict(preprocessing),
     }
 
@@ -64,9 +66,9 @@ def samples(images: Samples) -> dict[str, Any]:
     return {"images": len(images), "sources": list(images.sources), "indices_sha256": images.indices_sha256}
 
 
-def ranks(measured: LabelRanks) -> dict[str, float]:
-    """Top-1 and top-5, percent."""
-    return {"top1": round(measured.top1, 4), "top5": round(measured.top5, 4)}
+def figures(measured: Score) -> dict[str, float]:
+    """The value of the metric, and what belongs to it."""
+    return {name: round(value, 4 if abs(value) > 1 else 6) for name, value in measured.figures.items()}
 
 
 def left_in_float(skipped: Iterable[str], topology: Topology) -> list[dict[str, str]]:
@@ -118,7 +120,7 @@ def simulation(compared: Simulation | None, *, measured: bool = True) -> dict[st
         "max_difference": float(f"{agreement.max_difference:.3g}"),
         "mean_difference": float(f"{agreement.mean_difference:.3g}"),
         "noise": None if compared.noise is None else float(f"{compared.noise.mean_difference:.3g}"),
-        "top1": round(agreement.top1, 4) if measured else None,
+        "top1": round(agreement.top1, 4) if measured and agreement.top1 is not None else None,
     }
 
 
@@ -140,12 +142,14 @@ def model_files(
 
 def agreement(file: ComparedFile) -> dict[str, Any]:
     """A file compared with the QDQ graph of the same placement on the same images."""
+    found = file.agreement
     return {
-        "images": file.images,
-        "argmax_differences": file.argmax_differences,
-        "ties": file.ties,
-        "percent": round(file.percent, 4),
-        **({} if file.ranks is None else ranks(file.ranks)),
+        "images": found.images,
+        "argmax_differences": found.argmax_differences,
+        "ties": found.ties,
+        "percent": round(found.percent, 4),
+        "mean_difference": float(f"{found.mean_difference:.3g}"),
+        **({} if file.score is None else figures(file.score)),
     }
 
 
@@ -170,15 +174,24 @@ def speed(file: str, measured: Speed) -> dict[str, Any]:
 
 
 def accuracy(measured: Accuracy) -> dict[str, Any]:
-    """Accuracy of float and INT8 on the same images."""
-    difference = measured.difference
+    """How good float and INT8 are on the same samples."""
+    difference, metric = measured.difference, measured.before.metric
+    interval, hits = difference.interval, difference.hits
     return {
+        "metric": metric.data(),
         "images": difference.images,
-        "float": ranks(measured.float_ranks),
-        "int8": ranks(measured.int8_ranks),
-        "top1_drop": round(difference.drop, 4),
-        "top1_drop_95": [round(end, 4) for end in difference.interval],
-        "lost": difference.lost,
-        "gained": difference.gained,
-        "mcnemar_p": float(f"{difference.p_value:.4g}"),
+        "float": figures(measured.before),
+        "int8": figures(measured.after),
+        f"{metric.key}_drop": round(difference.drop, 6),
+        f"{metric.key}_drop_95": None if interval is None else [round(end, 6) for end in interval],
+        "lost": None if hits is None else hits.lost,
+        "gained": None if hits is None else hits.gained,
+        "mcnemar_p": None if hits is None else float(f"{hits.p_value:.4g}"),
     }
+
+
+def fidelity(measured: Fidelity | None) -> dict[str, Any] | None:
+    """How near the quantized outputs are to those in float; None where accuracy was measured."""
+    if measured is None:
+        return None
+    return {"samples": measured.samples, "outputs": [output.data() for output in measured.outputs]}

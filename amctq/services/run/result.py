@@ -76,8 +76,8 @@ class RunResult(Finished, ABC):
             "parts": report.rounded(self.parts),
             **self.further_timing(),
         }
-        if self.exports is not None and self.accuracy is not None and self.accuracy.speed is not None:
-            timing["images_per_second"] = report.speed(self.exports.measured.name, self.accuracy.speed)
+        if self.exports is not None and self.speed is not None:
+            timing["images_per_second"] = report.speed(self.exports.measured.name, self.speed)
         return {
             "schema": report.SCHEMA,
             "command": self.command,
@@ -88,6 +88,7 @@ class RunResult(Finished, ABC):
             "quantization": self.quantization_section(),
             **self.further_sections(),
             "accuracy": self.accuracy_section(),
+            "fidelity": report.fidelity(self.fidelity),
             "simulation": report.simulation(self.simulation, measured=self.accuracy is not None),
             "files": report.model_files(self.files, self.compared),
             "atc": None if self.atc is None else self.atc.data(),
