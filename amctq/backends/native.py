@@ -28,11 +28,11 @@ from amctq.choices import (
     WeightStorage,
 )
 from amctq.data.samples import Batches
-from amctq.export.mindir import refuse_large
 from amctq.graph.placement import PlacedActivations, Site, place_ascend
 from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import fuse
 from amctq.networks.float_network import FloatNetwork
+from amctq.networks.mindir import refuse_large
 from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig
 from amctq.quant.integer import integer_layers, make_record
@@ -67,6 +67,7 @@ class NativeBackend(RecordBackend):
         if form is ExportFormat.MINDIR:
             check_cells(network, topology)
             refuse_large(network.cell)
+            _ = network.mindir_batch  # refused now, not after the calibration
 
     def without_cells(self, network: FloatNetwork) -> Mapping[str, str]:
         """The layers whose operators cannot be exchanged."""

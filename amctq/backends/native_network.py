@@ -63,7 +63,8 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         if form is ExportFormat.MINDIR:
             check_cells(self.network, self.topology)
             with self.simulation() as cell:
-                export_mindir(cell, self.network.graph.inputs, path, metadata)
+                graph, batch = self.network.graph, self.network.mindir_batch
+                export_mindir(cell, graph.inputs, path, batch=batch, metadata=metadata)
             return
         model = self._onnx(form, metadata)
         try:

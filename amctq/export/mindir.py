@@ -12,56 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from amctq.data.inputs import InputSpec
-from amctq.errors import InputError
-from amctq.networks.exporting import exporting
+from amctq.networks.mindir import export_plain
 
-_LARGEST = 1 << 30  # bytes of parameters that MindSpore writes into one file
 _PRIMITIVE = "REF::"  # prefix of a node's reference to its operator
 
 
-def refuse_large(network: Any) -> None:
-    """Refuse a network that MindSpore would split into several files.
-
-    Raises:
-        InputError: its parameters are too large for one file.
-    """
-    if sum(parameter.nbytes for parameter in network.get_parameters()) > _LARGEST:
-        message = "MindSpore splits this network into several MindIR files, because its parameters exceed 1 GiB"
-        raise InputError(message, hint="use --export onnx")
-
-
-def export_plain(network: Any, inputs: Mapping[str, InputSpec], target: Path) -> None:
-    """Export a network as MindSpore does, with a dynamic batch.
-
-    Args:
-        network: ``mindspore.nn.Cell`` in inference mode.
-        inputs: what it takes, in the order of construct().
-        target: the file, which ends in ``.mindir``.
-
-    Raises:
-        InputError: MindSpore cannot export the network, or would split it into several files.
-        OSError: there is no room for the file.
-    """
-    import mindspore
-
-    refuse_large(network)
-    examples = [
-        mindspore.Tensor(shape=[None, *spec.shape], dtype=getattr(mindspore, spec.mindspore_dtype))
-        for spec in inputs.values()
-    ]
-    with exporting(network, target, "MindIR") as path:
-        mindspore.export(network, *examples, file_name=path, file_format="MINDIR")
-
-
 def export_mindir(
-    network: Any, inputs: Mapping[str, InputSpec], target: Path, metadata: Mapping[str, str] | None = None
+    network: Any,
+    inputs: Mapping[str, InputSpec],
+    target: Path,
+    *,
+    batch: int | None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Export a network with a dynamic batch; the same network gives the same bytes in every process.
+    """Export a network; the same network gives the same bytes in every process.
 
     Args:
         network: ``mindspore.nn.Cell`` in inference mode.
         inputs: what it takes, in the order of construct().
         target: the file, which ends in ``.mindir``.
+        batch: see ``export_plain``.
         metadata: for the file's user_info.
 
     Raises:
@@ -70,7 +40,7 @@ def export_mindir(
     """
     from mindspore.train import mind_ir_pb2
 
-    export_plain(network, inputs, target)
+    export_plain(network, inputs, target, batch=batch)
     model = mind_ir_pb2.ModelProto.FromString(target.read_bytes())
     _normalise(model, tuple(inputs))
     model.user_info.update(metadata or {})

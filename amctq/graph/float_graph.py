@@ -58,6 +58,11 @@ class FloatGraph:
         """Names of the output tensors."""
         return tuple(item.name for item in self.model.graph.output)
 
+    @property
+    def output_ranks(self) -> tuple[int, ...]:
+        """The number of axes of each output."""
+        return tuple(len(item.type.tensor_type.shape.dim) for item in self.model.graph.output)
+
     @cached_property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Constant tensors by name: the initializers, and what nodes compute from them alone."""

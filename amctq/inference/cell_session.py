@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.inputs import Inputs, samples_in
-from amctq.inference.session import Outputs, Session
+from amctq.data.inputs import Inputs
+from amctq.inference.session import Outputs, Session, in_batches
 from amctq.signals import signal_handlers_kept
 
 
@@ -45,16 +45,8 @@ class FixedBatchSession(CellSession):
         self._size = size
 
     def run(self, inputs: Inputs) -> Outputs:
-        """All outputs of the cell for at most ``size`` samples."""
-        samples = samples_in(inputs)
-        missing = self._size - samples
-        if not missing:
-            return super().run(inputs)
-        filled = {
-            name: np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
-            for name, array in inputs.items()
-        }
-        return tuple(output[:samples] for output in super().run(filled))
+        """All outputs of the cell."""
+        return in_batches(super().run, inputs, self._size)
 
 
 def as_arrays(output: Any) -> Iterator[NDArray[Any]]:

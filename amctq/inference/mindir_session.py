@@ -14,7 +14,7 @@ from amctq.data.inputs import Inputs, shapes_of
 from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.inference.cell_session import as_arrays
-from amctq.inference.session import FileSession, Outputs, Port
+from amctq.inference.session import FileSession, Outputs, Port, in_batches
 from amctq.leftovers import temporary_folder
 from amctq.signals import signal_handlers_kept
 
@@ -50,6 +50,9 @@ class MindirSession(FileSession):
 
     def run(self, inputs: Inputs) -> Outputs:
         """All outputs of the network for a batch."""
+        return self._run(inputs) if self.fixed_batch is None else in_batches(self._run, inputs, self.fixed_batch)
+
+    def _run(self, inputs: Inputs) -> Outputs:
         given = self.bound(inputs)
         try:
             with signal_handlers_kept():

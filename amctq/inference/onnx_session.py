@@ -13,7 +13,7 @@ import onnxruntime
 from amctq.data.inputs import Inputs
 from amctq.errors import CheckError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
-from amctq.inference.session import FileSession, Outputs, Port
+from amctq.inference.session import FileSession, Outputs, Port, in_batches
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import cpu_instructions, has_vnni
 
@@ -69,8 +69,12 @@ class OnnxSession(FileSession):
 
     def run(self, inputs: Inputs, outputs: Sequence[str] | None = None) -> Outputs:
         """The named outputs, or all of them, for a batch."""
-        with _named("onnxruntime cannot run the graph"):
-            return tuple(self._session.run(outputs, self.bound(inputs)))
+
+        def run(some: Inputs) -> Outputs:
+            with _named("onnxruntime cannot run the graph"):
+                return tuple(self._session.run(outputs, self.bound(some)))
+
+        return run(inputs) if self.fixed_batch is None else in_batches(run, inputs, self.fixed_batch)
 
     def run_into(self, inputs: Inputs, outputs: Mapping[str, Float32Array]) -> None:
         """Write the named outputs for a batch into given arrays, contiguous float32.

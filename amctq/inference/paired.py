@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from amctq.inference.metrics.score import Score
 
+_DRAWS = 1000
 _Z95 = 1.959963984540054  # standard normal quantile at 0.975
 
 
@@ -55,7 +56,24 @@ def paired_difference(before: Score, after: Score) -> PairedDifference:
         # The mean of the paired differences, by the normal distribution.
         half = _Z95 * float(np.std(one - two, ddof=1)) / math.sqrt(len(one))
         interval = (drop - half, drop + half)
+    else:
+        interval = _bootstrap(before, after)
     return PairedDifference(images=before.samples, drop=drop, interval=interval)
+
+
+def _bootstrap(before: Score, after: Score) -> tuple[float, float] | None:
+    """The percentile interval of the drop on samples drawn with replacement (Efron, Annals of Statistics 7, 1979)."""
+    draw = np.random.default_rng(0)
+    rises = 1 if before.metric.rises else -1
+    drops = []
+    for _ in range(_DRAWS):
+        chosen = draw.integers(0, before.samples, before.samples)
+        one, two = before.resampled(chosen), after.resampled(chosen)
+        if one is None or two is None:
+            return None
+        drops.append(rises * (one - two))
+    low, high = np.percentile(drops, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _difference_of_hits(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> PairedDifference:

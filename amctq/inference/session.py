@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from amctq.data.inputs import DTYPES, Inputs, InputSpec, described, shapes_of, unnamed
+from amctq.data.inputs import DTYPES, Inputs, InputSpec, described, joined, part, samples_in, shapes_of, unnamed
 from amctq.errors import InputError, first_line
 
 _NUMBERS = frozenset(
@@ -31,6 +32,19 @@ class Session(ABC):
     @abstractmethod
     def run(self, inputs: Inputs) -> Outputs:
         """All outputs of the network for a batch."""
+
+
+def in_batches(run: Callable[[Inputs], Outputs], inputs: Inputs, size: int) -> Outputs:
+    """Run samples in batches of one size; zeros fill up the last one."""
+    samples, parts = samples_in(inputs), []
+    for start in range(0, samples, size):
+        some = part(inputs, slice(start, start + size))
+        missing = size - samples_in(some)
+        if missing:
+            rest = {name: np.zeros_like(array, shape=(missing, *array.shape[1:])) for name, array in some.items()}
+            some = joined([some, rest])
+        parts.append(tuple(output[: size - missing] for output in run(some)))
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +87,12 @@ class FileSession(Session):
         return inputs if set(names) == set(inputs) else dict(zip(names, inputs.values(), strict=True))
 
     @property
+    def fixed_batch(self) -> int | None:
+        """The only number of samples that the model takes at a time; None where it takes any."""
+        first = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
+        return first if isinstance(first, int) else None
+
+    @property
     def image_size(self) -> int | None:
         """The height of the images; None where it is dynamic, or the model takes no images."""
         shape = self.inputs[0].shape if self.inputs else ()
@@ -98,10 +118,6 @@ class FileSession(Session):
             takes = ", ".join(map(str, self.inputs))
             message = f"the model takes {takes}, and the dataset gives {described(given)}"
             raise InputError(message, hint="check --image-size and --dataset")
-        fixed = next((port for port in self.inputs if isinstance(port.shape[0], int)), None)
-        if fixed is not None:
-            message = f"the model takes only batches of {fixed.shape[0]}"
-            raise InputError(message, hint="export it with a dynamic batch dimension")
         if not self.outputs or any(port.type not in _NUMBERS for port in self.outputs):
             message = f"the model gives {', '.join(map(str, self.outputs)) or 'nothing'}, expected numbers"
             raise InputError(message, hint="a converter may have an option for raw scores")

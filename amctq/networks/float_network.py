@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from amctq.graph.float_graph import FloatGraph
+from amctq.leftovers import temporary_folder
+from amctq.networks.mindir import possible_batch
 from amctq.quant.layers import Topology
 
 
@@ -28,3 +31,15 @@ class FloatNetwork:
     topology: Topology
     rebuild: Callable[[], Any] | None = None
     scratch: Path | None = None
+
+    @cached_property
+    def mindir_batch(self) -> int | None:
+        """The batch of its MindIR files: see ``possible_batch``, which is tried once.
+
+        Raises:
+            InputError: MindSpore cannot export or run it as MindIR.
+        """
+        if self.scratch is not None:
+            return possible_batch(self.cell, self.graph.inputs, self.scratch)
+        with temporary_folder() as folder:
+            return possible_batch(self.cell, self.graph.inputs, folder)

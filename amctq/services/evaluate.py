@@ -128,7 +128,9 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
                 session.check_input(samples.inputs)
             if own is None and samples.preprocessing is not None:
                 _say_assumed(path, session, request, samples.preprocessing, reporter)
-            return _measure(request, device, UserFileSession(session, path), samples, None, loaded, reporter)
+            ranks = tuple(len(port.shape) for port in session.outputs)
+            user_file = UserFileSession(session, path)
+            return _measure(request, device, user_file, ranks, samples, None, loaded, reporter)
         check_readable(request.ckpt)
         with reporter.phase("dataset"):
             preprocessing = request.preprocessing(spec)
@@ -145,7 +147,8 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         )
         own_file = verified.checkpoint.loaded
         samples = samples.renamed(verified.names)
-        return _measure(request, device, verified.session, samples, verified.proof, (own_file,), reporter)
+        ranks = verified.network.graph.output_ranks
+        return _measure(request, device, verified.session, ranks, samples, verified.proof, (own_file,), reporter)
 
 
 def _open(
@@ -191,14 +194,20 @@ def _measure(
     request: EvaluateRequest,
     device: ResolvedDevice,
     session: Session,
+    output_ranks: tuple[int, ...],
     samples: Samples,
     proof: ForwardProof | None,
     loaded: tuple[LoadedFile, ...],
     reporter: Reporter,
 ) -> EvaluateResult:
+    from amctq.inference.metrics.choose import named_metric, usual_metric
     from amctq.inference.metrics.measure import measure
-    from amctq.inference.metrics.top1 import Top1
 
+    metric = usual_metric(output_ranks, samples) if request.metric is None else named_metric(request.metric)
+    if metric is None:
+        given = "classes" if samples.classified else "no classes"
+        message = f"no metric measures this network: outputs of {_ranks(output_ranks)} axes, and {given} as targets"
+        raise InputError(message, hint="name one with --metric; top1 needs one output (N, classes), and classes")
     batches = Batches(samples=samples, size=request.batch_size)
     compiles = request.mindir is not None
     each = preparation_seconds(batches) + forward_seconds(session, batches, compiles=compiles)
@@ -212,7 +221,7 @@ def _measure(
             ends.append((images, time.perf_counter()))
             advance(images)
 
-        score = measure(session, batches, Top1(), batch_done).score
+        score = measure(session, batches, metric, batch_done).score
     per_second = len(samples) / (time.perf_counter() - start)
     return EvaluateResult(
         request=request,
@@ -225,6 +234,10 @@ def _measure(
         loaded=loaded,
         seconds=dict(reporter.seconds),
     )
+
+
+def _ranks(output_ranks: tuple[int, ...]) -> str:
+    return " and ".join(map(str, output_ranks))
 
 
 def _speed_range(ends: list[tuple[int, float]], size: int, mean: float) -> tuple[float, float]:

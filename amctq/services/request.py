@@ -57,9 +57,9 @@ WIDTH = Option(
 SKIP_LAYER = Option(QUANTIZATION, "Leave these layers in float; repeatable.", name="skip-layer", metavar="PATTERN")
 MAX_DROP = Option(
     RUN,
-    "Fail (exit 5) if top-1 drops by more than this.",
+    "Fail (exit 5) if top-1, or what --metric names, drops by more than this.",
     metavar="POINTS",
-    limits=(Limit(expected="a number of percentage points", holds=math.isfinite),),
+    limits=(Limit(expected="a finite number", holds=math.isfinite),),
 )
 ALLOW_POOR_FLOAT = Option(RUN, "Go on even if the float network is no better than chance.")
 BACKEND = Option(RUN, "Quantization engine: amctq's own (native), or Huawei's amct_mindspore.", after="seed")
@@ -145,6 +145,15 @@ class NetworkRequest(Request):
             min=0,
             read=images_or_all,
             default="all",
+        ),
+    ] = None
+    metric: Annotated[
+        str | None,
+        Option(
+            RUN,
+            "How good the network is: top1, miou, psnr, mae, map50, or your own file.py:function of outputs and "
+            "targets.  [default: top1 for a classifier]",
+            metavar="NAME",
         ),
     ] = None
     batch_size: Annotated[int, Option(RUN, "Images in one batch.", min=1)] = 32

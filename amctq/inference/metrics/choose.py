@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from amctq.data.samples import Samples
-from amctq.graph.float_graph import FloatGraph
+from amctq.errors import UsageError
+from amctq.inference.metrics.map50 import Map50
+from amctq.inference.metrics.mean_score import MeanAbsoluteError, Psnr
+from amctq.inference.metrics.miou import MeanIou
+from amctq.inference.metrics.own import OwnMetric
 from amctq.inference.metrics.score import Metric
 from amctq.inference.metrics.top1 import Top1
+from amctq.plugins import is_factory
+
+_METRICS: dict[str, Callable[[], Metric]] = {
+    "top1": Top1,
+    "miou": MeanIou,
+    "psnr": Psnr,
+    "mae": MeanAbsoluteError,
+    "map50": Map50,
+}
 
 
-def usual_metric(graph: FloatGraph, samples: Samples) -> Metric | None:
-    """Top-1 for a classifier whose samples have classes; None for any other network, or without targets."""
-    if len(graph.outputs) != 1 or not samples.classified:
-        return None
-    return Top1() if len(graph.model.graph.output[0].type.tensor_type.shape.dim) == 2 else None
+def named_metric(text: str) -> Metric:
+    """The metric of ``--metric``.
+
+    Raises:
+        UsageError: there is none of that name.
+        InputError: the user's function cannot be loaded.
+    """
+    if text.lower() in _METRICS:
+        return _METRICS[text.lower()]()
+    if is_factory(text):
+        return OwnMetric(text)
+    message = f"--metric {text}: expected one of {', '.join(_METRICS)}, or path/to/file.py:function"
+    raise UsageError(message, hint="a function of your own gets outputs and targets, and returns a number")
+
+
+def usual_metric(output_ranks: tuple[int, ...], samples: Samples) -> Metric | None:
+    """Top-1 for a classifier whose samples have classes; None for any other network, or without targets.
+
+    Args:
+        output_ranks: number of axes of each output of the network.
+        samples: what it is measured on.
+    """
+    return Top1() if output_ranks == (2,) and samples.classified else None

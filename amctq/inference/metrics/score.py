@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.samples import Targets
@@ -78,6 +79,11 @@ class Score(ABC):
     @property
     def per_sample(self) -> NDArray[Any] | None:
         """A score for each sample, (N,), whose mean is the value; None where there are none."""
+        return None
+
+    def resampled(self, positions: NDArray[np.int64]) -> float | None:
+        """The value of these samples alone, of which some may occur more than once; None where that is not known."""
+        del positions
         return None
 
     def drop_to(self, after: Score) -> float:

@@ -160,11 +160,11 @@ def _opened(form: ExportFormat, staged: Path, verified: VerifiedNetwork, scratch
     content = staged.read_bytes()
     graph = verified.network.graph
     if form is ExportFormat.MINDIR:
-        from amctq.export.mindir import export_plain
         from amctq.inference.mindir_session import MindirSession
+        from amctq.networks.mindir import export_plain
 
         plain = scratch / "float.mindir"
-        export_plain(verified.network.cell, graph.inputs, plain)
+        export_plain(verified.network.cell, graph.inputs, plain, batch=verified.network.mindir_batch)
         return ExportedFile(
             form=form,
             name=staged.name,

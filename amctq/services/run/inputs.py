@@ -140,24 +140,20 @@ def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -
 
 
 def metric_for(plan: RunPlan, network: FloatNetwork, samples: Samples, reporter: Reporter) -> Metric | None:
-    """How good a network is: top-1 of a classifier with classes; None where nothing says it.
+    """How good a network is: by ``--metric``, else by top-1 of a classifier with classes; None where nothing says it.
 
     Raises:
         UsageError: ``--max-drop`` needs a metric.
     """
     from amctq.inference.metrics.choose import usual_metric
 
-    metric = usual_metric(network.graph, samples)
+    metric = plan.metric or usual_metric(network.graph.output_ranks, samples)
     if metric is not None:
         return metric
     if plan.request.max_drop is not None:
         message = f"--max-drop {plan.request.max_drop:g}: no metric measures this network"
-        raise UsageError(
-            message, hint="leave it out, or give a network of one output (N, classes) and classes as targets"
-        )
-    reporter.info(
-        "no metric: the outputs of the quantized network are compared with those in float; that is no accuracy"
-    )
+        raise UsageError(message, hint="name one with --metric, or leave --max-drop out")
+    reporter.info("no --metric: the quantized outputs are compared with those in float, which is no accuracy")
     return None
 
 

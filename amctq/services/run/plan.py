@@ -17,6 +17,7 @@ from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UsageError
 from amctq.export.targets import Target
 from amctq.files import reading
+from amctq.inference.metrics.choose import named_metric
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.registry import ModelSpec, find_model
 from amctq.progress import Reporter
@@ -26,6 +27,7 @@ from amctq.services.run.atc import om_name, require_atc
 
 if TYPE_CHECKING:
     from amctq.amct_files.config_file import ConfigFile
+    from amctq.inference.metrics.score import Metric
     from amctq.quant.record import QuantRecord
 
 REPORT, LOG, RECORD = "report.json", "amctq.log", "calibration_record.txt"
@@ -51,6 +53,7 @@ class RunPlan:
         target: the x86 instructions that the ONNX file is written for.
         config: content of ``--config``; None without it.
         recorded: content of ``--record``, with the layer names of the file; None without it.
+        metric: of ``--metric``; None without it.
     """
 
     request: QuantizationRequest
@@ -63,6 +66,7 @@ class RunPlan:
     target: Target
     config: ConfigFile | None
     recorded: QuantRecord | None
+    metric: Metric | None
 
     @property
     def amct_limits(self) -> str | None:
@@ -221,6 +225,7 @@ def plan_run(
         target=target,
         config=_read_config(request, retrain=retrain),
         recorded=_read_record(request.record),
+        metric=None if request.metric is None else named_metric(request.metric),
     )
 
 
