@@ -86,7 +86,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
             network=network, record=record, act_type=request.act_type, weight_type=plan.target.weight_type
         )
         topology = quantized.topology
-    check_exportable(plan, network, topology)
+    check_exportable(plan, network, topology, reporter)
     warning = saturation_warning(cpu_instructions(), plan.target.weight_type, widths)
     if warning is not None:
         reporter.warn(warning)

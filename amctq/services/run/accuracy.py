@@ -12,11 +12,13 @@ from amctq.inference.paired import PairedDifference, paired_difference
 from amctq.inference.speed import Speed
 from amctq.progress import Reporter
 from amctq.services.run.exports import ExportedFile, Exports
+from amctq.services.run.simulation import NOISE, allowed_differences
 
 if TYPE_CHECKING:
     from amctq.inference.agreement import Agreement
     from amctq.inference.metrics.measure import Outcome
     from amctq.inference.metrics.score import Metric, Score
+    from amctq.inference.session import Session
 
 # These formats are meant for other devices. The MindIR file is compared in simulation.simulate.
 _COMPARED = (ExportFormat.ASCEND, ExportFormat.FAKEQUANT)
@@ -45,11 +47,14 @@ class ComparedFile:
     Attributes:
         name: file name.
         agreement: of the two.
+        noise: the float network compared with the QDQ graph: what quantization itself changes; measured only where the
+            two files differ by more than is usual.
         score: of the file; None if calibration samples were used, which measure no accuracy, or without a metric.
     """
 
     name: str
     agreement: Agreement
+    noise: Agreement | None = None
     score: Score | None = None
 
 
@@ -81,12 +86,13 @@ def measure_speed(exports: Exports, batches: Batches, reporter: Reporter) -> Spe
 
 
 def compare_files(
-    exports: Exports, batches: Batches, metric: Metric | None, reporter: Reporter
+    exports: Exports, before: Session, batches: Batches, metric: Metric | None, reporter: Reporter
 ) -> Mapping[ExportFormat, ComparedFile]:
     """Compare the files for NPUs and the fake-quantized files with the QDQ graph.
 
     Args:
         exports: the written files.
+        before: runs the float network.
         batches: the evaluation samples; calibration samples if there are none.
         metric: measures the files too; None where nothing is measured.
         reporter: shows the phases.
@@ -94,13 +100,21 @@ def compare_files(
     from amctq.inference.agreement import compare_forward
 
     compared: dict[ExportFormat, ComparedFile] = {}
+    noise: Agreement | None = None
     for file in exports.files.values():
         if not isinstance(file, ExportedFile) or file.form not in _COMPARED:
             continue
         scoring = None if metric is None else metric.start()
         with reporter.phase(file.name, batches.images) as advance:
             found = compare_forward(file.session, exports.reference.session, batches, advance, scoring)
+        unusual = found.argmax_differences > allowed_differences(found.images, exported=True)
+        if unusual and noise is None:
+            with reporter.phase(NOISE, batches.images) as advance:
+                noise = compare_forward(before, exports.reference.session, batches, advance)
         compared[file.form] = ComparedFile(
-            name=file.name, agreement=found, score=None if scoring is None else scoring.finish()
+            name=file.name,
+            agreement=found,
+            noise=noise if unusual else None,
+            score=None if scoring is None else scoring.finish(),
         )
     return compared

@@ -137,6 +137,10 @@ def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:
     for file in compared:
         found = file.agreement
         allowed = allowed_differences(found.images, exported=True)
+        if file.noise is not None and found.mean_difference <= SAME:
+            # With few bits and many classes, a value on a rounding boundary changes more. A fault of the file would
+            # change far more than a tenth of what quantization itself does.
+            allowed = max(allowed, file.noise.argmax_differences // 10)
         checks.append(
             Check(
                 name=f"{file.name} equals the QDQ graph",

@@ -102,7 +102,7 @@ def finish(
     elif metric is None:
         fidelity = _fidelity(exports, verified, samples, reporter)
     speed = None if evaluation is None else measure_speed(exports, evaluation, reporter)
-    compared = compare_files(exports, samples, None if accuracy is None else metric, reporter)
+    compared = compare_files(exports, verified.session, samples, None if accuracy is None else metric, reporter)
     simulation = simulate(exports, quantized, verified.session, samples, images=simulated_images, reporter=reporter)
     outputs = exports.measured.session.run(part(calibration.first(), slice(_CHECKED_IMAGES)))
     checks = run_checks(verified.proof, accuracy, fidelity, simulation, outputs, plan.request.max_drop)

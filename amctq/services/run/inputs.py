@@ -129,14 +129,19 @@ def named_record(
     return with_fusion(plan, network, record, config, reporter)
 
 
-def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology) -> None:
-    """Refuse a format that cannot be written, before anything is measured.
+def check_exportable(plan: RunPlan, network: FloatNetwork, topology: Topology, reporter: Reporter) -> None:
+    """Refuse a format that cannot be written, before anything is measured; warn of a file for one batch alone.
 
     Raises:
         InputError: the network cannot be written in a format that was asked for.
     """
     for form in plan.request.export:
         plan.backend.check_exportable(network, topology, form)
+        if form is ExportFormat.MINDIR and network.mindir_batch is not None:
+            reporter.warn(
+                f"the MindIR file takes batches of {network.mindir_batch}: MindSpore cannot export this network with a "
+                "dynamic batch, or cannot run it so"
+            )
 
 
 def metric_for(plan: RunPlan, network: FloatNetwork, samples: Samples, reporter: Reporter) -> Metric | None:

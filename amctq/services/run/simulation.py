@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CELLS, FLOAT_ARITHMETIC = "MindSpore cells", "float arithmetic"
 SIMULATION, MINDIR_AGAINST_ONNX = "simulation", "MindIR against ONNX"
 SIMULATIONS = (SIMULATION, MINDIR_AGAINST_ONNX, FLOAT_ARITHMETIC)  # the phases of which one runs
+NOISE = "float against quantized"  # a phase
 SIMULATED_IMAGES = 256  # at most, unless asked for: MindSpore takes several times as long as onnxruntime
 
 
@@ -105,6 +106,6 @@ class _Comparison:
         noise = None
         allowed = allowed_differences(agreement.images, exported=exported)
         if agreement.mean_difference > SAME or agreement.argmax_differences > allowed:
-            with self.reporter.phase("float against quantized", self.batches.images) as advance:
+            with self.reporter.phase(NOISE, self.batches.images) as advance:
                 noise = compare_forward(self.before, session, self.batches, advance)
         return Simulation(through=through, exported=exported, agreement=agreement, noise=noise)
