@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import harness
 import networks_prepare
@@ -28,9 +28,11 @@ import numpy as np
 import onnx
 import peers
 
+from amctq.data.inputs import Inputs, part, samples_in
 from amctq.data.samples import Batches
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession, onnx_session
+from amctq.inference.session import Session
 from amctq.quant.numerics import Float32Array
 
 _LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU"}
@@ -100,27 +102,21 @@ def sqnr(before: Float32Array, after: Float32Array) -> float:
     return float(10 * np.log10(signal / max(noise, np.finfo(np.float64).tiny)))
 
 
-def logits(session: OnnxSession, batches: Batches) -> Float32Array:
-    return np.concatenate([session.logits(batch) for batch, _ in batches])
+def logits(session: Session, batches: Batches) -> Float32Array:
+    return np.concatenate([session.run(inputs)[0] for inputs, _ in batches])
 
 
-class Session(Protocol):
-    """What is timed."""
-
-    def logits(self, images: Float32Array) -> Float32Array: ...
-
-
-def seconds(session: Session, batch: Float32Array) -> float:
+def seconds(session: Session, batch: Inputs) -> float:
     start = time.perf_counter()
-    session.logits(batch)
+    session.run(batch)
     return time.perf_counter() - start
 
 
-def images_per_second(sessions: Mapping[str, Session], batch: Float32Array, *, rounds: int) -> dict[str, float]:
+def images_per_second(sessions: Mapping[str, Session], batch: Inputs, *, rounds: int) -> dict[str, float]:
     """Of every session, by its median time; measured in turns."""
     turns = {name: partial(seconds, session, batch) for name, session in sessions.items()}
     times = harness.in_turns(turns, rounds=rounds, warm_up=True)
-    return {name: len(batch) / statistics.median(found) for name, found in times.items()}
+    return {name: samples_in(batch) / statistics.median(found) for name, found in times.items()}
 
 
 def quantize(graph: FloatGraph, calibration: Batches, target: Path, variant: peers.Variant | None = None) -> str:
@@ -129,7 +125,7 @@ def quantize(graph: FloatGraph, calibration: Batches, target: Path, variant: pee
     Its symbolic shape inference does not know every operator; then the pre-processing is done without.
     """
     for symbolic in (True, False):
-        reader = peers.Reader(graph.input_name, calibration)
+        reader = peers.Reader(calibration)
         try:
             peers.quantize_static(
                 graph.model,
@@ -159,7 +155,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     assert chosen.evaluation is not None
     evaluation = Batches(samples=chosen.evaluation, size=32)
     graph = float_graph(options.folder, Batches(samples=chosen.calibration, size=32))
-    sessions = {"float": OnnxSession(graph.model)}
+    sessions: dict[str, Session] = {"float": OnnxSession(graph.model)}
     answer: dict[str, Any] = {"layers": layers(graph.model)}
     files = {"amctq": options.file} if options.file else {}
     peer = options.folder / "quantize_static.onnx"
@@ -183,7 +179,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             bytes=len(content),
             float_weights=float_weights(onnx.load_model_from_string(content)),
         )
-    batch = evaluation.first()[: options.batch]
+    batch = part(evaluation.first(), slice(options.batch))
     speed = images_per_second(sessions, batch, rounds=options.rounds)
     for name, value in speed.items():
         answer.setdefault(name, {})["images_per_second"] = round(value, 2)

@@ -23,9 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amctq.data.inputs import Inputs
 from amctq.data.preprocess import IMAGENET_224
 from amctq.data.samples import Batches, Split, split
 from amctq.data.source import find_dataset
+from amctq.inference.cell_session import CellSession
 
 CLASSES = 1000
 SEED = 1
@@ -62,7 +64,7 @@ def draw_constants(cell: Any) -> None:
         parameter.set_data(mindspore.Tensor(drawn.astype(values.dtype)))
 
 
-def set_statistics(cell: Any, batch: NDArray[np.float32]) -> int:
+def set_statistics(cell: Any, batch: Inputs) -> int:
     """Set each BatchNorm's mean and variance to those of what it reads, in one pass. Returns how many there are."""
     import mindspore
 
@@ -74,7 +76,7 @@ def set_statistics(cell: Any, batch: NDArray[np.float32]) -> int:
 
     norms = [each for _, each in cell.cells_and_names() if hasattr(each, "moving_variance")]
     handles = [norm.register_forward_pre_hook(measure) for norm in norms]
-    cell(mindspore.Tensor(batch))
+    CellSession(cell).run(batch)
     for handle in handles:
         handle.remove()
     return len(norms)
@@ -104,7 +106,7 @@ def recognise(cell: Any, batches: Batches) -> int:
     handles = [head.register_forward_pre_hook(keep(name)) for name, head in heads.items()]
     labels = []
     for batch, of_batch in batches:
-        cell(mindspore.Tensor(batch))
+        CellSession(cell).run(batch)
         labels.append(of_batch)
     for handle in handles:
         handle.remove()
@@ -153,7 +155,7 @@ def main() -> None:
         f"    return mindcv.create_model({options.model!r}, num_classes=num_classes)\n"
     )
     batch, labels = next(iter(evaluation))
-    logits = cell(mindspore.Tensor(batch)).asnumpy()
+    logits = CellSession(cell).run(batch)[0]
     hits = int((logits.argmax(axis=1) == labels).sum())
     print(f"{options.model}: {norms} BatchNorms, {heads} heads; {hits} of {len(labels)} images recognised", flush=True)
     os._exit(0)  # MindSpore's cells complain when the interpreter takes them down

@@ -31,10 +31,11 @@ import onnxruntime
 import peers
 from onnxruntime.quantization import QuantType
 
+from amctq.data.inputs import Inputs
 from amctq.data.samples import Batches
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession
-from amctq.quant.numerics import Float32Array
+from amctq.inference.session import Outputs, Session
 
 # The speed of a file does not depend on how good its ranges are.
 _CALIBRATION = 16
@@ -105,7 +106,7 @@ def amctq_file(options: argparse.Namespace, folder: Path, more: Sequence[str]) -
     return (folder / networks_prepare.INT8_FILE).read_bytes()
 
 
-def profile(model: bytes, batch: Float32Array) -> dict[str, float]:
+def profile(model: bytes, batch: Inputs) -> dict[str, float]:
     """Milliseconds of a run by operator, the slowest first."""
     with tempfile.TemporaryDirectory() as folder:
         settings = onnxruntime.SessionOptions()
@@ -113,7 +114,7 @@ def profile(model: bytes, batch: Float32Array) -> dict[str, float]:
         settings.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         for _ in range(_PROFILED + 1):
-            session.run(None, {session.get_inputs()[0].name: batch})
+            session.run(None, dict(batch))
         events = json.loads(Path(session.end_profiling()).read_text())
     times: Counter[str] = Counter()
     kernels = [event for event in events if event["cat"] == "Node" and event["name"].endswith("_kernel_time")]
@@ -123,16 +124,14 @@ def profile(model: bytes, batch: Float32Array) -> dict[str, float]:
     return {name: round(time / 1000 / _PROFILED, 2) for name, time in times.most_common(_LISTED)}
 
 
-class PlainSession:
+class PlainSession(Session):
     """A session with onnxruntime's own settings. amctq's are exact on every CPU, and slower without VNNI."""
 
     def __init__(self, content: bytes) -> None:
         self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
 
-    def logits(self, images: Float32Array) -> Float32Array:
-        found: Float32Array = self._session.run(None, {self._input: images})[0]
-        return found
+    def run(self, inputs: Inputs) -> Outputs:
+        return tuple(self._session.run(None, dict(inputs)))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -12,13 +12,16 @@ import argparse
 from itertools import product
 
 import harness
+import onnx
 
 from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightType, usual_weight_algo
 from amctq.data.samples import Batches
 from amctq.export.qdq_onnx import build_qdq
-from amctq.inference.accuracy import LabelRanks, measure
+from amctq.inference.metrics.measure import measure
+from amctq.inference.metrics.score import Score
+from amctq.inference.metrics.top1 import Top1
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.paired import paired_difference
 from amctq.networks.float_network import FloatNetwork
@@ -41,7 +44,7 @@ def main() -> None:
     for model in options.models:
         evaluation = Batches(samples=harness.evaluation_images(options, model), size=200)
         network = harness.float_network(options, model, evaluation)
-        before = measure(OnnxSession(network.graph.model), evaluation, lambda _: None)
+        before = _accuracy(network.graph.model, evaluation)
         for placement, algo, bits in product(options.placements, options.act_algos, options.weight_bits):
             config = _config(network, placement, algo, bits, bias_correction=options.bias_correction)
             measured = []
@@ -49,11 +52,7 @@ def main() -> None:
                 images = harness.calibration_images(options, model, options.calib_images, seed, None)
                 calibration = Batches(samples=images, size=200)
                 measured.append(_measure(network, config, calibration, evaluation))
-            cells = harness.accuracy_cells(
-                before.top1,
-                [after.top1 for after in measured],
-                [paired_difference(before.hits, after.hits).p_value for after in measured],
-            )
+            cells = harness.accuracy_cells(before.value, [paired_difference(before, after) for after in measured])
             print(f"| {model} | {placement.value} | {algo.value} | {bits} | {cells} |", flush=True)
 
 
@@ -75,10 +74,13 @@ def _config(
     )
 
 
-def _measure(network: FloatNetwork, config: PtqConfig, calibration: Batches, evaluation: Batches) -> LabelRanks:
+def _measure(network: FloatNetwork, config: PtqConfig, calibration: Batches, evaluation: Batches) -> Score:
     quantized = NativeBackend().quantize(network=network, config=config, calibration=calibration, reporter=Reporter())
-    session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
-    return measure(session, evaluation, lambda _: None)
+    return _accuracy(build_qdq(network.graph, quantized.layers, quantized.activations), evaluation)
+
+
+def _accuracy(model: onnx.ModelProto, evaluation: Batches) -> Score:
+    return measure(OnnxSession(model), evaluation, Top1(), lambda _: None).score
 
 
 if __name__ == "__main__":

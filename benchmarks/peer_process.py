@@ -14,6 +14,7 @@ from typing import Any
 import harness
 import peers
 
+from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches
 
 
@@ -33,9 +34,9 @@ def export_float(checkpoint: Path, model: str, size: int) -> Any:
             cell,
             mindspore.ops.zeros((1, 3, size, size), mindspore.float32),
             file_name=str(file),
-            input_names=["image"],
+            input_names=[IMAGE],
             output_names=["logits"],
-            dynamic_axes={"image": {0: "N"}},
+            dynamic_axes={IMAGE: {0: "N"}},
         )
         exported = onnx.load(file)
     return onnx.version_converter.convert_version(exported, 17)
@@ -55,7 +56,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     samples = harness.calibration_images(options, options.model, options.images, options.seed, None)
-    model = export_float(harness.checkpoint(options, options.model), options.model, samples.input_shape[1])
+    model = export_float(harness.checkpoint(options, options.model), options.model, samples.inputs[IMAGE].shape[1])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         if options.peer == peers.NNCF:
@@ -63,7 +64,7 @@ def main() -> None:
             peers.quantize_nncf(model, Batches(samples=samples, size=1), target=target)
             return
         batches = Batches(samples=samples, size=options.batch_size)
-        reader = peers.Reader(model.graph.input[0].name, batches, log=options.memory_limit is not None)
+        reader = peers.Reader(batches, log=options.memory_limit is not None)
         peers.quantize_static(model, reader, method=options.peer, target=target)
 
 

@@ -14,7 +14,8 @@ import onnx
 import onnxruntime.quantization as ort
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from amctq.data.samples import Batches
+from amctq.data.inputs import samples_in
+from amctq.data.samples import Batch, Batches
 
 ORT_METHODS = {
     "minmax": ort.CalibrationMethod.MinMax,
@@ -46,17 +47,15 @@ class Variant:
 
 
 class Reader(ort.CalibrationDataReader):
-    """Calibration images for onnxruntime.
+    """Calibration images for onnxruntime, under the names of the graph's inputs.
 
     Args:
-        name: name of the graph's input.
         batches: the images.
         log: print on stderr how many images were read, for a process that may end without a message.
     """
 
-    def __init__(self, name: str, batches: Batches, *, log: bool = False) -> None:
-        self._name = name
-        self._batches: Iterator[Any] = iter(batches)
+    def __init__(self, batches: Batches, *, log: bool = False) -> None:
+        self._batches: Iterator[Batch] = iter(batches)
         self._log = log
         self._images = 0
 
@@ -64,10 +63,11 @@ class Reader(ort.CalibrationDataReader):
         batch = next(self._batches, None)
         if batch is None:
             return None
-        self._images += len(batch[0])
+        inputs, _ = batch
+        first, self._images = self._images + 1, self._images + samples_in(inputs)
         if self._log:
-            print(f"images {self._images - len(batch[0]) + 1} to {self._images}", file=sys.stderr, flush=True)
-        return {self._name: batch[0]}
+            print(f"images {first} to {self._images}", file=sys.stderr, flush=True)
+        return dict(inputs)
 
 
 _GUIDE = Variant()
@@ -122,6 +122,5 @@ def quantize_nncf(model: onnx.ModelProto, batches: Batches, *, target: Path) -> 
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    name = model.graph.input[0].name
-    dataset = nncf.Dataset(list(batches), lambda batch: {name: batch[0]})
+    dataset = nncf.Dataset(list(batches), lambda batch: dict(batch[0]))
     onnx.save(nncf.quantize(model, dataset, subset_size=len(batches)), target)

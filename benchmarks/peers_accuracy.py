@@ -16,7 +16,9 @@ import peers
 
 from amctq.data.samples import Batches
 from amctq.graph.float_graph import FloatGraph
-from amctq.inference.accuracy import LabelRanks, measure
+from amctq.inference.metrics.measure import measure
+from amctq.inference.metrics.score import Score
+from amctq.inference.metrics.top1 import Top1
 from amctq.inference.onnx_session import OnnxSession, onnx_session
 from amctq.inference.paired import paired_difference
 
@@ -30,12 +32,12 @@ def quantized(options: argparse.Namespace, graph: FloatGraph, model: str, peer: 
         if peer == peers.NNCF:
             peers.quantize_nncf(graph.model, batches, target=target)
         else:
-            peers.quantize_static(graph.model, peers.Reader(graph.input_name, batches), method=peer, target=target)
+            peers.quantize_static(graph.model, peers.Reader(batches), method=peer, target=target)
         return onnx_session(target.read_bytes())
 
 
-def ranks(session: OnnxSession, evaluation: Batches) -> LabelRanks:
-    return measure(session, evaluation, lambda done: None)
+def accuracy(session: OnnxSession, evaluation: Batches) -> Score:
+    return measure(session, evaluation, Top1(), lambda done: None).score
 
 
 def main() -> None:
@@ -51,15 +53,14 @@ def main() -> None:
         examples = Batches(samples=harness.calibration_images(options, model, 32, 1, None), size=32)
         graph = harness.float_network(options, model, examples).graph
         evaluation = Batches(samples=harness.evaluation_images(options, model), size=200)
-        before = ranks(OnnxSession(graph.model), evaluation)
+        before = accuracy(OnnxSession(graph.model), evaluation)
         for peer in options.peers:
             found = []
             for seed in options.seeds:
                 with contextlib.redirect_stdout(sys.stderr):  # the peers print messages
                     session = quantized(options, graph, model, peer, seed)
-                found.append(paired_difference(before.hits, ranks(session, evaluation).hits))
-            after = [before.top1 - difference.drop for difference in found]
-            cells = harness.accuracy_cells(before.top1, after, [difference.p_value for difference in found])
+                found.append(paired_difference(before, accuracy(session, evaluation)))
+            cells = harness.accuracy_cells(before.value, found)
             print(f"| {model} | {peer} | {options.calib_images} | {cells} |", flush=True)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement
+from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches
 from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.float_network import FloatNetwork
@@ -110,8 +111,8 @@ def measure(options: argparse.Namespace, model: str) -> None:
 
     record = calibrated(first, Batches(samples=samples, size=CALIBRATION))
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
-    images, labels = next(iter(Batches(samples=samples, size=BATCH[model])))
-    batch = Tensor(images), Tensor(labels.astype(np.int32))
+    inputs, labels = next(iter(Batches(samples=samples, size=BATCH[model])))
+    batch = Tensor(inputs[IMAGE]), Tensor(labels.astype(np.int32))
     cells = {"float": first.cell}
     for name, compiler in (("plain", ""), ("compiled", None)):
         quantized, operators = retraining(another(options, model, first), record, options.weight_bits, compiler)

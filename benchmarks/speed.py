@@ -22,17 +22,17 @@ from pathlib import Path
 import harness
 import peers
 
+from amctq.data.inputs import Inputs
 from amctq.data.samples import Batches
 from amctq.inference.onnx_session import OnnxSession, onnx_session
-from amctq.quant.numerics import Float32Array
 
 BATCH = {"resnet20": 200, "resnet56": 200, "resnet50": 8}
 CALIBRATION = 32
 
 
-def seconds(session: OnnxSession, images: Float32Array) -> float:
+def seconds(session: OnnxSession, inputs: Inputs) -> float:
     start = time.perf_counter()
-    session.run(images)
+    session.run(inputs)
     return time.perf_counter() - start
 
 
@@ -44,7 +44,7 @@ def sessions(options: argparse.Namespace, model: str) -> dict[str, OnnxSession]:
         target = Path(folder) / "int8.onnx"
         for pre_process, qdq in product((True, False), (True, False)):
             name = f"{'QDQ' if qdq else 'QOperator'}, {'pre-processed' if pre_process else 'as exported'}"
-            reader = peers.Reader(graph.input_name, Batches(samples=samples, size=1))
+            reader = peers.Reader(Batches(samples=samples, size=1))
             variant = peers.Variant(qdq=qdq)
             peers.quantize_static(
                 graph.model, reader, method="minmax", target=target, variant=variant, pre_process=pre_process
@@ -74,8 +74,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for model in options.models:
         batch = options.batch or BATCH[model]
-        images = Batches(samples=harness.evaluation_images(options, model), size=batch).first()
-        turns = {name: partial(seconds, session, images) for name, session in sessions(options, model).items()}
+        inputs = Batches(samples=harness.evaluation_images(options, model), size=batch).first()
+        turns = {name: partial(seconds, session, inputs) for name, session in sessions(options, model).items()}
         times = harness.in_turns(turns, rounds=options.rounds, warm_up=True)
         speed = {name: batch / statistics.median(found) for name, found in times.items()}
         fastest = max((name for name in speed if name not in {"float", "amctq"}), key=speed.__getitem__)

@@ -28,7 +28,7 @@ from amctq.services.pinned_sums import read_pins
 from amctq.services.qat.request import QatRequest
 from amctq.training.history import former_lines
 from amctq.training.hyper_parameters import read_hyper_parameters
-from amctq.training.snapshot import Score, TrainingState
+from amctq.training.snapshot import EpochScore, TrainingState
 from tests.amct_files.test_cfg import LEVELS
 from tests.distributed.tables import document
 from tests.graph.graphs import residual_graph
@@ -37,8 +37,8 @@ from tests.training.test_hyper_parameters import SAMPLE
 STATE = TrainingState(
     step=5,
     evaluated=5,
-    best=Score(epoch=2, top1=91.7, top5=99.6),
-    last=Score(epoch=5, top1=91.0, top5=99.0),
+    best=EpochScore(epoch=2, figures={"top1": 91.7, "top5": 99.6}),
+    last=EpochScore(epoch=5, figures={"top1": 91.0, "top5": 99.0}),
     identity={"seed": 1, "recipe": {"steps": 8}},
     made_on={"cpu": "x"},
 )

@@ -60,8 +60,9 @@ class ArraySamples(Samples):
         for part in slices(len(self), size):
             yield self._prepared(self.pixels[part]), self.labels[part]
 
-    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None, *, epoch: int | None = None) -> Batch:
         """The stored images, changed and then prepared."""
+        del epoch  # ``change`` knows it
         images: Any = self.pixels[positions]
         if change is not None and self.preprocessing is not None:
             images = change(images)

@@ -7,7 +7,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class FactorySamples(Samples):
 
     Attributes:
         items: returns the iterable, for each pass.
+        by_epoch: returns the iterable of an epoch of training, which may be augmented; None where the function has no
+            parameter ``epoch``.
         checksums: of the samples so far, by index; a sample that changes between passes is refused.
         inputs: see Samples.
         names: the names of ``inputs`` by those that the items have: their keys, or their positions.
@@ -39,6 +41,7 @@ class FactorySamples(Samples):
     """
 
     items: Callable[[], Any]
+    by_epoch: Callable[[int], Any] | None
     checksums: dict[int, int]
     inputs: Mapping[str, InputSpec]
     names: Mapping[str, str]
@@ -68,19 +71,22 @@ class FactorySamples(Samples):
         with self._users_failures():
             yield from self._batches(size)
 
-    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None, *, epoch: int | None = None) -> Batch:
         """Samples as they are, read by index.
 
         Raises:
             InputError: the iterable has no access by index.
         """
         del change
+        indices = self.indices[positions].tolist()
         with self._users_failures():
+            if epoch is not None and self.by_epoch is not None:
+                items = self.by_epoch(epoch)
+                return self._stacked([self._read(index, items[index]) for index in indices])
             if not _is_indexed(self._kept):
                 message = f"{_OPTION} {self.sources[0]}: it gives its images in one order only; training needs another"
                 raise InputError(message, hint="return a list, or an object with __len__ and __getitem__")
-            items = (self._checked(index, self._kept[index]) for index in self.indices[positions].tolist())
-            return self._stacked(list(items))
+            return self._stacked([self._checked(index, self._kept[index]) for index in indices])
 
     @cached_property
     def _kept(self) -> Any:
@@ -109,11 +115,17 @@ class FactorySamples(Samples):
 
     def _checked(self, index: int, item: Any) -> Item:
         """An item, refused if it has not the form of the others, or if it has changed."""
-        read = read_item(item, index, f"{_OPTION} {self.sources[0]}")
+        read = self._read(index, item)
         checksum = _checksum(read)
         if self.checksums.setdefault(index, checksum) != checksum:
             message = f"{_OPTION} {self.sources[0]}: sample {index} is not the same each time"
-            raise InputError(message, hint="do not shuffle or augment: calibration and evaluation samples would mix")
+            hint = "do not shuffle or augment here: calibration and evaluation samples would mix"
+            raise InputError(message, hint=hint)
+        return read
+
+    def _read(self, index: int, item: Any) -> Item:
+        """An item, refused if it has not the form of the others."""
+        read = read_item(item, index, f"{_OPTION} {self.sources[0]}")
         specs = {self.names.get(name, name): spec_of(array) for name, array in read.inputs.items()}
         if specs != dict(self.inputs):
             message = (
@@ -152,7 +164,8 @@ class FactorySamples(Samples):
 def open_factory(text: str) -> Dataset:
     """Call ``path/to/file.py:name`` or ``package.module:name``.
 
-    A function that takes ``role`` is called with "train" and with "test", and may return None for one of them.
+    A function that takes ``role`` is called with "train" and with "test", and may return None for one of them. If it
+    takes ``epoch`` too, it is None for calibration and evaluation, and 0, 1 … for the epochs of a training.
     Any other function is called without arguments, and its samples have no roles.
 
     Raises:
@@ -170,7 +183,7 @@ def open_factory(text: str) -> Dataset:
 
 def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamples | None:
     def items() -> Any:
-        return call_factory(factory, text, option=_OPTION, **role)
+        return call_factory(factory, text, option=_OPTION, **role, epoch=None)
 
     made = items()
     if made is None and role:
@@ -194,8 +207,13 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
     if first is None:
         message = f"{_OPTION} {text}: it gives no samples"
         raise InputError(message, hint=EXPECTED)
+    by_epoch = None
+    if "epoch" in parameters_of(factory) and role.get("role") != "test":
+        # The next batch is prepared early, so that two epochs may be read at once.
+        by_epoch = lru_cache(maxsize=2)(lambda epoch: call_factory(factory, text, option=_OPTION, **role, epoch=epoch))
     return FactorySamples(
         items=items,
+        by_epoch=by_epoch,
         checksums=checksums,
         inputs={name: spec_of(array) for name, array in first.inputs.items()},
         names={name: name for name in first.inputs},

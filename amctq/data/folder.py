@@ -51,8 +51,9 @@ class FolderSamples(Samples):
         for part in slices(len(self), size):
             yield self.chosen(np.arange(part.start, part.stop))
 
-    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None, *, epoch: int | None = None) -> Batch:
         """The images, resized, changed and then normalized."""
+        del epoch  # ``change`` knows it
         images = np.stack([self._prepared(self.files[position]) for position in positions])
         if change is not None:
             images = change(images)

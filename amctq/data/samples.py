@@ -73,13 +73,14 @@ class Samples(ABC):
         """
 
     @abstractmethod
-    def chosen(self, positions: NDArray[np.int64], change: Change | None = None) -> Batch:
+    def chosen(self, positions: NDArray[np.int64], change: Change | None = None, *, epoch: int | None = None) -> Batch:
         """The samples at ``positions`` as one batch, in that order; a position may occur more than once.
 
         Args:
             positions: int64 (n,), of ``indices``.
             change: is called with the images as uint8 (n, 3, H, W) before they are normalized, and returns images of
                 that shape; it is not called for samples that are prepared already.
+            epoch: of a training that augments by itself; None for the samples as they are.
 
         Raises:
             InputError: a sample cannot be read.

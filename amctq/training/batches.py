@@ -26,7 +26,7 @@ class TrainingBatches:
         batch_size: images of one step, over all workers.
         seed: of order and augmentation.
         augment: crop and flip; images that are prepared already are not changed.
-        classes: number of classes of the network.
+        classes: number of classes of the network; None where it is trained on other targets.
         rank: of this worker.
         world_size: how many workers share the images of a step; divides ``batch_size``.
     """
@@ -35,7 +35,7 @@ class TrainingBatches:
     batch_size: int
     seed: int
     augment: bool
-    classes: int
+    classes: int | None
     rank: int = 0
     world_size: int = 1
 
@@ -51,20 +51,20 @@ class TrainingBatches:
         return order[within * self.batch_size : (within + 1) * self.batch_size][self.rank :: self.world_size]
 
     def batch(self, step: int) -> Batch:
-        """This worker's samples of ``step``, and their classes, int64 (n,).
+        """This worker's samples of ``step``, and their targets.
 
         Raises:
             InputError: an image cannot be read, or the network does not have its class.
         """
         positions = self.positions(step)
-        change = None
+        change, epoch = None, step // self.steps_per_epoch
         if self.augment:
-            change = partial(crop_and_flip, seed=self.seed, epoch=step // self.steps_per_epoch, indices=positions)
-        inputs, labels = self.samples.chosen(positions, change)
-        if labels.max() >= self.classes:
-            message = f"a training image has class {labels.max()}, and the network has {self.classes} classes (from 0)"
+            change = partial(crop_and_flip, seed=self.seed, epoch=epoch, indices=positions)
+        inputs, targets = self.samples.chosen(positions, change, epoch=epoch)
+        if self.classes is not None and targets.max() >= self.classes:
+            message = f"a training image has class {targets.max()}, and the network has {self.classes} classes (from 0)"
             raise InputError(message, hint="check --num-classes and the labels of the training images")
-        return inputs, labels
+        return inputs, targets
 
 
 def training_subset(samples: Samples, count: int | None, seed: int) -> Samples:

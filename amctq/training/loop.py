@@ -145,20 +145,22 @@ class _Loop:
         """Train on a batch."""
         from mindspore import Tensor
 
+        from amctq.training.loss import as_tensor
+
         step, recipe = self.state.step, self.run.recipe
         if recipe.freeze_bn_step is not None and step >= recipe.freeze_bn_step and not self.frozen:
             self.run.step.freeze_statistics()
             self.frozen = True
             self.pace.restart()
-        inputs, labels = batch
+        inputs, targets = batch
         rate = self.rates[step]
-        teacher_logits = np.zeros(1, np.float32) if self.run.teacher is None else self.run.teacher(inputs)[0]
+        taught = (np.zeros(1, np.float32),) if self.run.teacher is None else self.run.teacher(inputs)
         stop = np.float32(bool(self.arrived))
         with signal_handlers_kept():
             output = self.run.step(
                 tuple(map(Tensor, inputs.values())),
-                Tensor(labels.astype(np.int32)),
-                Tensor(teacher_logits),
+                as_tensor(targets),
+                tuple(map(Tensor, taught)),
                 Tensor(rate),
                 Tensor(stop),
             )

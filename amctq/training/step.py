@@ -1,16 +1,17 @@
 """One step of training as one compiled graph: loss, gradients, momentum.
 
-It has no hidden state: inputs, labels, the teacher's logits and the learning rate are arguments of each call, weights
+It has no hidden state: inputs, targets, the teacher's outputs and the learning rate are arguments of each call, weights
 and momentum are Parameters. Distillation and frozen statistics change the graph itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
+from amctq.training.loss import TeacherLoss, in_float32
 from amctq.training.recipe import Recipe
 
 # No weight decay, as in the sample; nor on the clips of ULQ: only the gradient may shrink a range.
@@ -22,14 +23,23 @@ class TrainingStep(nn.Cell):
     """Trains ``network`` in place.
 
     Args:
-        network: inputs to logits (N, classes), in training mode.
+        network: in training mode.
         recipe: gives momentum, weight decay, loss scale and distillation.
+        loss: of outputs and targets, a scalar.
         moments: the momentum of each trainable Parameter of ``network``; ``zero_moments`` makes them.
         mean: turns a tuple of arrays into their means over all workers; None for a single worker.
+        logits: the network gives logits: how the float network teaches it.
     """
 
     def __init__(
-        self, network: nn.Cell, recipe: Recipe, moments: Iterable[Parameter], mean: nn.Cell | None = None
+        self,
+        network: nn.Cell,
+        recipe: Recipe,
+        loss: Any,
+        moments: Iterable[Parameter],
+        mean: nn.Cell | None = None,
+        *,
+        logits: bool = True,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
@@ -41,35 +51,36 @@ class TrainingStep(nn.Cell):
         self.has_others = mean is not None
         self.mean = nn.Identity() if mean is None else mean
         self.statistics = moving_statistics(network)
-        self.cross_entropy = nn.CrossEntropyLoss()
+        self.loss = loss
         distillation = recipe.distillation
         self.distils = distillation is not None
-        self.temperature = 1.0 if distillation is None else distillation.temperature
         self.teacher_weight = 0.0 if distillation is None else distillation.weight
+        self.teacher_loss = nn.Identity() if distillation is None else TeacherLoss(distillation, logits=logits)
         self.apply_momentum = ops.ApplyMomentum()
         self.loss_and_gradients = ops.value_and_grad(self.scaled_loss, None, self.weights)
 
-    def scaled_loss(self, inputs: tuple[Tensor, ...], labels: Tensor, teacher_logits: Tensor) -> Tensor:
+    def scaled_loss(self, inputs: tuple[Tensor, ...], targets: Tensor, taught: tuple[Tensor, ...]) -> Tensor:
         """The loss of a batch, a scalar, times the loss scale."""
-        logits = ops.cast(self.network(*inputs), mindspore.float32)
-        loss = self.cross_entropy(logits, labels)
+        outputs = in_float32(self.network(*inputs))
+        loss = ops.reshape(self.loss(outputs, targets), ())
         if self.distils:
-            # KL(p || q) = sum of p (log p - log q), mean over the batch; T² keeps the gradient's size (section 2).
-            teacher = ops.log_softmax(teacher_logits / self.temperature, 1)
-            student = ops.log_softmax(logits / self.temperature, 1)
-            divergence = (ops.exp(teacher) * (teacher - student)).sum(1).mean() * self.temperature**2
-            loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * divergence
+            loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * self.teacher_loss(outputs, taught)
         return loss * self.scale
 
     def construct(
-        self, inputs: tuple[Tensor, ...], labels: Tensor, teacher_logits: Tensor, learning_rate: Tensor, stop: Tensor
+        self,
+        inputs: tuple[Tensor, ...],
+        targets: Tensor,
+        taught: tuple[Tensor, ...],
+        learning_rate: Tensor,
+        stop: Tensor,
     ) -> Tensor:
         """One step. Several workers all use the mean gradients, and continue with the mean statistics.
 
         Args:
             inputs: in the order of construct(); the first axis is the batch.
-            labels: int32 (N,).
-            teacher_logits: float32 (N, classes); of any shape without distillation.
+            targets: int32 (N,) classes, or what the loss takes.
+            taught: the float network's outputs; without distillation it is not read.
             learning_rate: float32 scalar.
             stop: float32 scalar, 1 if this worker wants to stop, else 0.
 
@@ -77,7 +88,7 @@ class TrainingStep(nn.Cell):
             float32 (3,): this worker's loss before the step, the mean loss of all workers, and the share of them that
             wants to stop.
         """
-        loss, gradients = self.loss_and_gradients(inputs, labels, teacher_logits)
+        loss, gradients = self.loss_and_gradients(inputs, targets, taught)
         figures = ops.stack((loss / self.scale, stop))
         own_loss = figures[:1]
         if self.has_others:

@@ -23,6 +23,7 @@ from amctq.networks.registry import find_model
 from amctq.pretrained import CHECKPOINT
 from amctq.runtime import load_mindspore, resolve_device
 from tests.amct.standin_path import on_an_npu
+from tests.arrays import image_spec
 from tests.backends.test_simulation import network_of
 from tests.command import amctq
 from tests.runs import ptq
@@ -52,7 +53,7 @@ def test_the_tolerance_of_an_npu_lets_float16_pass_and_refuses_a_wrong_graph(pic
     load_mindspore(resolve_device(Device.CPU, None), tmp_path)
     cell = spec.build(10)
     read_checkpoint(CHECKPOINT, tmp_path).load_into(cell, model=spec.name, num_classes=10)
-    graph = export_float(cell, (3, 32, 32), tmp_path / "float.mindir").model
+    graph = export_float(cell, image_spec(3, 32, 32), tmp_path / "float.mindir").model
     dataset = find_dataset(str(pictures)).open(spec.preprocessing(10))
     images = Batches(samples=split(dataset, calibration_images=16, evaluation_images=0, seed=1).calibration, size=16)
     convolutions = [item.name for item in graph.graph.initializer if len(item.dims) == 4]

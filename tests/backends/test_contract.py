@@ -33,6 +33,7 @@ from amctq.quant.default_config import default_config
 from amctq.quant.retrain_config import default_retrain_config
 from amctq.runtime import graph_mode
 from tests.amct.standin_path import standin_importable
+from tests.arrays import logits_of
 from tests.backends.test_simulation import network_of
 
 IMAGES = np.random.default_rng(4).normal(size=(6, 3, 32, 32)).astype(np.float32)
@@ -203,8 +204,8 @@ def test_images_that_are_not_finite_are_refused(backend: Backend, network: Float
 
 def test_its_onnx_graph_is_the_network(quantized: QuantizedNetwork, network: FloatNetwork, tmp_path: Path) -> None:
     quantized.export(ExportFormat.ONNX, tmp_path / "model.onnx", {})
-    exact = OnnxSession(network.graph.model).logits(IMAGES)
-    close = OnnxSession((tmp_path / "model.onnx").read_bytes()).logits(IMAGES)
+    exact = logits_of(OnnxSession(network.graph.model), IMAGES)
+    close = logits_of(OnnxSession((tmp_path / "model.onnx").read_bytes()), IMAGES)
     assert 0 < np.abs(close - exact).mean() < 0.05 * np.abs(exact).max()
 
 

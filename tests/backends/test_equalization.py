@@ -22,6 +22,7 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.progress import Reporter
 from amctq.quant.default_config import default_config
 from amctq.quant.numerics import Float32Array
+from tests.arrays import image, logits_of
 from tests.export.quantized import quantize_ort
 from tests.graph.graphs import float_graph, quoted
 
@@ -109,9 +110,9 @@ def _run(graph: FloatGraph, images: Float32Array, names: list[str]) -> Mapping[s
 
     model = copy.deepcopy(graph.model)
     for name in names:
-        if name != graph.output_name:
+        if name not in graph.outputs:
             model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    return dict(zip(names, OnnxSession(model).run(images, names), strict=True))
+    return dict(zip(names, OnnxSession(model).run(image(images), names), strict=True))
 
 
 def _logits(graph: FloatGraph, images: Float32Array) -> Float32Array:
@@ -121,7 +122,7 @@ def _logits(graph: FloatGraph, images: Float32Array) -> Float32Array:
 def _quantization_error(graph: FloatGraph, images: Float32Array, expected: Float32Array) -> float:
     layers, activations = quantize_ort(graph, images)
     model = build_qdq(graph, layers, activations, act_type=ActType.UINT8, weight_type=WeightType.INT8)
-    return float(np.square(OnnxSession(model).logits(images) - expected).mean())
+    return float(np.square(logits_of(OnnxSession(model), images) - expected).mean())
 
 
 @pytest.mark.parametrize("clip", [False, True])

@@ -24,6 +24,7 @@ from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
+from tests.arrays import logits_of
 from tests.backends.test_retraining import train
 from tests.backends.test_simulation import network_of
 
@@ -66,11 +67,11 @@ def test_others_are_named_with_the_reason(name: str, missing: dict[str, str], tm
 def test_the_network_is_as_before(tmp_path: Path) -> None:
     network = network_of("Convolutions", tmp_path)
     images = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
-    before = CellSession(network.cell).logits(images)
+    before = logits_of(CellSession(network.cell), images)
     names = [parameter.name for parameter in network.cell.get_parameters()]
     layer_places(network.cell, network.graph, network.topology.layers)
     assert [parameter.name for parameter in network.cell.get_parameters()] == names
-    assert np.array_equal(CellSession(network.cell).logits(images), before)
+    assert np.array_equal(logits_of(CellSession(network.cell), images), before)
 
 
 @pytest.mark.parametrize("group", [1, 2])
@@ -85,13 +86,13 @@ def test_a_transposed_convolution_is_quantized_and_trained(group: int, tmp_path:
     scale = arq_scale(fused.weight, channel_wise=group == 1)
     entry = LayerRecord(name=layer.name, activation=QParams(0.02, -3), weight_scale=scale)
     quantized = on_record(network, QuantRecord(layers=(entry,)), act_type=ActType.UINT8, weight_type=WeightType.INT8)
-    exported = _file(quantized).logits(images)
-    before = CellSession(network.cell).logits(images)
+    exported = logits_of(_file(quantized), images)
+    before = logits_of(CellSession(network.cell), images)
     allowed = 1e-4 * float(np.abs(exported).max())
     with quantized.simulation() as cell:
-        assert CellSession(cell).logits(images) == pytest.approx(exported, abs=allowed)
+        assert logits_of(CellSession(cell), images) == pytest.approx(exported, abs=allowed)
     assert np.abs(before - exported).max() > 10 * allowed
-    assert np.array_equal(CellSession(network.cell).logits(images), before)
+    assert np.array_equal(logits_of(CellSession(network.cell), images), before)
 
     retraining = NativeBackend().retrain(network=network, config=config, initial=quantized.record)
     weight = network.cell.up.weight.asnumpy().copy()
@@ -99,10 +100,10 @@ def test_a_transposed_convolution_is_quantized_and_trained(group: int, tmp_path:
     assert losses[-1] < losses[0]
     assert (np.abs(network.cell.up.weight.asnumpy() - weight) > 0).mean() > 0.5
     retraining.cell.set_train(False)
-    evaluated = CellSession(retraining.cell).logits(images)
+    evaluated = logits_of(CellSession(retraining.cell), images)
     trained = retraining.finish()
     assert isinstance(trained, NativeQuantizedNetwork)
-    exported = _file(trained).logits(images)
+    exported = logits_of(_file(trained), images)
     assert evaluated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
 
 
@@ -151,5 +152,5 @@ def _transposed(group: int, tmp_path: Path) -> tuple[FloatNetwork, Float32Array]
     graph = FloatGraph(model=model, file_bytes=model.ByteSize())
     images = random.normal(0, 1, (6, 4, 8, 8)).astype(np.float32)
     network = FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph), scratch=tmp_path)
-    assert OnnxSession(model).logits(images) == pytest.approx(CellSession(cell).logits(images), abs=1e-4)
+    assert logits_of(OnnxSession(model), images) == pytest.approx(logits_of(CellSession(cell), images), abs=1e-4)
     return network, images

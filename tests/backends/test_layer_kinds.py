@@ -23,6 +23,7 @@ from amctq.progress import Reporter
 from amctq.quant.default_config import default_config
 from amctq.quant.numerics import Float32Array
 from amctq.quant.retrain_config import default_retrain_config
+from tests.arrays import logits_of
 from tests.backends.test_retraining import train
 from tests.backends.test_simulation import network_of
 
@@ -74,18 +75,18 @@ def test_cells_and_float_arithmetic_compute_what_the_file_computes(
     network: FloatNetwork, images: Float32Array, placement: Placement
 ) -> None:
     quantized = _quantize(network, images, placement)
-    exported, plain = _file(quantized).logits(images), CellSession(network.cell).logits(images)
+    exported, plain = logits_of(_file(quantized), images), logits_of(CellSession(network.cell), images)
     allowed = 1e-3 * float(np.abs(exported).max())
-    arithmetic = OnnxSession(quantized.float_arithmetic(), optimized=False).logits(images)
+    arithmetic = logits_of(OnnxSession(quantized.float_arithmetic(), optimized=False), images)
     assert arithmetic == pytest.approx(exported, abs=allowed)
     if quantized.activations.plan.float_layers:  # the file does not quantize their inputs, and cells would
         with pytest.raises(NoSimulationError, match="as the file does"), quantized.simulation():
             pass
     else:
         with quantized.simulation() as cell:
-            assert CellSession(cell).logits(images) == pytest.approx(exported, abs=allowed)
+            assert logits_of(CellSession(cell), images) == pytest.approx(exported, abs=allowed)
     assert np.abs(plain - exported).max() > 2 * np.abs(arithmetic - exported).max()
-    assert np.array_equal(CellSession(network.cell).logits(images), plain)
+    assert np.array_equal(logits_of(CellSession(network.cell), images), plain)
 
 
 def test_float_arithmetic_has_neither_integers_nor_quantizers(network: FloatNetwork, images: Float32Array) -> None:
@@ -101,9 +102,9 @@ def test_mindir_computes_what_the_file_computes(network: FloatNetwork, images: F
     quantized = _quantize(network, images, Placement.ASCEND)
     path = tmp_path / "network.mindir"
     quantized.export(ExportFormat.MINDIR, path, {})
-    exported = _file(quantized).logits(images)
+    exported = logits_of(_file(quantized), images)
     session = MindirSession(path.read_bytes())
-    assert session.logits(images) == pytest.approx(exported, abs=1e-3 * float(np.abs(exported).max()))
+    assert logits_of(session, images) == pytest.approx(exported, abs=1e-3 * float(np.abs(exported).max()))
     # The weights are integers, and of the float ones nothing is left.
     graph = mind_ir_pb2.ModelProto.FromString(path.read_bytes()).graph
     matrices = [parameter for parameter in graph.parameter if len(parameter.dims) > 1 and max(parameter.dims) > 1]
@@ -131,15 +132,15 @@ def test_training_moves_every_weight_and_the_file_follows(name: str, images: Flo
         for weight, value in before.items():
             assert (_value(network, weight) != value).mean() > 0.2, weight  # a dead ReLU stops some
         retraining.cell.set_train(False)
-        evaluated = CellSession(retraining.cell).logits(images)
+        evaluated = logits_of(CellSession(retraining.cell), images)
         trained = retraining.finish()
     finally:
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
     assert isinstance(trained, NativeQuantizedNetwork)
-    exported = _file(trained).logits(images)
+    exported = logits_of(_file(trained), images)
     assert evaluated == pytest.approx(exported, abs=1e-2 * float(np.abs(exported).max()))
     with trained.simulation() as cell:
-        assert CellSession(cell).logits(images) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
+        assert logits_of(CellSession(cell), images) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
 
 
 def _value(network: FloatNetwork, name: str) -> Float32Array:

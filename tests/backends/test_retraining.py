@@ -14,6 +14,7 @@ from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement, WeightType
+from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches, split
 from amctq.data.source import find_dataset
 from amctq.errors import InputError
@@ -30,6 +31,7 @@ from amctq.quant.layers import Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import RetrainConfig, UlqConfig, default_retrain_config
+from tests.arrays import image_spec, logits_of
 from tests.backends.test_simulation import network_of
 from tests.command import Shared
 
@@ -154,7 +156,7 @@ def test_it_computes_the_network_that_it_becomes(network: FloatNetwork) -> None:
     retraining.cell.set_train(False)
     evaluated = _logits(retraining.cell, _images())
     quantized = _finished(retraining)
-    exported = _file(quantized).logits(_images())
+    exported = logits_of(_file(quantized), _images())
     assert evaluated == pytest.approx(exported, abs=5e-3 * float(np.abs(exported).max()))
     assert np.abs(evaluated - plain).max() > 5 * np.abs(evaluated - exported).max()
     # Untouched, and all float again.
@@ -182,10 +184,10 @@ def test_training_moves_weights_and_clips_and_the_file_follows(network: FloatNet
     for name in start:
         assert np.array_equal(network.cell.parameters_dict()[name].asnumpy(), trained[name]), name
         assert np.array_equal(quantized.network.graph.arrays[name], trained[name]), name
-    exported = _file(quantized).logits(_images())
+    exported = logits_of(_file(quantized), _images())
     # An activation on the edge of a step may be rounded the other way: MindSpore sums float32, the file integers.
     assert evaluated == pytest.approx(exported, abs=1e-2 * float(np.abs(exported).max()))
-    own = OnnxSession(quantized.network.graph.model).logits(_images())
+    own = logits_of(OnnxSession(quantized.network.graph.model), _images())
     assert own == pytest.approx(_logits(network.cell, _images()), rel=1e-3, abs=1e-3)
     assert np.array_equal(evaluated.argmax(axis=1), exported.argmax(axis=1))
     with quantized.simulation() as cell:
@@ -283,7 +285,7 @@ def test_layers_in_sequential_cells_and_a_dense_with_its_activation(tmp_path: Pa
     retraining.cell.set_train(False)
     evaluated = _logits(retraining.cell, _images())
     quantized = _finished(retraining)
-    exported = _file(quantized).logits(_images())
+    exported = logits_of(_file(quantized), _images())
     assert evaluated == pytest.approx(exported, abs=1e-2 * float(np.abs(exported).max()))
 
 
@@ -380,13 +382,13 @@ def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, sha
         network=network, config=default_retrain_config(network.topology, weight_bits=bits), initial=record
     )
     training, labels = next(iter(Batches(samples=images.calibration, size=320)))
-    train(retraining.cell, training, labels, steps=10)
+    train(retraining.cell, training[IMAGE], labels, steps=10)
     retraining.cell.set_train(False)
     evaluation = Batches(samples=images.evaluation, size=250)
-    evaluated = np.concatenate([_logits(retraining.cell, batch).argmax(axis=1) for batch, _ in evaluation])
+    evaluated = np.concatenate([_logits(retraining.cell, batch[IMAGE]).argmax(axis=1) for batch, _ in evaluation])
     quantized = _finished(retraining)
     file = _file(quantized)
-    exported = np.concatenate([file.logits(batch).argmax(axis=1) for batch, _ in evaluation])
+    exported = np.concatenate([logits_of(file, batch[IMAGE]).argmax(axis=1) for batch, _ in evaluation])
     assert (evaluated == exported).mean() >= 0.998
     correct = np.concatenate([batch for _, batch in evaluation])
     assert (exported == correct).mean() > (0.85 if bits == 8 else 0.75)
@@ -395,7 +397,7 @@ def test_the_file_agrees_with_the_training_network_on_real_images(bits: int, sha
 def _resnet20(shared: Shared, scratch: Path) -> FloatNetwork:
     cell = find_model("resnet20").build(10)
     read_checkpoint(shared.checkpoint("resnet20"), scratch).load_into(cell, model="resnet20", num_classes=10)
-    graph = export_float(cell, (3, 32, 32), scratch / "resnet20.mindir")
+    graph = export_float(cell, image_spec(3, 32, 32), scratch / "resnet20.mindir")
     return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
 
 

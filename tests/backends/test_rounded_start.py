@@ -12,6 +12,7 @@ from amctq.backends.base import PtqConfig, RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement, WeightAlgo
+from amctq.data.inputs import IMAGE
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.default_config import default_config
@@ -94,7 +95,7 @@ def test_scales_are_kept_and_weights_move(tmp_path: Path) -> None:
     assert sorted(scales) == [f"{name}.weight_scale" for name in ("conv1", "conv2", "depthwise", "end_point")]
     images, labels = next(iter(batches()))
     with graph_mode():
-        losses = train(retraining.cell, images, labels, steps=6)
+        losses = train(retraining.cell, images[IMAGE], labels, steps=6)
         assert losses[-1] < losses[0]
         retraining.cell.set_train(False)
     assert all(np.array_equal(value, scales[name]) for name, value in _values(retraining, ".weight_scale").items())

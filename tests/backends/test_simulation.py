@@ -15,6 +15,7 @@ from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActAlgo, ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
+from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches
 from amctq.errors import InputError, NoSimulationError
 from amctq.export.qdq_onnx import build_qdq
@@ -27,6 +28,7 @@ from amctq.quant import numerics
 from amctq.quant.default_config import default_config
 from amctq.quant.record import QuantRecord
 from amctq.runtime import load_mindspore, resolve_device
+from tests.arrays import image_spec, logits_of
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def network_of(name: str, scratch: Path, device: Device = Device.CPU) -> FloatNe
         return cell
 
     cell = build()
-    graph = export_float(cell, (3, 32, 32), scratch / "float.mindir")
+    graph = export_float(cell, image_spec(3, 32, 32), scratch / "float.mindir")
     return FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph), rebuild=build, scratch=scratch)
 
 
@@ -114,10 +116,10 @@ def test_it_computes_what_the_file_computes(
     config = default_config(network.topology, **options)  # type: ignore[arg-type]
     quantized = _quantize(network, batches, config, placement=placement)
     session = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations))
-    images = batches.first()
+    images = batches.first()[IMAGE]
     with quantized.simulation() as cell:
         simulated = _logits(cell, images)
-    exported, plain = session.logits(images), _logits(network.cell, images)
+    exported, plain = logits_of(session, images), _logits(network.cell, images)
     assert simulated == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
     assert np.abs(simulated - plain).max() > 5 * np.abs(simulated - exported).max()
 
@@ -125,8 +127,8 @@ def test_it_computes_what_the_file_computes(
 def test_layers_are_found_wherever_a_network_holds_them(batches: Batches, tmp_path: Path) -> None:
     network = network_of("Sequential", tmp_path)
     quantized = _quantize(network, batches)
-    images = batches.first()
-    exported = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)).logits(images)
+    images = batches.first()[IMAGE]
+    exported = logits_of(OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)), images)
     before = _logits(network.cell, images)
     with quantized.simulation() as cell:
         simulated = _logits(cell, images)
@@ -139,7 +141,7 @@ def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> No
     def state() -> dict[str, object]:
         return {name: (type(cell), id(cell)) for name, cell in network.cell.cells_and_names()}
 
-    before, cells = _logits(network.cell, batches.first()), state()
+    before, cells = _logits(network.cell, batches.first()[IMAGE]), state()
     parameters = {parameter.name: id(parameter) for parameter in network.cell.get_parameters()}
     quantized = _quantize(network, batches)
     with pytest.raises(RuntimeError), quantized.simulation():
@@ -147,7 +149,7 @@ def test_the_network_is_as_before(network: FloatNetwork, batches: Batches) -> No
         raise RuntimeError
     assert state() == cells
     assert {parameter.name: id(parameter) for parameter in network.cell.get_parameters()} == parameters
-    assert np.array_equal(_logits(network.cell, batches.first()), before)
+    assert np.array_equal(_logits(network.cell, batches.first()[IMAGE]), before)
 
 
 def test_a_layer_of_ones_own_is_not_replaced(batches: Batches, tmp_path: Path) -> None:
@@ -169,8 +171,8 @@ def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Bat
     assert quantized.record["conv1"].skip_fusion
     model = build_qdq(network.graph, quantized.layers, quantized.activations)
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 1
-    images = batches.first()
-    exported = OnnxSession(model).logits(images)
+    images = batches.first()[IMAGE]
+    exported = logits_of(OnnxSession(model), images)
     with quantized.simulation() as cell:
         assert _logits(cell, images) == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
 
@@ -238,6 +240,6 @@ def test_constant_images_still_quantize(network: FloatNetwork, value: float) -> 
     )
     batches = Batches(samples=samples, size=2)
     quantized = _quantize(network, batches)
-    exported = OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)).logits(images)
-    plain = OnnxSession(network.graph.model).logits(images)
+    exported = logits_of(OnnxSession(build_qdq(network.graph, quantized.layers, quantized.activations)), images)
+    plain = logits_of(OnnxSession(network.graph.model), images)
     assert exported == pytest.approx(plain, abs=0.05 * float(np.abs(plain).max()))

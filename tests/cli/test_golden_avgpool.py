@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from amctq.inference.onnx_session import OnnxSession, onnx_session
+from tests.arrays import logits_of
 from tests.command import Finished, Shared, amctq
 from tests.golden import golden as golden_file
 from tests.runs import Runs, ptq
@@ -109,10 +110,10 @@ def test_evaluate_runs_amcts_deploy_file(golden: Path, shared: Shared) -> None:
         np.asarray(values, np.float32).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     )
     images = ((pixels - mean) / std).astype(np.float32)
-    exact = onnx_session(path.read_bytes()).logits(images)
+    exact = logits_of(onnx_session(path.read_bytes()), images)
     # Rewritten, the graph would have the scales in its weights.
     fake = OnnxSession((golden / "resnet20_fake_quant_model.onnx").read_bytes(), optimized=False)
-    assert np.array_equal(exact, fake.logits(images))
+    assert np.array_equal(exact, logits_of(fake, images))
 
 
 def _calibrated(shared: Shared, config: dict[str, Any], *more: object) -> dict[str, Any]:

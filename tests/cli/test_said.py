@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from amctq.cli.widths import width_name, with_spread
-from amctq.inference.session import Session
+from amctq.data.inputs import Inputs
+from amctq.inference.session import Outputs, Session
 from amctq.inference.speed import compare_speed, is_busy
 from amctq.pretrained import CHECKPOINT
-from amctq.quant.numerics import Float32Array
+from tests.arrays import image
 from tests.command import Own, amctq_here
 
 FAILING = ("--allow-poor-float", "--max-drop", "-100", "--eval-images", 16, "--calib-images", 8, "--batch-size", 8)
@@ -49,9 +50,9 @@ class Slow(Session):
     def __init__(self, ticks: list[float], clock: list[float]) -> None:
         self._ticks, self._clock = iter([0.0, *ticks]), clock
 
-    def logits(self, images: Float32Array) -> Float32Array:
+    def run(self, inputs: Inputs) -> Outputs:
         self._clock[0] += next(self._ticks)
-        return images
+        return ()
 
 
 @pytest.mark.parametrize(("ticks", "busy"), [([1.0, 1.1, 1.0], False), ([1.0, 1.0, 1.6], True)])
@@ -59,7 +60,7 @@ def test_a_speed_has_its_spread(ticks: list[float], busy: bool, monkeypatch: pyt
     clock = [0.0]
     monkeypatch.setattr("amctq.inference.speed.time.perf_counter", lambda: clock[0])
     images = np.zeros((10, 1), np.float32)
-    speed = compare_speed(Slow([2.0, 2.0, 2.0], clock), Slow(ticks, clock), images, rounds=3)
+    speed = compare_speed(Slow([2.0, 2.0, 2.0], clock), Slow(ticks, clock), image(images), rounds=3)
     assert speed.float32_range == pytest.approx((5.0, 5.0))
     assert speed.int8_range == pytest.approx((10 / max(ticks), 10.0))
     assert speed.busy == busy

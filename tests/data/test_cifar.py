@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from amctq.data import cifar
+from amctq.data.inputs import IMAGE
 from amctq.data.preprocess import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from amctq.data.samples import Batches, Dataset, Split, split
 from amctq.errors import InputError, UsageError
@@ -111,7 +112,8 @@ def test_the_python_version_is_recognised(tmp_path: Path) -> None:
 def test_records_are_labels_and_planes(tmp_path: Path) -> None:
     record = np.concatenate([[7], np.full(1024, 1), np.full(1024, 2), np.full(1024, 3)]).astype(np.uint8)
     (tmp_path / "test_batch.bin").write_bytes(record.tobytes() * 2)
-    images, labels = next(iter(Batches(samples=_split(tmp_path, calibration=1).calibration, size=8)))
+    inputs, labels = next(iter(Batches(samples=_split(tmp_path, calibration=1).calibration, size=8)))
+    images = inputs[IMAGE]
     assert labels.tolist() == [7]
     assert images.shape == (1, 3, 32, 32)
     expected = (np.asarray([1, 2, 3]) / 255 - CIFAR10_MEAN) / CIFAR10_STD

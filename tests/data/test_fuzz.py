@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from amctq import PrepareCifarRequest, prepare_cifar
+from amctq.data.inputs import IMAGE
 from amctq.data.manifest import MANIFEST
 from amctq.data.preprocess import Preprocessing
 from amctq.data.source import find_dataset
@@ -51,7 +52,8 @@ def test_datasets(kind: str, tmp_path: Path) -> None:
     def read(random: np.random.Generator) -> None:
         dataset = find_dataset(str(DATASETS[kind](tmp_path, random))).open(PREPROCESSING)
         for samples in (dataset.train, dataset.test):
-            for images, labels in samples.batches(3) if samples else ():
+            for inputs, labels in samples.batches(3) if samples else ():
+                images = inputs[IMAGE]
                 assert np.isfinite(images).all()
                 assert images.dtype == np.float32
                 assert len(images) == len(labels)

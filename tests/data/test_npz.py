@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from amctq.data.inputs import IMAGE
 from amctq.data.preprocess import Preprocessing
 from amctq.data.samples import Dataset
 from amctq.data.source import find_dataset
@@ -26,7 +27,7 @@ def _opened(**arrays: Any) -> Dataset:
 
 def _images(dataset: Dataset) -> np.ndarray[Any, Any]:
     assert dataset.test is not None
-    return np.concatenate([images for images, _ in dataset.test.batches(4)])
+    return np.concatenate([inputs[IMAGE] for inputs, _ in dataset.test.batches(4)])
 
 
 def _refused(**arrays: Any) -> str:

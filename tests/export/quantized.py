@@ -16,6 +16,7 @@ from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import Float32Array, QParams, range_qparams
 from amctq.quant.weights import arq_scale
+from tests.arrays import image
 
 Quantized = tuple[tuple[IntegerLayer, ...], PlacedActivations]
 
@@ -71,11 +72,11 @@ def quantize_ort(
     if only is not None:
         topology = topology.only(only)
     plan = place_ort(graph, topology, attention=attention)
-    tapped = list(dict.fromkeys(site.watched for site in plan.sites if site.watched != graph.input_name))
+    tapped = list(dict.fromkeys(site.watched for site in plan.sites if site.watched not in graph.inputs))
     model = copy.deepcopy(graph.model)
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped)
-    seen = dict(zip(tapped, OnnxSession(model).run(images, tapped) if tapped else [], strict=True))
-    seen[graph.input_name] = images
+    seen = dict(zip(tapped, OnnxSession(model).run(image(images), tapped) if tapped else (), strict=True))
+    seen |= image(images)
     ranges = [(float(seen[site.watched].min()), float(seen[site.watched].max())) for site in plan.sites]
     qparams = tuple(
         range_qparams(low, high, symmetric=site.symmetric).within(*site.bounds)

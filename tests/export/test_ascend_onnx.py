@@ -27,6 +27,7 @@ from amctq.inference.session import UserFileSession
 from amctq.quant.integer import integer_layers
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
+from tests.arrays import image, image_spec, logits_of
 from tests.export.ascend_reference import reference
 from tests.export.deploy_file import read_back
 from tests.export.quantized import Quantized, quantize
@@ -128,7 +129,7 @@ def test_onnxruntime_computes_what_the_operators_mean(deploy: onnx.ModelProto, i
     for model in (lowered, plain):
         model.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.INT32, None) for name in names)
     expected = reference(plain).run(None, {"image": images})
-    actual = OnnxSession(lowered).run(images)
+    actual = OnnxSession(lowered).run(image(images))
     assert len(actual) == 5
     for one, other in zip(actual, expected, strict=True):
         assert one.dtype == other.dtype
@@ -156,10 +157,10 @@ def test_padding_is_real_zero_and_depthwise_layers_work(offset: int) -> None:
     images = random.normal(size=(2, 3, 9, 9)).astype(np.float32)
     deploy = build_ascend(graph, layers)
     assert all(len(_named(deploy, name).input) == 2 for name in ("conv1", "conv2", "fc"))  # no bias, none made up
-    actual = OnnxSession(lower(deploy)).logits(images)
+    actual = logits_of(OnnxSession(lower(deploy)), images)
     assert np.array_equal(actual, next(iter(reference(deploy).run(None, {"image": images}))))
-    assert actual == pytest.approx(OnnxSession(build_qdq(graph, layers, placed)).logits(images), abs=1e-4)
-    assert actual == pytest.approx(OnnxSession(build_fakequant(graph, layers)).logits(images), abs=1e-4)
+    assert actual == pytest.approx(logits_of(OnnxSession(build_qdq(graph, layers, placed)), images), abs=1e-4)
+    assert actual == pytest.approx(logits_of(OnnxSession(build_fakequant(graph, layers)), images), abs=1e-4)
 
 
 def test_sums_beyond_two_to_the_24_are_exact() -> None:
@@ -172,7 +173,7 @@ def test_sums_beyond_two_to_the_24_are_exact() -> None:
     layers = integer_layers(topology, fuse(graph, topology), QuantRecord(layers=(entry,)))
     deploy = lower(build_ascend(graph, layers))
     deploy.graph.output.append(helper.make_tensor_value_info("fc.int32", onnx.TensorProto.INT32, None))
-    sums = OnnxSession(deploy).run(np.full((1, 4097), 255.0, np.float32))[1]
+    sums = OnnxSession(deploy).run(image(np.full((1, 4097), 255.0, np.float32)))[1]
     assert sums.tolist() == [[4096 * 255 * 127 + 255]]
     assert np.float32(sums[0, 0]) != sums[0, 0]
 
@@ -267,8 +268,8 @@ def test_no_damage_of_a_node_is_a_fault_of_amctq(deploy: onnx.ModelProto, images
             file = read_onnx(path)
             session = file.session()
             may_saturate(file.model)
-            session.check_input((3, 8, 8))
-            UserFileSession(session, path).logits(images)
+            session.check_input(image_spec(3, 8, 8))
+            logits_of(UserFileSession(session, path), images)
             run += 1
         except InputError:
             refused += 1
@@ -285,7 +286,7 @@ def test_anti_quant_gives_the_number_back() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     assert is_deploy(model)
     numbers = np.asarray([[0.25, -1.5, 30.0, 100.0]], np.float32)
-    assert OnnxSession(lower(model)).logits(numbers).tolist() == [[0.25, -1.5, 30.0, 33.5]]
+    assert logits_of(OnnxSession(lower(model)), numbers).tolist() == [[0.25, -1.5, 30.0, 33.5]]
 
 
 def test_fake_quant_is_standard_onnx_with_whole_numbers(
@@ -301,5 +302,7 @@ def test_fake_quant_is_standard_onnx_with_whole_numbers(
     operators = [node.op_type for node in model.graph.node][:7]
     assert operators == ["Mul", "Round", "Add", "Clip", "Sub", "Conv", "Mul"]
     assert sum(node.op_type == "Round" for node in model.graph.node) == 3
-    assert OnnxSession(model).logits(images) == pytest.approx(OnnxSession(lower(deploy)).logits(images), abs=1e-5)
+    assert logits_of(OnnxSession(model), images) == pytest.approx(
+        logits_of(OnnxSession(lower(deploy)), images), abs=1e-5
+    )
     assert {item.key: item.value for item in model.metadata_props} == {"amctq.model": "small"}

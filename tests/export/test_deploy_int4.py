@@ -18,6 +18,7 @@ from amctq.graph.topology import read_topology
 from amctq.inference.ascend_lowering import lower
 from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.numerics import QParams
+from tests.arrays import image, logits_of
 from tests.export.quantized import quantize
 from tests.graph.graphs import float_graph, quoted, residual_graph
 
@@ -87,8 +88,8 @@ def test_pairs_are_stored_along_the_input_channels() -> None:
 def test_onnxruntime_computes_what_they_mean() -> None:
     graph, images = _graph(), _images()
     layers, _ = quantize(graph, bits=4, tensors=TENSORS)
-    actual = OnnxSession(lower(build_ascend(graph, layers))).logits(images)
-    assert actual == pytest.approx(OnnxSession(build_fakequant(graph, layers)).logits(images), abs=1e-5)
+    actual = logits_of(OnnxSession(lower(build_ascend(graph, layers))), images)
+    assert actual == pytest.approx(logits_of(OnnxSession(build_fakequant(graph, layers)), images), abs=1e-5)
 
 
 def test_widths_may_differ_by_layer() -> None:
@@ -97,8 +98,8 @@ def test_widths_may_differ_by_layer() -> None:
     deploy = build_ascend(graph, layers)
     assert _shapes(deploy)["hidden.weight"] == (2, 8)
     assert _shapes(deploy)["whole.weight"] == (4, 6, 3, 3)
-    actual = OnnxSession(lower(deploy)).logits(images)
-    assert actual == pytest.approx(OnnxSession(build_fakequant(graph, layers)).logits(images), abs=1e-5)
+    actual = logits_of(OnnxSession(lower(deploy)), images)
+    assert actual == pytest.approx(logits_of(OnnxSession(build_fakequant(graph, layers)), images), abs=1e-5)
 
 
 def _as_products(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -126,8 +127,8 @@ def test_products_one_after_another_are_told_apart() -> None:
     graph, images = _graph(), _images()
     layers, _ = quantize(graph, bits=4, tensors=TENSORS)
     deploy = build_ascend(graph, layers)
-    actual = OnnxSession(lower(_as_products(deploy))).logits(images)
-    assert np.array_equal(actual, OnnxSession(lower(deploy)).logits(images))
+    actual = logits_of(OnnxSession(lower(_as_products(deploy))), images)
+    assert np.array_equal(actual, logits_of(OnnxSession(lower(deploy)), images))
 
 
 def test_a_flattening_that_pytorch_writes_hides_no_channels() -> None:
@@ -135,7 +136,7 @@ def test_a_flattening_that_pytorch_writes_hides_no_channels() -> None:
     graph, images = _graph(), _images()
     layers, _ = quantize(graph, bits=4, tensors=TENSORS)
     deploy = build_ascend(graph, layers)
-    expected = OnnxSession(lower(deploy)).logits(images)
+    expected = logits_of(OnnxSession(lower(deploy)), images)
     at, flatten = next((at, node) for at, node in enumerate(deploy.graph.node) if node.op_type == "Flatten")
     source, target = flatten.input[0], flatten.output[0]
     make, tensor = onnx.helper.make_node, numpy_helper.from_array
@@ -152,7 +153,7 @@ def test_a_flattening_that_pytorch_writes_hides_no_channels() -> None:
     nodes = [*deploy.graph.node[:at], *written, *deploy.graph.node[at + 1 :]]
     del deploy.graph.node[:]
     deploy.graph.node.extend(nodes)
-    assert np.array_equal(OnnxSession(lower(deploy)).logits(images), expected)
+    assert np.array_equal(logits_of(OnnxSession(lower(deploy)), images), expected)
 
 
 def test_weights_that_fit_in_neither_way_are_refused() -> None:
@@ -187,6 +188,6 @@ def test_a_pool_of_integers_is_padded_with_real_zeros() -> None:
     deploy.graph.node.extend(nodes)
     value = onnx.helper.make_tensor_value_info
     deploy.graph.output.extend(value(name, onnx.TensorProto.FLOAT, None) for name in (node.input[0], node.output[0]))
-    _, before, after = OnnxSession(lower(deploy)).run(_images())
+    _, before, after = OnnxSession(lower(deploy)).run(image(_images()))
     steps = np.clip(np.rint(before * np.float32(20)), -28, 227)
     assert after == pytest.approx(steps.sum((2, 3), keepdims=True) / 100 * 0.05, rel=1e-5)

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from amctq.export.float_arithmetic import build_float_arithmetic
 from amctq.export.qdq_onnx import build_qdq
 from amctq.inference.onnx_session import OnnxSession
+from tests.arrays import logits_of
 from tests.export.quantized import quantize_ort
 from tests.graph.patterns import CHANNELS, FLOAT_PATTERNS, IMAGES, PATTERNS, network
 
@@ -25,9 +26,9 @@ def test_it_computes_what_the_file_computes(pattern: str) -> None:
     quantized = quantize_ort(graph, IMAGES)
     arithmetic = build_float_arithmetic(graph, *quantized)
     assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in arithmetic.graph.node}
-    own = OnnxSession(arithmetic, optimized=False).logits(IMAGES)
-    file = OnnxSession(build_qdq(graph, *quantized)).logits(IMAGES)
-    before = OnnxSession(graph.model).logits(IMAGES)
+    own = logits_of(OnnxSession(arithmetic, optimized=False), IMAGES)
+    file = logits_of(OnnxSession(build_qdq(graph, *quantized)), IMAGES)
+    before = logits_of(OnnxSession(graph.model), IMAGES)
     # A value on a boundary may round otherwise; what quantization itself does to the logits is far more.
     assert np.abs(own - file).mean() < 0.2 * np.abs(file - before).mean()
 

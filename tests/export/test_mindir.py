@@ -22,6 +22,7 @@ from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
+from tests.arrays import image_spec, logits_of
 from tests.command import amctq
 
 
@@ -35,7 +36,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> NativeQuantizedNetwor
     mindspore.set_seed(5)
     cell = Small(5)
     cell.set_train(False)
-    graph = export_float(cell, (3, 32, 32), scratch / "float.mindir")
+    graph = export_float(cell, image_spec(3, 32, 32), scratch / "float.mindir")
     network = FloatNetwork(cell=cell, graph=graph, topology=read_topology(graph))
     record = QuantRecord(
         layers=tuple(
@@ -91,17 +92,19 @@ def test_it_computes_what_the_onnx_file_computes(
     content: bytes, quantized: NativeQuantizedNetwork, images: Float32Array
 ) -> None:
     graph = quantized.network.graph
-    exported = OnnxSession(build_qdq(graph, quantized.layers, quantized.activations)).logits(images)
-    plain = OnnxSession(graph.model).logits(images)
-    own = _session(content).logits(images)
+    exported = logits_of(OnnxSession(build_qdq(graph, quantized.layers, quantized.activations)), images)
+    plain = logits_of(OnnxSession(graph.model), images)
+    own = logits_of(_session(content), images)
     assert own == pytest.approx(exported, abs=2e-3 * float(np.abs(exported).max()))
     assert np.abs(own - plain).max() > 5 * np.abs(own - exported).max()
 
 
 def test_any_batch_size_runs(content: bytes, images: Float32Array) -> None:
     session = _session(content)
-    whole = session.logits(images)
-    parts = np.concatenate([session.logits(images[:8]), session.logits(images[8:10]), session.logits(images[10:])])
+    whole = logits_of(session, images)
+    parts = np.concatenate(
+        [logits_of(session, images[:8]), logits_of(session, images[8:10]), logits_of(session, images[10:])]
+    )
     assert parts == pytest.approx(whole, abs=1e-5)
 
 
@@ -111,8 +114,8 @@ def test_it_equals_the_cells_it_was_made_from(
     from amctq.inference.cell_session import CellSession
 
     with quantized.simulation() as cell:
-        live = CellSession(cell).logits(images)
-    assert _session(content).logits(images) == pytest.approx(live, abs=1e-5)
+        live = logits_of(CellSession(cell), images)
+    assert logits_of(_session(content), images) == pytest.approx(live, abs=1e-5)
 
 
 def test_a_second_export_writes_the_same_bytes(
@@ -127,21 +130,23 @@ def test_a_second_export_writes_the_same_bytes(
 def test_the_network_is_as_before(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
     from amctq.inference.cell_session import CellSession
 
-    before = CellSession(quantized.network.cell).logits(images)
+    before = logits_of(CellSession(quantized.network.cell), images)
     quantized.export(ExportFormat.MINDIR, tmp_path / "one.mindir", {})
-    assert np.array_equal(CellSession(quantized.network.cell).logits(images), before)
+    assert np.array_equal(logits_of(CellSession(quantized.network.cell), images), before)
     # And graph mode does not go on with what it compiled for the export.
-    export_plain(quantized.network.cell, (3, 32, 32), tmp_path / "float.mindir")
-    assert _session((tmp_path / "float.mindir").read_bytes()).logits(images) == pytest.approx(before, abs=1e-4)
+    export_plain(quantized.network.cell, image_spec(3, 32, 32), tmp_path / "float.mindir")
+    assert logits_of(_session((tmp_path / "float.mindir").read_bytes()), images) == pytest.approx(before, abs=1e-4)
 
 
 def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
     plain, named = tmp_path / "plain.mindir", tmp_path / "named.mindir"
     with quantized.simulation() as cell:
-        export_plain(cell, (3, 32, 32), plain)
-        export_mindir(cell, (3, 32, 32), named)
+        export_plain(cell, image_spec(3, 32, 32), plain)
+        export_mindir(cell, image_spec(3, 32, 32), named)
     assert named.stat().st_size < plain.stat().st_size
-    assert np.array_equal(_session(named.read_bytes()).logits(images), _session(plain.read_bytes()).logits(images))
+    assert np.array_equal(
+        logits_of(_session(named.read_bytes()), images), logits_of(_session(plain.read_bytes()), images)
+    )
 
 
 def test_paths_with_spaces_and_chinese_characters(quantized: NativeQuantizedNetwork, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from amctq.quant import numerics
 from amctq.quant.integer import integer_layers, make_record
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.weights import arq_scale
+from tests.arrays import image, logits_of
 from tests.export.quantized import quantize
 from tests.graph.graphs import float_graph, quoted, residual_graph
 
@@ -72,7 +73,7 @@ def test_first_layer_is_integer_arithmetic(graph: FloatGraph, images: Float32Arr
     model = build_qdq(graph, *quantized)
     item = quantized[0][0]
     model.graph.output.append(onnx.helper.make_tensor_value_info(item.layer.output, onnx.TensorProto.FLOAT, None))
-    actual = OnnxSession(model).run(images)[1]
+    actual = OnnxSession(model).run(image(images))[1]
     q = numerics.quantize(images, item.activation.scale, item.activation.offset).astype(np.int64)
     # Padding is real zero: the offset is taken off before zeros are put around.
     padded = np.pad(q - item.activation.offset, ((0, 0), (0, 0), (1, 1), (1, 1)))
@@ -85,21 +86,21 @@ def test_first_layer_is_integer_arithmetic(graph: FloatGraph, images: Float32Arr
 
 def test_int8_and_uint8_activations_are_the_same_numbers(graph: FloatGraph, images: Float32Array) -> None:
     quantized = quantize(graph)
-    unsigned = OnnxSession(build_qdq(graph, *quantized)).logits(images)
-    signed = OnnxSession(build_qdq(graph, *quantized, act_type=ActType.INT8)).logits(images)
+    unsigned = logits_of(OnnxSession(build_qdq(graph, *quantized)), images)
+    signed = logits_of(OnnxSession(build_qdq(graph, *quantized, act_type=ActType.INT8)), images)
     assert signed == pytest.approx(unsigned, rel=1e-5, abs=1e-5)
 
 
 def test_any_batch_size_runs(graph: FloatGraph, images: Float32Array) -> None:
     session = OnnxSession(build_qdq(graph, *quantize(graph)))
-    whole = session.logits(images)
-    single = np.concatenate([session.logits(images[index : index + 1]) for index in range(len(images))])
+    whole = logits_of(session, images)
+    single = np.concatenate([logits_of(session, images[index : index + 1]) for index in range(len(images))])
     assert single == pytest.approx(whole, abs=1e-5)
 
 
 def test_layers_left_out_stay_float(graph: FloatGraph, images: Float32Array) -> None:
-    nothing = OnnxSession(build_qdq(graph, *quantize(graph, only=set()))).logits(images)
-    assert nothing == pytest.approx(OnnxSession(graph.model).logits(images), abs=1e-6)
+    nothing = logits_of(OnnxSession(build_qdq(graph, *quantize(graph, only=set()))), images)
+    assert nothing == pytest.approx(logits_of(OnnxSession(graph.model), images), abs=1e-6)
     some = build_qdq(graph, *quantize(graph, only={"conv1"}))
     assert sum(node.op_type == "QuantizeLinear" for node in some.graph.node) == 1
     assert "left.weight" in {item.name for item in some.graph.initializer}
@@ -140,6 +141,6 @@ def test_padding_is_real_zero_whatever_the_zero_point(offset: int) -> None:
     for name, kind in (("c.q", onnx.TensorProto.UINT8), ("conv2.input.q", onnx.TensorProto.UINT8)):
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
     images = random.normal(size=(2, 3, 8, 8)).astype(np.float32)
-    _, padded, plain = OnnxSession(model).run(images)
+    _, padded, plain = OnnxSession(model).run(image(images))
     assert (padded[:, [0, 5]] == offset + 128).all()
     assert np.array_equal(padded[:, 1:5], plain)

@@ -31,6 +31,7 @@ from amctq.quant.layers import LayerKind
 from amctq.quant.numerics import Float32Array, signed_range
 from amctq.quant.weights import arq_scale
 from amctq.runtime import load_mindspore, resolve_device
+from tests.arrays import image_spec, logits_of
 from tests.command import RECORD_BYTES, Own, Shared
 from tests.export.vpmaddubsw import INT16, exact, forward, in_pairs, operands, saturating
 
@@ -62,7 +63,7 @@ def resnet20(shared: Shared, own: Own, tmp_path_factory: pytest.TempPathFactory)
     cell = find_model("resnet20").build(10)
     read_checkpoint(shared.checkpoint("resnet20"), scratch).load_into(cell, model="resnet20", num_classes=10)
     cell.set_train(False)
-    return Calibrated(export_float(cell, (3, 32, 32), scratch / "float.mindir"), own.record)
+    return Calibrated(export_float(cell, image_spec(3, 32, 32), scratch / "float.mindir"), own.record)
 
 
 def _test_images(shared: Shared, count: int) -> tuple[Float32Array, NDArray[Any]]:
@@ -129,8 +130,8 @@ def test_the_exact_model_is_the_exported_file(bits: int, resnet20: Calibrated, s
     images, _ = _test_images(shared, 40)
     layers = resnet20.layers(bits)
     placed = placed_ascend(read_topology(resnet20.graph), {item.layer.name: item.activation for item in layers})
-    exported = OnnxSession(build_qdq(resnet20.graph, layers, placed)).logits(images)
-    modelled = forward(resnet20.graph, layers, images, exact)[resnet20.graph.output_name]
+    exported = logits_of(OnnxSession(build_qdq(resnet20.graph, layers, placed)), images)
+    modelled = forward(resnet20.graph, layers, images, exact)["logits"]
     # A value on a rounding boundary may fall either way.
     assert np.abs(modelled - exported).mean() < 0.01 * np.abs(exported).max()
     assert (modelled.argmax(1) != exported.argmax(1)).sum() <= 1
@@ -142,7 +143,7 @@ def test_saturation_costs_accuracy_and_7_bits_restore_it(resnet20: Calibrated, s
     right: dict[tuple[int, str], int] = {}
     for bits, dot in ((8, exact), (8, saturating), (7, saturating)):
         parts = [
-            forward(resnet20.graph, resnet20.layers(bits), images[start : start + 50], dot)[resnet20.graph.output_name]
+            forward(resnet20.graph, resnet20.layers(bits), images[start : start + 50], dot)["logits"]
             for start in range(0, len(images), 50)
         ]
         right[bits, dot.__name__] = int((np.concatenate(parts).argmax(1) == labels).sum())

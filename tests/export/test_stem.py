@@ -17,6 +17,7 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
 from amctq.quant.numerics import QParams
 from amctq.quant.weights import arq_scale
+from tests.arrays import image
 from tests.graph.graphs import float_graph, quoted
 
 
@@ -53,7 +54,7 @@ def _conv_output(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.append(onnx.helper.make_tensor_value_info("b.q", type_, None))
-    result: NDArray[np.float32] = OnnxSession(watched).run(images)[1]
+    result: NDArray[np.float32] = OnnxSession(watched).run(image(images))[1]
     return result
 
 

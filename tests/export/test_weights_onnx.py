@@ -13,6 +13,7 @@ from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.numerics import Float32Array
+from tests.arrays import logits_of
 from tests.export.quantized import quantize
 from tests.graph.graphs import residual_graph
 from tests.kernels import kernels
@@ -52,7 +53,9 @@ def test_the_type_is_the_one_asked_for_where_the_width_allows_it(
     onnx.checker.check_model(model, full_check=True)
     assert set(_types(model).values()) == {stored}
     assert [item.version for item in model.opset_import] == [opset]
-    assert np.array_equal(OnnxSession(model).logits(images), OnnxSession(build_qdq(graph, *quantized)).logits(images))
+    assert np.array_equal(
+        logits_of(OnnxSession(model), images), logits_of(OnnxSession(build_qdq(graph, *quantized)), images)
+    )
 
 
 def test_the_float_graph_is_left_as_it_was(graph: FloatGraph) -> None:
@@ -66,7 +69,9 @@ def test_one_file_can_hold_several_widths(graph: FloatGraph, images: Float32Arra
     model = build_qdq(graph, *quantized, weight_type=WeightType.INT4)
     int4, int8 = onnx.TensorProto.INT4, onnx.TensorProto.INT8
     assert _types(model) == {"conv1": int8, "left": int4, "right": int8, "end_point": int4}
-    assert np.array_equal(OnnxSession(model).logits(images), OnnxSession(build_qdq(graph, *quantized)).logits(images))
+    assert np.array_equal(
+        logits_of(OnnxSession(model), images), logits_of(OnnxSession(build_qdq(graph, *quantized)), images)
+    )
 
 
 def test_no_zero_point_but_128_stands_for_the_same_numbers(graph: FloatGraph) -> None:
@@ -101,7 +106,9 @@ def test_an_operator_that_changes_goes_through_the_converter(graph: FloatGraph, 
     written = build_qdq(graph, *quantized, weight_type=WeightType.INT4)
     onnx.checker.check_model(written)
     assert [item.version for item in written.opset_import] == [21]
-    assert np.array_equal(OnnxSession(written).logits(images), OnnxSession(build_qdq(graph, *quantized)).logits(images))
+    assert np.array_equal(
+        logits_of(OnnxSession(written), images), logits_of(OnnxSession(build_qdq(graph, *quantized)), images)
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 3, 3), (5, 3), (1, 1), (2, 2)], ids=str)

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from amctq.data.inputs import IMAGE
 from amctq.graph.float_graph import FloatGraph
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array, quantize
@@ -51,7 +52,7 @@ def forward(
     """Every tensor of the quantized network, placement ``ascend``, its Conv and Dense computed by ``dot``."""
     quantized = {item.layer.node: item for item in layers}
     folded = {item.layer.batch_norm_node for item in layers}
-    values: dict[str, NDArray[Any]] = {**graph.arrays, graph.input_name: images}
+    values: dict[str, NDArray[Any]] = {**graph.arrays, IMAGE: images}
     for node in graph.model.graph.node:
         if node.name in quantized:
             item = quantized[node.name]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from amctq.data.arrays import ArraySamples
+from amctq.data.inputs import IMAGE, Inputs
 from amctq.data.samples import Batches
-from amctq.inference.agreement import compare_forward, count_ties
-from amctq.inference.session import Session
+from amctq.inference.agreement import compare_forward
+from amctq.inference.session import Outputs, Session
 from amctq.quant.numerics import Float32Array
 
 
@@ -18,9 +19,8 @@ class Fixed(Session):
     def __init__(self, rows: Float32Array) -> None:
         self.rows = rows
 
-    def logits(self, images: Float32Array) -> Float32Array:
-        picked: Float32Array = self.rows[images[:, 0, 0, 0].astype(int)]
-        return picked
+    def run(self, inputs: Inputs) -> Outputs:
+        return (self.rows[inputs[IMAGE][:, 0, 0, 0].astype(int)],)
 
 
 def _batches(images: int) -> Batches:
@@ -83,7 +83,6 @@ def test_two_networks_that_do_not_compute_the_same_have_no_ties() -> None:
     found = compare_forward(Fixed(one), Fixed(other), _batches(50), lambda _: None)
     assert found.ties == 0
     assert found.argmax_differences == (one.argmax(1) != other.argmax(1)).sum()
-    assert count_ties(Fixed(one), Fixed(other), _batches(50)) == 0
 
 
 def test_what_is_not_finite_is_never_a_tie() -> None:
@@ -94,11 +93,30 @@ def test_what_is_not_finite_is_never_a_tie() -> None:
     assert (found.argmax_differences, found.ties) == (1, 0)
 
 
-def test_ties_are_counted_on_the_images_that_differ() -> None:
+def test_all_images_may_be_ties_or_none() -> None:
     reference = _rows(4, 0.002)
     other = _swapped(reference, 4)
     other[:, 2:] += 0.01
-    assert count_ties(Fixed(other), Fixed(reference), _batches(4)) == 4
+    found = compare_forward(Fixed(other), Fixed(reference), _batches(4), lambda _: None)
+    assert (found.argmax_differences, found.ties, found.percent) == (0, 4, 100)
     reference = _rows(4, 0.05)
     other = _swapped(reference, 4)
-    assert count_ties(Fixed(other), Fixed(reference), _batches(4)) == 0
+    found = compare_forward(Fixed(other), Fixed(reference), _batches(4), lambda _: None)
+    assert (found.argmax_differences, found.ties, found.percent) == (4, 0, 0)
+
+
+class Maps(Session):
+    """Gives two outputs that are no scores of classes, both off by a part of the largest value."""
+
+    def __init__(self, *off: float) -> None:
+        self.off = off
+
+    def run(self, inputs: Inputs) -> Outputs:
+        images = np.ones_like(inputs[IMAGE])
+        return tuple(images * size * (1 + off) for size, off in zip((1, 100), self.off, strict=True))
+
+
+def test_outputs_that_are_no_classes_are_compared_each_by_its_own_size() -> None:
+    found = compare_forward(Maps(0.0, 0.0), Maps(-0.25, 0.0), _batches(4), lambda _: None)
+    assert (found.classes, found.top1, found.argmax_differences, found.ties) == (False, None, 0, 0)
+    assert found.max_difference == found.mean_difference == 0.25

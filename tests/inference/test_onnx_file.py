@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from amctq.errors import InputError
 from amctq.inference.onnx_file import read_onnx
 from amctq.inference.session import UserFileSession
+from tests.arrays import image_spec, logits_of
 from tests.byte_mutations import byte_mutations
 from tests.mutations import mutation_count
 
@@ -73,7 +74,7 @@ def test_weights_come_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path / "other")
     for given in (path, Path("../mine/model.onnx")):
         file = read_onnx(given)
-        logits = file.session().logits(IMAGES)
+        logits = logits_of(file.session(), IMAGES)
         weight, bias = map(numpy_helper.to_array, _model(1).graph.initializer)
         expected = IMAGES.reshape(2, -1) @ weight + bias
         assert logits == pytest.approx(expected, rel=1e-5)
@@ -86,8 +87,8 @@ def test_weights_come_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: 
 def test_a_right_checksum_is_taken(tmp_path: Path) -> None:
     path = _saved(tmp_path, 1)
     sha1 = hashlib.sha1((tmp_path / "weights.bin").read_bytes()).hexdigest()
-    before = read_onnx(path).session().logits(IMAGES)
-    assert np.array_equal(read_onnx(_edited(path, _set("checksum", sha1.upper()))).session().logits(IMAGES), before)
+    before = logits_of(read_onnx(path).session(), IMAGES)
+    assert np.array_equal(logits_of(read_onnx(_edited(path, _set("checksum", sha1.upper()))).session(), IMAGES), before)
 
 
 def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -> None:
@@ -100,8 +101,8 @@ def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -
         for key, value in (("location", "parts/weight"), ("offset", None), ("length", None)):
             _set(key, value)(tensor)
 
-    before = read_onnx(path).session().logits(IMAGES)
-    assert np.array_equal(read_onnx(_edited(path, alone)).session().logits(IMAGES), before)
+    before = logits_of(read_onnx(path).session(), IMAGES)
+    assert np.array_equal(logits_of(read_onnx(_edited(path, alone)).session(), IMAGES), before)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,8 @@ def test_no_damage_breaks_the_reader(tmp_path: Path) -> None:
         path.write_bytes(content)
         try:
             session = read_onnx(path).session()
-            session.check_input((3, 4, 4))
-            UserFileSession(session, path).logits(IMAGES)
+            session.check_input(image_spec(3, 4, 4))
+            logits_of(UserFileSession(session, path), IMAGES)
         except InputError:
             refused += 1
     assert MUTATIONS / 4 < refused < MUTATIONS

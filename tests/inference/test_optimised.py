@@ -17,6 +17,7 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession, session_options
 from amctq.inference.optimised import float_operators, optimised_graph
 from amctq.quant.numerics import Float32Array
+from tests.arrays import logits_of
 from tests.export.quantized import quantize_ort
 from tests.graph.patterns import CHANNELS, FLOAT_PATTERNS, IMAGES, PATTERNS, network
 
@@ -25,7 +26,7 @@ Level = onnxruntime.GraphOptimizationLevel
 
 def _noise(graph: FloatGraph, actual: NDArray[np.float32]) -> float:
     """Of the logits, relative to what they should be."""
-    expected = OnnxSession(graph.model).logits(IMAGES)
+    expected = logits_of(OnnxSession(graph.model), IMAGES)
     return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean((expected - expected.mean()) ** 2)))
 
 
@@ -34,7 +35,7 @@ def _noise(graph: FloatGraph, actual: NDArray[np.float32]) -> float:
 def test_nothing_between_two_layers_is_in_float(pattern: str, act_type: ActType) -> None:
     graph = network(PATTERNS[pattern], CHANNELS.get(pattern, 8))
     model = build_qdq(graph, *quantize_ort(graph, IMAGES), act_type=act_type)
-    assert _noise(graph, OnnxSession(model).logits(IMAGES)) < 0.05
+    assert _noise(graph, logits_of(OnnxSession(model), IMAGES)) < 0.05
     if act_type is ActType.UINT8:
         content = model.SerializeToString()
         assert float_operators(content, {}) == ()
@@ -48,7 +49,7 @@ def test_what_stays_in_float_is_named(pattern: str) -> None:
     graph = network(body)
     quantized = quantize_ort(graph, IMAGES)
     model = build_qdq(graph, *quantized)
-    assert _noise(graph, OnnxSession(model).logits(IMAGES)) < 0.05
+    assert _noise(graph, logits_of(OnnxSession(model), IMAGES)) < 0.05
     reasons = {layer.name: layer.reason for layer in quantized[1].plan.float_layers}
     found = float_operators(model.SerializeToString(), reasons)
     assert {operator.op.removeprefix("Fused") for operator in found} >= set(expected)
@@ -97,7 +98,7 @@ def test_a_product_with_an_addition_behind_it_is_an_integer_product(bias: str) -
         m = Tanh (l) y = Reshape (m, image_again)
     """)
     model = build_qdq(graph, *quantize_ort(graph, IMAGES))
-    assert _noise(graph, OnnxSession(model).logits(IMAGES)) < 0.05
+    assert _noise(graph, logits_of(OnnxSession(model), IMAGES)) < 0.05
     kinds = Counter(node.op_type for node in optimised_graph(model.SerializeToString()).node)
     assert kinds["QGemm"] + kinds["MatMulIntegerToFloat"] == 2
     assert not kinds["Gemm"]

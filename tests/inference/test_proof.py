@@ -1,8 +1,9 @@
-"""The proof refuses networks that give no logits, and those that MindSpore cannot run here."""
+"""The proof refuses networks whose outputs are no tensors, or others in MindSpore than in onnxruntime."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import mindspore
@@ -10,8 +11,12 @@ import numpy as np
 import pytest
 from mindspore import mint, nn
 
-from amctq.errors import InputError
+from amctq.errors import CheckError, InputError
+from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.proof import prove_forward
+from amctq.networks.float_onnx import export_float
+from tests.arrays import image, image_spec
+from tests.graph.patterns import network
 
 
 class Function(nn.Cell):
@@ -25,19 +30,45 @@ class Function(nn.Cell):
         return self.function(x)
 
 
+@pytest.fixture(autouse=True)
+def _pynative() -> None:
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+
+
+IMAGES = image(np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: {"logits": x.mean((2, 3))}, "gives a dict, expected one"),
-        (lambda x: (x.mean((2, 3)),), "gives a tuple, expected one"),
-        (lambda x: x.mean((2, 3)).squeeze(), r"gives a tensor of shape \(3,\), expected one"),
+        (lambda x: {"logits": x.mean((2, 3))}, r"the network's construct\(\) returns a dict, expected tensors"),
+        (lambda x: (x.mean((2, 3)), 1), r"the network's construct\(\) returns a int, expected tensors"),
         # MindSpore finds out only when the result is read.
         (lambda x: mint.roll(x, 1, 2).mean((2, 3)), "MindSpore cannot run this network .* unregistered"),
+        (lambda x: (x.mean((2, 3)), x / 0), "gives NaN or infinity"),
     ],
 )
-def test_what_is_no_classifier_is_refused(function: Callable[[Any], Any], message: str) -> None:
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    images = np.ones((3, 3, 8, 8), np.float32)
-    session: Any = None  # is not reached
+def test_what_gives_no_finite_tensors_is_refused(function: Callable[[Any], Any], message: str) -> None:
+    session: Any = OnnxSession(network("y = Relu (x)").model)
     with pytest.raises(InputError, match=message):
-        prove_forward(Function(function), session, images)
+        prove_forward(Function(function), session, IMAGES)
+
+
+def _session(function: Callable[[Any], Any], folder: Path) -> OnnxSession:
+    return OnnxSession(export_float(Function(function), image_spec(3, 8, 8), folder / "float.mindir").model)
+
+
+def test_every_output_is_compared_by_its_own_size(tmp_path: Path) -> None:
+    """The second output is wrong by 1 %, which is nothing beside the values of the first."""
+    session = _session(lambda x: (1e6 * x, x.mean((2, 3))), tmp_path)
+    proof = prove_forward(Function(lambda x: (1e6 * x, x.mean((2, 3)))), session, IMAGES)
+    assert proof.images == 3
+    assert proof.max_difference < 1e-5
+    with pytest.raises(CheckError, match=r"differs from MindSpore by 0\.0099 of the largest value on 3 samples"):
+        prove_forward(Function(lambda x: (1e6 * x, 1.01 * x.mean((2, 3)))), session, IMAGES)
+
+
+def test_a_shape_that_is_another_for_one_sample_is_refused(tmp_path: Path) -> None:
+    session = _session(lambda x: x.mean((2, 3)), tmp_path)
+    with pytest.raises(CheckError, match=r"gives \[\(1, 3\)\] for a batch of \(1, 3, 8, 8\), MindSpore \[\(3,\)\]"):
+        prove_forward(Function(lambda x: x.mean((2, 3)).squeeze()), session, IMAGES)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from amctq.data.arrays import ArraySamples
 from amctq.data.factory import open_factory
 from amctq.data.folder import open_image_folder
+from amctq.data.inputs import IMAGE, joined
 from amctq.data.preprocess import Preprocessing
+from amctq.data.samples import Batch
 from amctq.errors import InputError
 from amctq.training.augmentation import crop_and_flip
 from amctq.training.batches import TrainingBatches, training_subset
@@ -39,12 +40,12 @@ def test_a_step_is_the_same_whoever_asks_and_when() -> None:
     forwards = [_batches().batch(step) for step in range(20)]
     one = _batches()
     backwards = [one.batch(step) for step in reversed(range(20))][::-1]
-    found: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
+    found: list[Batch] = []
     thread = threading.Thread(target=lambda: found.append(one.batch(13)))
     thread.start()
     thread.join()
     for (images, labels), (again, same) in zip([*forwards, forwards[13]], [*backwards, found[0]], strict=True):
-        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(images[IMAGE], again[IMAGE])
         np.testing.assert_array_equal(labels, same)
 
 
@@ -71,7 +72,7 @@ def test_devices_share_the_images_of_a_step() -> None:
         together = np.concatenate(labels)
         assert sorted(together.tolist()) == sorted(classes.tolist())
         order = [classes.tolist().index(label) for label in together]
-        np.testing.assert_array_equal(np.concatenate(images), expected[order])
+        np.testing.assert_array_equal(joined(images)[IMAGE], expected[IMAGE][order])
 
 
 def test_an_images_change_does_not_depend_on_its_batch() -> None:
@@ -141,8 +142,8 @@ def test_a_subset_is_of_all_parts() -> None:
 
 
 def test_without_augmentation_images_are_as_they_are() -> None:
-    images, labels = _batches(augment=False).batch(0)
-    np.testing.assert_array_equal(images, _samples().pixels[labels])
+    inputs, labels = _batches(augment=False).batch(0)
+    np.testing.assert_array_equal(inputs[IMAGE], _samples().pixels[labels])
 
 
 def test_images_of_a_folder_are_resized_changed_and_normalized(tmp_path: Path) -> None:
@@ -157,10 +158,10 @@ def test_images_of_a_folder_are_resized_changed_and_normalized(tmp_path: Path) -
     (expected, classes), *_ = samples.batches(6)
     order = np.asarray([4, 0, 4])
     plain, labels = samples.chosen(order)
-    np.testing.assert_array_equal(plain, expected[order])
+    np.testing.assert_array_equal(plain[IMAGE], expected[IMAGE][order])
     np.testing.assert_array_equal(labels, classes[order])
     mirrored, _ = samples.chosen(order, lambda images: images[:, :, :, ::-1])
-    np.testing.assert_array_equal(mirrored, expected[order][:, :, :, ::-1])
+    np.testing.assert_array_equal(mirrored[IMAGE], expected[IMAGE][order][:, :, :, ::-1])
 
 
 def test_a_function_must_give_what_can_be_asked_for(tmp_path: Path) -> None:
@@ -171,8 +172,8 @@ def test_a_function_must_give_what_can_be_asked_for(tmp_path: Path) -> None:
     )
     samples = open_factory(f"{tmp_path}/own.py:items").train
     assert samples is not None
-    images, labels = samples.chosen(np.asarray([7, 2]), lambda images: images[:, :, ::-1])
-    assert images[:, 0, 0, 0].tolist() == [7, 2]
+    inputs, labels = samples.chosen(np.asarray([7, 2]), lambda images: images[:, :, ::-1])
+    assert inputs[IMAGE][:, 0, 0, 0].tolist() == [7, 2]
     assert labels.tolist() == [1, 0]
     stream = open_factory(f"{tmp_path}/own.py:stream").train
     assert stream is not None

@@ -46,8 +46,6 @@ def _batch(seed: int) -> tuple[Any, Any]:
 
 
 def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = None) -> tuple[list[float], Any]:
-    import mindspore
-
     from amctq.training.step import TrainingStep, zero_moments
 
     step = TrainingStep(network, recipe, zero_moments(network))
@@ -58,11 +56,18 @@ def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = No
             step.freeze_statistics()
         images, labels = _batch(index)
         taught = _taught(index) if recipe.distillation else np.zeros(1, np.float32)
-        inputs = (images, labels.astype(np.int32), taught, np.float32(0.1), np.float32(index % 2))
-        own, mean, stop = step(*map(mindspore.Tensor, inputs)).asnumpy()
+        others = (labels.astype(np.int32), taught, np.float32(0.1), np.float32(index % 2))
+        own, mean, stop = _step(step, images, *others)
         assert (mean, stop) == (own, index % 2)
         losses.append(float(own))
     return losses, step
+
+
+def _step(step: Any, images: Any, *others: Any) -> Any:
+    """One step of a network with one input: its own loss, the mean, and who wants to stop."""
+    from mindspore import Tensor
+
+    return step((Tensor(images),), *map(Tensor, others)).asnumpy()
 
 
 def _taught(index: int) -> Any:
@@ -132,32 +137,28 @@ def test_frozen_statistics_stay_and_the_rest_learns_on() -> None:
     statistics = network.norm.moving_mean.asnumpy().copy()
     gamma = network.norm.gamma.asnumpy().copy()
     step.freeze_statistics()
-    import mindspore
-
     images, labels = _batch(7)
-    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(0))
+    batch = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(0))
     for _ in range(2):
-        step(*map(mindspore.Tensor, inputs))
+        _step(step, *batch)
     np.testing.assert_array_equal(network.norm.moving_mean.asnumpy(), statistics)
     assert not np.array_equal(network.norm.gamma.asnumpy(), gamma)
 
 
 def test_devices_go_on_with_the_means_of_gradients_and_statistics() -> None:
     """As beside a device that has nothing but zeros."""
-    import mindspore
-
     from amctq.training.step import TrainingStep, zero_moments
     from tests.training.networks import Halved
 
     images, labels = _batch(0)
-    inputs = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(1))
+    batch = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(1))
     moved, told, statistics = [], [], []
     for mean in (None, Halved()):
         network = _network(norm=True)
         before = network.dense.bias.asnumpy().copy()
         step = TrainingStep(network, _recipe(), zero_moments(network), mean)
         step.set_train(True)
-        told.append(step(*map(mindspore.Tensor, inputs)).asnumpy())
+        told.append(_step(step, *batch))
         moved.append(network.dense.bias.asnumpy() - before)
         statistics.append(network.norm.moving_variance.asnumpy().copy())
     np.testing.assert_allclose(moved[1], moved[0] / 2, rtol=1e-5)

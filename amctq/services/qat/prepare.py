@@ -12,6 +12,7 @@ import numpy as np
 
 from amctq.backends.base import PtqConfig, QuantizedNetwork
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
+from amctq.errors import UsageError
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.services.qat.identity import refuse_other_length, refuse_other_run
@@ -35,11 +36,13 @@ from amctq.training.recipe import Recipe
 from amctq.training.store import Found
 
 if TYPE_CHECKING:
+    from amctq.data.samples import Samples
     from amctq.inference.metrics.score import Metric
     from amctq.quant.retrain_config import RetrainConfig
 
 # Time of a training step relative to a forward pass, measured on resnet20 and resnet50.
 _STEP = 5.0
+_LOSS_SAMPLES = 4  # for which the loss is computed before anything is measured
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +53,7 @@ class Prepared:
         images: images for training, calibration and evaluation.
         metric: how good a network is; None where nothing says it.
         recipe: how the network is trained.
+        loss: what training minimises, of outputs and targets.
         verified: the float network.
         config: the configuration of each layer.
         start: the network quantized by ``--record``; None if calibration has to quantize it.
@@ -61,6 +65,7 @@ class Prepared:
     images: QatImages
     metric: Metric | None
     recipe: Recipe
+    loss: Any
     verified: VerifiedNetwork
     config: RetrainConfig
     start: QuantizedNetwork | None
@@ -89,6 +94,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
     verified = verified_network(plan, plan.batches(images.split.calibration), scratch, reporter)
     network, images = verified.network, images.renamed(verified.names)
     metric = metric_for(plan, network, images.split.calibration, reporter)
+    loss = _loss(plan, verified, images.training)
     record = named_record(plan, network, reporter)
     bits = None if record is None else {entry.name: entry.weight_bits for entry in record.layers}
     config = retrain_config(plan, network.topology, bits, reporter)
@@ -116,6 +122,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         images=images,
         metric=metric,
         recipe=recipe,
+        loss=loss,
         verified=verified,
         config=config,
         start=start,
@@ -211,8 +218,30 @@ def _identity(
         "seed": request.seed,
         "devices": plan.worker.size,
         "recipe": recipe.data(),
+        "loss": request.loss,
         "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
     }
+
+
+def _loss(plan: QatPlan, verified: VerifiedNetwork, training: Samples) -> Any:
+    """What training minimises.
+
+    Raises:
+        UsageError: the network is no classifier, and no loss was named.
+        InputError: the loss cannot be computed.
+    """
+    from amctq.training.loss import check_loss, own_loss, usual_loss
+
+    text, network = plan.request.loss, verified.network
+    if text is None and not (network.graph.output_ranks == (2,) and training.classified):
+        message = (
+            "--loss: the network is no classifier whose samples have classes, and cross-entropy is for these alone"
+        )
+        raise UsageError(message, hint="name your own: --loss file.py:function, of outputs and targets")
+    loss = usual_loss() if text is None else own_loss(text)
+    inputs, targets = training.chosen(np.arange(min(len(training), _LOSS_SAMPLES)), epoch=0)
+    check_loss(text, loss, network.cell, inputs, targets)
+    return loss
 
 
 def _first_images(plan: QatPlan, images: QatImages) -> str:

@@ -128,6 +128,15 @@ class QatRequest(QuantizationRequest):
     distill_weight: Annotated[
         float | None, Option(TRAINING, "Share of distillation in the loss, 0…1.  [default: 0.9]", limits=(FROM_0_TO_1,))
     ] = None
+    loss: Annotated[
+        str | None,
+        Option(
+            TRAINING,
+            "Your own loss, file.py:name: a Cell, or a function of outputs and targets.  "
+            "[default: cross-entropy for a classifier]",
+            metavar="NAME",
+        ),
+    ] = None
     augment: Annotated[bool, Option(TRAINING, "Do not crop or mirror training images.")] = True
     save_every_steps: Annotated[
         int | None, Option(TRAINING, "Steps between checkpoints.  [default: 5 epochs]", min=1)

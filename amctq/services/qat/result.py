@@ -98,6 +98,7 @@ class QatResult(RunResult):
         return {
             "training": {
                 "recipe": recipe.data(),
+                "loss": request.loss,
                 "hyper_parameters": None if request.hyper_parameters is None else str(request.hyper_parameters),
                 "epochs": recipe.epochs,
                 "devices": self.plan.worker.size,

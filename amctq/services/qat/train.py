@@ -91,7 +91,14 @@ def retrain(
         if images.evaluation is not None and prepared.metric is not None:
             evaluator = _Evaluator(retraining.cell, plan.batches(images.evaluation), prepared.metric)
         run = TrainingRun(
-            step=TrainingStep(retraining.cell, recipe, zero_moments(retraining.cell), group.mean()),
+            step=TrainingStep(
+                retraining.cell,
+                recipe,
+                prepared.loss,
+                zero_moments(retraining.cell),
+                group.mean(),
+                logits=plan.request.loss is None,
+            ),
             parameters=retraining.state(),
             recipe=recipe,
             batches=TrainingBatches(
@@ -99,7 +106,7 @@ def retrain(
                 batch_size=recipe.batch_size,
                 seed=plan.request.seed,
                 augment=recipe.augment,
-                classes=plan.request.num_classes,
+                classes=plan.request.num_classes if plan.request.loss is None else None,
                 rank=group.worker.rank,
                 world_size=group.worker.size,
             ),

@@ -80,7 +80,7 @@ def assert_same(
         x = x if values is None else values(x)
         found = reference(mindspore.Tensor(x))
         expected = [item.asnumpy() for item in (found if isinstance(found, (tuple, list)) else (found,))]
-        for index, (own, other) in enumerate(zip(expected, session.run(x), strict=True)):
+        for index, (own, other) in enumerate(zip(expected, session.run({"x": x}), strict=True)):
             assert own.shape == other.shape
             largest = max(float(np.abs(own.astype(np.float64)).max(initial=0)), 1e-6)
             difference = np.abs(own.astype(np.float64) - other.astype(np.float64)).max(initial=0)

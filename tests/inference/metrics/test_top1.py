@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
-from amctq.data.arrays import ArraySamples
-from amctq.data.samples import Batches
 from amctq.errors import InputError
-from amctq.inference.accuracy import LabelRanks, classify, rank_labels
-from amctq.inference.session import Session
-from amctq.quant.numerics import Float32Array
+from amctq.inference.metrics.top1 import LabelRanks, Top1, rank_labels
 
 
 def test_rank_is_the_number_of_better_classes() -> None:
@@ -44,36 +38,12 @@ def test_top5_of_fewer_classes_is_everything() -> None:
     assert LabelRanks(rank_labels(logits, np.asarray([0])), 3).top5 == 100.0
 
 
-class _Scores(Session):
-    """Gives the scores that a function makes of images."""
-
-    def __init__(self, scores: Callable[[Float32Array], Float32Array]) -> None:
-        self._scores = scores
-
-    def logits(self, images: Float32Array) -> Float32Array:
-        return self._scores(images)
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 5, 5), (3, 5)])
+def test_only_scores_of_classes_are_ranked(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="for 4 samples, and top-1 needs"):
+        Top1().start().add((np.zeros(shape, np.float32),), np.zeros(4, np.int64))
 
 
-def _batches(images: Float32Array) -> Batches:
-    samples = ArraySamples(
-        pixels=images,
-        labels=np.zeros(len(images), np.int64),
-        preprocessing=None,
-        sources=("x",),
-        indices=np.arange(len(images)),
-    )
-    return Batches(samples=samples, size=4)
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_an_image_that_is_no_number_is_no_miss(wrong: float) -> None:
-    images = np.zeros((9, 3, 2, 2), np.float32)
-    images[6, 0, 0, 0] = wrong
-    with pytest.raises(InputError, match="image 6 holds NaN or infinity"):
-        classify(_Scores(lambda images: images[:, :, 0, 0]), _batches(images), lambda _: None)
-
-
-def test_a_network_that_gives_nan_has_no_accuracy() -> None:
-    images = np.arange(-4, 5, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 2, 2), np.float32)
-    with np.errstate(invalid="ignore"), pytest.raises(InputError, match="gives NaN for 4 of the images 0 to 3"):
-        classify(_Scores(lambda images: np.sqrt(images[:, :, 0, 0])), _batches(images), lambda _: None)
+def test_a_label_beyond_the_classes_is_no_miss() -> None:
+    with pytest.raises(InputError, match="has class 5, and the network has 5 classes"):
+        Top1().start().add((np.zeros((2, 5), np.float32),), np.asarray([0, 5]))

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from amctq.graph.windows import windows_of
 from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.numerics import Float32Array
+from tests.arrays import logits_of
 
 RANDOM = np.random.default_rng(1)
 # op, shape of the weight, shape of the inputs, attributes
@@ -60,4 +61,4 @@ def convolved(node: onnx.NodeProto, weight: Float32Array, images: Float32Array) 
         [numpy_helper.from_array(weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return OnnxSession(model).run(images)[0]
+    return logits_of(OnnxSession(model), images)

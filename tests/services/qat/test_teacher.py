@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from amctq.choices import Device
+from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches, split
 from amctq.data.source import find_dataset
 from amctq.networks.registry import find_model
 from amctq.pretrained import CHECKPOINT
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode, resolve_device
+from tests.arrays import logits_of
 
 
 def test_a_teacher_says_the_same_wherever_it_runs(pictures: Path, tmp_path: Path) -> None:
@@ -31,8 +33,8 @@ def test_a_teacher_says_the_same_wherever_it_runs(pictures: Path, tmp_path: Path
         scratch=tmp_path,
         reporter=Reporter(),
     )
-    batch = images.first()
+    batch = images.first()[IMAGE]
     with graph_mode():
-        one, other = (teacher_on(device, verified).logits(batch) for device in (Device.CPU, Device.ASCEND))
+        one, other = (logits_of(teacher_on(device, verified), batch) for device in (Device.CPU, Device.ASCEND))
     assert np.ptp(one) > 1
     np.testing.assert_allclose(one, other, atol=1e-3)

@@ -13,6 +13,7 @@ from amctq.errors import UnavailableError
 from amctq.files import OutputDirectory
 from amctq.progress import Reporter
 from amctq.services.run.atc import AtcRun, atc_for, run_atc
+from tests.arrays import image_spec
 
 FILES = {ExportFormat.ASCEND: "my net_deploy.onnx"}
 
@@ -33,7 +34,7 @@ def _run(asked: AtcRun | None, reporter: Reporter | None = None) -> AtcRun | Non
 
 
 def _asked(soc_version: str | None = "Ascend310P3") -> AtcRun:
-    asked = atc_for(FILES, "image", (3, 32, 32), soc_version)
+    asked = atc_for(FILES, image_spec(3, 32, 32), soc_version)
     assert asked is not None
     return asked
 
@@ -44,7 +45,7 @@ def test_the_command_is_what_a_shell_takes() -> None:
         "--input_shape=image:1,3,32,32 --soc_version=Ascend310P3"
     )
     assert _asked(None).command.endswith("--soc_version=SOC_VERSION")
-    assert atc_for({ExportFormat.ONNX: "a.onnx"}, "image", (3, 32, 32), "Ascend310P3") is None
+    assert atc_for({ExportFormat.ONNX: "a.onnx"}, image_spec(3, 32, 32), "Ascend310P3") is None
 
 
 def test_nothing_is_run_without_a_chip(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 from amctq.errors import InputError
-from amctq.inference.accuracy import LabelRanks
 from amctq.inference.agreement import Agreement
+from amctq.inference.metrics.top1 import LabelRanks
 from amctq.inference.proof import ForwardProof
 from amctq.services.run.accuracy import ComparedFile
 from amctq.services.run.checks import file_checks, refuse_chance, run_checks
 from amctq.services.run.simulation import Simulation
+
+
+def _agreement(differing: int, *, images: int = 32) -> Agreement:
+    return Agreement(
+        images=images, argmax_differences=differing, ties=0, max_difference=0.01, mean_difference=0.001, top1=50.0
+    )
 
 
 def test_a_perfect_network_is_not_chance() -> None:
@@ -32,10 +38,18 @@ def test_a_network_that_guesses_is_refused() -> None:
     ("images", "differences", "passed"), [(10_000, 20, True), (10_000, 21, False), (100, 2, True), (100, 3, False)]
 )
 def test_files_must_name_the_same_classes(images: int, differences: int, passed: bool) -> None:
-    file = ComparedFile(name="a_deploy.onnx", images=images, argmax_differences=differences, ties=0, ranks=None)
-    (check,) = file_checks([file])
+    agreement = _agreement(differences, images=images)
+    (check,) = file_checks([ComparedFile(name="a_deploy.onnx", agreement=agreement)])
     assert check.passed == passed
-    assert replace(file, argmax_differences=0).percent == 100
+    assert replace(agreement, argmax_differences=0).percent == 100
+
+
+@pytest.mark.parametrize(("mean", "passed"), [(0.009, True), (0.011, False), (float("nan"), False)])
+def test_files_of_a_network_without_classes_must_give_the_same_values(mean: float, passed: bool) -> None:
+    agreement = replace(_agreement(0), classes=False, top1=None, mean_difference=mean)
+    (check,) = file_checks([ComparedFile(name="a_deploy.onnx", agreement=agreement)])
+    assert check.passed == passed
+    assert check.detail == f"32 samples; mean difference {mean:.1e} of the largest value, 0.01 allowed"
 
 
 @pytest.mark.parametrize(
@@ -44,18 +58,13 @@ def test_files_must_name_the_same_classes(images: int, differences: int, passed:
 def test_a_network_may_differ_as_far_as_quantization_changes_it(
     differences: int, changed: int | None, passed: bool
 ) -> None:
-    def agreement(differing: int) -> Agreement:
-        return Agreement(
-            images=32, argmax_differences=differing, ties=0, max_difference=0.01, mean_difference=0.001, top1=50.0
-        )
-
     simulation = Simulation(
         through="float arithmetic",
         exported=False,
-        agreement=agreement(differences),
-        noise=None if changed is None else agreement(changed),
+        agreement=_agreement(differences),
+        noise=None if changed is None else _agreement(changed),
     )
-    proof = ForwardProof(images=2, max_difference=1e-6, argmax_differences=0)
-    checks = run_checks(proof, None, simulation, np.zeros((4, 10), np.float32), None)
+    proof = ForwardProof(images=2, max_difference=1e-6)
+    checks = run_checks(proof, None, None, simulation, (np.zeros((4, 10), np.float32),), None)
     (check,) = [check for check in checks if "float arithmetic" in check.name]
     assert check.passed == passed

@@ -1,0 +1,144 @@
+"""What training minimises: the loss of the targets, and the distance from the float network that teaches."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from amctq.data.inputs import Inputs
+from amctq.data.samples import Targets
+from amctq.errors import InputError, Stopped, first_line
+from amctq.plugins import USER_CODE_FAILURES, format_error, load_factory
+from amctq.signals import signal_handlers_kept
+from amctq.training.recipe import Distillation
+
+_OPTION = "--loss"
+_HINT = "expected a Cell or a function of outputs and targets that returns a scalar tensor"
+
+
+def usual_loss() -> Any:
+    """Cross-entropy of logits (N, classes) with classes (N,)."""
+    return nn.CrossEntropyLoss()
+
+
+def own_loss(text: str) -> Any:
+    """The loss of the user: a Cell class, a function that returns a Cell, or a function (outputs, targets).
+
+    Args:
+        text: ``path/to/file.py:name``.
+
+    Raises:
+        InputError: there is none, or making it raises.
+    """
+    found: Any = load_factory(text, option=_OPTION)
+    if isinstance(found, nn.Cell):
+        return found
+    needed = [item for item in inspect.signature(found).parameters.values() if item.default is item.empty]
+    if not inspect.isclass(found) and needed:
+        return found
+    try:
+        made = found()
+    except Stopped:
+        raise
+    except USER_CODE_FAILURES as error:
+        message = f"{_OPTION} {text} raised {format_error(error)}"
+        raise InputError(message, hint="run it by itself, and correct it") from error
+    if not callable(made):
+        message = f"{_OPTION} {text} gives a {type(made).__name__}"
+        raise InputError(message, hint=_HINT)
+    return made
+
+
+def check_loss(text: str | None, loss: Any, network: Any, inputs: Inputs, targets: Targets) -> None:
+    """Compute the loss of a few samples, so that a fault of it is found before anything is measured.
+
+    Args:
+        text: the user's name of the loss; None for the usual one.
+        loss: it.
+        network: the float network, in inference mode.
+        inputs: a batch.
+        targets: of the batch.
+
+    Raises:
+        InputError: it raises, or gives anything but a finite scalar.
+    """
+    named = f"{_OPTION} {text}" if text else "cross-entropy, the usual loss,"
+    try:
+        with signal_handlers_kept():
+            outputs = in_float32(network(*map(Tensor, inputs.values())))
+            value = loss(outputs, as_tensor(targets))
+            array = value.asnumpy() if hasattr(value, "asnumpy") else None
+    except (InputError, Stopped):
+        raise
+    except USER_CODE_FAILURES as error:
+        message = f"{named} raises {type(error).__name__} on a batch: {first_line(error)}"
+        raise InputError(message, hint=_HINT if text else "name the loss of your task with --loss") from error
+    if array is None or array.size != 1:
+        found = type(value).__name__ if array is None else f"a tensor {array.shape}"
+        message = f"{named} gives {found}, expected a scalar"
+        raise InputError(message, hint="take the mean over the batch")
+    if not math.isfinite(float(array.ravel()[0])):
+        message = f"{named} gives {float(array.ravel()[0])} for the float network"
+        raise InputError(message, hint="correct the loss, or the targets")
+
+
+def as_tensor(targets: Targets) -> Tensor:
+    """Targets for MindSpore: whole numbers as int32, others as float32.
+
+    Raises:
+        InputError: they have several shapes, or there are none.
+    """
+    array = np.asarray(targets) if isinstance(targets, np.ndarray) else None
+    if array is None or array.dtype == object:
+        message = "the targets of the training samples are no arrays of one shape"
+        raise InputError(message, hint="training stacks them to a batch: pad boxes to one number, and mark the rest")
+    kind = {"i": np.int32, "u": np.int32, "f": np.float32, "b": np.bool_}[array.dtype.kind]
+    return Tensor(array.astype(kind))
+
+
+def in_float32(outputs: Any) -> Any:
+    """A network's outputs, float16 as float32: one tensor, or a tuple of them."""
+    if isinstance(outputs, (tuple, list)):
+        return tuple([in_float32(output) for output in outputs])
+    return ops.cast(outputs, mindspore.float32)
+
+
+class TeacherLoss(nn.Cell):
+    """The distance from the float network.
+
+    Of logits it is the divergence KL(p || q) = sum of p (log p - log q), mean over the batch, times T², which keeps the
+    gradient's size (Hinton et al. 2015, section 2). Of other outputs it is the mean squared difference, divided by the
+    mean square of what the float network gives, so that it does not depend on the scale of the output.
+
+    Args:
+        distillation: gives the temperature.
+        logits: the network gives logits.
+    """
+
+    def __init__(self, distillation: Distillation, *, logits: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.temperature = distillation.temperature
+        self.logits = logits
+
+    def construct(self, outputs: Any, taught: Any) -> Tensor:
+        """The distance, a scalar.
+
+        Args:
+            outputs: of the network, float32: one tensor, or a tuple of them.
+            taught: a tuple of what the float network gives.
+        """
+        if self.logits:
+            teacher = ops.log_softmax(taught[0] / self.temperature, 1)
+            student = ops.log_softmax(outputs / self.temperature, 1)
+            return (ops.exp(teacher) * (teacher - student)).sum(1).mean() * self.temperature**2
+        every = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        total = ops.zeros((), mindspore.float32)
+        for index in range(len(every)):
+            wanted = ops.cast(taught[index], mindspore.float32)
+            total = total + ((every[index] - wanted) ** 2).mean() / ((wanted**2).mean() + 1e-12)
+        return total / len(every)
