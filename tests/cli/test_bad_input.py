@@ -604,7 +604,7 @@ CASES = [
     Case(
         id="factory-yields-nothing",
         code=3,
-        says=("it gives no images",),
+        says=("it gives no samples",),
         options=_data("def images():\n    return []"),
     ),
     Case(
@@ -622,19 +622,19 @@ CASES = [
     Case(
         id="factory-yields-bytes",
         code=3,
-        says=("image 0 is uint8 (3, 32, 32)", "float32 image (C, H, W)"),
+        says=("image 0 is uint8 (3, 32, 32)", "float32 (C, H, W)"),
         options=_data("def images():\n    return [(np.zeros((3, 32, 32), np.uint8), 0)] * 40"),
     ),
     Case(
         id="factory-yields-a-flat-image",
         code=3,
-        says=("image 0 is float32 (3072,)", "(C, H, W)"),
+        says=("cannot export this network to MindIR", "Conv2D"),
         options=_data("def images():\n    return [(np.zeros(3072, np.float32), 0)] * 40"),
     ),
     Case(
         id="factory-changes-the-shape",
         code=3,
-        says=("has shape (3, 16, 16), others (3, 32, 32)",),
+        says=("sample 2 is image float32 (N, 3, 16, 16), others image float32 (N, 3, 32, 32)",),
         options=_data("def images():\n    return [(np.zeros((3, s, s), np.float32), 0) for s in [32] * 2 + [16] * 90]"),
     ),
     Case(
@@ -647,7 +647,7 @@ CASES = [
         id="factory-label-is-no-class",
         code=3,
         says=("the label of image 0 is",),
-        options=_data("def images():\n    return [(np.zeros((3, 32, 32), np.float32), 0.5)] * 90"),
+        options=_data("def images():\n    return [(np.zeros((3, 32, 32), np.float32), -1)] * 90"),
     ),
     Case(
         id="factory-label-above-the-classes",

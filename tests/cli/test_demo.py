@@ -104,7 +104,11 @@ def test_the_next_commands_can_be_typed(demonstrated: dict[str, Any]) -> None:
     measured = amctq(*evaluate[1:], "--json")
     assert measured.code == 0, measured.stderr
     accuracy = demonstrated["ptq"]["accuracy"]
-    assert measured.envelope["data"]["accuracy"] == {"images": accuracy["images"], **accuracy["int8"]}
+    assert measured.envelope["data"]["accuracy"] == {
+        "metric": accuracy["metric"],
+        "images": accuracy["images"],
+        **accuracy["int8"],
+    }
     quantized = amctq(*narrower[1:], "--eval-images", "0")
     assert quantized.code == 0, quantized.stderr
     assert official == ["amctq", "prepare-cifar", "&&", "amctq", "fetch-model", "resnet50"]

@@ -100,7 +100,7 @@ def test_a_limit_holds_for_library_and_command_line(
         ("--lr-max", "0", "--lr-max 0: expected a number above 0"),
         ("--momentum", "1.5", "--momentum 1.5: expected a number from 0 to 1"),
         ("--distill-temperature", "nan", "--distill-temperature nan: expected a number above 0"),
-        ("--max-drop", "nan", "--max-drop nan: expected a number of percentage points"),
+        ("--max-drop", "nan", "--max-drop nan: expected a finite number"),
         ("--weight-bits", "5", "--weight-bits 5: expected one of 8, 7, 6, 4, 3, 2"),
         ("--mean", "0,0,nan", "--mean (0.0, 0.0, nan): expected three finite numbers"),
         ("--std", "1,1,0", "--std (1.0, 1.0, 0.0): expected three numbers above 0"),

@@ -174,7 +174,7 @@ class Two(nn.Cell):
 
 def test_two_inputs() -> None:
     model, parameters = exported(Two(), (4, 6), (4, 6))
-    with pytest.raises(InputError, match="2 inputs, expected 1"):
+    with pytest.raises(InputError, match="2 inputs, and 1 were given: x"):
         reader.read_mindir(model, BATCH, inputs=("x",), outputs=("y",), parameters=parameters)
 
 
