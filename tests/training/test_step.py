@@ -11,6 +11,7 @@ import pytest
 from amctq.training.recipe import Distillation, Recipe, RecipeOptions, resolve_recipe
 
 IMAGES, CLASSES = 6, 3
+NOTHING = np.zeros(1, np.float32)  # what nobody teaches
 
 
 @pytest.fixture(autouse=True)
@@ -46,28 +47,29 @@ def _batch(seed: int) -> tuple[Any, Any]:
 
 
 def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = None) -> tuple[list[float], Any]:
+    from amctq.training.loss import usual_loss
     from amctq.training.step import TrainingStep, zero_moments
 
-    step = TrainingStep(network, recipe, zero_moments(network))
+    step = TrainingStep(network, recipe, usual_loss(), zero_moments(network))
     step.set_train(True)
     losses = []
     for index in range(steps):
         if index == freeze_at:
             step.freeze_statistics()
         images, labels = _batch(index)
-        taught = _taught(index) if recipe.distillation else np.zeros(1, np.float32)
-        others = (labels.astype(np.int32), taught, np.float32(0.1), np.float32(index % 2))
-        own, mean, stop = _step(step, images, *others)
+        taught = _taught(index) if recipe.distillation else NOTHING
+        own, mean, stop = _step(step, images, labels, taught, stop=index % 2)
         assert (mean, stop) == (own, index % 2)
         losses.append(float(own))
     return losses, step
 
 
-def _step(step: Any, images: Any, *others: Any) -> Any:
-    """One step of a network with one input: its own loss, the mean, and who wants to stop."""
+def _step(step: Any, images: Any, labels: Any, taught: Any = NOTHING, *, stop: int = 0) -> Any:
+    """One step of a network with one input and one output: its own loss, the mean, and who wants to stop."""
     from mindspore import Tensor
 
-    return step((Tensor(images),), *map(Tensor, others)).asnumpy()
+    scalars = (Tensor(np.float32(value)) for value in (0.1, stop))
+    return step((Tensor(images),), Tensor(labels.astype(np.int32)), (Tensor(taught),), *scalars).asnumpy()
 
 
 def _taught(index: int) -> Any:
@@ -137,28 +139,25 @@ def test_frozen_statistics_stay_and_the_rest_learns_on() -> None:
     statistics = network.norm.moving_mean.asnumpy().copy()
     gamma = network.norm.gamma.asnumpy().copy()
     step.freeze_statistics()
-    images, labels = _batch(7)
-    batch = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(0))
     for _ in range(2):
-        _step(step, *batch)
+        _step(step, *_batch(7))
     np.testing.assert_array_equal(network.norm.moving_mean.asnumpy(), statistics)
     assert not np.array_equal(network.norm.gamma.asnumpy(), gamma)
 
 
 def test_devices_go_on_with_the_means_of_gradients_and_statistics() -> None:
     """As beside a device that has nothing but zeros."""
+    from amctq.training.loss import usual_loss
     from amctq.training.step import TrainingStep, zero_moments
     from tests.training.networks import Halved
 
-    images, labels = _batch(0)
-    batch = (images, labels.astype(np.int32), np.zeros(1, np.float32), np.float32(0.1), np.float32(1))
     moved, told, statistics = [], [], []
     for mean in (None, Halved()):
         network = _network(norm=True)
         before = network.dense.bias.asnumpy().copy()
-        step = TrainingStep(network, _recipe(), zero_moments(network), mean)
+        step = TrainingStep(network, _recipe(), usual_loss(), zero_moments(network), mean)
         step.set_train(True)
-        told.append(_step(step, *batch))
+        told.append(_step(step, *_batch(0), stop=1))
         moved.append(network.dense.bias.asnumpy() - before)
         statistics.append(network.norm.moving_variance.asnumpy().copy())
     np.testing.assert_allclose(moved[1], moved[0] / 2, rtol=1e-5)
