@@ -12,12 +12,13 @@ from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, Device, ExportFormat
 from amctq.errors import InputError
-from amctq.export.mindir import export_mindir, export_plain
+from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.topology import fuse, read_topology
 from amctq.inference.onnx_session import OnnxSession
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.float_onnx import export_float
+from amctq.networks.mindir import export_plain
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.weights import arq_scale
@@ -134,15 +135,15 @@ def test_the_network_is_as_before(quantized: NativeQuantizedNetwork, images: Flo
     quantized.export(ExportFormat.MINDIR, tmp_path / "one.mindir", {})
     assert np.array_equal(logits_of(CellSession(quantized.network.cell), images), before)
     # And graph mode does not go on with what it compiled for the export.
-    export_plain(quantized.network.cell, image_spec(3, 32, 32), tmp_path / "float.mindir")
+    export_plain(quantized.network.cell, image_spec(3, 32, 32), tmp_path / "float.mindir", batch=None)
     assert logits_of(_session((tmp_path / "float.mindir").read_bytes()), images) == pytest.approx(before, abs=1e-4)
 
 
 def test_normalising_changes_no_number(quantized: NativeQuantizedNetwork, images: Float32Array, tmp_path: Path) -> None:
     plain, named = tmp_path / "plain.mindir", tmp_path / "named.mindir"
     with quantized.simulation() as cell:
-        export_plain(cell, image_spec(3, 32, 32), plain)
-        export_mindir(cell, image_spec(3, 32, 32), named)
+        export_plain(cell, image_spec(3, 32, 32), plain, batch=None)
+        export_mindir(cell, image_spec(3, 32, 32), named, batch=None)
     assert named.stat().st_size < plain.stat().st_size
     assert np.array_equal(
         logits_of(_session(named.read_bytes()), images), logits_of(_session(plain.read_bytes()), images)
@@ -163,9 +164,9 @@ def test_metadata_and_ports_stand_in_the_file(content: bytes) -> None:
     assert session.metadata == {"amctq.model": "small"}
     assert [str(port) for port in session.inputs] == ["image tensor(float) ['N', 3, 32, 32]"]
     assert session.outputs[0].shape == ("N", 5)
-    session.check_input((3, 32, 32))
+    session.check_input(image_spec(3, 32, 32))
     with pytest.raises(InputError, match=r"the model takes image tensor\(float\)"):
-        session.check_input((3, 64, 64))
+        session.check_input(image_spec(3, 64, 64))
 
 
 def _without(change: str) -> Any:
