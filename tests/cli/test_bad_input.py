@@ -510,7 +510,12 @@ CASES = [
         says=("control flow", "without if, while or for"),
         options=_own("branching"),
     ),
-    Case(id="model-with-two-outputs", code=3, says=("2 outputs", "expected 1"), options=_own("two_heads")),
+    Case(
+        id="max-drop-without-a-metric",
+        code=2,
+        says=("--max-drop 1: no metric measures this network", "--metric"),
+        options=_own("two_heads", **{"max-drop": 1}),
+    ),
     # data of one's own
     Case(
         id="factory-raises",
@@ -558,7 +563,7 @@ CASES = [
     Case(
         id="npz-roles-of-two-shapes",
         code=3,
-        says=("training images", "(3, 16, 16), test images (3, 10, 10)"),
+        says=("training samples", "(N, 3, 16, 16), test samples image float32 (N, 3, 10, 10)"),
         options=_npz(
             x_train=np.ones((9, 3, 16, 16), np.float32),
             y_train=np.zeros(9, int),

@@ -28,6 +28,19 @@ def test_a_network_of_ones_own_on_npz_images(own: Own) -> None:
     assert Path("results/small_quant.onnx").exists()
 
 
+def test_outputs_that_no_metric_measures_are_compared_with_those_in_float(own: Own) -> None:
+    """Two outputs, although both are the same tensor."""
+    data = _quantize(own, "two_heads")
+    assert data["accuracy"] is None
+    assert data["fidelity"]["samples"] == data["data"]["evaluation"]["images"] == 48
+    one, two = data["fidelity"]["outputs"]
+    assert (one.pop("output"), two.pop("output")) == ("output_0", "output_1")
+    assert one == two
+    assert one["sqnr_db"] > 10
+    assert 0 < one["max_difference"] < one["largest"]
+    assert all(check["passed"] for check in data["checks"])
+
+
 def test_the_samples_class_num_is_understood(own: Own) -> None:
     assert _quantize(own, "sample_style")["model"]["name"] == "sample_style"
 
