@@ -151,12 +151,17 @@ def in_turns(turns: Mapping[str, Callable[[], T]], *, rounds: int, warm_up: bool
     return found
 
 
-def accuracy_cells(before: float, found: Sequence[PairedDifference]) -> str:
+def accuracy_cells(before: float, after: Sequence[float], p_values: Sequence[float]) -> str:
     """Cells of a Markdown row: float top-1, INT8 top-1 of each seed, mean drop, smallest p of the seeds with a loss."""
-    losses = [each.hits.p_value for each in found if each.drop > 0 and each.hits is not None]
-    by_seed = ", ".join(format(before - each.drop, ".2f") for each in found)
-    drop = statistics.mean(each.drop for each in found)
-    return f"{before:.2f} | {by_seed} | {drop:+.3f} | {min(losses, default=1.0):.2g}"
+    losses = [p for value, p in zip(after, p_values, strict=True) if value < before]
+    by_seed = ", ".join(format(value, ".2f") for value in after)
+    return f"{before:.2f} | {by_seed} | {before - statistics.mean(after):+.3f} | {min(losses, default=1.0):.2g}"
+
+
+def difference_cells(before: float, found: Sequence[PairedDifference]) -> str:
+    """The same of the paired differences of a metric that counts hits, one for each seed."""
+    p_values = [each.hits.p_value for each in found if each.hits is not None]
+    return accuracy_cells(before, [before - each.drop for each in found], p_values)
 
 
 def calibration_images(options: argparse.Namespace, model: str, images: int, seed: int, size: int | None) -> Samples:

@@ -52,7 +52,7 @@ def main() -> None:
                 images = harness.calibration_images(options, model, options.calib_images, seed, None)
                 calibration = Batches(samples=images, size=200)
                 measured.append(_measure(network, config, calibration, evaluation))
-            cells = harness.accuracy_cells(before.value, [paired_difference(before, after) for after in measured])
+            cells = harness.difference_cells(before.value, [paired_difference(before, after) for after in measured])
             print(f"| {model} | {placement.value} | {algo.value} | {bits} | {cells} |", flush=True)
 
 

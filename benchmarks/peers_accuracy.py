@@ -60,7 +60,7 @@ def main() -> None:
                 with contextlib.redirect_stdout(sys.stderr):  # the peers print messages
                     session = quantized(options, graph, model, peer, seed)
                 found.append(paired_difference(before, accuracy(session, evaluation)))
-            cells = harness.accuracy_cells(before.value, found)
+            cells = harness.difference_cells(before.value, found)
             print(f"| {model} | {peer} | {options.calib_images} | {cells} |", flush=True)
 
 

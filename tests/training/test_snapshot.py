@@ -148,7 +148,7 @@ def test_a_file_that_was_changed_afterwards_is_not_vouched_for(tmp_path: Path) -
 
 def test_the_history_is_summed_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    path.write_text('{"step": 1, "epoch": 1}\n{"step": 9, "epoch": 1}\n{"st')
+    path.write_text('{"step": 1, "epoch": 1, "loss": 2}\n{"step": 9, "epoch": 1, "loss": 1}\n{"st')
     with History(path, former_lines(path, _snapshot(3).state)) as history:
         history.step(step=4, epoch=1, loss=0.5, learning_rate=0.1)
         written = path.read_bytes()
