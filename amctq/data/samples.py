@@ -159,6 +159,11 @@ class Split:
     evaluation: Samples | None
     note: str
 
+    def renamed(self, names: Mapping[str, str]) -> Split:
+        """The same samples with other names of inputs; see ``Samples.renamed``."""
+        evaluation = None if self.evaluation is None else self.evaluation.renamed(names)
+        return replace(self, calibration=self.calibration.renamed(names), evaluation=evaluation)
+
 
 def images_to_calibrate_with(dataset: Dataset, evaluation_images: int | None) -> int:
     """How many images there are to calibrate with; at least one is left to evaluate with, where that is asked for."""

@@ -69,9 +69,9 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         )
     calibration = plan.batches(images.calibration)
     verified = verified_network(plan, calibration, scratch, reporter)
-    network, calibration = verified.network, calibration.renamed(verified.names)
+    network, images = verified.network, images.renamed(verified.names)
+    calibration = calibration.renamed(verified.names)
     metric = metric_for(plan, network, images.calibration, reporter)
-    evaluation = plan.evaluation_batches(images.evaluation)
     quant = None if plan.config is None and plan.recorded is not None else quant_config(plan, network, reporter)
     record, quantized = named_record(plan, network, reporter, quant), None
     if record is None:
@@ -93,7 +93,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
     return Prepared(
         split=images,
         calibration=calibration,
-        evaluation=None if evaluation is None else evaluation.renamed(verified.names),
+        evaluation=plan.evaluation_batches(images.evaluation),
         metric=metric,
         verified=verified,
         quant=quant,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +33,7 @@ class QatImages:
 
     def renamed(self, names: Mapping[str, str]) -> QatImages:
         """The same images with other names of inputs; see ``Samples.renamed``."""
-        calibration, evaluation = self.split.calibration, self.split.evaluation
-        return QatImages(
-            training=self.training.renamed(names),
-            split=replace(
-                self.split,
-                calibration=calibration.renamed(names),
-                evaluation=None if evaluation is None else evaluation.renamed(names),
-            ),
-        )
+        return QatImages(training=self.training.renamed(names), split=self.split.renamed(names))
 
     @property
     def evaluation(self) -> Samples | None:

@@ -1,0 +1,162 @@
+"""Networks that are no classifiers of images: several inputs and outputs, other metrics and losses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.cli import tasks
+from tests.command import amctq, amctq_here
+from tests.runs import Runs, ptq
+
+TASKS = Path(tasks.__file__)
+SMALL = ("--calib-images", 16, "--batch-size", 8, "--allow-poor-float", "--num-classes")
+
+Options = Callable[..., tuple[object, ...]]
+
+
+@pytest.fixture(scope="module")
+def of(runs: Runs) -> Options:
+    """The options that name a network of tasks.py, its checkpoint and its dataset."""
+
+    def make(folder: Path) -> None:
+        import mindspore
+
+        for name in ("two_inputs", "two_outputs", "autoencoder", "sentences"):
+            mindspore.set_seed(1)
+            mindspore.save_checkpoint(getattr(tasks, name)(), str(folder / f"{name}.ckpt"))
+
+    folder = runs.made("tasks", make)
+
+    def options(name: str, dataset: str, classes: int = 10) -> tuple[object, ...]:
+        network = ("--model", f"{TASKS}:{name}", "--ckpt", folder / f"{name}.ckpt", "--dataset", f"{TASKS}:{dataset}")
+        return (*network, *SMALL, classes)
+
+    return options
+
+
+def test_two_inputs_by_order_and_by_name(of: Options) -> None:
+    """The samples are the same, and so are the files; MindIR and the deploy file keep both inputs."""
+    data = ptq(of("two_inputs", "tuples"), "--export", "onnx,mindir,ascend", "--output-dir", "one").data
+    ptq(of("two_inputs", "dictionaries"), "--output-dir", "other", "--placement", "ascend")
+    one, other = (Path(folder, "two_inputs_quant.onnx").read_bytes() for folder in ("one", "other"))
+    assert one == other
+    model = onnx.load_model_from_string(one)
+    assert [item.name for item in model.graph.input] == ["picture", "numbers"]
+    assert {layer["name"] for layer in data["quantization"]["layers"]} == {"convolution", "dense", "end_point"}
+    assert data["model"]["inputs"]["numbers"] == {"shape": [4], "dtype": "float32"}
+    assert "--input_shape=picture:1,3,16,16;numbers:1,4" in data["atc"]["command"]
+    assert data["files"]["ascend"]["agreement"]["argmax_differences"] == 0
+    for file in ("--onnx one/two_inputs_quant.onnx", "--mindir one/two_inputs_quant.mindir"):
+        for dataset in ("tuples", "dictionaries"):
+            option, path = file.split()
+            done = amctq_here("evaluate", option, path, "--dataset", f"{TASKS}:{dataset}", "--json")
+            assert done.code == 0, done.stderr
+            assert done.data["accuracy"]["images"] == tasks.SAMPLES
+
+
+def test_two_outputs_without_a_metric(of: Options) -> None:
+    data = ptq(of("two_outputs", "unlabelled"), "--export", "onnx,mindir,fakequant").data
+    assert data["accuracy"] is None
+    outputs = data["fidelity"]["outputs"]
+    assert [output["output"] for output in outputs] == ["output_0", "output_1"]
+    assert all(output["sqnr_db"] > 20 and output["cosine"] > 0.99 for output in outputs)
+    assert all(check["passed"] for check in data["checks"])
+
+
+def test_an_autoencoder_is_measured_in_decibels(of: Options) -> None:
+    done = amctq("ptq", *of("autoencoder", "itself"), "--metric", "psnr", "--max-drop", "0.5")
+    assert done.code == 0, done.stderr
+    assert "PSNR, dB" in done.stdout
+    report = json.loads(Path("results/report.json").read_text())
+    accuracy = report["accuracy"]
+    assert accuracy["metric"]["key"] == "psnr"
+    assert accuracy["psnr_drop"] == pytest.approx(accuracy["float"]["psnr"] - accuracy["int8"]["psnr"], abs=1e-3)
+    low, high = accuracy["psnr_drop_95"]
+    assert low <= accuracy["psnr_drop"] <= high
+    own = amctq_here("evaluate", *of("autoencoder", "itself")[:6], "--metric", f"{TASKS}:brightness", "--json")
+    assert own.code == 0, own.stderr
+    assert own.data["accuracy"]["metric"]["key"] == "brightness"
+    assert own.data["accuracy"]["brightness"] <= 0
+
+
+def test_words_and_their_mask(of: Options) -> None:
+    data = ptq(of("sentences", "words", 3)).data
+    assert {layer["name"] for layer in data["quantization"]["layers"]} >= {"dense", "end_point"}
+    assert data["model"]["inputs"]["mask"] == {"shape": [12], "dtype": "bool"}
+    model = onnx.load("results/sentences_quant.onnx")
+    assert [item.name for item in model.graph.input] == ["ids", "mask"]
+
+
+def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options) -> None:
+    """The dataset augments by epoch. Three steps in one go, and one step and then two."""
+    options = ("qat", *of("autoencoder", "itself"), "--metric", "psnr", "--loss", f"{TASKS}:squared", "--json")
+    steps = ("--batch-size", "16", "--lr-max", "1e-4", "--save-every-steps", "1")
+    whole = amctq(*options, *steps, "--max-steps", "3", "--output-dir", "whole")
+    assert whole.code == 0, whole.stderr
+    accuracy, training = whole.data["accuracy"], whole.data["training"]
+    assert training["loss"] == f"{TASKS}:squared"
+    assert accuracy["training_network"]["psnr"] == pytest.approx(accuracy["int8"]["psnr"], abs=0.2)
+    assert training["last"].keys() == {"epoch", "psnr"}
+    lines = [json.loads(line) for line in Path("whole/history.jsonl").read_text().splitlines()]
+    assert [line["psnr"] for line in lines if "loss" not in line]
+    kept = Path("whole/checkpoints")
+    for path in kept.iterdir():
+        if path.name not in {"step-00000000.ckpt", "step-00000001.ckpt"}:
+            path.unlink()
+    before = {path.name: path.read_bytes() for path in Path("whole").glob("*.onnx")}
+    again = amctq(*options, *steps, "--max-steps", "3", "--output-dir", "whole", "--resume")
+    assert again.code == 0, again.stderr
+    assert again.data["timing"]["resumed_at_step"] == 1
+    assert {path.name: path.read_bytes() for path in Path("whole").glob("*.onnx")} == before
+
+
+@pytest.mark.parametrize(
+    ("network", "dataset", "more", "code", "said"),
+    [
+        ("two_inputs", "one_key_missing", (), 3, "construct() of the network takes picture, numbers"),
+        ("two_inputs", "key_misspelt", (), 3, "pictures may be picture"),
+        ("two_inputs", "unlabelled", (), 3, "construct() of the network takes picture, numbers"),
+        ("two_inputs", "other_dtype", (), 3, "input 1 of sample 40 is float64"),
+        ("two_inputs", "other_shape", (), 3, "sample 40 is"),
+        ("autoencoder", "tuples", (), 3, "construct() of the network takes picture"),
+        ("autoencoder", "itself", ("--max-drop", "1"), 2, "no metric measures this network"),
+        ("autoencoder", "itself", ("--metric", "nonsense"), 2, "--metric nonsense"),
+        ("autoencoder", "unlabelled", ("--metric", "mae"), 3, "no targets"),
+        ("autoencoder", "itself", ("--metric", "top1"), 3, "top-1 needs (N, classes)"),
+        ("autoencoder", "itself", ("--metric", "miou"), 3, "--metric miou"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    of: Options, network: str, dataset: str, more: tuple[str, ...], code: int, said: str
+) -> None:
+    done = amctq_here(
+        "ptq", *of(network, dataset), *more, "--calib-images", "44" if "other" in dataset else "16", "--json"
+    )
+    assert done.code == code, done.stderr
+    (error,) = done.envelope["errors"]
+    assert said in f"{error['message']} {error['hint']}"
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("loss", "code", "said"),
+    [
+        (None, 2, "name your own: --loss"),
+        ("not_a_scalar", 3, "expected a scalar"),
+        ("not_a_number", 3, "nan"),
+        ("raises", 3, "raises"),
+        ("absent", 3, "no function absent"),
+    ],
+)
+def test_a_loss_is_tried_before_anything_is_measured(of: Options, loss: str | None, code: int, said: str) -> None:
+    named = () if loss is None else ("--loss", f"{TASKS}:{loss}")
+    done = amctq_here("qat", *of("autoencoder", "itself"), "--metric", "psnr", *named, "--max-steps", "1", "--json")
+    assert done.code == code, done.stderr
+    (error,) = done.envelope["errors"]
+    assert said in f"{error['message']} {error['hint']}"
+    assert not list(Path().glob("retrain_result/*.onnx"))
