@@ -1,5 +1,7 @@
 """Networks and data of several tasks, with random weights, for tests of the command."""
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
 import mindspore
 import numpy as np
 from mindspore import nn, ops
