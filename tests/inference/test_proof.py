@@ -56,25 +56,42 @@ def _session(function: Callable[[Any], Any], folder: Path) -> OnnxSession:
     return OnnxSession(export_float(Function(function), image_spec(3, 8, 8), folder / "float.mindir").model)
 
 
-def test_outputs_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    def function(x: Any) -> Any:
-        return x.mean((2, 3)), mint.sqrt(x - 100)
+def mean(x: Any) -> Any:
+    return x.mean((2, 3))
 
+
+def squeezed(x: Any) -> Any:
+    return x.mean((2, 3)).squeeze()
+
+
+def undefined(x: Any) -> Any:
+    return x.mean((2, 3)), mint.sqrt(x - 100)
+
+
+def large_and_small(x: Any) -> Any:
+    return 1e6 * x, x.mean((2, 3))
+
+
+def wrong_by_one_percent(x: Any) -> Any:
+    return 1e6 * x, 1.01 * x.mean((2, 3))
+
+
+def test_outputs_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the float network gives NaN or infinity"):
-        prove_forward(Function(function), _session(function, tmp_path), IMAGES)
+        prove_forward(Function(undefined), _session(undefined, tmp_path), IMAGES)
 
 
 def test_every_output_is_compared_by_its_own_size(tmp_path: Path) -> None:
-    """The second output is wrong by 1 %, which is nothing beside the values of the first."""
-    session = _session(lambda x: (1e6 * x, x.mean((2, 3))), tmp_path)
-    proof = prove_forward(Function(lambda x: (1e6 * x, x.mean((2, 3)))), session, IMAGES)
+    """What is wrong in the second output is nothing beside the values of the first."""
+    session = _session(large_and_small, tmp_path)
+    proof = prove_forward(Function(large_and_small), session, IMAGES)
     assert proof.images == 3
     assert proof.max_difference < 1e-5
     with pytest.raises(CheckError, match=r"differs from MindSpore by 0\.0099 of the largest value on 3 samples"):
-        prove_forward(Function(lambda x: (1e6 * x, 1.01 * x.mean((2, 3)))), session, IMAGES)
+        prove_forward(Function(wrong_by_one_percent), session, IMAGES)
 
 
 def test_a_shape_that_is_another_for_one_sample_is_refused(tmp_path: Path) -> None:
-    session = _session(lambda x: x.mean((2, 3)), tmp_path)
+    session = _session(mean, tmp_path)
     with pytest.raises(CheckError, match=r"gives \[\(1, 3\)\] for a batch of \(1, 3, 8, 8\), MindSpore \[\(3,\)\]"):
-        prove_forward(Function(lambda x: x.mean((2, 3)).squeeze()), session, IMAGES)
+        prove_forward(Function(squeezed), session, IMAGES)
