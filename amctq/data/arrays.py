@@ -30,7 +30,8 @@ class ArraySamples(Samples):
     """Images in one array.
 
     Attributes:
-        pixels: uint8 (N, 3, H, W), not prepared yet, or float32 (N, C, H, W), prepared already.
+        pixels: uint8 (N, 3, H, W) or, of one channel, (N, 1, H, W), not prepared yet; or float32 (N, C, H, W), prepared
+            already.
         labels: int64 (N,).
         preprocessing: for uint8; None for float32.
         sources: see Samples.
@@ -46,8 +47,10 @@ class ArraySamples(Samples):
     @property
     def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]
         """A prepared image, (C, H, W)."""
-        prepared = self.pixels.shape[1:] if self.preprocessing is None else self.preprocessing.input_shape
-        return {IMAGE: InputSpec(shape=prepared)}
+        channels, *sides = self.pixels.shape[1:]
+        if self.preprocessing is not None:
+            sides = list(self.preprocessing.input_shape[1:])
+        return {IMAGE: InputSpec(shape=(channels, *sides))}
 
     def take(self, positions: NDArray[np.int64]) -> ArraySamples:
         """The images at these positions."""
@@ -70,14 +73,16 @@ class ArraySamples(Samples):
 
     def _prepared(self, images: Any) -> Inputs:
         """Images after the preprocessing; without one they are prepared already."""
-        return {IMAGE: images if self.preprocessing is None else self.preprocessing(images)}
+        if self.preprocessing is None:
+            return {IMAGE: images}
+        return {IMAGE: self.preprocessing.grey(images) if images.shape[1] == 1 else self.preprocessing(images)}
 
 
 def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:
     """A ``.npz`` with x_train, y_train, x_test, y_test (either pair may be missing), or with images and labels.
 
-    Images are uint8 (N, H, W, 3) or (N, 3, H, W), prepared like other images, or float32 (N, C, H, W), not
-    changed. float32 (N, H, W, C) of square or colour images is recognized. Labels are integers (N,).
+    Images are uint8 (N, H, W, 3), (N, 3, H, W) or, of one channel, (N, H, W), prepared like other images; or float32
+    (N, C, H, W), not changed. float32 (N, H, W, C) of square or colour images is recognized. Labels are integers (N,).
 
     Raises:
         InputError: the file cannot be read, or it holds other arrays, NaN or infinity.
@@ -115,13 +120,13 @@ def _samples(
     where = f"{path}: {names[0]}"
     if pixels.dtype.newbyteorder("=") == np.float32:
         pixels = _prepared(pixels.astype(np.float32, copy=False), where, notices)
-    elif pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[3] == 3:
-        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    elif pixels.dtype == np.uint8:
+        pixels = _channels_first(pixels, where, preprocessing, notices)
     prepared = pixels.dtype == np.float32
-    fits = pixels.ndim == 4 and (prepared or (pixels.dtype == np.uint8 and pixels.shape[1] == 3))
+    fits = pixels.ndim == 4 and (prepared or (pixels.dtype == np.uint8 and pixels.shape[1] in {1, 3}))
     if not fits or not pixels.size:
         message = f"{where} is {pixels.dtype} {pixels.shape}"
-        expected = "expected uint8 (N, H, W, 3) or (N, 3, H, W), or float32 (N, C, H, W)"
+        expected = "expected uint8 (N, H, W, 3), (N, 3, H, W) or, of one channel, (N, H, W), or float32 (N, C, H, W)"
         raise InputError(message, hint=f"{expected}{_way_there(pixels)}")
     return ArraySamples(
         pixels=pixels,
@@ -130,6 +135,23 @@ def _samples(
         sources=(f"{path.name}:{names[0]}",),
         indices=np.arange(len(pixels)),
     )
+
+
+def _channels_first(
+    pixels: NDArray[np.uint8], where: str, preprocessing: Preprocessing, notices: list[str]
+) -> NDArray[np.uint8]:
+    """uint8 images as (N, C, H, W), where that is clear; ``notices`` takes what the user must know."""
+    shape = pixels.shape
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    elif pixels.ndim == 4 and pixels.shape[1] not in {1, 3} and pixels.shape[3] in {1, 3}:
+        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    if pixels.ndim == 4 and pixels.shape[1] == 1 and pixels.size:
+        mean, std = (float(np.mean(values)) for values in (preprocessing.mean, preprocessing.std))
+        notices.append(
+            f"{where} is uint8 {shape}: taken as images of one channel, prepared with mean {mean:.4g} and std {std:.4g}"
+        )
+    return pixels
 
 
 def _prepared(pixels: Float32Array, where: str, notices: list[str]) -> Float32Array:
@@ -154,10 +176,6 @@ def _prepared(pixels: Float32Array, where: str, notices: list[str]) -> Float32Ar
 
 def _way_there(pixels: NDArray[Any]) -> str:
     """How an array of another type or shape becomes one that is taken, where amctq knows."""
-    if pixels.dtype == np.uint8 and pixels.ndim == 3:
-        return "; grey images are repeated: numpy.repeat(images[..., None], 3, axis=3)"
-    if pixels.dtype == np.uint8 and pixels.ndim == 4 and 1 in {pixels.shape[1], pixels.shape[3]}:
-        return f"; grey images are repeated: numpy.repeat(images, 3, axis={1 if pixels.shape[1] == 1 else 3})"
     if np.issubdtype(pixels.dtype, np.integer) and pixels.size:
         if int(pixels.min()) >= 0 and int(pixels.max()) <= 255:
             return "; its values are 0…255 or fewer: images.astype(numpy.uint8) if 255 is white"

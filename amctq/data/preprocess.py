@@ -61,6 +61,15 @@ class Preprocessing:
             images = np.stack([self.resize(image.transpose(1, 2, 0)) for image in images])
         return self.normalize(images)
 
+    def grey(self, images: NDArray[np.uint8]) -> Float32Array:
+        """Prepare a batch of uint8 images (N, 1, H, W) of one channel; gives float32 (N, 1, image_size, image_size).
+
+        Mean and standard deviation are those of red, green and blue in the mean.
+        """
+        mean, std = float(np.mean(self.mean)), float(np.mean(self.std))
+        alike = replace(self, mean=(mean,) * 3, std=(std,) * 3)
+        return alike(np.repeat(images, 3, axis=1))[:, :1]
+
     def normalize(self, images: NDArray[np.uint8]) -> Float32Array:
         """uint8 images (N, 3, H, W) of the right size as float32."""
         # One multiplication and one addition for each value, instead of a division, a subtraction and a division.

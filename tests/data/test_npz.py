@@ -50,6 +50,22 @@ def test_floats_with_channels_first_stay_as_they_are(shape: tuple[int, ...]) -> 
     assert not dataset.notices
 
 
+@pytest.mark.parametrize("shape", [(6, 16, 16), (6, 16, 16, 1), (6, 1, 16, 16)])
+def test_pixels_of_one_channel_stay_one_channel_and_are_said(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(6).integers(0, 256, (6, 16, 16)).astype(np.uint8)
+    dataset = _opened(images=pixels.reshape(shape), labels=LABELS)
+    np.testing.assert_allclose(_images(dataset), pixels[:, None] / 255, atol=1e-6)
+    assert "images of one channel, prepared with mean 0 and std 1" in dataset.notices[0]
+
+
+def test_one_channel_is_prepared_as_a_grey_picture_is() -> None:
+    """Resized, and with the mean of the three means."""
+    pixels = np.random.default_rng(6).integers(0, 256, (3, 24, 24)).astype(np.uint8)
+    one = Preprocessing(image_size=16, mean=(0.3, 0.4, 0.5), std=(0.1, 0.2, 0.3))
+    three = Preprocessing(image_size=16, mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2))
+    np.testing.assert_array_equal(one.grey(pixels[:, None]), three(np.repeat(pixels[:, None], 3, axis=1))[:, :1])
+
+
 def test_floats_of_another_byte_order() -> None:
     assert np.array_equal(_images(_opened(images=FLOATS.astype(">f4"), labels=LABELS)), FLOATS)
 
@@ -78,8 +94,7 @@ def test_what_is_no_number_is_refused_by_its_image(wrong: float) -> None:
         (np.ones((6, 16, 16, 3)), "images.astype(numpy.float32)"),
         (np.ones((6, 16, 16, 3), np.float16), "images.astype(numpy.float32)"),
         (np.ones((6, 16, 16, 3), bool), "images is bool"),
-        (np.ones((6, 16, 16), np.uint8), "numpy.repeat"),
-        (np.ones((6, 16, 16, 1), np.uint8), "axis=3"),
+        (np.ones((6, 16), np.uint8), "images is uint8 (6, 16)"),
         (np.ones((6, 16, 16, 4), np.uint8), "images is uint8 (6, 16, 16, 4)"),
         (np.ones((6, 3, 0, 16), np.uint8), "images is uint8 (6, 3, 0, 16)"),
         (np.ones((0, 3, 16, 16), np.float32), "images is float32 (0, 3, 16, 16)"),
