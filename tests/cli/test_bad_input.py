@@ -545,7 +545,7 @@ CASES = [
     Case(
         id="factory-can-be-read-once",
         code=3,
-        says=("it gave 0 of 8 images this time", "each time it is called"),
+        says=("it gave 0 of 8 samples this time", "each time it is called"),
         options=_data("once = iter([(np.zeros((3, 32, 32), np.float32), 0)] * 90)\ndef images():\n    return once"),
     ),
     Case(
@@ -634,12 +634,12 @@ CASES = [
         id="factory-yields-a-flat-image",
         code=3,
         says=("cannot export this network to MindIR", "Conv2D"),
-        options=_data("def images():\n    return [(np.zeros(3072, np.float32), 0)] * 40"),
+        options=_data("def images():\n    return [(np.zeros(3072, np.float32), 0)] * 90"),
     ),
     Case(
         id="factory-changes-the-shape",
         code=3,
-        says=("sample 2 is image float32 (N, 3, 16, 16), others image float32 (N, 3, 32, 32)",),
+        says=("is image float32 (N, 3, 16, 16), others image float32 (N, 3, 32, 32)",),
         options=_data("def images():\n    return [(np.zeros((3, s, s), np.float32), 0) for s in [32] * 2 + [16] * 90]"),
     ),
     Case(
