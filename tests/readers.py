@@ -37,8 +37,8 @@ from tests.training.test_hyper_parameters import SAMPLE
 STATE = TrainingState(
     step=5,
     evaluated=5,
-    best=EpochScore(epoch=2, figures={"top1": 91.7, "top5": 99.6}),
-    last=EpochScore(epoch=5, figures={"top1": 91.0, "top5": 99.0}),
+    best=EpochScore(epoch=2, metric="top1", figures={"top1": 91.7, "top5": 99.6}),
+    last=EpochScore(epoch=5, metric="top1", figures={"top1": 91.0, "top5": 99.0}),
     identity={"seed": 1, "recipe": {"steps": 8}},
     made_on={"cpu": "x"},
 )

@@ -80,13 +80,14 @@ class FactorySamples(Samples):
         del change
         indices = self.indices[positions].tolist()
         with self._users_failures():
-            if epoch is not None and self.by_epoch is not None:
-                items = self.by_epoch(epoch)
-                return self._stacked([self._read(index, items[index]) for index in indices])
-            if not _is_indexed(self._kept):
+            if epoch is None or self.by_epoch is None:
+                items, read = self._kept, self._checked
+            else:
+                items, read = self.by_epoch(epoch), self._read
+            if not _is_indexed(items):
                 message = f"{_OPTION} {self.sources[0]}: it gives its images in one order only; training needs another"
                 raise InputError(message, hint="return a list, or an object with __len__ and __getitem__")
-            return self._stacked([self._checked(index, self._kept[index]) for index in indices])
+            return self._stacked([read(index, items[index]) for index in indices])
 
     @cached_property
     def _kept(self) -> Any:

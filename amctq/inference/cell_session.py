@@ -60,7 +60,7 @@ def as_arrays(output: Any) -> Iterator[NDArray[Any]]:
             yield from as_arrays(one)
         return
     if not hasattr(output, "asnumpy"):
-        message = f"construct() returns a {type(output).__name__}, expected tensors"
+        message = f"construct() returns {type(output).__name__}, expected tensors"
         raise NoTensorsError(message)
     array = output.asnumpy()
     yield array.astype(np.float32) if array.dtype == np.float16 else array

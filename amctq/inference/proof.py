@@ -23,7 +23,7 @@ _HALF_TOLERANCE = 2e-2
 
 
 def forward_tolerance(device: Device, *, half: bool = False) -> float:
-    """The allowed difference between MindSpore and onnxruntime, as a fraction of the largest logit.
+    """The allowed difference between MindSpore and onnxruntime, as a fraction of the largest value.
 
     Args:
         device: where MindSpore runs.

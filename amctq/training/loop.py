@@ -205,7 +205,7 @@ class _Loop:
         if self.stopping or measured is None:
             return
         metric = measured.metric
-        score = EpochScore(epoch=self.epoch, figures=dict(measured.figures))
+        score = EpochScore(epoch=self.epoch, metric=metric.key, figures=dict(measured.figures))
         best = self.state.best
         better = best is None or (score.value > best.value if metric.rises else score.value < best.value)
         self.state = replace(self.state, evaluated=self.epoch, last=score, best=score if better else best)

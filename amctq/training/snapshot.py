@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from amctq.regular_file import open_regular
 
 SCHEMA = 1
 STATE = "amctq.state"
+_LARGEST = 1e300  # of a figure; NaN and infinity are beyond it
 Array = NDArray[np.generic]
 
 
@@ -37,16 +37,18 @@ class EpochScore:
 
     Attributes:
         epoch: after which it was measured, from 1.
-        figures: the value of the metric by its key, and then what belongs to it, such as top-5.
+        metric: its key.
+        figures: the value of the metric by its key, and what belongs to it, such as top-5.
     """
 
     epoch: int
+    metric: str
     figures: Mapping[str, float]
 
     @property
     def value(self) -> float:
         """The value of the metric."""
-        return next(iter(self.figures.values()))
+        return self.figures[self.metric]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +142,16 @@ def _score(name: str, value: object) -> EpochScore | None:
     if value is None:
         return None
     fields = _object(name, value)
-    figures = fields.get("figures")
-    if fields.keys() != {"epoch", "figures"} or not isinstance(figures, dict) or not figures:
+    metric, figures = fields.get("metric"), fields.get("figures")
+    if fields.keys() != {"epoch", "metric", "figures"} or not isinstance(figures, dict) or not isinstance(metric, str):
         message = f"{name} is no score"
         raise TypeError(message)
-    if not all(type(figure) in {int, float} and math.isfinite(figure) for figure in figures.values()):
+    if metric not in figures or not all(
+        type(figure) in {int, float} and abs(figure) <= _LARGEST for figure in figures.values()
+    ):
         message = f"{name} holds a figure that is no number"
         raise TypeError(message)
-    return EpochScore(epoch=_count(f"{name}.epoch", fields["epoch"]), figures=figures)
+    return EpochScore(epoch=_count(f"{name}.epoch", fields["epoch"]), metric=metric, figures=figures)
 
 
 def _count(name: str, value: object) -> int:

@@ -45,7 +45,7 @@ def _snapshot(step: int, **more: object) -> Snapshot:
 
 
 def test_a_snapshot_comes_back_as_it_was(tmp_path: Path) -> None:
-    score = EpochScore(epoch=2, figures={"top1": 91.73, "top5": 99.6})
+    score = EpochScore(epoch=2, metric="top1", figures={"top1": 91.73, "top5": 99.6})
     before = _snapshot(7, evaluated=2, best=score, last=score)
     artifact = write_snapshot(tmp_path / "one.ckpt", before)
     after = read_snapshot(tmp_path / "one.ckpt")
@@ -192,14 +192,16 @@ def test_history_goes_on_where_the_checkpoint_was_made(tmp_path: Path) -> None:
         for step in (1, 2, 3, 4, 5):
             history.step(step=step, epoch=(step + 1) // 2, loss=1 / step, learning_rate=0.1)
             if step % 2 == 0:
-                history.score(step=step, score=EpochScore(epoch=step // 2, figures={"top1": 90, "top5": 99}))
+                history.score(
+                    step=step, score=EpochScore(epoch=step // 2, metric="top1", figures={"top1": 90, "top5": 99})
+                )
     whole = path.read_bytes()
     assert _lines(path) == [(1, False), (2, False), (2, True), (3, False), (4, False), (4, True), (5, False)]
     path.write_bytes(whole[:-7])  # killed while it wrote
     stopped = replace(BEGIN, step=4, evaluated=1)  # while it evaluated
     with History(path, former_lines(path, stopped)) as history:
         assert _lines(path) == [(1, False), (2, False), (2, True), (3, False), (4, False)]
-        history.score(step=4, score=EpochScore(epoch=2, figures={"top1": 90, "top5": 99}))
+        history.score(step=4, score=EpochScore(epoch=2, metric="top1", figures={"top1": 90, "top5": 99}))
         history.step(step=5, epoch=3, loss=1 / 5, learning_rate=0.1)
     assert path.read_bytes() == whole
     with History(path, former_lines(path, BEGIN)):

@@ -94,6 +94,9 @@ class _Reader:
                 half.append(node.cell)
         found = [self._value(name) for name in self._graph.outputs]
         flat = tuple(_flat(found))
+        if not flat:
+            message = "the network gives no output"
+            raise InputError(message, hint="let construct() return a tensor, or a tuple of them")
         names = _output_names(flat) if outputs is None else outputs
         if len(flat) != len(names):
             message = f"the network has {len(flat)} outputs, expected {len(names)}"

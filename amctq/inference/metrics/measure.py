@@ -71,5 +71,6 @@ def _nan(outputs: Outputs, samples: int) -> int:
     wrong = np.zeros(samples, bool)
     for array in outputs:
         if array.dtype.kind == "f" and np.isnan(array).any():
-            wrong |= np.isnan(array.reshape(samples, -1)).any(axis=1) if len(array) == samples else True
+            by_sample = array.shape[:1] == (samples,)
+            wrong |= np.isnan(array.reshape(samples, -1)).any(axis=1) if by_sample else True
     return int(wrong.sum())

@@ -143,5 +143,4 @@ def _epoch(score: EpochScore | None) -> dict[str, Any] | None:
     """An epoch with the value of the metric."""
     if score is None:
         return None
-    key = next(iter(score.figures))
-    return {"epoch": score.epoch, key: round(score.value, 6)}
+    return {"epoch": score.epoch, score.metric: round(score.value, 6)}

@@ -192,7 +192,7 @@ def training_checks(
     if scores is None:
         return tuple(checks)
     before, after = scores
-    checks.append(half_check(before, after, "training network's"))
+    checks.append(half_check(before, after, "training network"))
     if max_drop is not None:
         checks.append(drop_check(before.drop_to(after), before.metric, max_drop, " in the training network"))
     return tuple(checks)
