@@ -198,7 +198,7 @@ def _identity(
         "devices": plan.worker.size,
         "recipe": recipe.data(),
         "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
-    }
+    } | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)})
 
 
 def _first_images(plan: QatPlan, images: QatImages) -> str:

@@ -16,6 +16,7 @@ from amctq.errors import InputError, UsageError
 from amctq.export.targets import Target
 from amctq.files import reading
 from amctq.networks.checkpoint import check_readable
+from amctq.networks.name_map import NameMap, read_name_map
 from amctq.networks.registry import ModelSpec, find_model
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
@@ -49,6 +50,7 @@ class RunPlan:
         target: the x86 instructions that the ONNX file is written for.
         config: content of ``--config``; None without it.
         recorded: content of ``--record``, with the layer names of the file; None without it.
+        name_map: content of ``--name-map``; None without it.
     """
 
     request: QuantizationRequest
@@ -61,6 +63,7 @@ class RunPlan:
     target: Target
     config: ConfigFile | None
     recorded: QuantRecord | None
+    name_map: NameMap | None
 
     @property
     def amct_limits(self) -> str | None:
@@ -195,6 +198,7 @@ def plan_run(
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
     with reading(f"--ckpt {request.ckpt}"):
         check_readable(request.ckpt)
+    name_map = read_name_map(request.name_map)
     for option, path in (("--config", request.config), ("--record", request.record)):
         with reading(f"{option} {path}"):
             if path is not None and not path.is_file():
@@ -214,6 +218,7 @@ def plan_run(
         target=target,
         config=_read_config(request, retrain=retrain),
         recorded=_read_record(request.record),
+        name_map=name_map,
     )
 
 
