@@ -48,14 +48,15 @@ def kind_of(path: Path, head: bytes) -> Format:
         InputError: it is a pointer of git-lfs, or no checkpoint by its first bytes or its name.
     """
     refuse_pointer(head, f"the checkpoint {path}")
-    if path.suffix == _SAFETENSORS or head[7:10] == b'\0{"':  # the length of the JSON before it
-        _refuse_index(path, head)
-        return Format.SAFETENSORS
     if head.startswith(b"PK\3\4"):
         return Format.ZIP
     if head.startswith(_STREAM):
         return Format.STREAM
+    if head[7:10] == b'\0{"':  # the length of the JSON before it
+        return Format.SAFETENSORS
     _refuse_others(path, head)
+    if path.suffix == _SAFETENSORS:
+        return Format.SAFETENSORS
     if path.suffix != _CKPT:
         message = f"{path} is no checkpoint that amctq knows ({SUFFIXES}) by its first bytes"
         hint = "a MindSpore checkpoint must end in .ckpt: rename the file if it is one; else download it again"

@@ -31,7 +31,7 @@ from amctq.networks.tensor_file import (
 )
 from amctq.networks.torch_calls import SAVE_TENSORS, Table
 from amctq.networks.torch_pickle import read_pickle, read_referring_pickle
-from amctq.networks.torch_tensors import Layout, contents_of, storage_of
+from amctq.networks.torch_tensors import Layout, contents_of, item_sizes
 
 # The first pickle of a stream: the number 0x1950a86a20f9469cfc6c.
 MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -222,7 +222,7 @@ def _read_stream(path: Path) -> tuple[Any, dict[str, _Place], bool]:
         if not isinstance(keys, list):
             reason = "has no list of its storages"
             raise DamagedCheckpointError(reason)
-        items = {storage.key: ITEM.get(storage.type, 0) for storage in map(storage_of, references)}
+        items = item_sizes(references)
         big = any(key == "little_endian" and value is False for key, value in system.items)
         places: dict[str, _Place] = {}
         for key in map(str, keys):

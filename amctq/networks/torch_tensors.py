@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,7 +197,8 @@ def _dense(call: Call) -> Layout | None:
         reason = f"has {len(shape)} axes and {len(strides)} strides, expected the same number, at most {MOST_AXES}"
         raise DamagedCheckpointError(reason)
     if not is_shape(shape) or not all(map(_is_count, (first, *strides))):
-        reason = f"has the shape {shown(str(list(shape)))}, strides {shown(str(list(strides)))} and offset {shown(str(first))}"
+        shape_, strides_ = shown(str(list(shape))), shown(str(list(strides)))
+        reason = f"has the shape {shape_}, strides {strides_} and offset {shown(str(first))}"
         raise DamagedCheckpointError(reason)
     tensor = StoredTensor(type=kind, shape=tuple(shape))
     if tensor.is_number and storage.type in ITEM:
@@ -241,6 +242,20 @@ def storage_of(persistent: Any) -> StorageView:
         )
         raise DamagedCheckpointError(reason)
     return StorageView(key=str(key), type=kind, elements=elements, first=first, length=length)
+
+
+def item_sizes(references: Iterable[Persistent]) -> dict[str, int]:
+    """Bytes of an element of each storage, by its key.
+
+    Raises:
+        DamagedCheckpointError: something else than a storage is referred to.
+    """
+    try:
+        storages = [storage_of(reference) for reference in references]
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = "it refers to something else than storages"
+        raise DamagedCheckpointError(reason) from error
+    return {storage.key: ITEM.get(storage.type, 0) for storage in storages}
 
 
 def _type_of(named: Name) -> str:
