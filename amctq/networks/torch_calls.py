@@ -21,12 +21,13 @@ _TYPES = (
     "bool bytearray bytes complex dict float frozenset int list long object range set slice str tuple type unicode "
     "xrange"
 )
-_BUILTINS = frozenset(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _TYPES.split())
+_BUILTINS = frozenset(f"builtins.{name}" for name in _TYPES.split())
+_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # pickles have these names up to protocol 2
 # Calls for values that a training run keeps beside its tensors: they are not made, and the values are not needed.
 _VALUES = frozenset({
     *_BUILTINS,
-    *("collections.Counter", "collections.defaultdict", "collections.deque", "_codecs.encode", "functools.partial"),
-    *("copyreg._reconstructor", "copy_reg._reconstructor"),
+    *("collections.Counter", "collections.defaultdict", "collections.deque", "functools.partial"),
+    *("_codecs.encode", "copyreg._reconstructor", "torch.serialization._get_layout"),
     *("datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "datetime.timezone"),
     *("decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
     *("pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.PurePosixPath", "pathlib.WindowsPath"),
@@ -40,7 +41,7 @@ _VALUES = frozenset({
     *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
 })  # fmt: skip
 ORDERED = "collections.OrderedDict"
-TUPLES = frozenset({"torch.Size", "builtins.tuple", "__builtin__.tuple", "builtins.list", "__builtin__.list"})
+TUPLES = frozenset({"torch.Size", "builtins.tuple", "builtins.list"})
 SAVE_TENSORS = "in PyTorch, save the tensors alone: torch.save(model.state_dict(), 'weights.pth')"
 
 
@@ -110,7 +111,7 @@ def called_unmade(name: str, arguments: tuple[Any, ...]) -> Call | Foreign:
     Raises:
         CheckpointError: no file of tensors holds such a call.
     """
-    if name in {"copyreg._reconstructor", "copy_reg._reconstructor"} and arguments:
+    if name == "copyreg._reconstructor" and arguments:
         return Foreign(text_of(arguments[0]))  # how protocols 0 and 1 make an object
     if name in _VALUES:
         return Foreign(name)
@@ -137,7 +138,8 @@ def checked(module: str, name: str) -> Name:
     Raises:
         CheckpointError: no file of tensors names it.
     """
+    module = _PYTHON_2.get(module, module)
     full = f"{module}.{name}"
-    if module.partition(".")[0] in _HOSTILE or (module in {"builtins", "__builtin__"} and full not in _BUILTINS):
+    if module.partition(".")[0] in _HOSTILE or (module == "builtins" and full not in _BUILTINS):
         refuse_call(full)
     return Name(full)
