@@ -58,8 +58,10 @@ def kind_of(path: Path, head: bytes) -> Format:
     if path.suffix == _SAFETENSORS:
         return Format.SAFETENSORS
     if path.suffix != _CKPT:
-        message = f"{path} is no checkpoint that amctq knows ({SUFFIXES}) by its first bytes"
-        hint = "a MindSpore checkpoint must end in .ckpt: rename the file if it is one; else download it again"
+        message = (
+            f"{path} does not end in {_CKPT}, as MindSpore's checkpoints do, and its first bytes are of no other kind"
+        )
+        hint = f"rename the file if it is a MindSpore checkpoint; else give one of {SUFFIXES}"
         raise InputError(message, hint=hint)
     return Format.MINDSPORE
 

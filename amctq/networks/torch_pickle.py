@@ -8,6 +8,7 @@ and what PyTorch would make of a class or a function stays a name with arguments
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -250,7 +251,9 @@ def read_referring_pickle(stream: Any) -> tuple[Any, list[Persistent]]:
     """
     machine = _Machine()
     try:
-        return machine.run(stream), machine.references
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escape sequences in a text, which are not amctq's
+            return machine.run(stream), machine.references
     except CheckpointError:
         raise
     except Exception as error:  # from pickletools, or of a stack that does not hold what an opcode takes

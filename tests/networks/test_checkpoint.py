@@ -367,7 +367,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 3
     [
         ("model.ckpt", POINTER, "is a pointer of git-lfs, expected the file itself (94512345 bytes)"),
         ("model.pth", POINTER, "is a pointer of git-lfs"),
-        ("model.pth", b"\x0a\x04abcd", "is no checkpoint that amctq knows"),
+        ("model.pth", b"\x0a\x04abcd", "does not end in .ckpt"),
         ("model.h5", b"\x89HDF\r\n", "is an HDF5 file"),
         ("model.ckpt", b"\x1f\x8b\x08", "is compressed with gzip"),
         ("model.pth.tar", bytes(257) + b"ustar\0", "is a tar archive"),
