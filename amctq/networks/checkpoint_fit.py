@@ -52,7 +52,7 @@ def _both(name: str, own: str) -> str:
 
 
 def _near(name: str, names: Mapping[str, Shape]) -> str:
-    near = difflib.get_close_matches(name, list(names)[:_MOST_COMPARED], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, list(names)[:_MOST_COMPARED], n=1, cutoff=0.4)
     return f" (nearest: {shown(near[0])})" if near else ""
 
 

@@ -98,7 +98,7 @@ class TorchFile(TensorFile):
         place, item = self._places[layout.storage.key], ITEM[kind]
         whole = content[place.first : place.first + place.length // item * item]
         dtype = np.dtype(DTYPES[kind]).newbyteorder(">" if self._big_endian else "<")
-        elements = np.ndarray(
+        elements: NDArray[Any] = np.ndarray(
             shape, dtype, buffer=whole, offset=layout.first * item, strides=[step * item for step in layout.strides]
         )
         values = np.array(elements, dtype=dtype.newbyteorder("="), order="C")

@@ -211,7 +211,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "SETITEM": lambda machine, _: machine.set_items([machine.pop(), machine.pop()][::-1]),
     "SETITEMS": lambda machine, _: machine.set_items(machine.marked()),
     "ADDITEMS": lambda machine, _: machine.marked(),
-    "FROZENSET": lambda machine, _: (machine.marked(), machine.stack.append(Foreign("builtins.frozenset"))),
+    "FROZENSET": lambda machine, _: _frozen(machine),
     "GLOBAL": lambda machine, text: machine.name(text),
     "STACK_GLOBAL": lambda machine, _: machine.stack_name(),
     "INST": lambda machine, text: machine.instance(text),
@@ -222,6 +222,11 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.refer(),
 }
+
+
+def _frozen(machine: _Machine) -> None:
+    machine.marked()
+    machine.stack.append(Foreign("builtins.frozenset"))
 
 
 def _dict(machine: _Machine) -> None:

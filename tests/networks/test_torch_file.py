@@ -23,8 +23,10 @@ from tests.mutations import mutation_count
 
 FILES = Path(__file__).parent / "torch_files"
 MUTATIONS = mutation_count(400)
-NAMES = ("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked")
-NAMES += ("fc.weight", "fc.bias")
+NAMES = (
+    *("conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked"),
+    *("fc.weight", "fc.bias"),
+)
 
 
 @pytest.fixture(scope="module")
