@@ -109,3 +109,21 @@ def test_a_name_map_is_only_for_a_checkpoint(shared: Shared) -> None:
     done = amctq_here("evaluate", "--dataset", shared.data, "--onnx", "x.onnx", "--name-map", "map.json")
     assert done.code == 2
     assert "--name-map is about a checkpoint" in done.stderr
+
+
+def test_a_name_map_serves_evaluate_and_qat(shared: Shared, tmp_path: Path) -> None:
+    values = {
+        name.replace("end_point", "fc"): value for name, value in _parameters(shared.checkpoint("resnet20")).items()
+    }
+    save_file(values, tmp_path / "other.safetensors")
+    Path("names.json").write_bytes(b'\xef\xbb\xbf{"end_point.": "fc."}\r\n')
+    network = ("--dataset", shared.data, "--model", "resnet20", "--json")
+    other = ("--ckpt", tmp_path / "other.safetensors", "--name-map", "names.json")
+    found = [
+        amctq_here("evaluate", *network, *checkpoint, "--eval-images", 64).data["accuracy"]
+        for checkpoint in (("--ckpt", shared.checkpoint("resnet20")), other)
+    ]
+    assert found[0] == found[1]
+    done = amctq_here("qat", *network, *other, "--dry-run")
+    assert done.code == 0, done.stderr
+    assert amctq_here("evaluate", *network, *other[:2], "--eval-images", 64).code == 3
