@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from amctq import leftovers
 from amctq.cli import (
+    convert_checkpoint,
     demo,
     doctor,
     evaluate,
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Command[Any]] = {
         ptq.ptq,
         qat.qat,
         evaluate.evaluate,
+        convert_checkpoint.convert_checkpoint,
         prepare_cifar.prepare_cifar,
         rank_table.rank_table,
         launch_distributed.launch_distributed,

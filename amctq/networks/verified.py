@@ -13,6 +13,7 @@ from amctq.files import writing
 from amctq.networks.checkpoint import Checkpoint, read_checkpoint
 from amctq.networks.checkpoint_match import Match
 from amctq.networks.float_network import FloatNetwork
+from amctq.networks.name_map import NameMap
 from amctq.networks.registry import ModelSpec
 from amctq.networks.signature import input_names
 from amctq.progress import Reporter
@@ -56,6 +57,7 @@ def load_network(
     scratch: Path,
     reporter: Reporter,
     amct_limits: str | None = None,
+    name_map: NameMap | None = None,
 ) -> VerifiedNetwork:
     """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few samples.
 
@@ -68,6 +70,7 @@ def load_network(
         scratch: folder for temporary files; the caller removes it.
         reporter: receives the phases, and a warning for each layer that stays in float.
         amct_limits: why only layers that AMCT can quantize are quantized; None where all are.
+        name_map: what the checkpoint calls parameters; None for the names of MindSpore or PyTorch.
 
     Raises:
         InputError: the checkpoint does not fit the network, or the network cannot be exported or run.
@@ -79,7 +82,7 @@ def load_network(
 
     def loaded() -> tuple[Any, Match]:
         built = spec.build(num_classes)
-        return built, checkpoint.load_into(built, model=spec.name, num_classes=num_classes)
+        return built, checkpoint.load_into(built, model=spec.name, num_classes=num_classes, name_map=name_map)
 
     with reporter.phase("checkpoint"):
         checkpoint = read_checkpoint(ckpt, scratch)

@@ -18,6 +18,7 @@ from amctq.inference.speed import is_busy
 from amctq.input_file import LoadedFile, load_input
 from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import check_readable
+from amctq.networks.name_map import read_name_map
 from amctq.networks.registry import find_model
 from amctq.networks.verified import load_network
 from amctq.progress import OnEvent, Reporter, silent
@@ -132,6 +133,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             user_file = UserFileSession(session, path)
             return _measure(request, device, user_file, ranks, samples, None, loaded, reporter)
         check_readable(request.ckpt)
+        name_map = read_name_map(request.name_map)
         with reporter.phase("dataset"):
             preprocessing = request.preprocessing(spec)
             dataset = request.open_dataset(data, preprocessing, reporter, classes=request.num_classes)
@@ -144,6 +146,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             examples=Batches(samples=samples, size=request.batch_size),
             scratch=folder,
             reporter=reporter,
+            name_map=name_map,
         )
         own_file = verified.checkpoint.loaded
         samples = samples.renamed(verified.names)

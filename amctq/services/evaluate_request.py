@@ -35,6 +35,9 @@ class EvaluateRequest(NetworkRequest):
         if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
             message = "evaluate takes one of --ckpt, --onnx and --mindir"
             raise UsageError(message, hint="give the one to measure")
+        if self.name_map is not None and self.ckpt is None:
+            message = "--name-map is about a checkpoint, and none is evaluated"
+            raise UsageError(message, hint="leave it out, or give --ckpt")
         if self.eval_images == 0:
             message = "--eval-images 0: there would be nothing to evaluate"
             raise UsageError(message, hint="give a number from 1 up, or all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +43,23 @@ DATASET = Option(
     metavar="DATA",
     aliases=("dataset_path",),
 )
-CKPT = Option(INPUT, "MindSpore checkpoint.", metavar="FILE", aliases=("checkpoint_path", "pre_trained"))
+CKPT = Option(
+    INPUT,
+    "Weights: MindSpore's .ckpt, .safetensors, .npz, or PyTorch's .pth or .pt.",
+    metavar="FILE",
+    aliases=("checkpoint_path", "pre_trained"),
+)
+NAME_MAP = Option(
+    INPUT, "JSON file: the network's names of parameters, and the checkpoint's where they differ.", metavar="FILE"
+)
+MODEL = Option(
+    INPUT,
+    "Network of the checkpoint: a known name, or your own file.py:function.",
+    metavar="NAME",
+    aliases=("net",),
+    complete=model_names,
+)
+NUM_CLASSES = Option(INPUT, "Number of classes of the checkpoint.", min=2)
 CALIB_IMAGES = Option(
     QUANTIZATION,
     "How many training images calibrate, at least 1: the ranges of activations come from them.  [default: 32]",
@@ -92,19 +108,12 @@ class NetworkRequest(Request):
     """The common request of ``ptq``, ``qat`` and ``evaluate``: network, preprocessing, evaluation images, device.
 
     Attributes:
+        name_map: None for a checkpoint with the names of MindSpore or PyTorch.
         eval_images: None means all.
     """
 
-    model: Annotated[
-        str,
-        Option(
-            INPUT,
-            "Network of the checkpoint: a known name, or your own file.py:function.",
-            metavar="NAME",
-            aliases=("net",),
-            complete=model_names,
-        ),
-    ] = "resnet50"
+    model: Annotated[str, MODEL] = "resnet50"
+    name_map: Annotated[Path | None, replace(NAME_MAP, after="ckpt")] = None
     image_size: Annotated[
         int | None,
         Option(
@@ -135,7 +144,7 @@ class NetworkRequest(Request):
             limits=(FINITE, POSITIVE),
         ),
     ] = None
-    num_classes: Annotated[int, Option(INPUT, "Number of classes of the checkpoint.", min=2)] = 10
+    num_classes: Annotated[int, NUM_CLASSES] = 10
     eval_images: Annotated[
         int | None,
         Option(

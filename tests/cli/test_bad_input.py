@@ -191,6 +191,8 @@ def _with_record(option: str, value: object) -> Callable[[Worker], dict[str, obj
 
 
 ACTIVATION = "activation_quant_params"
+INDEX = '{"metadata": {"total_size": 99}, "weight_map": {"conv1.weight": "model-00001-of-00002.safetensors"}}'
+TORCH_FILES = Path(__file__).parents[1] / "networks" / "torch_files"
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1129472\n"
 
 CASES = [
@@ -321,10 +323,61 @@ CASES = [
         options=lambda place: {"ckpt": place.written("x.ckpt", POINTER)},
     ),
     Case(
-        id="ckpt-is-safetensors",
+        id="ckpt-is-no-safetensors",
         code=3,
-        says=("x.safetensors is a safetensors file", "format='safetensors'"),
+        says=("x.safetensors is damaged or not a safetensors checkpoint (3 bytes)",),
         options=lambda place: {"ckpt": place.written("x.safetensors", "any")},
+    ),
+    Case(
+        id="ckpt-is-an-index",
+        code=3,
+        says=("model.safetensors.index.json is the index of a checkpoint in several files", "join the files"),
+        options=lambda place: {"ckpt": place.written("model.safetensors.index.json", INDEX)},
+    ),
+    Case(
+        id="ckpt-is-malicious",
+        code=3,
+        says=("malicious.pth holds a call of posix.system", "it was not called"),
+        options=lambda _: {"ckpt": TORCH_FILES / "malicious.pth"},
+    ),
+    Case(
+        id="ckpt-is-a-pickled-module",
+        code=3,
+        says=("holds a whole pickled module of class __main__.Net", "torch.save(model.state_dict()"),
+        options=lambda _: {"ckpt": TORCH_FILES / "module.pth"},
+    ),
+    Case(
+        id="ckpt-with-other-names",
+        code=3,
+        says=("state.pth does not fit resnet20", "missing conv1.weight", "(nearest: conv.weight)", "--name-map"),
+        options=lambda _: {"ckpt": TORCH_FILES / "state.pth"},
+    ),
+    Case(
+        id="name-map-of-an-unknown-name",
+        code=3,
+        says=("map.json: 'layer1.0.conv1.weigth': no parameter of the network", "did you mean layer1.0.conv1.weight"),
+        options=lambda place: {"name-map": place.written("map.json", '{"layer1.0.conv1.weigth": "conv1.weight"}')},
+    ),
+    Case(
+        id="name-map-to-an-unknown-name",
+        code=3,
+        says=(
+            "map.json: 'conv1.weight': no tensor of the checkpoint is called conv.weight",
+            "did you mean conv1.weight",
+        ),
+        options=lambda place: {"name-map": place.written("map.json", '{"conv1.weight": "conv.weight"}')},
+    ),
+    Case(
+        id="name-map-is-no-object",
+        code=3,
+        says=("map.json holds a list, expected a JSON object", "--name-map takes"),
+        options=lambda place: {"name-map": place.written("map.json", "[]")},
+    ),
+    Case(
+        id="name-map-missing",
+        code=3,
+        says=("none.json", "--name-map"),
+        options=lambda _: {"name-map": "none.json"},
     ),
     # configuration and record
     Case(

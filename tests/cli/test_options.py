@@ -87,6 +87,8 @@ def test_a_limit_holds_for_library_and_command_line(
     assert "Input should be" in said
     if name == "launch-distributed":
         needed = {"qat": amctq.QatRequest(dataset="data", ckpt=Path("float.ckpt"))}
+    if name == "convert-checkpoint":  # arguments, not options
+        needed = {"source": Path("weights.pth"), "target": Path("weights.ckpt")}
     request: Any = COMMANDS[name].request()
     with pytest.raises(UsageError, match=f"expected {expected}$"):
         request(**{**needed, field: value})

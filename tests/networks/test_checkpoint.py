@@ -366,10 +366,14 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 3
     ("name", "content", "says"),
     [
         ("model.ckpt", POINTER, "is a pointer of git-lfs, expected the file itself (94512345 bytes)"),
-        ("model.safetensors", b"\x10" + bytes(7) + b'{"a":1}', "is a safetensors file"),
-        ("renamed.ckpt", b"\x10" + bytes(7) + b'{"a":1}', "is a safetensors file"),
-        ("torch.ckpt", b"PK\3\4" + bytes(40), "as PyTorch writes them"),
+        ("model.pth", POINTER, "is a pointer of git-lfs"),
         ("model.pth", b"\x0a\x04abcd", "does not end in .ckpt"),
+        ("model.h5", b"\x89HDF\r\n", "is an HDF5 file"),
+        ("model.ckpt", b"\x1f\x8b\x08", "is compressed with gzip"),
+        ("model.pth.tar", bytes(257) + b"ustar\0", "is a tar archive"),
+        ("model.pkl", b"\x80\x04\x95", "is a pickle that torch.save has not written"),
+        ("model.json", b'{"a": 1}', "is JSON"),
+        ("model.safetensors.index.json", b'{"metadata": {"total_size": 1}}', "is the index of a checkpoint in several"),
     ],
 )
 def test_another_kind_of_file_is_refused_by_what_it_is(name: str, content: bytes, says: str, tmp_path: Path) -> None:

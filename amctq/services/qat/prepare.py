@@ -220,7 +220,7 @@ def _identity(
         "recipe": recipe.data(),
         "loss": request.loss,
         "config_sha256": hashlib.sha256(dump_retrain_config(config)).hexdigest(),
-    }
+    } | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)})
 
 
 def _loss(plan: QatPlan, verified: VerifiedNetwork, training: Samples) -> Any:

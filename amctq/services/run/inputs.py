@@ -55,6 +55,7 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         scratch=scratch,
         reporter=reporter,
         amct_limits=plan.amct_limits,
+        name_map=plan.name_map,
     )
     because = _cells_needed(plan)
     verified = verified if because is None else _with_cells(plan, verified, because, reporter)

@@ -19,6 +19,7 @@ from amctq.export.targets import Target
 from amctq.files import reading
 from amctq.inference.metrics.choose import named_metric
 from amctq.networks.checkpoint import check_readable
+from amctq.networks.name_map import NameMap, read_name_map
 from amctq.networks.registry import ModelSpec, find_model
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
@@ -54,6 +55,7 @@ class RunPlan:
         config: content of ``--config``; None without it.
         recorded: content of ``--record``, with the layer names of the file; None without it.
         metric: of ``--metric``; None without it.
+        name_map: content of ``--name-map``; None without it.
     """
 
     request: QuantizationRequest
@@ -67,6 +69,7 @@ class RunPlan:
     config: ConfigFile | None
     recorded: QuantRecord | None
     metric: Metric | None
+    name_map: NameMap | None
 
     @property
     def amct_limits(self) -> str | None:
@@ -206,6 +209,7 @@ def plan_run(
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
     with reading(f"--ckpt {request.ckpt}"):
         check_readable(request.ckpt)
+    name_map = read_name_map(request.name_map)
     for option, path in (("--config", request.config), ("--record", request.record)):
         with reading(f"{option} {path}"):
             if path is not None and not path.is_file():
@@ -226,6 +230,7 @@ def plan_run(
         config=_read_config(request, retrain=retrain),
         recorded=_read_record(request.record),
         metric=None if request.metric is None else named_metric(request.metric),
+        name_map=name_map,
     )
 
 

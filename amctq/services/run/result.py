@@ -83,7 +83,8 @@ class RunResult(Finished, ABC):
             "command": self.command,
             "environment": report.environment(plan.device),
             "model": report.model(request, plan.spec.name, self.example_images)
-            | {"checkpoint": str(request.ckpt), "checkpoint_sha256": self.verified.checkpoint.sha256},
+            | {"checkpoint": str(request.ckpt), "checkpoint_sha256": self.verified.checkpoint.sha256}
+            | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)}),
             "data": self.data_section(),
             "quantization": self.quantization_section(),
             **self.further_sections(),

@@ -1,87 +1,77 @@
-"""What a MindSpore checkpoint file holds, checked before MindSpore reads it.
+"""A MindSpore checkpoint file, read and checked without MindSpore's own reader.
 
-MindSpore copies a tensor's bytes without comparing their number with its shape: with too many it writes beyond the
-tensor, with too few it reads what lies beside them in memory. So every tensor of a file is checked here.
+That copies a tensor's bytes without comparing their number with its shape: with too many it writes beyond the tensor,
+with too few it reads what lies beside them in memory.
 """
 
 from __future__ import annotations
 
 import binascii
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-Shape = tuple[int, ...]
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
-# Bytes of an element by MindSpore's name of the type (mindspore/train/serialization.py, tensor_to_ms_type).
-_ITEM = {
-    "Bool": 1,
-    **{f"{sign}{bits}": bits // 8 for sign in ("Int", "UInt") for bits in (8, 16, 32, 64)},
-    **{f"Float{bits}": bits // 8 for bits in (16, 32, 64)},
-    "BFloat16": 2,
-}
+from amctq.networks.tensor_file import (
+    DTYPES,
+    ITEM,
+    MOST_AXES,
+    DamagedCheckpointError,
+    StoredTensor,
+    TensorFile,
+    checked_name,
+    is_shape,
+    shown,
+    values_of,
+)
+
 _TEXT, _TEXT_ITEM = "str", 4  # a value of save_checkpoint's append_dict, as UCS-4
 _PACKED = "Int4"  # weights that MindSpore itself has quantized
 _SCALAR = (0,)  # MindSpore writes the shape of a scalar so
-_MOST_AXES = 32  # NumPy's limit
 # MindSpore ends a file with it, and ten bytes of CRC-32, where it is asked for a checksum.
 _CRC, _CRC_BYTES = b"crc_num", 10
-_TOO_MANY = 1 << 48  # elements
-_LONGEST_NAME = 1000
-_SHOWN = 80  # characters of a name in a message
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredTensor:
-    """A tensor of a checkpoint.
-
-    Attributes:
-        type: MindSpore's name of it, such as ``Float32``.
-        shape: of the tensor; () for a scalar.
-    """
-
-    type: str
-    shape: Shape
-
-    @property
-    def is_number(self) -> bool:
-        """Whether a parameter can be loaded from it."""
-        return self.type in _ITEM
-
-
-class DamagedCheckpointError(Exception):
-    """The reason why a content is no complete checkpoint. The user gets it within an InputError."""
-
-
-def read_tensors(content: bytes) -> dict[str, StoredTensor]:
-    """The tensors of a checkpoint by name, in the order of the file.
+class MindSporeFile(TensorFile):
+    """A checkpoint that MindSpore has written.
 
     Args:
-        content: of the file.
+        path: the file.
 
     Raises:
         DamagedCheckpointError: it is no checkpoint, or a tensor in it is not complete.
     """
-    from google.protobuf.message import DecodeError
-    from mindspore.train.checkpoint_pb2 import Checkpoint
 
-    try:
-        message = Checkpoint.FromString(_without_crc(content))
-        found = _tensors(message)
-    except (DecodeError, UnicodeDecodeError) as error:
-        reason = "it cannot be parsed"
-        raise DamagedCheckpointError(reason) from error
-    if not found:
-        reason = "it holds no tensor"
-        raise DamagedCheckpointError(reason)
-    return found
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.tensors = _tensors(self._message())
+        except (DecodeError, UnicodeDecodeError) as error:
+            reason = "it cannot be parsed"
+            raise DamagedCheckpointError(reason) from error
+        if not self.tensors:
+            reason = "it holds no tensor"
+            raise DamagedCheckpointError(reason)
 
+    def read(self, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """See ``TensorFile``."""
+        wanted, parts = set(names), dict[str, list[bytes]]()
+        for value in self._message().value:
+            if value.tag in wanted:
+                parts.setdefault(value.tag, []).append(value.tensor.tensor_content)
+        return {
+            name: values_of(b"".join(found), self.tensors[name].type).reshape(self.tensors[name].shape)
+            for name, found in parts.items()
+        }
 
-def shown(name: str) -> str:
-    """A name from a file, for a message: without control characters, and not too long."""
-    plain = name.encode("unicode_escape").decode() if not name.isprintable() else name
-    return plain if len(plain) <= _SHOWN else f"{plain[:_SHOWN]}…"
+    def _message(self) -> Any:
+        from mindspore.train.checkpoint_pb2 import Checkpoint
+
+        return Checkpoint.FromString(_without_crc(self._path.read_bytes()))
 
 
 def _without_crc(content: bytes) -> bytes:
@@ -105,10 +95,7 @@ def _tensors(message: Any) -> dict[str, StoredTensor]:
         except DamagedCheckpointError as defect:
             reason = f"{shown(name)} {defect}"
             raise DamagedCheckpointError(reason) from None
-        if len(name) > _LONGEST_NAME:
-            reason = f"the name of a tensor has {len(name):,} characters"
-            raise DamagedCheckpointError(reason)
-        if name in found:
+        if checked_name(name) in found:
             reason = f"{shown(name)} occurs in two places"
             raise DamagedCheckpointError(reason)
         found[name] = tensor
@@ -135,7 +122,7 @@ def _tensor(parts: list[Any]) -> StoredTensor:
     elif kind == _PACKED:
         complete, expected = True, ""  # nothing that amctq loads
     else:
-        expected_bytes = math.prod(shape) * _ITEM[kind]
+        expected_bytes = math.prod(shape) * ITEM[kind]
         complete, expected = size == expected_bytes, f"{expected_bytes:,}"
     if not complete:
         reason = f"holds {size:,} bytes, expected {expected} for {kind} {list(shape)}"
@@ -152,11 +139,11 @@ def _defect(part: Any) -> str | None:
     if _has_unknown_fields(part) or _has_unknown_fields(part.tensor):
         return "has fields that MindSpore does not write"
     kind, dims = part.tensor.tensor_type, part.tensor.dims
-    if kind not in _ITEM and kind not in {_TEXT, _PACKED}:
+    if kind not in DTYPES and kind not in {_TEXT, _PACKED}:
         return f"has the unknown type {shown(str(kind))!r}"
-    if len(dims) > _MOST_AXES:
-        return f"has {len(dims):,} axes, expected at most {_MOST_AXES}"
-    if min(dims, default=0) < 0 or math.prod(dims) >= _TOO_MANY:
+    if len(dims) > MOST_AXES:
+        return f"has {len(dims):,} axes, expected at most {MOST_AXES}"
+    if not is_shape(dims):
         return f"has the shape {shown(str(list(dims)))}"
     return None
 
