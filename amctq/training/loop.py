@@ -143,7 +143,7 @@ class _Loop:
 
     def one_step(self, batch: Batch) -> None:
         """Train on a batch."""
-        from mindspore import Tensor
+        from mindspore import Tensor, mutable
 
         from amctq.training.loss import as_tensor
 
@@ -157,10 +157,11 @@ class _Loop:
         taught = (np.zeros(1, np.float32),) if self.run.teacher is None else self.run.teacher(inputs)
         stop = np.float32(bool(self.arrived))
         with signal_handlers_kept():
+            # MindSpore takes a plain tuple as a constant, and would compile the graph anew for each step.
             output = self.run.step(
-                tuple(map(Tensor, inputs.values())),
+                mutable(tuple(map(Tensor, inputs.values()))),
                 as_tensor(targets),
-                tuple(map(Tensor, taught)),
+                mutable(tuple(map(Tensor, taught))),
                 Tensor(rate),
                 Tensor(stop),
             )

@@ -23,6 +23,7 @@ from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.choices import ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
+from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches
 from amctq.errors import InputError
 from amctq.inference.onnx_session import OnnxSession
@@ -217,7 +218,8 @@ def test_retraining_learns_weights_and_clips_and_ends_in_a_file(
     names = [layer.name for layer in retraining.topology.layers]
     assert names == ["conv1", "conv2", "end_point"]
     before = {name: item.asnumpy().copy() for name, item in retraining.state().items()}
-    images, labels = next(iter(batches()))
+    inputs, labels = next(iter(batches()))
+    images = inputs[IMAGE]
     with graph_mode():
         retraining.cell.set_train(True)
         loss = nn.WithLossCell(retraining.cell, nn.SoftmaxCrossEntropyWithLogits(sparse=True, reduction="mean"))

@@ -40,8 +40,8 @@ IMAGES = image(np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.floa
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: {"logits": x.mean((2, 3))}, r"the network's construct\(\) returns a dict, expected tensors"),
-        (lambda x: (x.mean((2, 3)), 1), r"the network's construct\(\) returns an? int, expected tensors"),
+        (lambda x: {"logits": x.mean((2, 3))}, r"the network's construct\(\) returns dict, expected tensors"),
+        (lambda x: (x.mean((2, 3)), 1), r"the network's construct\(\) returns int, expected tensors"),
         # MindSpore finds out only when the result is read.
         (lambda x: mint.roll(x, 1, 2).mean((2, 3)), "MindSpore cannot run this network .* unregistered"),
     ],

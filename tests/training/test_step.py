@@ -66,10 +66,11 @@ def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = No
 
 def _step(step: Any, images: Any, labels: Any, taught: Any = NOTHING, *, stop: int = 0) -> Any:
     """One step of a network with one input and one output: its own loss, the mean, and who wants to stop."""
-    from mindspore import Tensor
+    from mindspore import Tensor, mutable
 
     scalars = (Tensor(np.float32(value)) for value in (0.1, stop))
-    return step((Tensor(images),), Tensor(labels.astype(np.int32)), (Tensor(taught),), *scalars).asnumpy()
+    inputs, teaching = mutable((Tensor(images),)), mutable((Tensor(taught),))
+    return step(inputs, Tensor(labels.astype(np.int32)), teaching, *scalars).asnumpy()
 
 
 def _taught(index: int) -> Any:
