@@ -5,33 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from amctq.errors import InputError, UsageError
+from amctq.networks.mindcv_zoo import is_of_mindcv, mindcv_model
+from amctq.networks.model_spec import ModelSpec
 from amctq.plugins import call_factory, check_factory, factory_name, is_factory, load_factory
 
 # The published CIFAR weights were trained with ImageNet's mean and deviation.
 _CIFAR_RESNET = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """A network that can be built.
-
-    Attributes:
-        name: its name for ``--model``, with which its files begin.
-        build: makes a new ``mindspore.nn.Cell`` in inference mode from the number of classes; images (N, C, H, W) to
-            logits (N, classes).
-        preprocessing: gives the default preprocessing of its images from the number of classes.
-        parameters: how many tensors its checkpoint holds, which rules it out without building it; None if unknown.
-    """
-
-    name: str
-    build: Callable[[int], Any]
-    preprocessing: Callable[[int], Preprocessing]
-    parameters: int | None = None
 
 
 def _built_in(
@@ -66,21 +49,25 @@ REGISTRY: dict[str, ModelSpec] = {
 
 
 def find_model(name: str) -> ModelSpec:
-    """The network of that name in the registry (case is ignored), or the user's own.
+    """The network of that name in the registry (case is ignored), one of mindcv, or the user's own.
 
     Raises:
         UsageError: there is no such network.
+        UnavailableError: mindcv is not installed.
         InputError: the user's file does not exist. It is imported later, when the network is built.
     """
     if name.lower() in REGISTRY:
         return REGISTRY[name.lower()]
+    if is_of_mindcv(name):
+        return mindcv_model(name)
     if is_factory(name):
         check_factory(name, option="--model")
         return _own(name)
     near = difflib.get_close_matches(name.lower(), REGISTRY, n=1)
     message = f"--model {name}: not a model that amctq knows ({', '.join(REGISTRY)})"
     raise UsageError(
-        message, hint=f"did you mean {near[0]}?" if near else "or bring your own: path/to/file.py:function"
+        message,
+        hint=f"did you mean {near[0]}?" if near else "or bring your own: path/to/file.py:function, or mindcv:NAME",
     )
 
 

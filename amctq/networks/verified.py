@@ -13,8 +13,8 @@ from amctq.files import writing
 from amctq.networks.checkpoint import Checkpoint, read_checkpoint
 from amctq.networks.checkpoint_match import Match
 from amctq.networks.float_network import FloatNetwork
+from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap
-from amctq.networks.registry import ModelSpec
 from amctq.networks.signature import input_names
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, load_mindspore

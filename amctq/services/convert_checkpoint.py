@@ -25,6 +25,7 @@ class ConvertCheckpointResult:
 
     Attributes:
         request: the request.
+        num_classes: of the network.
         checkpoint: the file that was read.
         matched: which of its tensors were taken, and which were passed over.
         types: number of parameters that were converted, by the two types, as "Float16 to Float32".
@@ -33,6 +34,7 @@ class ConvertCheckpointResult:
     """
 
     request: ConvertCheckpointRequest
+    num_classes: int
     checkpoint: Checkpoint
     matched: Match
     types: Mapping[str, int]
@@ -44,7 +46,7 @@ class ConvertCheckpointResult:
         loaded, matched = self.checkpoint.loaded, self.matched
         return {
             "model": self.request.model,
-            "num_classes": self.request.num_classes,
+            "num_classes": self.num_classes,
             "loaded": {"path": str(loaded.path), "bytes": loaded.bytes, "sha256": loaded.sha256},
             "name_map": None if self.request.name_map is None else str(self.request.name_map),
             "convention": matched.convention,
@@ -85,8 +87,9 @@ def convert_checkpoint(request: ConvertCheckpointRequest, on_event: OnEvent = si
             mindspore = load_mindspore(resolve_device(Device.CPU, None), output.scratch())
         with reporter.phase("checkpoint"):
             checkpoint = read_checkpoint(request.source, output.scratch())
-            network = spec.build(request.num_classes)
-            matched = checkpoint.load_into(network, model=spec.name, num_classes=request.num_classes, name_map=name_map)
+            classes = request.num_classes or spec.num_classes
+            network = spec.build(classes)
+            matched = checkpoint.load_into(network, model=spec.name, num_classes=classes, name_map=name_map)
         with reporter.phase("writing"):
             made = output.scratch() / "made.ckpt"
             with writing(request.target):
@@ -97,6 +100,7 @@ def convert_checkpoint(request: ConvertCheckpointRequest, on_event: OnEvent = si
         reporter.info(f"{request.source}: {matched}")
     return ConvertCheckpointResult(
         request=request,
+        num_classes=classes,
         checkpoint=checkpoint,
         matched=matched,
         types=_conversions(network, checkpoint, matched),

@@ -21,7 +21,7 @@ class ConvertCheckpointRequest(Request):
         source: a checkpoint in any format that ``--ckpt`` takes.
         target: the MindSpore checkpoint to write.
         model: the network whose names it gets.
-        num_classes: of the network.
+        num_classes: of the network; None means the number of its own checkpoint.
         name_map: None for a checkpoint with the names of MindSpore or PyTorch.
         force: replace ``target``.
 
@@ -32,7 +32,7 @@ class ConvertCheckpointRequest(Request):
     source: Annotated[Path, Option(positional=True, metavar="IN", help="Checkpoint to read: any that --ckpt takes.")]
     target: Annotated[Path, Option(positional=True, metavar="OUT.ckpt", help="MindSpore checkpoint to write.")]
     model: Annotated[str, MODEL] = "resnet50"
-    num_classes: Annotated[int, NUM_CLASSES] = 10
+    num_classes: Annotated[int | None, NUM_CLASSES] = None
     name_map: Annotated[Path | None, NAME_MAP] = None
     force: Annotated[bool, FORCE] = False
 

@@ -50,6 +50,7 @@ class EvaluateResult:
 
     Attributes:
         request: the request.
+        num_classes: of the network.
         device: where MindSpore ran, for a checkpoint or a MindIR file.
         samples: the evaluation images.
         score: of the network.
@@ -61,6 +62,7 @@ class EvaluateResult:
     """
 
     request: EvaluateRequest
+    num_classes: int
     device: ResolvedDevice
     samples: Samples
     score: Score
@@ -83,7 +85,7 @@ class EvaluateResult:
             "environment": report.environment(self.device),
             "file": str(request.ckpt or request.onnx or request.mindir),
             "loaded": [{"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256} for file in self.loaded],
-            "model": report.model(request, request.model if request.ckpt else self._form, self.samples),
+            "model": report.model(request.model if request.ckpt else self._form, self.num_classes, self.samples),
             "data": {"dataset": str(request.dataset), "evaluation": report.samples(self.samples)},
             "accuracy": {
                 "metric": self.score.metric.data(),
@@ -129,19 +131,20 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
                 session.check_input(samples.inputs)
             if own is None and samples.preprocessing is not None:
                 _say_assumed(path, session, request, samples.preprocessing, reporter)
+            classes = session.classes or request.classes(spec)
             ranks = tuple(len(port.shape) for port in session.outputs)
             user_file = UserFileSession(session, path)
-            return _measure(request, device, user_file, ranks, samples, None, loaded, reporter)
+            return _measure(request, classes, device, user_file, ranks, samples, None, loaded, reporter)
         check_readable(request.ckpt)
         name_map = read_name_map(request.name_map)
         with reporter.phase("dataset"):
             preprocessing = request.preprocessing(spec)
-            dataset = request.open_dataset(data, preprocessing, reporter, classes=request.num_classes)
+            dataset = request.open_dataset(data, preprocessing, reporter, classes=request.classes(spec))
             samples = _test_images(dataset, request)
         verified = load_network(
             spec=spec,
             ckpt=request.ckpt,
-            num_classes=request.num_classes,
+            num_classes=request.classes(spec),
             device=device,
             examples=Batches(samples=samples, size=request.batch_size),
             scratch=folder,
@@ -150,8 +153,10 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         )
         own_file = verified.checkpoint.loaded
         samples = samples.renamed(verified.names)
-        ranks = verified.network.graph.output_ranks
-        return _measure(request, device, verified.session, ranks, samples, verified.proof, (own_file,), reporter)
+        classes, ranks = request.classes(spec), verified.network.graph.output_ranks
+        return _measure(
+            request, classes, device, verified.session, ranks, samples, verified.proof, (own_file,), reporter
+        )
 
 
 def _open(
@@ -195,6 +200,7 @@ def _say_assumed(
 
 def _measure(
     request: EvaluateRequest,
+    num_classes: int,
     device: ResolvedDevice,
     session: Session,
     output_ranks: tuple[int, ...],
@@ -228,6 +234,7 @@ def _measure(
     per_second = len(samples) / (time.perf_counter() - start)
     return EvaluateResult(
         request=request,
+        num_classes=num_classes,
         device=device,
         samples=samples,
         score=score,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amctq.data.preprocess import Preprocessing
     from amctq.data.samples import Dataset
     from amctq.data.source import DataSource
-    from amctq.networks.registry import ModelSpec
+    from amctq.networks.model_spec import ModelSpec
     from amctq.progress import Reporter
 
 
@@ -54,12 +54,12 @@ NAME_MAP = Option(
 )
 MODEL = Option(
     INPUT,
-    "Network of the checkpoint: a known name, or your own file.py:function.",
+    "Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function.",
     metavar="NAME",
     aliases=("net",),
     complete=model_names,
 )
-NUM_CLASSES = Option(INPUT, "Number of classes of the checkpoint.", min=2)
+NUM_CLASSES = Option(INPUT, "Number of classes of the checkpoint.  [default: 10; 1000 for mindcv:NAME]", min=2)
 CALIB_IMAGES = Option(
     QUANTIZATION,
     "How many training images calibrate, at least 1: the ranges of activations come from them.  [default: 32]",
@@ -109,6 +109,7 @@ class NetworkRequest(Request):
 
     Attributes:
         name_map: None for a checkpoint with the names of MindSpore or PyTorch.
+        num_classes: None means the number of the network's own checkpoint.
         eval_images: None means all.
     """
 
@@ -144,7 +145,7 @@ class NetworkRequest(Request):
             limits=(FINITE, POSITIVE),
         ),
     ] = None
-    num_classes: Annotated[int, NUM_CLASSES] = 10
+    num_classes: Annotated[int | None, NUM_CLASSES] = None
     eval_images: Annotated[
         int | None,
         Option(
@@ -169,9 +170,13 @@ class NetworkRequest(Request):
     device: Annotated[Device, Option(RUN, "Where MindSpore runs.", aliases=("device_target",))] = Device.AUTO
     device_id: Annotated[int | None, Option(RUN, "Index of the NPU.  [default: DEVICE_ID, else 0]", min=0)] = None
 
+    def classes(self, spec: ModelSpec) -> int:
+        """The number of classes of ``spec``."""
+        return self.num_classes or spec.num_classes
+
     def preprocessing(self, spec: ModelSpec) -> Preprocessing:
         """The preprocessing of images for ``spec``."""
-        return spec.preprocessing(self.num_classes).changed(image_size=self.image_size, mean=self.mean, std=self.std)
+        return spec.preprocessing(self.classes(spec)).changed(image_size=self.image_size, mean=self.mean, std=self.std)
 
     def open_dataset(
         self, source: DataSource, preprocessing: Preprocessing, reporter: Reporter, *, classes: int | None

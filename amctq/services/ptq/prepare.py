@@ -59,7 +59,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
     begin(plan, reporter)
     with reporter.phase("dataset"):
         preprocessing = request.preprocessing(plan.spec)
-        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=request.num_classes)
+        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=request.classes(plan.spec))
         available = images_to_calibrate_with(dataset, request.eval_images)
         images = split(
             dataset,

@@ -51,7 +51,7 @@ def open_images(plan: QatPlan, reporter: Reporter) -> Dataset:
     request = plan.request
 
     def opened(source: DataSource) -> Dataset:
-        return request.open_dataset(source, request.preprocessing(plan.spec), reporter, classes=request.num_classes)
+        return request.open_dataset(source, request.preprocessing(plan.spec), reporter, classes=plan.num_classes)
 
     dataset = opened(plan.data)
     if request.train_dataset is None:
@@ -74,7 +74,7 @@ def open_images(plan: QatPlan, reporter: Reporter) -> Dataset:
     both = f"{dataset.name} and {other.name}"
     if dataset.classes is not None and other.classes is not None:
         check_same_classes(dataset.classes, other.classes, both)
-    return request.checked(Dataset(train=train, test=other.test, name=both), request.num_classes)
+    return request.checked(Dataset(train=train, test=other.test, name=both), plan.num_classes)
 
 
 def _same_place(one: str | Path | None, other: str | Path | None) -> bool:

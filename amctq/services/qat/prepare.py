@@ -211,7 +211,7 @@ def _identity(
     request = plan.request
     evaluation = images.evaluation
     return {
-        "model": report.model(request, plan.spec.name, images.training),
+        "model": report.model(plan.spec.name, plan.num_classes, images.training),
         "checkpoint_sha256": checkpoint_sha256,
         "training": report.samples(images.training) | {"first_images_sha256": _first_images(plan, images)},
         "evaluation": None if evaluation is None else report.samples(evaluation),

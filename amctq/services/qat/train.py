@@ -106,7 +106,7 @@ def retrain(
                 batch_size=recipe.batch_size,
                 seed=plan.request.seed,
                 augment=recipe.augment,
-                classes=plan.request.num_classes if plan.request.loss is None else None,
+                classes=plan.num_classes if plan.request.loss is None else None,
                 rank=group.worker.rank,
                 world_size=group.worker.size,
             ),

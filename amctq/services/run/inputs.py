@@ -49,7 +49,7 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
     verified = load_network(
         spec=plan.spec,
         ckpt=plan.request.ckpt,
-        num_classes=plan.request.num_classes,
+        num_classes=plan.num_classes,
         device=plan.device,
         examples=examples,
         scratch=scratch,

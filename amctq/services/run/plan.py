@@ -19,8 +19,9 @@ from amctq.export.targets import Target
 from amctq.files import reading
 from amctq.inference.metrics.choose import named_metric
 from amctq.networks.checkpoint import check_readable
+from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap, read_name_map
-from amctq.networks.registry import ModelSpec, find_model
+from amctq.networks.registry import find_model
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
 from amctq.services.request import QuantizationRequest
@@ -70,6 +71,11 @@ class RunPlan:
     recorded: QuantRecord | None
     metric: Metric | None
     name_map: NameMap | None
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of the network."""
+        return self.request.classes(self.spec)
 
     @property
     def amct_limits(self) -> str | None:
@@ -152,7 +158,7 @@ class RunPlan:
         """Metadata for the exported files: what their users must know."""
         known = {
             "amctq.model": self.spec.name,
-            "amctq.num_classes": str(self.request.num_classes),
+            "amctq.num_classes": str(self.num_classes),
             "amctq.input": ", ".join(itertools.starmap(_layout, images.inputs.items())),
         }
         if images.preprocessing is not None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from amctq.inference.speed import Speed
     from amctq.quant.layers import QuantizableLayer
     from amctq.quant.record import LayerRecord, QuantRecord
-    from amctq.services.request import NetworkRequest
     from amctq.services.run.accuracy import Accuracy, ComparedFile
     from amctq.services.run.check import Check
     from amctq.services.run.exports import WrittenFile
@@ -49,12 +48,12 @@ def environment(device: ResolvedDevice) -> dict[str, Any]:
     }
 
 
-def model(request: NetworkRequest, name: str, images: Samples) -> dict[str, Any]:
+def model(name: str, num_classes: int, images: Samples) -> dict[str, Any]:
     """The network, and how its images are prepared."""
     preprocessing = images.preprocessing
     return {
         "name": name,
-        "num_classes": request.num_classes,
+        "num_classes": num_classes,
         "input_shape": list(next(iter(images.inputs.values())).shape) if len(images.inputs) == 1 else None,
         "inputs": {name: {"shape": list(spec.shape), "dtype": spec.dtype} for name, spec in images.inputs.items()},
         "preprocessing": None if preprocessing is None else asdict(preprocessing),

@@ -82,7 +82,7 @@ class RunResult(Finished, ABC):
             "schema": report.SCHEMA,
             "command": self.command,
             "environment": report.environment(plan.device),
-            "model": report.model(request, plan.spec.name, self.example_images)
+            "model": report.model(plan.spec.name, plan.num_classes, self.example_images)
             | {"checkpoint": str(request.ckpt), "checkpoint_sha256": self.verified.checkpoint.sha256}
             | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)}),
             "data": self.data_section(),
