@@ -143,9 +143,7 @@ class _Loop:
 
     def one_step(self, batch: Batch) -> None:
         """Train on a batch."""
-        from mindspore import Tensor, mutable
-
-        from amctq.training.loss import as_tensor
+        from amctq.training.step import step_arguments
 
         step, recipe = self.state.step, self.run.recipe
         if recipe.freeze_bn_step is not None and step >= recipe.freeze_bn_step and not self.frozen:
@@ -157,14 +155,7 @@ class _Loop:
         taught = (np.zeros(1, np.float32),) if self.run.teacher is None else self.run.teacher(inputs)
         stop = np.float32(bool(self.arrived))
         with signal_handlers_kept():
-            # MindSpore takes a plain tuple as a constant, and would compile the graph anew for each step.
-            output = self.run.step(
-                mutable(tuple(map(Tensor, inputs.values()))),
-                as_tensor(targets),
-                mutable(tuple(map(Tensor, taught))),
-                Tensor(rate),
-                Tensor(stop),
-            )
+            output = self.run.step(*step_arguments(inputs, targets, taught, rate, stop))
             own, loss, stops = map(float, output.asnumpy())
         worker = self.run.group.worker
         # Several workers must stop after the same step.

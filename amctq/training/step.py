@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mindspore import Parameter, Tensor, nn, ops
+import numpy as np
+from mindspore import Parameter, Tensor, mutable, nn, ops
 
-from amctq.training.loss import TeacherLoss, in_float32
+from amctq.data.inputs import Inputs
+from amctq.data.samples import Targets
+from amctq.inference.session import Outputs
+from amctq.training.loss import TeacherLoss, as_tensor, in_float32
 from amctq.training.recipe import Recipe
 
 # No weight decay, as in the sample; nor on the clips of ULQ: only the gradient may shrink a range.
@@ -111,6 +115,17 @@ class TrainingStep(nn.Cell):
                 cell.use_batch_statistics = False
         self.statistics = ()  # all workers hold the same now
         self.compile_cache.clear()  # the compiled graph would not see the change
+
+
+def step_arguments(
+    inputs: Inputs, targets: Targets, taught: Outputs, learning_rate: np.float32, stop: np.float32
+) -> tuple[Any, ...]:
+    """A batch as the arguments of ``TrainingStep``.
+
+    MindSpore takes a plain tuple of tensors as a constant, and would compile the graph anew for each step.
+    """
+    tensors = mutable(tuple(map(Tensor, inputs.values())))
+    return tensors, as_tensor(targets), mutable(tuple(map(Tensor, taught))), Tensor(learning_rate), Tensor(stop)
 
 
 def moving_statistics(network: nn.Cell) -> tuple[Parameter, ...]:

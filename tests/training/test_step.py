@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from amctq.training.recipe import Distillation, Recipe, RecipeOptions, resolve_recipe
+from tests.arrays import image
 
 IMAGES, CLASSES = 6, 3
 NOTHING = np.zeros(1, np.float32)  # what nobody teaches
@@ -66,11 +67,9 @@ def _run(network: Any, recipe: Recipe, steps: int, *, freeze_at: int | None = No
 
 def _step(step: Any, images: Any, labels: Any, taught: Any = NOTHING, *, stop: int = 0) -> Any:
     """One step of a network with one input and one output: its own loss, the mean, and who wants to stop."""
-    from mindspore import Tensor, mutable
+    from amctq.training.step import step_arguments
 
-    scalars = (Tensor(np.float32(value)) for value in (0.1, stop))
-    inputs, teaching = mutable((Tensor(images),)), mutable((Tensor(taught),))
-    return step(inputs, Tensor(labels.astype(np.int32)), teaching, *scalars).asnumpy()
+    return step(*step_arguments(image(images), labels, (taught,), np.float32(0.1), np.float32(stop))).asnumpy()
 
 
 def _taught(index: int) -> Any:
@@ -124,6 +123,12 @@ def test_a_step_is_momentum_with_decay_on_weights_alone(more: dict[str, Any]) ->
     found = [item.asnumpy() for item in network.trainable_params()]
     np.testing.assert_allclose(found[0], weight, rtol=5e-5)
     np.testing.assert_allclose(found[1], bias, rtol=5e-5)
+
+
+@pytest.mark.parametrize("distill", [False, True])
+def test_the_graph_is_compiled_once_for_all_steps(distill: bool) -> None:
+    _, step = _run(_network(), _recipe(distill=distill), 4)
+    assert len(step.compile_cache) == 1
 
 
 def test_the_loss_scale_changes_no_bit_of_float32() -> None:
