@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import amctq
 from amctq.cli.from_request import command
-from amctq.cli.measured import label, shown
+from amctq.cli.measured import metric_of
 from amctq.cli.output import CommandResult, Output
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def evaluate(make: Callable[[], amctq.EvaluateRequest], output: Output) -> Comma
 def tables(data: Mapping[str, Any]) -> list[RenderableType]:
     """Make the output without ``--json``."""
     accuracy, timing = data["accuracy"], data["timing"]
-    metric = accuracy["metric"]
-    score = f"{label(metric)} {shown(metric, accuracy[metric['key']])}"
+    metric = metric_of(accuracy)
+    score = metric.said(accuracy[metric.key])
     if "top5" in accuracy:
         score += f", top-5 {accuracy['top5']:.2f} %"
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amctq.cli.measured import label, shown
+from amctq.cli.measured import metric_of
 
 
 def file_sentences(report: Mapping[str, Any]) -> list[str]:
@@ -14,9 +14,9 @@ def file_sentences(report: Mapping[str, Any]) -> list[str]:
     for file in report["files"].values():
         same = file.get("agreement")
         if same is not None:
-            metric = None if report["accuracy"] is None else report["accuracy"]["metric"]
-            score = "" if metric is None else f"{label(metric)} {shown(metric, same[metric['key']])}, "
-            if metric is None or metric["key"] == "top1":
+            metric = None if report["accuracy"] is None else metric_of(report["accuracy"])
+            score = "" if metric is None else f"{metric.said(same[metric.key])}, "
+            if metric is None or metric.key == "top1":
                 same_as = f"the class of the QDQ graph on {same['percent']:.2f} % of {same['images']:,} images"
             else:
                 same_as = f"{same['mean_difference']:.1e} of the largest value from the QDQ graph in the mean"

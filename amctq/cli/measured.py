@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amctq.inference.metrics.score import MetricName
 
 _TITLES = {"top5": "top-5, %"}
 
@@ -15,19 +18,19 @@ def accuracy_rows(accuracy: Mapping[str, Any], stages: Sequence[Mapping[str, flo
         accuracy: the section.
         stages: figures by name.
     """
-    metric = accuracy["metric"]
+    metric = metric_of(accuracy)
     for name in stages[0]:
         values = [stage[name] for stage in stages]
-        title = metric["title"] if name == metric["key"] else _TITLES.get(name, name)
-        digits = metric["digits"]
+        title = metric.title if name == metric.key else _TITLES.get(name, name)
+        digits = metric.digits
         yield title, *(f"{value:.{digits}f}" for value in values), f"{values[-1] - values[0]:+.{digits}f}"
 
 
 def drop_sentence(accuracy: Mapping[str, Any]) -> str:
     """By how much the metric is worse, with what the samples say of it."""
-    metric = accuracy["metric"]
-    key, digits = metric["key"], metric["digits"]
-    text = f"{label(metric)} drop {accuracy[f'{key}_drop']:.{digits}f}{unit(metric)}"
+    metric = metric_of(accuracy)
+    key, digits = metric.key, metric.digits
+    text = f"{metric.label} drop {accuracy[f'{key}_drop']:.{digits}f}{metric.unit_behind}"
     interval = accuracy[f"{key}_drop_95"]
     if interval is not None:
         low, high = interval
@@ -35,19 +38,11 @@ def drop_sentence(accuracy: Mapping[str, Any]) -> str:
     return text
 
 
-def label(metric: Mapping[str, Any]) -> str:
-    """The metric's name without its unit."""
-    return str(metric["title"]).partition(",")[0]
+def metric_of(accuracy: Mapping[str, Any]) -> MetricName:
+    """The metric that the section names."""
+    from amctq.inference.metrics.score import MetricName  # not at start-up: it loads NumPy
 
-
-def unit(metric: Mapping[str, Any]) -> str:
-    """The unit of a difference, to write behind it."""
-    return f" {metric['unit']}" if metric["unit"] else ""
-
-
-def shown(metric: Mapping[str, Any], value: float) -> str:
-    """A value with its unit."""
-    return f"{value:.{metric['digits']}f}{' %' if metric['title'].endswith('%') else ''}"
+    return MetricName(**accuracy["metric"])
 
 
 def fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

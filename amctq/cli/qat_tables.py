@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.exported import file_sentences
-from amctq.cli.measured import accuracy_rows, drop_sentence, fidelity_rows, shown, unit
+from amctq.cli.measured import accuracy_rows, drop_sentence, fidelity_rows, metric_of
 from amctq.cli.widths import width_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from amctq.inference.metrics.score import MetricName
 
 
 def failure_tables(data: Mapping[str, Any]) -> list[RenderableType]:
@@ -47,7 +49,7 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
             "compiled it; the accuracy is that of AMCT's training network"
         )
     elif accuracy is not None:
-        metric, test = accuracy["metric"], accuracy["mcnemar_p"]
+        metric, test = metric_of(accuracy), accuracy["mcnemar_p"]
         same = accuracy["agreement"]
         agreement = (
             ""
@@ -56,10 +58,10 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
         )
         lines += [
             f"{drop_sentence(accuracy)}{'' if test is None else f', McNemar p = {test:.2g}'}",
-            f"training network {shown(metric, accuracy['training_network'][metric['key']])}{agreement}",
+            f"training network {metric.shown(accuracy['training_network'][metric.key])}{agreement}",
         ]
     if accuracy is not None:
-        lines.append(_gain(accuracy["gain_over_ptq"], accuracy["metric"], quantization["started_from_weight_algo"]))
+        lines.append(_gain(accuracy["gain_over_ptq"], metric_of(accuracy), quantization["started_from_weight_algo"]))
     if report["fidelity"] is not None:
         lines += [f"{name} {text}" for name, text in fidelity_rows(report["fidelity"])]
     taught = ", taught by the float network" if recipe["distillation"] else ""
@@ -77,11 +79,11 @@ def _sentences(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _gain(gain: Mapping[str, Any], metric: Mapping[str, Any], algorithms: Sequence[str] | None) -> str:
+def _gain(gain: Mapping[str, Any], metric: MetricName, algorithms: Sequence[str] | None) -> str:
     """Whether training was worth it."""
     start = "PTQ by the record" if algorithms is None else f"PTQ ({' and '.join(algorithms)})"
-    key, digits, ends = metric["key"], metric["digits"], gain[f"{metric['key']}_gain_95"]
-    interval = f"{gain[f'{key}_gain']:+.{digits}f}{unit(metric)}"
+    key, digits, ends = metric.key, metric.digits, gain[f"{metric.key}_gain_95"]
+    interval = f"{gain[f'{key}_gain']:+.{digits}f}{metric.unit_behind}"
     if ends is not None:
         interval += f" (95 % interval {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
     if gain["verdict"] == "gained":

@@ -55,10 +55,7 @@ class FactorySamples(Samples):
         """The samples at these positions."""
         return replace(self, indices=self.indices[positions])
 
-    def renamed(self, names: Mapping[str, str]) -> FactorySamples:
-        """The same samples with other names of inputs, in the order of ``names``: new names by present ones."""
-        if list(names) == list(self.inputs) and all(new == present for present, new in names.items()):
-            return self
+    def _with_names(self, names: Mapping[str, str]) -> FactorySamples:
         given = {present: own for own, present in self.names.items()}
         return replace(
             self,

@@ -59,10 +59,13 @@ class Samples(ABC):
 
     def renamed(self, names: Mapping[str, str]) -> Samples:
         """The same samples with other names of inputs, in the order of ``names``: new names by present ones."""
-        if list(names) != list(self.inputs) or any(new != present for present, new in names.items()):
-            message = f"{type(self).__name__} has only images"
-            raise NotImplementedError(message)
-        return self
+        same = list(names.items()) == [(name, name) for name in self.inputs]
+        return self if same else self._with_names(names)
+
+    def _with_names(self, names: Mapping[str, str]) -> Samples:
+        """What ``renamed`` gives where the names differ; images keep their only name."""
+        message = f"{type(self).__name__} has only images"
+        raise NotImplementedError(message)
 
     @abstractmethod
     def batches(self, size: int) -> Iterator[Batch]:

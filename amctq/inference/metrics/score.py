@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ class MetricName:
         """Whether values are percentages."""
         return self.title.endswith("%")
 
+    @property
+    def unit_behind(self) -> str:
+        """The unit of a difference, to write behind it."""
+        return f" {self.unit}" if self.unit else ""
+
     def said(self, value: float) -> str:
         """A value with its name, for sentences: ``top-1 91.70 %``."""
         return f"{self.label} {self.shown(value)}"
@@ -52,7 +57,7 @@ class MetricName:
 
     def data(self) -> dict[str, Any]:
         """For the report."""
-        return {"key": self.key, "title": self.title, "unit": self.unit, "digits": self.digits, "rises": self.rises}
+        return asdict(self)
 
 
 class Score(ABC):

@@ -122,8 +122,7 @@ def half_check(before: Score, after: Score, what: str) -> Check:
 
 def drop_check(drop: float, metric: MetricName, max_drop: float, where: str = "") -> Check:
     """Check that the metric has not got worse by more than ``max_drop``."""
-    unit = f" {metric.unit}" if metric.unit else ""
-    detail = f"drop {drop:.{metric.digits}f}{where}, allowed {max_drop:g}{unit}"
+    detail = f"drop {drop:.{metric.digits}f}{where}, allowed {max_drop:g}{metric.unit_behind}"
     return Check(name="--max-drop", passed=drop <= max_drop, detail=detail)
 
 
@@ -169,12 +168,11 @@ def agreement_check(training: Score, exported: Score) -> Check:
     metric, gap = exported.metric, abs(training.value - exported.value)
     # With 100 images, one image is a whole point. Two images may always differ, as in the other comparisons.
     allowed = max(_GAP, 200.0 / exported.samples) if metric.is_percentage else _SHARE * abs(training.value)
-    unit = f" {metric.unit}" if metric.unit else ""
     return Check(
         name="exported file equals the training network",
         passed=gap <= allowed + 1e-9,
         detail=f"{metric.said(exported.value)} and {metric.shown(training.value)}, "
-        f"{allowed:.{metric.digits}f}{unit} allowed",
+        f"{allowed:.{metric.digits}f}{metric.unit_behind} allowed",
     )
 
 
