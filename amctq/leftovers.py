@@ -30,7 +30,8 @@ from typing import Any
 from amctq.errors import UsageError, WriteError
 from amctq.signals import signals_held
 
-STAGING = ".amctq-partial"  # begins the name of everything that is not finished yet
+_OWN = ".amctq"  # begins the names of locks and of all that is not finished yet
+STAGING = f"{_OWN}-partial"  # begins the name of everything that is not finished yet
 LAUNCH_ID = "AMCTQ_LAUNCH_ID"  # marks every process of a launch, even when its parent has changed
 _SECONDS = 15.0  # for the processes of a killed launch to end
 _PAUSE = 0.1
@@ -61,19 +62,31 @@ class Leftover:
             if self.claimed is None or not self.claimed.is_dir():
                 self._clear_folders()
             else:
-                from amctq.folder_lock import FolderLock  # loads much, and processes that only watch are to stay small
-
-                lock = FolderLock(self.claimed)
-                lock.acquire(by="another run", instead="folder", wait=wait)
-                try:
-                    self._clear_folders()
-                    for folder in (self.claimed, *filter(Path.is_dir, self.claimed.iterdir())):
-                        clear_partials(folder)
-                finally:
-                    lock.release()
+                self._clear_claimed(self.claimed, time.monotonic() + wait)
         for folder in reversed(self.made):
             with contextlib.suppress(OSError):  # it is in use
                 folder.rmdir()
+
+    def _clear_claimed(self, claimed: Path, until: float) -> None:
+        from amctq.folder_lock import FolderLock  # loads much, and processes that only watch are to stay small
+
+        lock = FolderLock(claimed)
+        # The next run may have tidied up and ended by now: then a lock would be a file in a folder that is finished.
+        while any(folder.exists() for folder in self.folders) or _unfinished(claimed):
+            try:
+                lock.acquire(by="another run", instead="folder", wait=0.0)
+            except UsageError:
+                if time.monotonic() > until:
+                    return
+                time.sleep(_PAUSE)
+                continue
+            try:
+                self._clear_folders()
+                for folder in (claimed, *filter(Path.is_dir, claimed.iterdir())):
+                    clear_partials(folder)
+            finally:
+                lock.release()
+            return
 
     def _clear_folders(self) -> None:
         for folder in self.folders:
@@ -83,6 +96,11 @@ class Leftover:
                 if not folder.exists() or time.monotonic() > until:
                     break
                 time.sleep(_PAUSE)
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether a run is at work in ``folder`` or has left something: a lock, or unfinished files."""
+    return any(folder.glob(f"{_OWN}*")) or any(folder.glob(f"*/{_OWN}*"))
 
 
 def clear_partials(folder: Path) -> None:

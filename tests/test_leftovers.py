@@ -68,6 +68,20 @@ def test_a_killed_process_leaves_nothing(number: signal.Signals, temporary: Path
     _wait_for(lambda: not (tmp_path / "new").exists() and list(temporary.iterdir()) == [])
 
 
+def test_a_folder_that_is_finished_is_not_touched(tmp_path: Path) -> None:
+    """The next run has tidied up and ended before the second process came to it: not even a lock appears then."""
+    output = tmp_path / "results"
+    (output / "inner").mkdir(parents=True)
+    (output / "inner" / "finished").touch()
+    before = output.stat().st_mtime_ns
+    Leftover(folders=(output / ".amctq-partial",), claimed=output).clear(wait=1.0)
+    assert output.stat().st_mtime_ns == before
+    (output / "inner" / ".amctq-partial-x").touch()
+    Leftover(claimed=output).clear()
+    assert {path.name for path in output.rglob("*")} == {"inner", "finished"}
+    assert output.stat().st_mtime_ns > before  # now it was locked
+
+
 def test_results_and_other_files_stay(temporary: Path, tmp_path: Path) -> None:
     output = tmp_path / "results"
     output.mkdir()
