@@ -91,6 +91,7 @@ class AmctBackend(RecordBackend):
         "export": frozenset({ExportFormat.AIR}),
     }
     records: ClassVar[bool] = False  # from_record only measures a network
+    reads_files: ClassVar[bool] = False
     default_export: ClassVar[tuple[ExportFormat, ...]] = (ExportFormat.AIR,)
     own_files: ClassVar[tuple[str, ...]] = (LOG,)
 

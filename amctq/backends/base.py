@@ -195,6 +195,7 @@ class Backend(ABC):
         name: its name in ``--backend``.
         supports: the values that it supports, by field of ``choice.Asked``.
         records: it can make a model from a record, without calibration.
+        reads_files: it can quantize a network that is a file, without cells of MindSpore.
         default_export: the formats that it writes if the user names none.
         own_files: names of the files that it writes besides amctq's; see ``FinishedNetwork.own_files``.
     """
@@ -202,6 +203,7 @@ class Backend(ABC):
     name: ClassVar[BackendName]
     supports: ClassVar[Mapping[str, frozenset[Any]]]
     records: ClassVar[bool] = True
+    reads_files: ClassVar[bool] = True
     default_export: ClassVar[tuple[ExportFormat, ...]]
     own_files: ClassVar[tuple[str, ...]] = ()
 

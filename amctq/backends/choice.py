@@ -40,6 +40,7 @@ class Asked:
         isa: the x86 instructions that the file is written for.
         placement: which activations are quantized; None for the engine's default.
         record: a model is made from a record, without calibration.
+        file: the network is a file, and has no cells of MindSpore.
     """
 
     export: tuple[ExportFormat, ...]
@@ -54,6 +55,7 @@ class Asked:
     isa: TargetIsa = TargetIsa.VNNI
     placement: Placement | None = None
     record: bool = False
+    file: bool = False
 
 
 def resolve_backend(
@@ -127,6 +129,8 @@ def _unsupported(engine: type[Backend], asked: Asked) -> Iterator[tuple[str, fro
                 yield f"--{name.replace('_', '-')} {_format(value)}", supported
     if asked.record and not engine.records:
         yield "--record", frozenset({"no way from a record to a model"})
+    if asked.file and not engine.reads_files:
+        yield "--model FILE", frozenset({"only networks of MindSpore's cells"})
 
 
 def _format(value: Any) -> str:

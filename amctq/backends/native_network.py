@@ -14,7 +14,7 @@ from amctq.backends.base import Backend, QuantizedNetwork
 from amctq.backends.exchange import layer_places
 from amctq.backends.simulation import simulate
 from amctq.choices import ActType, ExportFormat, WeightType
-from amctq.errors import CheckError, InputError, nearest
+from amctq.errors import CheckError, InputError, NoSimulationError, nearest
 from amctq.export.ascend_onnx import build_ascend
 from amctq.export.fakequant_onnx import build_fakequant
 from amctq.export.float_arithmetic import build_float_arithmetic
@@ -91,6 +91,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
 
     def simulation(self) -> AbstractContextManager[Any]:
         """The live cell, with quantized cells in place of the float ones."""
+        if self.network.cell is None:
+            message = "the network is a file"
+            raise NoSimulationError(message)
         return simulate(self.network.cell, self.network.graph, self.layers, self.activations)
 
     def float_arithmetic(self) -> onnx.ModelProto:

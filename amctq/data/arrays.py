@@ -36,6 +36,7 @@ class ArraySamples(Samples):
         preprocessing: for uint8; None for float32.
         sources: see Samples.
         indices: see Samples.
+        image_name: what the network calls its images.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.float32]
@@ -43,6 +44,7 @@ class ArraySamples(Samples):
     preprocessing: Preprocessing | None
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
+    image_name: str = IMAGE
 
     @property
     def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]
@@ -50,7 +52,10 @@ class ArraySamples(Samples):
         channels, *sides = self.pixels.shape[1:]
         if self.preprocessing is not None:
             sides = list(self.preprocessing.input_shape[1:])
-        return {IMAGE: InputSpec(shape=(channels, *sides))}
+        return {self.image_name: InputSpec(shape=(channels, *sides))}
+
+    def _with_names(self, names: Mapping[str, str]) -> ArraySamples:
+        return replace(self, image_name=names[self.image_name])
 
     def take(self, positions: NDArray[np.int64]) -> ArraySamples:
         """The images at these positions."""
@@ -74,8 +79,10 @@ class ArraySamples(Samples):
     def _prepared(self, images: Any) -> Inputs:
         """Images after the preprocessing; without one they are prepared already."""
         if self.preprocessing is None:
-            return {IMAGE: images}
-        return {IMAGE: self.preprocessing.grey(images) if images.shape[1] == 1 else self.preprocessing(images)}
+            return {self.image_name: images}
+        return {
+            self.image_name: self.preprocessing.grey(images) if images.shape[1] == 1 else self.preprocessing(images)
+        }
 
 
 def open_npz(path: Path, preprocessing: Preprocessing) -> Dataset:

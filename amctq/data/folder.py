@@ -28,6 +28,7 @@ class FolderSamples(Samples):
         preprocessing: how they are prepared.
         sources: see Samples.
         indices: see Samples.
+        image_name: what the network calls its images.
     """
 
     files: tuple[Path, ...]
@@ -35,11 +36,15 @@ class FolderSamples(Samples):
     preprocessing: Preprocessing
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
+    image_name: str = IMAGE
 
     @property
     def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]
         """A prepared image, (C, H, W)."""
-        return {IMAGE: InputSpec(shape=self.preprocessing.input_shape)}
+        return {self.image_name: InputSpec(shape=self.preprocessing.input_shape)}
+
+    def _with_names(self, names: Mapping[str, str]) -> FolderSamples:
+        return replace(self, image_name=names[self.image_name])
 
     def take(self, positions: NDArray[np.int64]) -> FolderSamples:
         """The images at these positions."""
@@ -57,7 +62,7 @@ class FolderSamples(Samples):
         images = np.stack([self._prepared(self.files[position]) for position in positions])
         if change is not None:
             images = change(images)
-        return {IMAGE: self.preprocessing.normalize(images)}, self.labels[positions]
+        return {self.image_name: self.preprocessing.normalize(images)}, self.labels[positions]
 
     def _prepared(self, path: Path) -> NDArray[np.uint8]:
         try:

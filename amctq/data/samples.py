@@ -62,10 +62,9 @@ class Samples(ABC):
         same = list(names.items()) == [(name, name) for name in self.inputs]
         return self if same else self._with_names(names)
 
+    @abstractmethod
     def _with_names(self, names: Mapping[str, str]) -> Samples:
-        """What ``renamed`` gives where the names differ; images keep their only name."""
-        message = f"{type(self).__name__} has only images"
-        raise NotImplementedError(message)
+        """What ``renamed`` gives where the names differ."""
 
     @abstractmethod
     def batches(self, size: int) -> Iterator[Batch]:

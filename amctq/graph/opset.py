@@ -39,8 +39,8 @@ IR_VERSIONS = {DEPLOY_OPSET: 6, OPSET: 8, INT4_OPSET: 10}  # those that ONNX pub
 
 
 def graph_for(graph: FloatGraph, weight_type: WeightType) -> FloatGraph:
-    """The graph in the opset that weights of this type need: INT4_OPSET for INT4, else unchanged."""
-    if weight_type is not WeightType.INT4:
+    """The graph in the opset that weights of this type need: at least INT4_OPSET for INT4, else unchanged."""
+    if weight_type is not WeightType.INT4 or _opset(graph.model) >= INT4_OPSET:
         return graph
     model = copy.deepcopy(graph.model)
     if _has_only(model, _UNCHANGED_17_TO_21):
@@ -52,10 +52,15 @@ def graph_for(graph: FloatGraph, weight_type: WeightType) -> FloatGraph:
 
 def deploy_graph(graph: FloatGraph) -> FloatGraph:
     """The graph in DEPLOY_OPSET, which every CANN reads; unchanged where an operator means something else there."""
-    if not _has_only(graph.model, _UNCHANGED_11_TO_17):
+    # A newer graph is not OPSET's: it may say in inputs what DEPLOY_OPSET says in attributes.
+    if _opset(graph.model) > OPSET or not _has_only(graph.model, _UNCHANGED_11_TO_17):
         return graph
     model = copy.deepcopy(graph.model)
     return replace(graph, model=_with_opset(model, DEPLOY_OPSET, unchanged=_UNCHANGED_11_TO_17))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next(item.version for item in model.opset_import if item.domain in {"", "ai.onnx"})
 
 
 def _has_only(model: onnx.ModelProto, operators: frozenset[str]) -> bool:

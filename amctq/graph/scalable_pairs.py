@@ -85,9 +85,16 @@ def _divides(node: onnx.NodeProto, graph: FloatGraph, channels: int, *, in_rows:
         return value is not None and not value.any()
     if node.op_type == "ReduceMean":
         rank = len(graph.shapes.get(node.input[0], ()))
-        axes = attributes_of(node).get("axes", range(rank))
+        axes = _axes(node, graph, rank)
         return rank > 2 and sorted(axis % rank for axis in axes) == list(range(2, rank))
     return True
+
+
+def _axes(node: onnx.NodeProto, graph: FloatGraph, rank: int) -> list[int]:
+    """The axes of a ReduceMean: an attribute until opset 17, an input from 18 on."""
+    if len(node.input) > 1:
+        return [int(axis) for axis in graph.arrays.get(node.input[1], ())]
+    return list(attributes_of(node).get("axes", range(rank)))
 
 
 def _keeps_one_value(tensor: str, output: str, channels: int, graph: FloatGraph) -> bool:

@@ -27,7 +27,7 @@ def tensor_shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int | None, ...]
         opset_imports=list(model.opset_import),
         ir_version=model.ir_version,
     )
-    inferred = onnx.shape_inference.infer_shapes(light).graph
+    inferred = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
     return {
         item.name: tuple(size.dim_value or None for size in item.type.tensor_type.shape.dim)
         for item in [*inferred.value_info, *inferred.output, *inferred.input]

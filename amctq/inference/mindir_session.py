@@ -32,9 +32,9 @@ class MindirSession(FileSession):
     """
 
     def __init__(self, content: bytes) -> None:
-        model = _parsed(content)
-        self.inputs = tuple(map(_port, model.graph.input))
-        self.outputs = tuple(map(_port, model.graph.output))
+        model = parse_mindir(content)
+        self.inputs = tuple(map(port, model.graph.input))
+        self.outputs = tuple(map(port, model.graph.output))
         self.metadata = dict(model.user_info)
         try:
             # MindSpore loads only files, and under LANG=C no path with Chinese characters.
@@ -62,7 +62,7 @@ class MindirSession(FileSession):
             raise InputError(message, hint="check --image-size, and what the model was made for") from error
 
 
-def _parsed(content: bytes) -> Any:
+def parse_mindir(content: bytes) -> Any:
     """The complete protobuf; MindSpore's loader aborts the process on an incomplete one.
 
     Raises:
@@ -125,7 +125,8 @@ def _has_shape(attribute: Any) -> bool:
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
 
-def _port(value: Any) -> Port:
+def port(value: Any) -> Port:
+    """An input or output of the protobuf's graph."""
     if len(value.tensor) != 1:
         return Port(name=value.name, type="no tensor", shape=())
     (tensor,) = value.tensor

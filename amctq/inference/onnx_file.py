@@ -63,16 +63,20 @@ class OnnxFile:
             raise InputError(message, hint=_DAMAGED) from error
 
 
-def read_onnx(path: Path) -> OnnxFile:
+def read_onnx(path: Path, *, option: str) -> OnnxFile:
     """Read an ONNX file, and the external data that it names, each once.
 
     External data must be inside the model's folder, and have the size of its tensors; the current directory does not
     matter.
 
+    Args:
+        path: the file.
+        option: where its path was given, for messages.
+
     Raises:
         InputError: a file cannot be read, is no ONNX model, or does not have the tensors that the model names.
     """
-    content, own = load_input(path, option="--onnx")
+    content, own = load_input(path, option=option)
     with reading_model(path):
         try:
             model = onnx.load_model_from_string(content)
@@ -82,11 +86,11 @@ def read_onnx(path: Path) -> OnnxFile:
             raise InputError(message, hint=_DAMAGED) from error
         if not external:
             return OnnxFile(model=model, content=content, loaded=(own,))
-        data = _ExternalData(path.parent)
+        data = _ExternalData(path.parent, option)
         for tensor in external:
             data.put_into(tensor)
         if model.ByteSize() > _MOST_BYTES:
-            message = f"it has {model.ByteSize():,} bytes with its external data, and amctq evaluates up to 2 GiB"
+            message = f"it has {model.ByteSize():,} bytes with its external data, and amctq reads up to 2 GiB"
             raise InputError(message, hint="measure it in onnxruntime itself")
         return OnnxFile(model=model, content=model.SerializeToString(), loaded=(own, *data.loaded))
 
@@ -96,10 +100,11 @@ class _ExternalData:
 
     Args:
         folder: of the model; no file outside it is opened.
+        option: where the model's path was given, for messages.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, option: str) -> None:
+        self._folder, self._option = folder, option
         self._contents: dict[Path, bytes] = {}
         self._sums: dict[Path, str] = {}
         self.loaded: list[LoadedFile] = []
@@ -157,9 +162,9 @@ class _ExternalData:
     def _content(self, path: Path) -> bytes:
         if path not in self._contents:
             if path.is_file() and path.stat().st_size > _MOST_BYTES:
-                message = f"its external data {path} are larger than 2 GiB, which amctq does not evaluate"
+                message = f"its external data {path} are larger than 2 GiB, which amctq does not read"
                 raise InputError(message, hint="measure it in onnxruntime itself")
-            self._contents[path], loaded = load_input(path, option="--onnx")
+            self._contents[path], loaded = load_input(path, option=self._option)
             self.loaded.append(loaded)
         return self._contents[path]
 

@@ -1,19 +1,18 @@
-"""The proof that onnxruntime computes the float network as MindSpore does; every run begins with it."""
+"""The proof that amctq's float graph computes what the network itself does; every run begins with it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from amctq.choices import Device
 from amctq.data.inputs import Array, Inputs, part, repeated, samples_in, shapes_of
 from amctq.errors import CheckError, InputError, first_line
-from amctq.inference.cell_session import CellSession, NoTensorsError
+from amctq.inference.cell_session import NoTensorsError
 from amctq.inference.onnx_session import OnnxSession
-from amctq.inference.session import Outputs
+from amctq.inference.session import Outputs, Session
 
 # Two float engines add in different orders; the largest values are of the order of 10.
 FORWARD_TOLERANCE = 1e-3
@@ -34,7 +33,7 @@ def forward_tolerance(device: Device, *, half: bool = False) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardProof:
-    """The comparison of MindSpore and onnxruntime on the float network.
+    """The comparison of the network itself, in MindSpore or as its file, with amctq's float graph.
 
     Attributes:
         images: number of compared samples.
@@ -46,18 +45,24 @@ class ForwardProof:
 
 
 def prove_forward(
-    cell: Any, session: OnnxSession, inputs: Inputs, *, tolerance: float = FORWARD_TOLERANCE
+    original: Session,
+    session: OnnxSession,
+    inputs: Inputs,
+    *,
+    tolerance: float = FORWARD_TOLERANCE,
+    runtime: str = "MindSpore",
 ) -> ForwardProof:
-    """Compare the forward pass of MindSpore with that of onnxruntime, at two batch sizes.
+    """Compare the forward pass of the network itself with that of amctq's float graph, at two batch sizes.
 
-    All later steps run the graph that was read from MindSpore's export. With this proof, their figures hold for
-    MindSpore too. Two sizes show that the batch is dynamic.
+    All later steps run the graph. With this proof, their figures hold for the network too. Two sizes show that the
+    batch is dynamic.
 
     Args:
-        cell: ``mindspore.nn.Cell`` in inference mode.
-        session: runs the graph read from ``cell``.
+        original: runs the network itself.
+        session: runs the graph that was read from it.
         inputs: a few samples; the first is a batch of its own.
         tolerance: allowed difference of a value, as a fraction of the largest value of its output.
+        runtime: what runs the network itself.
 
     Raises:
         InputError: the network's outputs are no tensors, or not finite, or a runtime cannot run it.
@@ -69,7 +74,7 @@ def prove_forward(
     samples = samples_in(inputs)
     rest = part(inputs, slice(1, None)) if samples > 1 else repeated(inputs, 2)
     batches = (part(inputs, slice(1)), rest)
-    results = [_run_both(cell, session, batch) for batch in batches]
+    results = [_run_both(original, session, batch, runtime) for batch in batches]
     proof = ForwardProof(
         images=sum(map(samples_in, batches)),
         max_difference=max(
@@ -79,7 +84,7 @@ def prove_forward(
     )
     if not proof.max_difference <= tolerance:
         message = (
-            f"the float graph that amctq has read differs from MindSpore by {proof.max_difference:.2g} of the largest "
+            f"the float graph that amctq has read differs from {runtime} by {proof.max_difference:.2g} of the largest "
             f"value on {proof.images} samples (at most {tolerance:g} expected)"
         )
         hint = "does the network compute with random numbers, or change its own parameters? If not, please report this"
@@ -96,16 +101,16 @@ def _difference(own: Sequence[Array], read: Sequence[Array]) -> float:
     return apart / max(largest, 1e-12)
 
 
-def _run_both(cell: Any, session: OnnxSession, inputs: Inputs) -> tuple[Outputs, Outputs]:
-    """The outputs of MindSpore and of onnxruntime."""
+def _run_both(original: Session, session: OnnxSession, inputs: Inputs, runtime: str) -> tuple[Outputs, Outputs]:
+    """The outputs of the network itself and of the graph."""
     shapes = shapes_of(inputs)
     try:
-        own = CellSession(cell).run(inputs)
+        own = original.run(inputs)
     except NoTensorsError as error:
         message = f"the network's {error}"
         raise InputError(message, hint="give amctq the network without its loss") from error
     except Exception as error:
-        message = f"MindSpore cannot run this network on a batch of {shapes}: {first_line(error)}"
+        message = f"{runtime} cannot run this network on a batch of {shapes}: {first_line(error)}"
         raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
     try:
         read = session.run(inputs)
@@ -114,7 +119,7 @@ def _run_both(cell: Any, session: OnnxSession, inputs: Inputs) -> tuple[Outputs,
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     if [array.shape for array in own] != [array.shape for array in read]:
         found, expected = ([array.shape for array in arrays] for arrays in (read, own))
-        message = f"the float graph that amctq has read gives {found} for a batch of {shapes}, MindSpore {expected}"
+        message = f"the float graph that amctq has read gives {found} for a batch of {shapes}, {runtime} {expected}"
         raise CheckError(
             message, hint="does the network compute with the number of samples? If not, please report this"
         )

@@ -19,7 +19,7 @@ class FloatNetwork:
     """A float network with its trained weights.
 
     Attributes:
-        cell: ``mindspore.nn.Cell`` in inference mode, checkpoint loaded.
+        cell: ``mindspore.nn.Cell`` in inference mode, checkpoint loaded; None where the network is a file.
         graph: the same network as ONNX.
         topology: the layers of ``graph`` that can be quantized.
         rebuild: builds the same cell again, for a back end that changes cells and cannot undo it.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -15,6 +17,12 @@ from amctq.plugins import call_factory, check_factory, factory_name, is_factory,
 
 # The published CIFAR weights were trained with ImageNet's mean and deviation.
 _CIFAR_RESNET = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+# Files that are networks: by ending, the module and the class that reads them.
+_FILES = {
+    ".onnx": ("amctq.networks.onnx_model", "OnnxModel"),
+    ".mindir": ("amctq.networks.mindir_model", "MindirModel"),
+}
 
 
 def _built_in(
@@ -49,15 +57,17 @@ REGISTRY: dict[str, ModelSpec] = {
 
 
 def find_model(name: str) -> ModelSpec:
-    """The network of that name in the registry (case is ignored), one of mindcv, or the user's own.
+    """The network of that name in the registry (case is ignored), one of mindcv, a file, or the user's own.
 
     Raises:
         UsageError: there is no such network.
         UnavailableError: mindcv is not installed.
-        InputError: the user's file does not exist. It is imported later, when the network is built.
+        InputError: the user's file does not exist. It is imported or read later, when the network is built.
     """
     if name.lower() in REGISTRY:
         return REGISTRY[name.lower()]
+    if is_model_file(name):
+        return _of_file(Path(name))
     if is_of_mindcv(name):
         return mindcv_model(name)
     if is_factory(name):
@@ -67,7 +77,50 @@ def find_model(name: str) -> ModelSpec:
     message = f"--model {name}: not a model that amctq knows ({', '.join(REGISTRY)})"
     raise UsageError(
         message,
-        hint=f"did you mean {near[0]}?" if near else "or bring your own: path/to/file.py:function, or mindcv:NAME",
+        hint=f"did you mean {near[0]}?" if near else "or bring your own: file.py:function, mindcv:NAME, or net.onnx",
+    )
+
+
+def is_model_file(name: str) -> bool:
+    """Whether ``--model`` names a file with the network and its weights."""
+    return Path(name).suffix.lower() in _FILES and not is_factory(name)
+
+
+def refuse_model_file(name: str, what: str) -> None:
+    """Refuse a network that is a file, where MindSpore's cells are needed.
+
+    Args:
+        name: as ``--model``.
+        what: needs them, for the message.
+
+    Raises:
+        UsageError: it is a file.
+    """
+    if is_model_file(name):
+        message = f"--model {name}: {what} needs MindSpore's cells, and a file has none"
+        raise UsageError(message, hint="name the network as file.py:function, mindcv:NAME or a known name, with --ckpt")
+
+
+def _of_file(path: Path) -> ModelSpec:
+    """The network of a file, with the size of images and the number of classes that the file says."""
+    if not path.is_file():
+        message = f"--model {path}: {'that is no file' if path.exists() else 'no such file'}"
+        raise InputError(message, hint="check the path")
+    module, kind = _FILES[path.suffix.lower()]
+
+    @functools.cache
+    def file() -> Any:
+        return getattr(importlib.import_module(module), kind)(path)
+
+    def preprocessing(num_classes: int) -> Preprocessing:
+        return _by_classes(num_classes).changed(image_size=file().image_size)
+
+    def build(num_classes: int) -> Any:
+        del num_classes
+        refuse_model_file(str(path), "this")
+
+    return ModelSpec(
+        name=path.stem, build=build, preprocessing=preprocessing, num_classes=lambda: file().classes or 10, file=file
     )
 
 

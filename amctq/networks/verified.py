@@ -1,16 +1,17 @@
-"""Loading a float network from a checkpoint, and verifying its exported graph against MindSpore."""
+"""Loading a float network, and verifying amctq's graph of it against the network itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.data.inputs import part
+from amctq.data.inputs import InputSpec, part
 from amctq.errors import InputError, first_line
 from amctq.files import writing
-from amctq.networks.checkpoint import Checkpoint, read_checkpoint
+from amctq.input_file import LoadedFile
+from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.checkpoint_match import Match
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.model_spec import ModelSpec
@@ -21,8 +22,11 @@ from amctq.runtime import ResolvedDevice, load_mindspore
 
 if TYPE_CHECKING:
     from amctq.data.samples import Batches
+    from amctq.graph.float_graph import FloatGraph
     from amctq.inference.onnx_session import OnnxSession
     from amctq.inference.proof import ForwardProof
+    from amctq.inference.session import Session
+    from amctq.networks.model_file import ModelFile
 
 # A wrong graph is wrong on every image, and MindSpore takes half a second per image of ResNet-50.
 _COMPARED_IMAGES = 3
@@ -30,18 +34,18 @@ _COMPARED_IMAGES = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VerifiedNetwork:
-    """A float network whose exported graph computes what MindSpore computes.
+    """A float network whose graph computes what the network itself computes.
 
     Attributes:
         network: the network.
-        checkpoint: the file with its parameters.
-        session: runs its exported graph.
-        proof: the comparison of the exported graph with MindSpore.
+        loaded: the files with its parameters; first the one that the user named.
+        session: runs its graph.
+        proof: the comparison of the graph with the network itself.
         names: the names of its inputs, by those that the samples have.
     """
 
     network: FloatNetwork
-    checkpoint: Checkpoint
+    loaded: tuple[LoadedFile, ...]
     session: OnnxSession
     proof: ForwardProof
     names: Mapping[str, str]
@@ -50,7 +54,7 @@ class VerifiedNetwork:
 def load_network(
     *,
     spec: ModelSpec,
-    ckpt: Path,
+    ckpt: Path | None,
     num_classes: int,
     device: ResolvedDevice,
     examples: Batches,
@@ -59,11 +63,11 @@ def load_network(
     amct_limits: str | None = None,
     name_map: NameMap | None = None,
 ) -> VerifiedNetwork:
-    """Build a network, load its checkpoint, export it, and compare the export with MindSpore on a few samples.
+    """Build a network and load its checkpoint, or read its file; compare the graph with it on a few samples.
 
     Args:
         spec: the network.
-        ckpt: its checkpoint.
+        ckpt: its checkpoint; None where the network is a file.
         num_classes: of the checkpoint.
         device: where MindSpore runs.
         examples: samples; the first of them are compared.
@@ -77,32 +81,21 @@ def load_network(
         CheckError: the exported graph does not compute what MindSpore computes.
         UnavailableError: MindSpore does not work here.
     """
-    with reporter.phase("mindspore"):
-        mindspore = load_mindspore(device, scratch)
-
-    def loaded() -> tuple[Any, Match]:
-        built = spec.build(num_classes)
-        return built, checkpoint.load_into(built, model=spec.name, num_classes=num_classes, name_map=name_map)
-
-    with reporter.phase("checkpoint"):
-        checkpoint = read_checkpoint(ckpt, scratch)
-        cell, matched = loaded()
-        if str(matched):
-            reporter.info(f"{ckpt}: {matched}")
-        # A user's file may have set graph mode, in which hooks do not work.
-        mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    from amctq.graph.topology import read_topology
-    from amctq.inference.onnx_session import OnnxSession
-    from amctq.inference.proof import forward_tolerance, prove_forward
-    from amctq.networks.float_onnx import export_float
-
-    names = input_names(cell, examples.samples.inputs)
-    examples = examples.renamed(names)
-    with reporter.phase("float export"), writing(scratch):
-        graph = export_float(cell, examples.samples.inputs, scratch / "float.mindir")
+    source = _Source(device=device, scratch=scratch, reporter=reporter)
+    given = examples.samples.inputs
+    if spec.file is not None:
+        found = source.of_file(spec.file(), given)
+    else:
+        assert ckpt is not None
+        found = source.of_cells(spec, ckpt, num_classes, name_map, given)
+    graph = found.graph
     if graph.half:
         cells = ", ".join(cell or "the network itself" for cell in graph.half[:3]) + " …" * (len(graph.half) > 3)
         reporter.warn(f"parts of the network compute in float16 ({cells}); amctq quantizes them from float32")
+    from amctq.graph.topology import read_topology
+    from amctq.inference.onnx_session import OnnxSession
+    from amctq.inference.proof import forward_tolerance, prove_forward
+
     topology = read_topology(graph)
     if amct_limits is not None:
         topology = topology.within_amct(amct_limits)
@@ -114,7 +107,77 @@ def load_network(
         message = f"onnxruntime cannot load the network: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with reporter.phase("proof"):
+        some = part(examples.renamed(found.names).first(), slice(_COMPARED_IMAGES))
         tolerance = forward_tolerance(device.kind, half=bool(graph.half))
-        proof = prove_forward(cell, session, part(examples.first(), slice(_COMPARED_IMAGES)), tolerance=tolerance)
-    network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=lambda: loaded()[0], scratch=scratch)
-    return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof, names=names)
+        proof = prove_forward(found.original, session, some, tolerance=tolerance, runtime=found.runtime)
+    network = FloatNetwork(cell=found.cell, graph=graph, topology=topology, rebuild=found.rebuild, scratch=scratch)
+    return VerifiedNetwork(network=network, loaded=found.loaded, session=session, proof=proof, names=found.names)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    """A network before it is verified; ``cell`` and ``rebuild`` are None where it is a file."""
+
+    graph: FloatGraph
+    original: Session
+    runtime: str
+    names: Mapping[str, str]
+    loaded: tuple[LoadedFile, ...]
+    cell: Any = None
+    rebuild: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Source:
+    """Where networks come from."""
+
+    device: ResolvedDevice
+    scratch: Path
+    reporter: Reporter
+
+    def of_file(self, file: ModelFile, given: Mapping[str, InputSpec]) -> _Found:
+        if file.needs_mindspore:
+            with self.reporter.phase("mindspore"):
+                load_mindspore(self.device, self.scratch)
+        with self.reporter.phase("float export"):
+            network = file.network(given, self.scratch)
+        return _Found(**vars(network), loaded=file.loaded)
+
+    def of_cells(
+        self,
+        spec: ModelSpec,
+        ckpt: Path,
+        num_classes: int,
+        name_map: NameMap | None,
+        given: Mapping[str, InputSpec],
+    ) -> _Found:
+        with self.reporter.phase("mindspore"):
+            mindspore = load_mindspore(self.device, self.scratch)
+
+        def loaded() -> tuple[Any, Match]:
+            built = spec.build(num_classes)
+            return built, checkpoint.load_into(built, model=spec.name, num_classes=num_classes, name_map=name_map)
+
+        with self.reporter.phase("checkpoint"):
+            checkpoint = read_checkpoint(ckpt, self.scratch)
+            cell, matched = loaded()
+            if str(matched):
+                self.reporter.info(f"{ckpt}: {matched}")
+            # A user's file may have set graph mode, in which hooks do not work.
+            mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+        from amctq.inference.cell_session import CellSession
+        from amctq.networks.float_onnx import export_float
+
+        names = input_names(cell, given)
+        with self.reporter.phase("float export"), writing(self.scratch):
+            inputs = {names[name]: given[name] for name in names}
+            graph = export_float(cell, inputs, self.scratch / "float.mindir")
+        return _Found(
+            graph=graph,
+            original=CellSession(cell),
+            runtime="MindSpore",
+            names=names,
+            loaded=(checkpoint.loaded,),
+            cell=cell,
+            rebuild=lambda: loaded()[0],
+        )

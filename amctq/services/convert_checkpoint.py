@@ -13,7 +13,7 @@ from amctq.files import Artifact, OutputDirectory, writing
 from amctq.networks.checkpoint import Checkpoint, check_readable, read_checkpoint
 from amctq.networks.checkpoint_match import Match
 from amctq.networks.name_map import read_name_map
-from amctq.networks.registry import find_model
+from amctq.networks.registry import find_model, refuse_model_file
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.runtime import load_mindspore, resolve_device
 from amctq.services.convert_checkpoint_request import ConvertCheckpointRequest
@@ -69,6 +69,7 @@ def convert_checkpoint(request: ConvertCheckpointRequest, on_event: OnEvent = si
         UnavailableError: MindSpore does not work here.
         WriteError: the file cannot be written.
     """
+    refuse_model_file(request.model, "convert-checkpoint")
     spec = find_model(request.model)
     check_readable(request.source)
     name_map = read_name_map(request.name_map)
@@ -87,7 +88,7 @@ def convert_checkpoint(request: ConvertCheckpointRequest, on_event: OnEvent = si
             mindspore = load_mindspore(resolve_device(Device.CPU, None), output.scratch())
         with reporter.phase("checkpoint"):
             checkpoint = read_checkpoint(request.source, output.scratch())
-            classes = request.num_classes or spec.num_classes
+            classes = request.num_classes or spec.num_classes()
             network = spec.build(classes)
             matched = checkpoint.load_into(network, model=spec.name, num_classes=classes, name_map=name_map)
         with reporter.phase("writing"):

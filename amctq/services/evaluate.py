@@ -151,12 +151,10 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             reporter=reporter,
             name_map=name_map,
         )
-        own_file = verified.checkpoint.loaded
+        loaded = verified.loaded
         samples = samples.renamed(verified.names)
         classes, ranks = request.classes(spec), verified.network.graph.output_ranks
-        return _measure(
-            request, classes, device, verified.session, ranks, samples, verified.proof, (own_file,), reporter
-        )
+        return _measure(request, classes, device, verified.session, ranks, samples, verified.proof, loaded, reporter)
 
 
 def _open(
@@ -167,7 +165,7 @@ def _open(
         from amctq.export.weights_onnx import may_saturate
         from amctq.inference.onnx_file import read_onnx
 
-        file = read_onnx(request.onnx)
+        file = read_onnx(request.onnx, option="--onnx")
         session = file.session()
         if saturates(cpu_instructions()) and not file.is_deploy and may_saturate(file.model):
             reporter.warn(PLAIN_SESSION_WARNING)

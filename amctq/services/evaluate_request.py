@@ -35,6 +35,13 @@ class EvaluateRequest(NetworkRequest):
         if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
             message = "evaluate takes one of --ckpt, --onnx and --mindir"
             raise UsageError(message, hint="give the one to measure")
+        from amctq.networks.registry import is_model_file
+
+        if is_model_file(self.model):
+            message = f"--model {self.model} is a file: --onnx or --mindir measures it"
+            raise UsageError(
+                message, hint="leave --model out; --image-size, --mean and --std say how images are prepared"
+            )
         if self.name_map is not None and self.ckpt is None:
             message = "--name-map is about a checkpoint, and none is evaluated"
             raise UsageError(message, hint="leave it out, or give --ckpt")

@@ -172,7 +172,7 @@ class NetworkRequest(Request):
 
     def classes(self, spec: ModelSpec) -> int:
         """The number of classes of ``spec``."""
-        return self.num_classes or spec.num_classes
+        return self.num_classes or spec.num_classes()
 
     def preprocessing(self, spec: ModelSpec) -> Preprocessing:
         """The preprocessing of images for ``spec``."""
@@ -244,7 +244,7 @@ class QuantizationRequest(NetworkRequest):
         max_drop: None means no limit.
     """
 
-    ckpt: Annotated[Path, CKPT]
+    ckpt: Annotated[Path | None, CKPT]
     calib_images: Annotated[int | None, CALIB_IMAGES] = None
     config: Path | None = None
     record: Path | None = None

@@ -36,7 +36,8 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
     calibration, evaluation, export = prepared.calibration, prepared.evaluation, plan.request.export
     preparation = preparation_seconds(calibration)
     onnx = forward_seconds(prepared.verified.session, calibration)
-    mindspore = forward_seconds(CellSession(prepared.verified.network.cell), calibration)
+    cell = prepared.verified.network.cell
+    simulated = onnx if cell is None else forward_seconds(CellSession(cell), calibration)
     only_mindir = export == (ExportFormat.MINDIR,)
     steps = []
     if evaluation is not None:
@@ -46,7 +47,7 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
             phases=(QUANTIZED_ACCURACY,), units=images, seconds=preparation + onnx, engine="onnxruntime"
         )
         if only_mindir:
-            measured = replace(measured, seconds=preparation + mindspore, engine="MindSpore")
+            measured = replace(measured, seconds=preparation + simulated, engine="MindSpore")
         steps.append(measured)
     if prepared.quantized is None:
         # An observer takes about as much time as the forward pass.
@@ -69,8 +70,8 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
         Expected(
             phases=SIMULATIONS,
             units=simulated_images(plan, prepared),
-            seconds=preparation + onnx + mindspore,
-            engine="MindSpore",
+            seconds=preparation + onnx + simulated,
+            engine="onnxruntime" if cell is None else "MindSpore",
         )
     )
     return tuple(steps)

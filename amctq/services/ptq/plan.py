@@ -11,7 +11,7 @@ from amctq.backends.choice import Asked
 from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
 from amctq.errors import UsageError
 from amctq.export.targets import resolve_target
-from amctq.networks.registry import find_model
+from amctq.networks.registry import find_model, is_model_file
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.ptq.request import PtqRequest
@@ -108,6 +108,7 @@ def _asked(request: PtqRequest) -> Asked:
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,
         record=request.record is not None,
+        file=is_model_file(request.model),
     )
 
 

@@ -38,6 +38,7 @@ class PtqRequest(QuantizationRequest):
     """The request of ``amctq ptq``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
+        ckpt: None for a network that is a file with its weights.
         placement: None selects it by the formats: ``ort`` for only ONNX without a record, else ``ascend``.
         isa: None means the instructions of this CPU.
 
@@ -46,7 +47,7 @@ class PtqRequest(QuantizationRequest):
     """
 
     dataset: Annotated[str | Path, shared.DATASET]
-    ckpt: Annotated[Path, shared.CKPT]
+    ckpt: Annotated[Path | None, shared.CKPT] = None
     calib_images: Annotated[int | None, shared.CALIB_IMAGES] = None
     config: Annotated[
         Path | None, Option(QUANTIZATION, "AMCT's config.json, or its simplified .cfg.", metavar="FILE")
@@ -154,6 +155,7 @@ class PtqRequest(QuantizationRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._refuse_other_weights()
         if self.max_drop is not None and self.eval_images == 0:
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
@@ -181,6 +183,21 @@ class PtqRequest(QuantizationRequest):
                 if given and spoken:
                     message = f"{option} and {file} both say how layers are quantized"
                     raise UsageError(message, hint=f"leave {option} out, or {file}")
+
+    def _refuse_other_weights(self) -> None:
+        """Refuse weights beside a file that has its own, and a network without weights."""
+        from amctq.networks.registry import is_model_file
+
+        if not is_model_file(self.model):
+            if self.ckpt is None:
+                message = f"--model {self.model} needs its weights"
+                raise UsageError(message, hint="name them with --ckpt FILE")
+            return
+        others = {"--ckpt": self.ckpt, "--name-map": self.name_map}
+        for option, given in others.items():
+            if given is not None:
+                message = f"{option} {given} and --model {self.model}: this file has its weights"
+                raise UsageError(message, hint=f"leave {option} out, or name the network as file.py:function")
 
     def _refuse_ort(self) -> None:
         """Refuse placement ``ort`` if its scales are not known or cannot be written."""

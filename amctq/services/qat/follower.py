@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from amctq.errors import InputError
+from amctq.input_file import LoadedFile
 from amctq.leftovers import temporary_folder
-from amctq.networks.checkpoint import Checkpoint
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.qat.plan import plan_qat
 from amctq.services.qat.prepare import prepare
@@ -32,7 +32,7 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
         prepared = prepare(plan, folder, reporter)
         group = join(worker, reporter)
         with reporter.phase("waiting for rank 0"):
-            share_checkpoint(group, prepared.verified.checkpoint)
+            share_checkpoint(group, prepared.verified.loaded[0])
             record = parse_record(group.share(None), "the record of rank 0")
         retraining = plan.backend.retrain(
             network=prepared.verified.network, config=prepared.config, initial=record, reporter=reporter
@@ -42,7 +42,7 @@ def follow_qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worke
             group.agree(stop=False)
 
 
-def share_checkpoint(group: ProcessGroup, own: Checkpoint) -> None:
+def share_checkpoint(group: ProcessGroup, own: LoadedFile) -> None:
     """Check that all workers have loaded the same checkpoint: each reads the file itself, and the report names one sum.
 
     Raises:

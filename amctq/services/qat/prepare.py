@@ -106,7 +106,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
         config = replace(config, batch_num=-(-len(images.split.calibration) // request.batch_size))
     check_exportable(plan, network, config.selected(network.topology), reporter)
     plan.backend.check_retrainable(network, config, record)
-    identity = _identity(plan, images, config, recipe, verified.checkpoint.sha256)
+    identity = _identity(plan, images, config, recipe, verified.loaded[0].sha256)
     resumed = plan.store.newest() if request.resume and plan.worker.is_first else None
     history: Sequence[str] = ()
     if resumed is not None:

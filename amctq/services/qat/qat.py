@@ -106,7 +106,7 @@ def _run(
     start = quantized_start(plan, prepared, reporter)
     started = measure_start(evaluation, prepared.metric, start, output, reporter)
     record = dump_record(start.record)
-    share_checkpoint(group, prepared.verified.checkpoint)
+    share_checkpoint(group, prepared.verified.loaded[0])
     group.share(record)
     retraining = plan.backend.retrain(
         network=prepared.verified.network, config=prepared.config, initial=start.record, reporter=reporter

@@ -21,7 +21,7 @@ from amctq.inference.metrics.choose import named_metric
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap, read_name_map
-from amctq.networks.registry import find_model
+from amctq.networks.registry import find_model, refuse_model_file
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
 from amctq.services.request import QuantizationRequest
@@ -37,6 +37,7 @@ CALIB_IMAGES = 32
 _DEFAULT_BATCHES = 1  # batch_num where nobody chose it: AMCT always writes the key
 # Files that AMCT and ATC define.
 _AMCT_FORMATS = frozenset({ExportFormat.ASCEND, ExportFormat.FAKEQUANT, ExportFormat.AIR})
+_OF_CELLS = frozenset({ExportFormat.MINDIR, ExportFormat.AIR})  # what MindSpore writes
 Plan = TypeVar("Plan", bound="RunPlan")
 
 
@@ -71,6 +72,11 @@ class RunPlan:
     recorded: QuantRecord | None
     metric: Metric | None
     name_map: NameMap | None
+
+    @property
+    def weights(self) -> str:
+        """Where the weights come from, for messages."""
+        return str(self.request.ckpt or self.request.model)
 
     @property
     def num_classes(self) -> int:
@@ -207,14 +213,17 @@ def plan_run(
 
     Raises:
         UsageError: options contradict each other, or name something that does not exist.
-        InputError: dataset, checkpoint, configuration or record are missing or not valid.
+        InputError: dataset, network, checkpoint, configuration or record are missing or not valid.
         UnavailableError: back end or device are missing.
     """
     spec = find_model(request.model)
     data = find_dataset(dataset)
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
-    with reading(f"--ckpt {request.ckpt}"):
-        check_readable(request.ckpt)
+    for needing in ("qat",) if retrain else (f"--export {form.value}" for form in request.export if form in _OF_CELLS):
+        refuse_model_file(request.model, needing)
+    if request.ckpt is not None:
+        with reading(f"--ckpt {request.ckpt}"):
+            check_readable(request.ckpt)
     name_map = read_name_map(request.name_map)
     for option, path in (("--config", request.config), ("--record", request.record)):
         with reading(f"{option} {path}"):

@@ -45,7 +45,7 @@ def with_fusion(
     foreign = [fit for fit in fits.values() if not fit.fits]
     if foreign:
         found = _listed([fit.found for fit in foreign])
-        message = f"the record does not fit this network: with the weights of {plan.request.ckpt}, {found}"
+        message = f"the record does not fit this network: with the weights of {plan.weights}, {found}"
         if not plan.retrains:
             tiny = "its scales are far too small: " if all(fit.far_too_small for fit in foreign) else ""
             hint = "give the checkpoint that it was calibrated with, or calibrate again, without --record"

@@ -70,7 +70,7 @@ class RunResult(Finished, ABC):
 
     def data(self) -> dict[str, Any]:
         """The report, ready for JSON; only ``timing`` differs between two equal runs."""
-        plan, request = self.plan, self.plan.request
+        plan = self.plan
         timing = {
             "seconds": report.rounded(self.seconds),
             "parts": report.rounded(self.parts),
@@ -83,7 +83,7 @@ class RunResult(Finished, ABC):
             "command": self.command,
             "environment": report.environment(plan.device),
             "model": report.model(plan.spec.name, plan.num_classes, self.example_images)
-            | {"checkpoint": str(request.ckpt), "checkpoint_sha256": self.verified.checkpoint.sha256}
+            | {"checkpoint": str(self.verified.loaded[0].path), "checkpoint_sha256": self.verified.loaded[0].sha256}
             | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)}),
             "data": self.data_section(),
             "quantization": self.quantization_section(),
