@@ -35,7 +35,11 @@ class Session(ABC):
 
 
 def in_batches(run: Callable[[Inputs], Outputs], inputs: Inputs, size: int) -> Outputs:
-    """Run samples in batches of one size; zeros fill up the last one."""
+    """Run samples in batches of one size; zeros fill up the last one.
+
+    Raises:
+        InputError: the first axis of an output is not the batch.
+    """
     samples, parts = samples_in(inputs), []
     for start in range(0, samples, size):
         some = part(inputs, slice(start, start + size))
@@ -43,7 +47,12 @@ def in_batches(run: Callable[[Inputs], Outputs], inputs: Inputs, size: int) -> O
         if missing:
             rest = {name: np.zeros_like(array, shape=(missing, *array.shape[1:])) for name, array in some.items()}
             some = joined([some, rest])
-        parts.append(tuple(output[: size - missing] for output in run(some)))
+        outputs = run(some)
+        for output in outputs:
+            if output.ndim == 0 or len(output) != size:
+                message = f"an output has the shape {output.shape} for a batch of {size}"
+                raise InputError(message, hint="amctq reads outputs whose first axis is the batch; export it so")
+        parts.append(tuple(output[: size - missing] for output in outputs))
     return parts[0] if len(parts) == 1 else tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 

@@ -55,7 +55,7 @@ def mindcv_model(text: str) -> ModelSpec:
         size = _registry(text, name).get_pretrained_cfg(name).get("input_size", (3, IMAGENET_224.image_size, 0))[1]
         return IMAGENET_224.changed(image_size=size)
 
-    return ModelSpec(name=name, build=build, preprocessing=preprocessing, num_classes=lambda: _CLASSES)
+    return ModelSpec(name=name, build=build, preprocessing=preprocessing, num_classes=_CLASSES)
 
 
 def _registry(text: str, name: str) -> Any:

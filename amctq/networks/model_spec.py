@@ -22,7 +22,7 @@ class ModelSpec:
             logits (N, classes). No file has cells.
         preprocessing: gives the default preprocessing of its images from the number of classes.
         parameters: how many tensors its checkpoint holds, which rules it out without building it; None if unknown.
-        num_classes: gives the number of its checkpoint, where nobody says it.
+        num_classes: of its checkpoint, where nobody says it; a file knows its own.
         file: gives the file with the network and its weights, always the same one; None where it has cells.
     """
 
@@ -30,5 +30,5 @@ class ModelSpec:
     build: Callable[[int], Any]
     preprocessing: Callable[[int], Preprocessing]
     parameters: int | None = None
-    num_classes: Callable[[], int] = lambda: 10
+    num_classes: int = 10
     file: Callable[[], ModelFile] | None = None

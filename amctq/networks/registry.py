@@ -102,7 +102,7 @@ def refuse_model_file(name: str, what: str) -> None:
 
 
 def _of_file(path: Path) -> ModelSpec:
-    """The network of a file, with the size of images and the number of classes that the file says."""
+    """The network of a file; images have the size that the file says."""
     if not path.is_file():
         message = f"--model {path}: {'that is no file' if path.exists() else 'no such file'}"
         raise InputError(message, hint="check the path")
@@ -113,15 +113,13 @@ def _of_file(path: Path) -> ModelSpec:
         return getattr(importlib.import_module(module), kind)(path)
 
     def preprocessing(num_classes: int) -> Preprocessing:
-        return _by_classes(num_classes).changed(image_size=file().image_size)
+        return _by_classes(file().classes or num_classes).changed(image_size=file().image_size)
 
     def build(num_classes: int) -> Any:
         del num_classes
         refuse_model_file(str(path), "this")
 
-    return ModelSpec(
-        name=path.stem, build=build, preprocessing=preprocessing, num_classes=lambda: file().classes or 10, file=file
-    )
+    return ModelSpec(name=path.stem, build=build, preprocessing=preprocessing, file=file)
 
 
 def _own(text: str) -> ModelSpec:

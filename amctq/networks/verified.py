@@ -55,7 +55,7 @@ def load_network(
     *,
     spec: ModelSpec,
     ckpt: Path | None,
-    num_classes: int,
+    num_classes: int | None,
     device: ResolvedDevice,
     examples: Batches,
     scratch: Path,
@@ -68,7 +68,7 @@ def load_network(
     Args:
         spec: the network.
         ckpt: its checkpoint; None where the network is a file.
-        num_classes: of the checkpoint.
+        num_classes: of the checkpoint; None where the network is a file.
         device: where MindSpore runs.
         examples: samples; the first of them are compared.
         scratch: folder for temporary files; the caller removes it.
@@ -87,6 +87,7 @@ def load_network(
         found = source.of_file(spec.file(), given)
     else:
         assert ckpt is not None
+        assert num_classes is not None
         found = source.of_cells(spec, ckpt, num_classes, name_map, given)
     graph = found.graph
     if graph.half:

@@ -88,7 +88,7 @@ def convert_checkpoint(request: ConvertCheckpointRequest, on_event: OnEvent = si
             mindspore = load_mindspore(resolve_device(Device.CPU, None), output.scratch())
         with reporter.phase("checkpoint"):
             checkpoint = read_checkpoint(request.source, output.scratch())
-            classes = request.num_classes or spec.num_classes()
+            classes = request.num_classes or spec.num_classes
             network = spec.build(classes)
             matched = checkpoint.load_into(network, model=spec.name, num_classes=classes, name_map=name_map)
         with reporter.phase("writing"):

@@ -33,7 +33,7 @@ from amctq.runtime import (
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
 from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
-from amctq.services.stored_preprocessing import is_of_amctq, stored_preprocessing
+from amctq.services.stored_preprocessing import is_of_amctq, say_assumed, stored_preprocessing
 
 if TYPE_CHECKING:
     from amctq.data.preprocess import Preprocessing
@@ -190,10 +190,8 @@ def _say_assumed(
     """
     if request.mean is not None and request.std is not None:
         return
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (assumed.mean, assumed.std))
-    said = f"{path} does not say how its images are prepared: taken are mean {mean} and std {std} of --model"
     tell = reporter.warn if is_of_amctq(session.metadata) else reporter.info
-    tell(f"{said} {request.model}; --mean and --std say otherwise")
+    say_assumed(path, assumed, tell, source=f"--model {request.model}")
 
 
 def _measure(

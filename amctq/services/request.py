@@ -171,8 +171,8 @@ class NetworkRequest(Request):
     device_id: Annotated[int | None, Option(RUN, "Index of the NPU.  [default: DEVICE_ID, else 0]", min=0)] = None
 
     def classes(self, spec: ModelSpec) -> int:
-        """The number of classes of ``spec``."""
-        return self.num_classes or spec.num_classes()
+        """The number of classes of ``spec``, which has cells."""
+        return self.num_classes or spec.num_classes
 
     def preprocessing(self, spec: ModelSpec) -> Preprocessing:
         """The preprocessing of images for ``spec``."""

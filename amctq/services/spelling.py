@@ -64,6 +64,20 @@ def layer_width(text: str) -> tuple[tuple[str, int], ...]:
     return ((pattern.strip(), int(bits)),)
 
 
+def input_shape(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Read ``NAME:SHAPE``, the sizes divided by ``x`` or commas.
+
+    Raises:
+        ValueError: it is no name with sizes.
+    """
+    name, _, shape = text.rpartition(":")
+    sizes = shape.lower().replace(",", "x").split("x")
+    if not name or not all(size.isascii() and size.isdecimal() and int(size) > 0 for size in sizes):
+        message = f"{text!r} is not NAME:SHAPE, such as x:3x48x320"
+        raise ValueError(message)
+    return ((name, tuple(map(int, sizes))),)
+
+
 def words(text: str) -> tuple[str, ...]:
     """Read ``a,b`` as its parts, without empty parts."""
     return tuple(filter(None, map(str.strip, text.split(","))))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,20 @@ def stored_preprocessing(metadata: Mapping[str, str]) -> Preprocessing | None:
         message = f"{place} is no UTF-8"
         raise InputError(message, hint=_HINT) from error
     return stored
+
+
+def say_assumed(path: Path, assumed: Preprocessing, tell: Callable[[str], None], *, source: str = "") -> None:
+    """Say how images are prepared for a file that does not say it.
+
+    Args:
+        path: of the file.
+        assumed: how they are prepared.
+        tell: gets the sentence.
+        source: what that was taken from.
+    """
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (assumed.mean, assumed.std))
+    said = f"{path} does not say how its images are prepared: taken are mean {mean} and std {std}"
+    tell(f"{said}{source and f' of {source}'}; --mean and --std say otherwise")
 
 
 def _three(known: JsonReader, key: str) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import onnx
@@ -16,7 +17,7 @@ _FLOWS = frozenset({"If", "Loop", "Scan"})
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-_INTEGER = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"})
+_INTEGER = re.compile(r"QLinear\w+|\w+Integer|(Dynamic)?Quantize\w+|DequantizeLinear|QAttention|QGemm")
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _MOST_NAMED = 3
 
@@ -35,14 +36,14 @@ def refuse_unreadable(model: onnx.ModelProto) -> None:
     nodes, held = model.graph.node, {item.name: item for item in model.graph.initializer}
     for found, message, hint in (
         (
+            _named(node for node in nodes if _INTEGER.fullmatch(node.op_type)),
+            "it is quantized already: {}",
+            "give the float network that it was made from",
+        ),
+        (
             _named(node for node in nodes if node.domain not in _OF_ONNX),
             "it has operators that are not ONNX's own: {}",
             "export the network without them",
-        ),
-        (
-            _named(node for node in nodes if node.op_type in _INTEGER or node.op_type.startswith("QLinear")),
-            "it is quantized already: {}",
-            "give the float network that it was made from",
         ),
         (
             _named(node for node in nodes if node.op_type in _FLOWS),

@@ -12,6 +12,7 @@ from amctq.export.targets import saturation_warning
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
+from amctq.services.ptq.model_file import settle
 from amctq.services.ptq.plan import PtqPlan, quant_config, refuse_idle_int4
 from amctq.services.run.inputs import begin, check_exportable, metric_for, named_record, verified_network
 from amctq.services.run.plan import CALIB_IMAGES
@@ -58,8 +59,8 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
     request = plan.request
     begin(plan, reporter)
     with reporter.phase("dataset"):
-        preprocessing = request.preprocessing(plan.spec)
-        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=request.classes(plan.spec))
+        preprocessing = request.preprocessing(plan.spec).changed(image_size=request.input_size)
+        dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=plan.num_classes)
         available = images_to_calibrate_with(dataset, request.eval_images)
         images = split(
             dataset,
@@ -67,6 +68,8 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
             evaluation_images=request.eval_images,
             seed=request.seed,
         )
+    if plan.spec.file is not None:
+        settle(request, plan.spec.file(), images.calibration, reporter)
     calibration = plan.batches(images.calibration)
     verified = verified_network(plan, calibration, scratch, reporter)
     network, images = verified.network, images.renamed(verified.names)

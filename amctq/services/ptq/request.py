@@ -22,9 +22,9 @@ from amctq.choices import (
 )
 from amctq.errors import UsageError
 from amctq.services import request as shared
-from amctq.services.option import QUANTIZATION, RUN, Limit, Option
+from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
 from amctq.services.request import QuantizationRequest
-from amctq.services.spelling import layer_width
+from amctq.services.spelling import input_shape, layer_width
 
 _WIDTHS = ", ".join(map(str, WEIGHT_BITS))
 
@@ -48,6 +48,18 @@ class PtqRequest(QuantizationRequest):
 
     dataset: Annotated[str | Path, shared.DATASET]
     ckpt: Annotated[Path | None, shared.CKPT] = None
+    inputs: Annotated[
+        tuple[tuple[str, tuple[int, ...]], ...],
+        Option(
+            INPUT,
+            "Shape of one sample for an input of --model FILE, where the file leaves it open; repeatable.",
+            name="input",
+            metavar="NAME:SHAPE",
+            read=input_shape,
+            repeatable=True,
+            after="image_size",
+        ),
+    ] = ()
     calib_images: Annotated[int | None, shared.CALIB_IMAGES] = None
     config: Annotated[
         Path | None, Option(QUANTIZATION, "AMCT's config.json, or its simplified .cfg.", metavar="FILE")
@@ -192,11 +204,14 @@ class PtqRequest(QuantizationRequest):
             if self.ckpt is None:
                 message = f"--model {self.model} needs its weights"
                 raise UsageError(message, hint="name them with --ckpt FILE")
+            if self.inputs:
+                message = f"--input {self.inputs[0][0]}: the inputs of --model {self.model} have the samples' shapes"
+                raise UsageError(message, hint="leave it out")
             return
-        others = {"--ckpt": self.ckpt, "--name-map": self.name_map}
+        others = {"--ckpt": self.ckpt, "--name-map": self.name_map, "--num-classes": self.num_classes}
         for option, given in others.items():
             if given is not None:
-                message = f"{option} {given} and --model {self.model}: this file has its weights"
+                message = f"{option} {given} and --model {self.model}: the file has its own"
                 raise UsageError(message, hint=f"leave {option} out, or name the network as file.py:function")
 
     def _refuse_ort(self) -> None:
@@ -208,6 +223,12 @@ class PtqRequest(QuantizationRequest):
         if others:
             message = f"--placement ort and --export {','.join(others)}: this format has only placement ascend"
             raise UsageError(message, hint="use --placement ascend, or only --export onnx")
+
+    @property
+    def input_size(self) -> int | None:
+        """Height and width of images, where ``--input`` says it and ``--image-size`` does not."""
+        sides = {size for _, shape in self.inputs for size in shape[-2:] if len(shape) in {3, 4}}
+        return sides.pop() if len(sides) == 1 and self.image_size is None else None
 
     @property
     def resolved_placement(self) -> Placement:

@@ -79,9 +79,9 @@ class RunPlan:
         return str(self.request.ckpt or self.request.model)
 
     @property
-    def num_classes(self) -> int:
-        """The number of classes of the network."""
-        return self.request.classes(self.spec)
+    def num_classes(self) -> int | None:
+        """The number of classes of the network; None where it is a file that is no classifier."""
+        return self.request.classes(self.spec) if self.spec.file is None else self.spec.file().classes
 
     @property
     def amct_limits(self) -> str | None:
@@ -164,7 +164,7 @@ class RunPlan:
         """Metadata for the exported files: what their users must know."""
         known = {
             "amctq.model": self.spec.name,
-            "amctq.num_classes": str(self.num_classes),
+            **({} if self.num_classes is None else {"amctq.num_classes": str(self.num_classes)}),
             "amctq.input": ", ".join(itertools.starmap(_layout, images.inputs.items())),
         }
         if images.preprocessing is not None:

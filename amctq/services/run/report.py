@@ -48,7 +48,7 @@ def environment(device: ResolvedDevice) -> dict[str, Any]:
     }
 
 
-def model(name: str, num_classes: int, images: Samples) -> dict[str, Any]:
+def model(name: str, num_classes: int | None, images: Samples) -> dict[str, Any]:
     """The network, and how its images are prepared."""
     preprocessing = images.preprocessing
     return {
