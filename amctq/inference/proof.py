@@ -112,6 +112,8 @@ def _run_both(original: Session, session: OnnxSession, inputs: Inputs, runtime: 
     except NoTensorsError as error:
         message = f"the network's {error}"
         raise InputError(message, hint="give amctq the network without its loss") from error
+    except InputError:
+        raise
     except Exception as error:
         message = f"{runtime} cannot run this network on a batch of {shapes}: {first_line(error)}"
         raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
@@ -120,16 +122,16 @@ def _run_both(original: Session, session: OnnxSession, inputs: Inputs, runtime: 
     except Exception as error:  # its message names the node, which has the name of its cell and primitive
         message = f"onnxruntime cannot run the network on a batch of {shapes}: {first_line(error)}"
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
-    for array in own:
-        if array.ndim == 0 or len(array) != samples_in(inputs):
-            message = f"the network gives an output of the shape {array.shape} for a batch of {shapes}"
-            raise InputError(message, hint="let every output have the batch as its first axis")
     if [array.shape for array in own] != [array.shape for array in read]:
         found, expected = ([array.shape for array in arrays] for arrays in (read, own))
         message = f"the float graph that amctq has read gives {found} for a batch of {shapes}, {runtime} {expected}"
         raise CheckError(
             message, hint="does the network compute with the number of samples? If not, please report this"
         )
+    for array in own:
+        if array.ndim == 0 or len(array) != samples_in(inputs):
+            message = f"the network gives an output of the shape {array.shape} for a batch of {shapes}"
+            raise InputError(message, hint="let every output have the batch as its first axis")
     if not all(np.isfinite(array).all() for array in own):
         message = "the float network gives NaN or infinity on the first samples"
         raise InputError(message, hint="the checkpoint is damaged, or the preprocessing is not the one of training")

@@ -10,8 +10,9 @@ from typing import ClassVar
 import onnx
 
 from amctq.data.inputs import InputSpec
+from amctq.errors import CheckError, InputError
 from amctq.graph.float_graph import FloatGraph
-from amctq.graph.foreign.reader import fit_samples, read_foreign
+from amctq.graph.foreign.reader import fit_samples, open_foreign, read_foreign
 from amctq.inference.onnx_file import OnnxFile, read_onnx
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.session import TENSOR_TYPES, Port, reading_model
@@ -47,10 +48,9 @@ class OnnxModel(ModelFile):
         model.CopyFrom(self._model)
         with reading_model(self.path):
             fit_samples(model, {names[name]: spec for name, spec in given.items()})
-            original = OnnxSession(self._file.content, optimized=False)
         return FileNetwork(
             graph=FloatGraph(model=model, file_bytes=len(self._file.content)),
-            original=original,
+            original=self._opened[1],
             runtime="onnxruntime",
             names=names,
         )
@@ -62,7 +62,17 @@ class OnnxModel(ModelFile):
     @cached_property
     def _model(self) -> onnx.ModelProto:
         with reading_model(self.path):
-            return read_foreign(self._file.model)
+            return read_foreign(self._opened[0])
+
+    @cached_property
+    def _opened(self) -> tuple[onnx.ModelProto, OnnxSession]:
+        """The model, and a session that runs the file as it is: what onnxruntime has loaded is complete."""
+        with reading_model(self.path):
+            model = open_foreign(self._file.model)
+            try:
+                return model, OnnxSession(self._file.content, optimized=False)
+            except CheckError as error:
+                raise InputError(error.message, hint="check it with onnx.checker; export it again") from error
 
 
 def _port(value: onnx.ValueInfoProto) -> Port:

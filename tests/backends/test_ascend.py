@@ -15,6 +15,7 @@ from amctq.choices import Device
 from amctq.data.samples import Batches, split
 from amctq.data.source import find_dataset
 from amctq.errors import CheckError
+from amctq.inference.cell_session import CellSession
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.proof import forward_tolerance, prove_forward
 from amctq.networks.checkpoint import read_checkpoint
@@ -61,7 +62,7 @@ def test_the_tolerance_of_an_npu_lets_float16_pass_and_refuses_a_wrong_graph(pic
 
     def difference(model: onnx.ModelProto, device: Device) -> float:
         tolerance = forward_tolerance(device)
-        return prove_forward(cell, OnnxSession(model), images.first(), tolerance=tolerance).max_difference
+        return prove_forward(CellSession(cell), OnnxSession(model), images.first(), tolerance=tolerance).max_difference
 
     in_float32 = difference(graph, Device.CPU)
     for name in convolutions:

@@ -265,7 +265,7 @@ def test_no_damage_of_a_node_is_a_fault_of_amctq(deploy: onnx.ModelProto, images
     for damaged in _damaged(deploy):
         path.write_bytes(damaged.SerializeToString())
         try:
-            file = read_onnx(path)
+            file = read_onnx(path, option="--onnx")
             session = file.session()
             may_saturate(file.model)
             session.check_input(image_spec(3, 8, 8))

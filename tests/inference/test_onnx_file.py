@@ -73,7 +73,7 @@ def test_weights_come_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: 
     _saved(tmp_path / "other", 2)
     monkeypatch.chdir(tmp_path / "other")
     for given in (path, Path("../mine/model.onnx")):
-        file = read_onnx(given)
+        file = read_onnx(given, option="--onnx")
         logits = logits_of(file.session(), IMAGES)
         weight, bias = map(numpy_helper.to_array, _model(1).graph.initializer)
         expected = IMAGES.reshape(2, -1) @ weight + bias
@@ -87,8 +87,10 @@ def test_weights_come_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: 
 def test_a_right_checksum_is_taken(tmp_path: Path) -> None:
     path = _saved(tmp_path, 1)
     sha1 = hashlib.sha1((tmp_path / "weights.bin").read_bytes()).hexdigest()
-    before = logits_of(read_onnx(path).session(), IMAGES)
-    assert np.array_equal(logits_of(read_onnx(_edited(path, _set("checksum", sha1.upper()))).session(), IMAGES), before)
+    before = logits_of(read_onnx(path, option="--onnx").session(), IMAGES)
+    assert np.array_equal(
+        logits_of(read_onnx(_edited(path, _set("checksum", sha1.upper())), option="--onnx").session(), IMAGES), before
+    )
 
 
 def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -> None:
@@ -101,8 +103,8 @@ def test_a_weight_may_have_a_file_of_its_own_in_a_folder_below(tmp_path: Path) -
         for key, value in (("location", "parts/weight"), ("offset", None), ("length", None)):
             _set(key, value)(tensor)
 
-    before = logits_of(read_onnx(path).session(), IMAGES)
-    assert np.array_equal(logits_of(read_onnx(_edited(path, alone)).session(), IMAGES), before)
+    before = logits_of(read_onnx(path, option="--onnx").session(), IMAGES)
+    assert np.array_equal(logits_of(read_onnx(_edited(path, alone), option="--onnx").session(), IMAGES), before)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_external_data_lie_in_the_folder_and_have_their_size(
     os.mkfifo(folder / "queue")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as found:
-        read_onnx(_edited(path, change))
+        read_onnx(_edited(path, change), option="--onnx")
     assert says in found.value.message
     assert found.value.message.startswith(str(path))
 
@@ -160,7 +162,7 @@ def test_no_damage_breaks_the_reader(tmp_path: Path) -> None:
     for content in byte_mutations(_model(1).SerializeToString(), seed=15, number=MUTATIONS):
         path.write_bytes(content)
         try:
-            session = read_onnx(path).session()
+            session = read_onnx(path, option="--onnx").session()
             session.check_input(image_spec(3, 4, 4))
             logits_of(UserFileSession(session, path), IMAGES)
         except InputError:

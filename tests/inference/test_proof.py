@@ -12,6 +12,7 @@ import pytest
 from mindspore import mint, nn
 
 from amctq.errors import CheckError, InputError
+from amctq.inference.cell_session import CellSession
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.proof import prove_forward
 from amctq.networks.float_onnx import export_float
@@ -49,7 +50,7 @@ IMAGES = image(np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.floa
 def test_what_gives_no_tensors_is_refused(function: Callable[[Any], Any], message: str) -> None:
     session: Any = None  # is not reached
     with pytest.raises(InputError, match=message):
-        prove_forward(Function(function), session, IMAGES)
+        prove_forward(CellSession(Function(function)), session, IMAGES)
 
 
 def _session(function: Callable[[Any], Any], folder: Path) -> OnnxSession:
@@ -78,20 +79,20 @@ def wrong_by_one_percent(x: Any) -> Any:
 
 def test_outputs_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the float network gives NaN or infinity"):
-        prove_forward(Function(undefined), _session(undefined, tmp_path), IMAGES)
+        prove_forward(CellSession(Function(undefined)), _session(undefined, tmp_path), IMAGES)
 
 
 def test_every_output_is_compared_by_its_own_size(tmp_path: Path) -> None:
     """What is wrong in the second output is nothing beside the values of the first."""
     session = _session(large_and_small, tmp_path)
-    proof = prove_forward(Function(large_and_small), session, IMAGES)
+    proof = prove_forward(CellSession(Function(large_and_small)), session, IMAGES)
     assert proof.images == 3
     assert proof.max_difference < 1e-5
     with pytest.raises(CheckError, match=r"differs from MindSpore by 0\.0099 of the largest value on 3 samples"):
-        prove_forward(Function(wrong_by_one_percent), session, IMAGES)
+        prove_forward(CellSession(Function(wrong_by_one_percent)), session, IMAGES)
 
 
 def test_a_shape_that_is_another_for_one_sample_is_refused(tmp_path: Path) -> None:
     session = _session(mean, tmp_path)
     with pytest.raises(CheckError, match=r"gives \[\(1, 3\)\] for a batch of \(1, 3, 8, 8\), MindSpore \[\(3,\)\]"):
-        prove_forward(Function(squeezed), session, IMAGES)
+        prove_forward(CellSession(Function(squeezed)), session, IMAGES)

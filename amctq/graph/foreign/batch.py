@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from amctq.graph.float_graph import attributes_of
 from amctq.graph.shapes import tensor_shapes
 
 # The axis of a tensor that grows with the batch is found with this batch: a prime that no size is a multiple of.
@@ -98,14 +100,18 @@ class _Batch:
         """Repeat a constant that is joined to tensors with a batch, such as the class token of a ViT."""
         grown = {name: self._grown(shapes.get(name)) for name in node.input if name not in self._constants}
         axes = set(grown.values())
-        joined = next(item.i for item in node.attribute if item.name == "axis")
+        joined = attributes_of(node)["axis"]
         if axes != {0} or joined == 0:
             return
         (batch,) = self._add("Shape", [next(iter(grown))], f"{node.output[0]}.batch", node, start=0, end=1)
         for index, name in enumerate(node.input):
             if name not in self._constants:
                 continue
-            rest = np.ones(len(self._constants[name].dims) - 1, np.int64)
+            array = numpy_helper.to_array(self._constants[name])
+            if array.ndim == 0 or (array != array[:1]).any():  # not the same for every sample: it cannot grow
+                return
+            first = self._constant(f"{node.output[0]}.first.{index}", array[:1])
+            rest = np.ones(array.ndim - 1, np.int64)
             (shape,) = self._add(
                 "Concat",
                 [batch, self._constant(f"{node.output[0]}.rest.{index}", rest)],
@@ -113,7 +119,7 @@ class _Batch:
                 node,
                 axis=0,
             )
-            (node.input[index],) = self._add("Expand", [name, shape], f"{node.output[0]}.part.{index}", node)
+            (node.input[index],) = self._add("Expand", [first, shape], f"{node.output[0]}.part.{index}", node)
 
     def _add(self, op: str, inputs: Sequence[str], name: str, before: onnx.NodeProto, **attributes: Any) -> list[str]:
         nodes = self._model.graph.node
@@ -121,7 +127,7 @@ class _Batch:
         nodes.insert(at, helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return [name]
 
-    def _constant(self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
+    def _constant(self, name: str, array: NDArray[Any]) -> str:
         self._model.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 

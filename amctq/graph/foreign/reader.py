@@ -20,25 +20,43 @@ from amctq.graph.opset import IR_VERSIONS, OPSET
 _PASSES = frozenset({"Dropout", "Identity"})  # in inference
 
 
-def read_foreign(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Read a float network.
+def open_foreign(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Open a float network: functions written out, constants as initializers; every operator is one that can be read.
 
     Args:
         model: opset 7 to 23, with all its weights.
 
-    Returns:
-        The same with opset 17, or its own where that is newer: constants as initializers, names for all nodes.
-
     Raises:
         InputError: an operator cannot be read.
     """
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    try:
+        if opened.functions:
+            opened = onnx.inliner.inline_local_functions(opened)
+        _use_initializers(opened.graph)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        message = f"it is no complete ONNX model: {first_line(error)}"
+        raise InputError(message, hint="check it with onnx.checker; export it again") from error
+    _free_axes(opened.graph)
+    refuse_unreadable(opened)
+    return opened
+
+
+def read_foreign(opened: onnx.ModelProto) -> onnx.ModelProto:
+    """Read a float network.
+
+    Args:
+        opened: what ``open_foreign`` gives, and onnxruntime has loaded.
+
+    Returns:
+        The same with opset 17, or its own where that is newer, and a name for every node.
+
+    Raises:
+        InputError: its opset cannot be changed.
+    """
     read = onnx.ModelProto()
-    read.CopyFrom(model)
-    if read.functions:
-        read = onnx.inliner.inline_local_functions(read)
-    _use_initializers(read.graph)
-    _free_axes(read.graph)
-    refuse_unreadable(read)
+    read.CopyFrom(opened)
     read = _raised(read)
     name_nodes(read.graph)
     _leave_out_passes(read.graph)

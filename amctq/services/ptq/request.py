@@ -197,13 +197,10 @@ class PtqRequest(QuantizationRequest):
                     raise UsageError(message, hint=f"leave {option} out, or {file}")
 
     def _refuse_other_weights(self) -> None:
-        """Refuse weights beside a file that has its own, and a network without weights."""
+        """Refuse weights beside a file that has its own."""
         from amctq.networks.registry import is_model_file
 
         if not is_model_file(self.model):
-            if self.ckpt is None:
-                message = f"--model {self.model} needs its weights"
-                raise UsageError(message, hint="name them with --ckpt FILE")
             if self.inputs:
                 message = f"--input {self.inputs[0][0]}: the inputs of --model {self.model} have the samples' shapes"
                 raise UsageError(message, hint="leave it out")

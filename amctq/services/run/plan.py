@@ -221,6 +221,9 @@ def plan_run(
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
     for needing in ("qat",) if retrain else (f"--export {form.value}" for form in request.export if form in _OF_CELLS):
         refuse_model_file(request.model, needing)
+    if request.ckpt is None and spec.file is None:
+        message = f"--model {request.model} needs its weights"
+        raise UsageError(message, hint="name them with --ckpt FILE")
     if request.ckpt is not None:
         with reading(f"--ckpt {request.ckpt}"):
             check_readable(request.ckpt)
