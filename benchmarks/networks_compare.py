@@ -79,12 +79,12 @@ def float_weights(model: onnx.ModelProto) -> list[dict[str, str]]:
             return name
         return source(node.input[0]) if node.op_type in _PASSED else None
 
-    found = []
+    found, tables = [], set(initializers)
     for node in model.graph.node:
-        if node.op_type in _LAYERS:
+        if tables.issuperset(filter(None, node.input)):  # onnxruntime computes it when it loads the file
+            tables.update(node.output)
+        elif node.op_type in _LAYERS:
             data, weight = map(source, node.input[:2])
-            if data is not None and weight is not None:  # a table, which onnxruntime computes when it loads the file
-                continue
             constant = weight or (data if node.op_type in {"Gemm", "MatMul"} else None)
             found += [{"node": node.name, "weight": constant}] if constant is not None else []
     return found
