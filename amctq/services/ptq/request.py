@@ -26,6 +26,10 @@ from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
 from amctq.services.request import QuantizationRequest
 from amctq.services.spelling import input_shape, layer_width
 
+_MODEL = (
+    "Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function; or net.onnx or net.mindir, with "
+    "its weights."
+)
 _WIDTHS = ", ".join(map(str, WEIGHT_BITS))
 
 
@@ -48,6 +52,7 @@ class PtqRequest(QuantizationRequest):
 
     dataset: Annotated[str | Path, shared.DATASET]
     ckpt: Annotated[Path | None, shared.CKPT] = None
+    model: Annotated[str, replace(shared.MODEL, help=_MODEL)] = "resnet50"
     inputs: Annotated[
         tuple[tuple[str, tuple[int, ...]], ...],
         Option(
