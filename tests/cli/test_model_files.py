@@ -142,7 +142,7 @@ def test_a_file_for_one_sample_takes_batches(tokens: Path) -> None:
     ],
 )
 def test_contradictions_are_refused(tokens: Path, options: tuple[str, ...], code: int, says: str) -> None:
-    given = {"--model": str(tokens), "--dataset": "data.py:samples"} | dict([options])
+    given = {"--model": str(tokens), "--dataset": "data.py:samples"} | {options[0]: options[1]}
     done = amctq_here("ptq", "--dry-run", "--json", *(word for pair in given.items() for word in pair))
     assert done.code == code, done.stderr
     (error,) = json.loads(done.stdout)["errors"]

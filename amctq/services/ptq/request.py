@@ -27,8 +27,8 @@ from amctq.services.request import QuantizationRequest
 from amctq.services.spelling import input_shape, layer_width
 
 _MODEL = (
-    "Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function; or net.onnx or net.mindir, with "
-    "its weights."
+    "Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function. Or a file with its weights: "
+    "net.onnx, net.mindir."
 )
 _WIDTHS = ", ".join(map(str, WEIGHT_BITS))
 

@@ -54,7 +54,8 @@ def _convolution(opset: int = 17, **more: Any) -> onnx.ModelProto:
     ]
     bias = helper.make_node("Constant", [], ["bias"], value=initializer("", DRAW.normal(size=5)))
     constants = [initializer(name, array) for name, array in weights.items()]
-    return model([bias, *nodes], constants, **({"shape": ["N", 3, 6, 6], "opset": opset} | more))
+    given: dict[str, Any] = {"shape": ["N", 3, 6, 6], "opset": opset} | more
+    return model([bias, *nodes], constants, **given)
 
 
 @pytest.mark.parametrize("opset", [7, 9, 11, 13, 16, 17, 18, 21, 23])
@@ -109,7 +110,8 @@ def test_nodes_of_one_name_or_none_get_their_own() -> None:
 
 
 def _nodes(*nodes: onnx.NodeProto, **more: Any) -> onnx.ModelProto:
-    return model(nodes, [initializer("w", np.ones((2, 2)))], **({"shape": ["N", 2]} | more))
+    given: dict[str, Any] = {"shape": ["N", 2]} | more
+    return model(nodes, [initializer("w", np.ones((2, 2)))], **given)
 
 
 _BRANCH = helper.make_graph([], "branch", [], [])
