@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,7 +50,7 @@ class MindirModel(ModelFile):
             with trial(content, scratch) as survived:
                 survived()
             original = MindirSession(content)
-            original.check_input({names[name]: spec for name, spec in given.items()})
+            original.check_input({str(index): given[name] for index, name in enumerate(names)})
             read = read_mindir(_with_batch(self._model), _BATCH, inputs=tuple(names.values()))
             if original.fixed_batch is not None:
                 fit_samples(read.model, {names[name]: spec for name, spec in given.items()})
@@ -73,7 +74,12 @@ class MindirModel(ModelFile):
         from amctq.inference.mindir_session import port
 
         graph = self._model.graph
-        return tuple(map(port, graph.input)), tuple(map(port, graph.output))
+        own = tuple(map(port, graph.input))
+        # MindSpore writes 417_1_network_construct_27:x for the parameter x of construct().
+        short = [item.name.rpartition(":")[2] for item in own]
+        if len(set(short)) == len(short):
+            own = tuple(replace(item, name=name) for item, name in zip(own, short, strict=True))
+        return own, tuple(map(port, graph.output))
 
 
 def _with_batch(model: Any) -> Any:

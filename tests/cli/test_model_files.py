@@ -76,6 +76,7 @@ def test_files_give_the_integers_of_the_checkpoint(shared: Shared, files: Path) 
         assert _integers(f"{name}/{stem}_quant.onnx").keys() == expected.keys()
         assert Path(name, "calibration_record.txt").read_text() == record
         assert data["model"]["name"] == stem
+        assert list(data["model"]["inputs"]) == ["x" if name.endswith(".mindir") else "image"]
         assert data["model"]["num_classes"] == 10
         assert data["model"]["checkpoint"] == str(files / name)
         assert data["simulation"]["through"] == "float arithmetic"
