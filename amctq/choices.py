@@ -140,6 +140,13 @@ class WeightType(str, Enum):
     INT4 = "int4"
 
 
+class Runtime(str, Enum):
+    """What runs ONNX files on a CPU."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
 class Requirement(str, Enum):
     """What ``doctor --require`` can check."""
 
@@ -148,6 +155,7 @@ class Requirement(str, Enum):
     AMCT = "amct"
     ATC = "atc"
     VNNI = "vnni"
+    OPENVINO = "openvino"
 
 
 class ModelData(str, Enum):

@@ -128,7 +128,7 @@ def cann_version() -> str | None:
 def versions() -> dict[str, str | None]:
     """Versions of amctq and of the packages that affect its results; None for a package that is not installed."""
     found: dict[str, str | None] = {"amctq": __version__, "python": platform.python_version()}
-    for package in ("mindspore", "onnxruntime", "onnx", "numpy"):
+    for package in ("mindspore", "onnxruntime", "openvino", "onnx", "numpy"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -20,6 +20,7 @@ from typing import Any
 import harness
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
@@ -30,7 +31,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 # Files by what their producer is, with the shape of a sample; those of bytes get files of source code and programs.
 FILES: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -43,6 +44,8 @@ FILES: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "model": ("Keras by tf2onnx (Magika)", (2048,)),
     "common_old": ("onnxruntime's quantizer", (1, 64, 160)),
 }
+# They read text, so that the photos get a line of it.
+READERS = frozenset({"ch_PP-OCRv4_det_infer", "ch_PP-OCRv4_rec_infer", "ch_ppocr_mobile_v2.0_cls_infer", "common"})
 CALIBRATION, EVALUATION = 32, 16
 MODULE = """
 import numpy as np
@@ -52,25 +55,29 @@ def samples(role):
 """
 
 
-def made(shape: tuple[int, ...], data: Path) -> dict[str, NDArray[Any]]:
+def made(shape: tuple[int, ...], data: Path, *, text: bool) -> dict[str, NDArray[Any]]:
     """Samples of both roles: photos, or the first and the last bytes of files."""
     if len(shape) == 1:
         half, found = shape[0] // 2, sorted(Path(sys.prefix).glob("lib/python3*/site-packages/*/*.py"))
         contents = (path.read_bytes() for path in found)
-        every = [np.frombuffer(text[:half] + text[-half:], np.uint8) for text in contents if len(text) >= shape[0]]
+        every = [np.frombuffer(code[:half] + code[-half:], np.uint8) for code in contents if len(code) >= shape[0]]
         arrays = np.stack(every[:: len(every) // (CALIBRATION + EVALUATION)][: CALIBRATION + EVALUATION])
         arrays = arrays.astype(np.int32)
     else:
         paths = sorted(path for path in data.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
         chosen = paths[:: len(paths) // (CALIBRATION + EVALUATION)][: CALIBRATION + EVALUATION]
-        arrays = np.stack([image(path, shape) for path in chosen])
+        arrays = np.stack([image(path, shape, path.stem if text else "") for path in chosen])
     return {"train": arrays[:CALIBRATION], "test": arrays[CALIBRATION:]}
 
 
-def image(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A photo (C, H, W), pixels in -1…1."""
+def image(path: Path, shape: tuple[int, ...], text: str) -> NDArray[np.float32]:
+    """A photo (C, H, W) with a line of text, pixels in -1…1."""
     channels, height, width = shape
     opened = Image.open(path).convert("RGB" if channels == 3 else "L").resize((width, height))
+    if text:
+        size = min(height, width // len(text) * 2) * 0.7
+        place = 4, (height - size) * (sum(text.encode()) % 7) / 7
+        ImageDraw.Draw(opened).text(place, text, font=ImageFont.load_default(size), fill="white", stroke_fill="black")
     pixels = np.asarray(opened, np.float32).reshape(height, width, channels) / 127.5 - 1
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -99,9 +106,10 @@ def outputs(path: Path, arrays: NDArray[Any]) -> list[NDArray[Any]]:
 
 def noise(path: Path, work: Path, name: str, samples: Mapping[str, NDArray[Any]]) -> str:
     """Signal to noise of the outputs of quantize_static's file, or why it made none."""
-    prepared, static = work / f"{name}.prepared.onnx", work / f"{name}.static.onnx"
-    try:
-        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    raised, prepared, static = (work / f"{name}.{what}.onnx" for what in ("raised", "prepared", "static"))
+    try:  # scales by channel need opset 13
+        onnx.save(onnx.version_converter.convert_version(onnx.load(path), 17), raised)
+        quant_pre_process(raised, prepared, skip_symbolic_shape=True)
         own = onnx.load(prepared).graph
         constants = {item.name for item in own.initializer}
         given = next(item.name for item in own.input if item.name not in constants)
@@ -139,7 +147,7 @@ def main() -> None:
     print("| file | producer | opset | exit | layers | amctq | quantize_static |\n|---|---|---|---|---|---|---|")
     for name, (producer, shape) in FILES.items():
         path, module = arguments.files / f"{name}.onnx", arguments.work / f"data_{len(shape)}_{name[:6]}.py"
-        samples = made(shape, arguments.data)
+        samples = made(shape, arguments.data, text=name in READERS)
         np.savez(module.with_suffix(".npz"), **samples)
         module.write_text(MODULE.format(path=str(module.with_suffix(".npz").resolve())))
         command = [harness.AMCTQ, "ptq", "--model", path, "--dataset", f"{module}:samples", "--json", "--force"]

@@ -91,6 +91,7 @@ def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
             _onednn(),
             _numpy(),
             _onnxruntime(),
+            _openvino(),
             _cpu(runtime.cpu_instructions()),
             _compiler(),
             *_ascend(),
@@ -106,6 +107,7 @@ def doctor(request: DoctorRequest, on_event: OnEvent = silent) -> DoctorReport:
         Requirement.AMCT: ("amct",),
         Requirement.ATC: ("atc",),
         Requirement.VNNI: ("cpu",),
+        Requirement.OPENVINO: ("openvino",),
     }
     missing = [
         f"{requirement.value}: {by_name[name].value}"
@@ -182,6 +184,14 @@ def _onnxruntime() -> Finding:
     if version is None:
         return Finding(name="onnxruntime", ok=False, value="missing", advice="pip install onnxruntime")
     return Finding(name="onnxruntime", ok=True, value=version)
+
+
+def _openvino() -> Finding:
+    version = runtime.versions()["openvino"]
+    if version is None:
+        value = "not installed; only --runtime openvino needs it"
+        return Finding(name="openvino", ok=False, value=value, advice="pip install 'amctq[openvino]'")
+    return Finding(name="openvino", ok=True, value=version)
 
 
 def _cpu(found: tuple[str, ...]) -> Finding:

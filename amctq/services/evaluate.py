@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amctq.choices import Runtime
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
-from amctq.errors import InputError
+from amctq.errors import CheckError, InputError, UsageError
 from amctq.export.targets import PLAIN_SESSION_WARNING
 from amctq.inference.mindir_trial import trial
 from amctq.inference.session import UserFileSession, reading_model
@@ -38,6 +39,7 @@ from amctq.services.stored_preprocessing import is_of_amctq, say_assumed, stored
 if TYPE_CHECKING:
     from amctq.data.preprocess import Preprocessing
     from amctq.inference.metrics.score import Score
+    from amctq.inference.onnx_file import OnnxFile
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
 
@@ -83,6 +85,7 @@ class EvaluateResult:
             "schema": report.SCHEMA,
             "command": "evaluate",
             "environment": report.environment(self.device),
+            "runtime": "mindspore" if request.mindir else request.runtime.value,
             "file": str(request.ckpt or request.onnx or request.mindir),
             "loaded": [{"path": str(file.path), "bytes": file.bytes, "sha256": file.sha256} for file in self.loaded],
             "model": report.model(request.model if request.ckpt else self._form, self.num_classes, self.samples),
@@ -110,6 +113,10 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         UnavailableError: the device is missing.
         CheckError: the graph exported from a checkpoint and MindSpore compute different results.
     """
+    if request.runtime is Runtime.OPENVINO:
+        from amctq.inference.openvino_session import require_openvino
+
+        require_openvino()
     spec = find_model(request.model)
     data = find_dataset(str(request.dataset))
     device = resolve_device(request.device, request.device_id)
@@ -166,6 +173,8 @@ def _open(
         from amctq.inference.onnx_file import read_onnx
 
         file = read_onnx(request.onnx, option="--onnx")
+        if request.runtime is Runtime.OPENVINO:
+            return request.onnx, _in_openvino(file), file.loaded
         session = file.session()
         if saturates(cpu_instructions()) and not file.is_deploy and may_saturate(file.model):
             reporter.warn(PLAIN_SESSION_WARNING)
@@ -179,6 +188,27 @@ def _open(
         from amctq.inference.mindir_session import MindirSession
 
         return request.mindir, MindirSession(content), (loaded,)
+
+
+def _in_openvino(file: OnnxFile) -> FileSession:
+    """A session of OpenVINO for a file.
+
+    Raises:
+        UnavailableError: OpenVINO is not installed.
+        UsageError: it is a deploy file.
+        InputError: OpenVINO does not take it.
+    """
+    from amctq.inference.openvino_session import OpenVinoSession
+
+    path = file.loaded[0].path
+    if file.is_deploy:
+        message = f"--runtime openvino: {path} is a deploy file, whose operators only an NPU has"
+        raise UsageError(message, hint="leave --runtime out: onnxruntime runs standard operators in their place")
+    try:
+        return OpenVinoSession(file.content)
+    except CheckError as error:
+        message = f"{path}: {error.message}"
+        raise InputError(message, hint="measure it in onnxruntime: leave --runtime out") from error
 
 
 def _say_assumed(

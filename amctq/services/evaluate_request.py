@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
+from amctq.choices import Runtime
 from amctq.errors import UsageError
-from amctq.services.option import INPUT, Option
+from amctq.services.option import INPUT, RUN, Option
 from amctq.services.qat.request import QatRequest
 from amctq.services.request import CKPT, DATASET, NetworkRequest
 
@@ -29,6 +30,9 @@ class EvaluateRequest(NetworkRequest):
         Path | None, Option(INPUT, "Exported ONNX file: float, INT8, or a deploy file for ATC.", metavar="FILE")
     ] = None
     mindir: Annotated[Path | None, Option(INPUT, "Exported MindIR file: float or INT8.", metavar="FILE")] = None
+    runtime: Annotated[
+        Runtime, Option(RUN, "What runs the ONNX file; openvino needs pip install 'amctq[openvino]'.", after="metric")
+    ] = Runtime.ONNXRUNTIME
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,6 +46,9 @@ class EvaluateRequest(NetworkRequest):
             raise UsageError(
                 message, hint="leave --model out; --image-size, --mean and --std say how images are prepared"
             )
+        if self.runtime is not Runtime.ONNXRUNTIME and self.onnx is None:
+            message = f"--runtime {self.runtime.value} runs ONNX files, and none is evaluated"
+            raise UsageError(message, hint="leave it out, or give --onnx")
         if self.name_map is not None and self.ckpt is None:
             message = "--name-map is about a checkpoint, and none is evaluated"
             raise UsageError(message, hint="leave it out, or give --ckpt")

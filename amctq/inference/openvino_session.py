@@ -1,0 +1,81 @@
+"""Running ONNX files in OpenVINO."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from amctq.data.inputs import Inputs
+from amctq.errors import CheckError, UnavailableError, first_line
+from amctq.inference.session import TENSOR_TYPES, FileSession, Outputs, Port, in_batches
+
+# Float arithmetic stays in float32; otherwise OpenVINO takes bfloat16 or float16 where the CPU has them.
+_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+
+
+def require_openvino() -> None:
+    """Refuse to go on without OpenVINO.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        message = "OpenVINO is not installed"
+        raise UnavailableError(message, hint="pip install 'amctq[openvino]'")
+
+
+class OpenVinoSession(FileSession):
+    """Runs an ONNX model on the CPU in OpenVINO, floats in float32.
+
+    Args:
+        content: of the file.
+
+    Raises:
+        UnavailableError: OpenVINO is not installed.
+        CheckError: OpenVINO does not load the graph, or, from ``run``, fails in it.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        require_openvino()
+        import openvino
+
+        try:
+            core = openvino.Core()
+            self._model: Any = core.compile_model(core.read_model(model=content), "CPU", _CONFIG)
+            self._request: Any = self._model.create_infer_request()
+        except RuntimeError as error:
+            message = f"OpenVINO does not load the graph: {_reason(error)}"
+            raise CheckError(message, hint="please report this with the network") from error
+        self.inputs = tuple(map(_port, self._model.inputs))
+        self.outputs = tuple(map(_port, self._model.outputs))
+        self.metadata = {item.key: item.value for item in onnx.load_model_from_string(content).metadata_props}
+
+    def run(self, inputs: Inputs, outputs: Sequence[str] | None = None) -> Outputs:
+        """The named outputs, or all of them, for a batch."""
+        wanted = [port.name for port in self.outputs] if outputs is None else outputs
+
+        def run(some: Inputs) -> Outputs:
+            try:
+                found = self._request.infer(self.bound(some))
+            except RuntimeError as error:
+                message = f"OpenVINO cannot run the graph: {_reason(error)}"
+                raise CheckError(message, hint="please report this with the network") from error
+            return tuple(np.array(found[self._model.output(name)]) for name in wanted)
+
+        return run(inputs) if self.fixed_batch is None else in_batches(run, inputs, self.fixed_batch)
+
+
+def _port(node: Any) -> Port:
+    kind = node.get_element_type().to_dtype().name
+    sizes = tuple(size.get_length() if size.is_static else None for size in node.get_partial_shape())
+    return Port(name=node.get_any_name(), type=TENSOR_TYPES.get(kind, f"tensor({kind})"), shape=sizes)
+
+
+def _reason(error: RuntimeError) -> str:
+    """What OpenVINO says, without the places in its own source."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Exception from")]
+    return lines[0].strip() if lines else first_line(error)
