@@ -59,9 +59,10 @@ class FloatGraph:
         return tuple(item.name for item in self.model.graph.output)
 
     @property
-    def output_ranks(self) -> tuple[int, ...]:
-        """The number of axes of each output."""
-        return tuple(len(item.type.tensor_type.shape.dim) for item in self.model.graph.output)
+    def output_shapes(self) -> tuple[tuple[int | None, ...], ...]:
+        """The shape of each output; None for sizes that are not known, such as the batch."""
+        every = [item.type.tensor_type.shape.dim for item in self.model.graph.output]
+        return tuple(tuple(axis.dim_value or None for axis in axes) for axes in every)
 
     @cached_property
     def arrays(self) -> Mapping[str, NDArray[Any]]:

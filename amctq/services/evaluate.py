@@ -139,9 +139,9 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             if own is None and samples.preprocessing is not None:
                 _say_assumed(path, session, request, samples.preprocessing, reporter)
             classes = session.classes or request.classes(spec)
-            ranks = tuple(len(port.shape) for port in session.outputs)
+            shapes = tuple(port.shape for port in session.outputs)
             user_file = UserFileSession(session, path)
-            return _measure(request, classes, device, user_file, ranks, samples, None, loaded, reporter)
+            return _measure(request, classes, device, user_file, shapes, samples, None, loaded, reporter)
         check_readable(request.ckpt)
         name_map = read_name_map(request.name_map)
         with reporter.phase("dataset"):
@@ -160,8 +160,8 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         )
         loaded = verified.loaded
         samples = samples.renamed(verified.names)
-        classes, ranks = request.classes(spec), verified.network.graph.output_ranks
-        return _measure(request, classes, device, verified.session, ranks, samples, verified.proof, loaded, reporter)
+        classes, shapes = request.classes(spec), verified.network.graph.output_shapes
+        return _measure(request, classes, device, verified.session, shapes, samples, verified.proof, loaded, reporter)
 
 
 def _open(
@@ -229,7 +229,7 @@ def _measure(
     num_classes: int,
     device: ResolvedDevice,
     session: Session,
-    output_ranks: tuple[int, ...],
+    output_shapes: tuple[tuple[object, ...], ...],
     samples: Samples,
     proof: ForwardProof | None,
     loaded: tuple[LoadedFile, ...],
@@ -238,10 +238,10 @@ def _measure(
     from amctq.inference.metrics.choose import named_metric, usual_metric
     from amctq.inference.metrics.measure import measure
 
-    metric = usual_metric(output_ranks, samples) if request.metric is None else named_metric(request.metric)
+    metric = usual_metric(output_shapes, samples) if request.metric is None else named_metric(request.metric)
     if metric is None:
         given = "classes" if samples.classified else "no classes"
-        message = f"no metric measures this network: outputs of {_ranks(output_ranks)} axes, and {given} as targets"
+        message = f"no metric measures this network: outputs of {_ranks(output_shapes)} axes, and {given} as targets"
         raise InputError(message, hint="name one with --metric; top1 needs one output (N, classes), and classes")
     batches = Batches(samples=samples, size=request.batch_size)
     compiles = request.mindir is not None
@@ -272,8 +272,8 @@ def _measure(
     )
 
 
-def _ranks(output_ranks: tuple[int, ...]) -> str:
-    return " and ".join(map(str, output_ranks))
+def _ranks(output_shapes: tuple[tuple[object, ...], ...]) -> str:
+    return " and ".join(str(len(shape)) for shape in output_shapes)
 
 
 def _speed_range(ends: list[tuple[int, float]], size: int, mean: float) -> tuple[float, float]:

@@ -178,3 +178,35 @@ def test_a_size_of_images_that_nothing_says_is_asked_for(shared: Shared) -> None
     for option in (("--image-size", 24), ("--input", "x:3x24x24")):
         done = amctq_here(*arguments, *option)
         assert done.code == 0, done.stderr
+
+
+def test_operators_of_classical_models_pass_on_and_one_column_is_no_classifier() -> None:
+    """As scikit-learn's converter writes them: labels by ArrayFeatureExtractor, a regression of whole numbers."""
+    draw = np.random.default_rng(2)
+    weights = [initializer("w", draw.normal(size=(6, 5))), initializer("v", draw.normal(size=(5, 1)))]
+    labels = initializer("labels", np.arange(10, 15))
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        onnx.helper.make_node("ArgMax", ["scores"], ["best"], axis=1, keepdims=0),
+        onnx.helper.make_node("ArrayFeatureExtractor", ["labels", "best"], ["row"], domain="ai.onnx.ml"),
+        onnx.helper.make_node("Reshape", ["row", "column"], ["label"]),
+        onnx.helper.make_node("MatMul", ["scores", "v"], ["y"]),
+    ]
+    column = initializer("column", np.array([-1]))
+    proto = model(nodes, [*weights, labels, column], shape=["N", 6], outputs=["label", "y"], domains=["ai.onnx.ml"])
+    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    Path("both.onnx").write_bytes(proto.SerializeToString())
+    only = model([nodes[0], nodes[4]], weights, shape=["N", 6])
+    Path("value.onnx").write_bytes(only.SerializeToString())
+    Path("data.py").write_text(
+        "import numpy as np\n"
+        "def samples(role):\n"
+        "    draw = np.random.default_rng(len(role))\n"
+        "    return [(draw.normal(size=6).astype(np.float32), int(draw.integers(5))) for _ in range(60)]\n"
+    )
+    for name, outputs in (("both", ["label", "y"]), ("value", ["y"])):
+        data = ptq(("--model", f"{name}.onnx", "--dataset", "data.py:samples"), "--force").data
+        assert data["accuracy"] is None
+        assert [item["output"] for item in data["fidelity"]["outputs"]] == outputs
+    data = ptq(("--model", "value.onnx", "--dataset", "data.py:samples"), "--force", "--metric", "mae").data
+    assert data["accuracy"]["metric"]["key"] == "mae"

@@ -33,6 +33,9 @@ def refuse_unreadable(model: onnx.ModelProto) -> None:
     if opset not in OPSETS:
         message = f"it has opset {opset}, expected {OPSETS[0]} to {OPSETS[-1]}"
         raise InputError(message, hint="export it again, with opset 17 for example")
+    if model.graph.sparse_initializer:
+        message = f"its constant {model.graph.sparse_initializer[0].values.name} is sparse"
+        raise InputError(message, hint="export it with dense weights")
     nodes, held = model.graph.node, {item.name: item for item in model.graph.initializer}
     for found, message, hint in (
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from amctq.data.samples import Samples
 from amctq.errors import UsageError
@@ -38,11 +38,20 @@ def named_metric(text: str) -> Metric:
     raise UsageError(message, hint="a function of your own gets outputs and targets, and returns a number")
 
 
-def usual_metric(output_ranks: tuple[int, ...], samples: Samples) -> Metric | None:
+def gives_scores(output_shapes: Sequence[Sequence[object]]) -> bool:
+    """Whether the only output of a network may be scores of classes, (N, classes); one column is a value.
+
+    Args:
+        output_shapes: of each output; anything but a number for sizes that are not known.
+    """
+    return len(output_shapes) == 1 and len(output_shapes[0]) == 2 and output_shapes[0][1] != 1
+
+
+def usual_metric(output_shapes: Sequence[Sequence[object]], samples: Samples) -> Metric | None:
     """Top-1 for a classifier whose samples have classes; None for any other network, or without targets.
 
     Args:
-        output_ranks: number of axes of each output of the network.
+        output_shapes: of each output of the network.
         samples: what it is measured on.
     """
-    return Top1() if output_ranks == (2,) and samples.classified else None
+    return Top1() if gives_scores(output_shapes) and samples.classified else None

@@ -230,10 +230,11 @@ def _loss(plan: QatPlan, verified: VerifiedNetwork, training: Samples) -> Any:
         UsageError: the network is no classifier, and no loss was named.
         InputError: the loss cannot be computed.
     """
+    from amctq.inference.metrics.choose import gives_scores
     from amctq.training.loss import check_loss, own_loss, usual_loss
 
     text, network = plan.request.loss, verified.network
-    if text is None and not (network.graph.output_ranks == (2,) and training.classified):
+    if text is None and not (gives_scores(network.graph.output_shapes) and training.classified):
         message = (
             "--loss: the network is no classifier whose samples have classes, and cross-entropy is for these alone"
         )

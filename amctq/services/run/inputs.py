@@ -151,15 +151,15 @@ def metric_for(plan: RunPlan, network: FloatNetwork, samples: Samples, reporter:
     Raises:
         UsageError: ``--max-drop`` needs a metric.
     """
-    from amctq.inference.metrics.choose import usual_metric
+    from amctq.inference.metrics.choose import gives_scores, usual_metric
 
-    metric = plan.metric or usual_metric(network.graph.output_ranks, samples)
+    metric = plan.metric or usual_metric(network.graph.output_shapes, samples)
     if metric is not None:
         return metric
     if plan.request.max_drop is not None:
         message = f"--max-drop {plan.request.max_drop:g}: no metric measures this network"
         raise UsageError(message, hint="name one with --metric, or leave --max-drop out")
-    if network.graph.output_ranks == (2,) and not samples.classified:
+    if gives_scores(network.graph.output_shapes) and not samples.classified:
         reporter.warn("the outputs have the shape of scores, and the targets of the samples are no classes: no top-1")
     reporter.info("no --metric: the quantized outputs are compared with those in float, which is no accuracy")
     return None
