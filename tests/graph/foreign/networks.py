@@ -99,22 +99,61 @@ def attention(batch: int, *, tokens: int = 5, width: int = 12, heads: int = 3) -
 
 
 def tokens_first(batch: int) -> onnx.ModelProto:
-    """As torch's MultiheadAttention: the batch is the second axis in between."""
+    """As torch's MultiheadAttention: the batch is the second axis, then inside an axis with the heads or the tokens."""
     draw = np.random.default_rng(4)
     nodes = [
         helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
         helper.make_node("Reshape", ["turned", "rows"], ["rows.1"]),
         helper.make_node("Transpose", ["rows.1"], ["rows.2"], perm=[1, 0, 2]),
-        helper.make_node("Reshape", ["rows.2", "back"], ["again"]),
-        helper.make_node("Transpose", ["again"], ["samples"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["rows.2", "heads"], ["again"]),
+        helper.make_node("Transpose", ["again"], ["tokens"], perm=[2, 0, 1, 3]),
+        helper.make_node("Reshape", ["tokens", "all"], ["matrix"]),
+        helper.make_node("Gemm", ["matrix", "out.weight", "out.bias"], ["mixed"], transB=1),
+        helper.make_node("Reshape", ["mixed", "back"], ["parts"]),
+        helper.make_node("Transpose", ["parts"], ["samples"], perm=[1, 0, 2]),
         helper.make_node("Reshape", ["samples", "flat"], ["joined"]),
         helper.make_node("MatMul", ["joined", "head.weight"], ["y"]),
     ]
-    sizes = {"rows": [5, batch * 3, 4], "back": [batch, 3, 5, 4], "flat": [batch, 60]}
+    sizes = {
+        "rows": [5, batch * 3, 4],
+        "heads": [batch, 3, 5, 4],
+        "all": [5 * batch, 12],
+        "back": [5, batch, 12],
+        "flat": [batch, 60],
+    }
     return model(
         nodes,
         [
+            initializer("out.weight", draw.normal(size=(12, 12))),
+            initializer("out.bias", draw.normal(size=12)),
             initializer("head.weight", draw.normal(size=(60, 4))),
+            *(initializer(name, np.asarray(value, np.int64)) for name, value in sizes.items()),
+        ],
+        shape=[batch, 5, 12],
+    )
+
+
+def recurrent(batch: int) -> onnx.ModelProto:
+    """An LSTM whose first states are zeros for the batch, and a mask that is expanded over heads."""
+    draw = np.random.default_rng(6)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["turned", "w", "r", "b", "", "zeros", "zeros"], ["all", "last"], hidden_size=6),
+        helper.make_node("Squeeze", ["last", "axis"], ["state"]),
+        helper.make_node("Reshape", ["state", "apart"], ["one"]),
+        helper.make_node("Expand", ["one", "heads"], ["many"]),
+        helper.make_node("Reshape", ["many", "flat"], ["joined"]),
+        helper.make_node("MatMul", ["joined", "head.weight"], ["y"]),
+    ]
+    sizes = {"axis": [0], "apart": [batch, 1, 6], "heads": [batch, 3, 6], "flat": [batch, 18]}
+    return model(
+        nodes,
+        [
+            initializer("w", draw.normal(size=(1, 24, 12))),
+            initializer("r", draw.normal(size=(1, 24, 6))),
+            initializer("b", draw.normal(size=(1, 48))),
+            initializer("zeros", np.zeros((1, batch, 6), np.float32)),
+            initializer("head.weight", draw.normal(size=(18, 4))),
             *(initializer(name, np.asarray(value, np.int64)) for name, value in sizes.items()),
         ],
         shape=[batch, 5, 12],

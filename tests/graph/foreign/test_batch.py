@@ -10,7 +10,7 @@ import pytest
 
 from amctq.data.inputs import InputSpec
 from amctq.graph.foreign.reader import fit_samples, open_foreign, read_foreign
-from tests.graph.foreign.networks import attention, initializer, model, run, tokens_first
+from tests.graph.foreign.networks import attention, initializer, model, recurrent, run, tokens_first
 
 
 def _dynamic(proto: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -19,7 +19,7 @@ def _dynamic(proto: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
     return read
 
 
-@pytest.mark.parametrize("network", [attention, tokens_first])
+@pytest.mark.parametrize("network", [attention, tokens_first, recurrent])
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_another_batch_gives_the_same_results(network: Callable[[int], onnx.ModelProto], batch: int) -> None:
     read = _dynamic(network(batch), (5, 12))
