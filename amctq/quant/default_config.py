@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import UsageError, nearest
-from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, TableConfig, WeightConfig
 from amctq.quant.layers import Topology
 
 Activation = TypeVar("Activation")
@@ -30,7 +30,12 @@ def default_config(
         InputError: no layer is left.
     """
     layers = default_layers(topology, ActivationConfig(algo=algo, asymmetric=not symmetric), **options)
-    config = QuantConfig(activation_offset=not symmetric, layers=layers)
+    skipped = matching_layers(options.get("skip", ()), topology)
+    rows = WeightConfig(channel_wise=not options.get("per_tensor", False))
+    tables = tuple(
+        TableConfig(name=table.name, enabled=table.name not in skipped, weight=rows) for table in topology.tables
+    )
+    config = QuantConfig(activation_offset=not symmetric, layers=layers, tables=tables)
     config.selected(topology)
     return config
 
@@ -54,7 +59,8 @@ def default_layers(
         per_tensor: one weight scale for the tensor, in convolutions too.
         dense_per_channel: a weight scale for each output channel in a Dense too, which AMCT does not have.
         weight_bits: width of the weights.
-        widths: names or shell patterns of layers, and the width of theirs; the last one that matches holds.
+        widths: names or shell patterns of layers, and the width of theirs; the last one that matches holds. Embedding
+            tables always have 8 bits.
         weight_algo: what chooses the scales of weights, or what chooses that by their width.
         skip: names or shell patterns of layers that stay in float.
 
@@ -81,12 +87,12 @@ def default_layers(
 
 
 def matching_layers(patterns: Sequence[str], topology: Topology, option: str = "--skip-layer") -> set[str]:
-    """The layers that an option names or matches.
+    """The layers and embedding tables that an option names or matches.
 
     Raises:
         UsageError: a pattern matches nothing.
     """
-    names = [layer.name for layer in topology.layers]
+    names = [layer.name for layer in (*topology.layers, *topology.tables)]
     found: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(names, pattern)
