@@ -60,9 +60,20 @@ def _reason_for_float(weight: str, lookups: Collection[str], graph: FloatGraph) 
         return f"an embedding table of {rows:,} rows of {width}, too small to gain from int8"
     if not np.isfinite(table).all():
         return "an embedding table with NaN or infinity"
-    for node in graph.consumers[weight]:
-        # What constants make of the table, such as the matrix of a tied last layer, is quantized as that layer's.
-        product = node.op_type in {"Gemm", "MatMul"}
-        if node.name not in lookups and not product and node.output[0] not in graph.arrays:
-            return f"an embedding table that {node.name} reads too, in float"
+    other = _read_in_float(weight, lookups, graph)
+    return None if other is None else f"an embedding table that {other} reads too, in float"
+
+
+def _read_in_float(constant: str, lookups: Collection[str], graph: FloatGraph) -> str | None:
+    """A node that would keep a constant in the file in float; None where there is none.
+
+    The matrix of a layer, such as a tied last one, is quantized as that layer's, also where it is computed first.
+    """
+    for node in graph.consumers.get(constant, ()):
+        if node.output[0] in graph.arrays:
+            found = (_read_in_float(name, lookups, graph) for name in node.output)
+            if (other := next(filter(None, found), None)) is not None:
+                return other
+        elif node.name not in lookups and node.op_type not in {"Gemm", "MatMul"}:
+            return str(node.name)
     return None

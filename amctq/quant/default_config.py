@@ -68,7 +68,7 @@ def default_layers(
         UsageError: a pattern matches nothing.
     """
     skipped = matching_layers(skip, topology)
-    own = {name: bits for pattern, bits in widths for name in matching_layers([pattern], topology, "--layer-bits")}
+    own = {name: bits for pattern, bits in widths for name in _layers_with_width(pattern, bits, topology)}
     return tuple(
         LayerConfig(
             name=layer.name,
@@ -84,6 +84,20 @@ def default_layers(
         )
         for layer in topology.layers
     )
+
+
+def _layers_with_width(pattern: str, bits: int, topology: Topology) -> set[str]:
+    """The layers that a pattern of ``--layer-bits`` matches.
+
+    Raises:
+        UsageError: it matches nothing, or only embedding tables, and these have 8 bits.
+    """
+    option = "--layer-bits"
+    found = matching_layers([pattern], topology, option)
+    if bits != 8 and found <= {table.name for table in topology.tables}:
+        message = f"{option} {pattern}={bits}: {', '.join(sorted(found))} is an embedding table, which has 8 bits"
+        raise UsageError(message, hint="leave it out, or keep the table in float with --skip-layer")
+    return found
 
 
 def matching_layers(patterns: Sequence[str], topology: Topology, option: str = "--skip-layer") -> set[str]:
