@@ -50,7 +50,8 @@ def read_topology(graph: FloatGraph) -> Topology:
         found = "; ".join(f"{layer.name}: {layer.reason}" for layer in in_float) or "no convolution and no Dense"
         message = f"the network has no layer to quantize ({found})"
         raise InputError(message, hint="amctq quantizes convolutions and products with a constant matrix")
-    tables, tables_in_float = read_embeddings(graph, {layer.name for layer in (*layers, *in_float)})
+    taken = {layer.name for layer in layers} | {layer.name for layer in in_float}
+    tables, tables_in_float = read_embeddings(graph, taken)
     return Topology(
         layers=tuple(layers), left_in_float=(*in_float, *tables_in_float), pools=_pools(graph), tables=tables
     )

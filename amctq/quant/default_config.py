@@ -106,7 +106,7 @@ def matching_layers(patterns: Sequence[str], topology: Topology, option: str = "
     Raises:
         UsageError: a pattern matches nothing.
     """
-    names = [layer.name for layer in (*topology.layers, *topology.tables)]
+    names = [*(layer.name for layer in topology.layers), *(table.name for table in topology.tables)]
     found: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(names, pattern)

@@ -76,7 +76,8 @@ class PtqResult(RunResult):
         ]
         quantized = {layer["name"] for layer in layers}
         topology = self.verified.network.topology
-        skipped = [layer.name for layer in (*topology.layers, *topology.tables) if layer.name not in quantized]
+        known = [*(layer.name for layer in topology.layers), *(table.name for table in topology.tables)]
+        skipped = [name for name in known if name not in quantized]
         return {
             "backend": plan.backend.name.value,
             "backend_reason": plan.backend_reason,
