@@ -1,4 +1,4 @@
-"""Segmentation: a U-Net on generated shapes. The dataset, the loss and the network of docs/en/segmentation.md."""
+"""Segmentation: a U-Net on generated shapes. The dataset, the loss and the network of docs/en/tasks.md."""
 
 import mindspore
 import numpy as np

@@ -23,6 +23,7 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.equalization import EqualizedPair
+from amctq.quant.integer import IntegerTable
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import EPSILON, SMALLEST, Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -94,14 +95,15 @@ class QuantizedNetwork(FinishedNetwork):
     Attributes:
         record: scales and offsets of its layers.
         activations: which tensors are quantized, and how.
+        tables: its embedding tables in integers.
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
-        equalized: the pairs of layers that were equalized; the record is then that of other weights than the
-            checkpoint's.
+        equalized: the pairs of equalized layers; the record is then that of other weights than the checkpoint's.
     """
 
     record: QuantRecord
     activations: PlacedActivations
-    # Replaced by engines that scale a Dense per channel, and by those that equalize.
+    # Replaced by engines that have such.
+    tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
     equalized: tuple[EqualizedPair, ...] = ()
 

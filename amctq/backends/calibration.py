@@ -244,4 +244,4 @@ def _tapped_graph(
             inputs.append(writer.initializer(f"{layer.name}.bias.fused", parameters.bias))
         writer.layer(layer, node, inputs)
     outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped]
-    return writer.finish(outputs=outputs)
+    return writer.finish(outputs=outputs or None)  # onnxruntime loads no graph that yields nothing

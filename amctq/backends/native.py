@@ -28,6 +28,7 @@ from amctq.choices import (
     WeightStorage,
 )
 from amctq.data.samples import Batches
+from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations, Site, place_ascend
 from amctq.graph.placement_ort import place_ort
 from amctq.graph.topology import fuse
@@ -35,12 +36,13 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.networks.mindir import refuse_large
 from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig
-from amctq.quant.integer import integer_layers, make_record
+from amctq.quant.integer import IntegerTable, integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import PoolRecord, QuantRecord
 from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
+from amctq.quant.weights import quantize_weight
 
 
 class NativeBackend(RecordBackend):
@@ -153,6 +155,7 @@ class NativeBackend(RecordBackend):
             record=record,
             topology=topology,
             layers=integer_layers(topology, rounded.fused, record),
+            tables=_integer_tables(network.graph, topology, config),
             activations=activations,
             network=network,
             act_type=config.act_type,
@@ -170,6 +173,16 @@ class NativeBackend(RecordBackend):
 
         self.check_record(network, initial)
         return NativeRetrainingNetwork(network, config, initial, reporter or Reporter())
+
+
+def _integer_tables(graph: FloatGraph, topology: Topology, config: PtqConfig) -> tuple[IntegerTable, ...]:
+    """The embedding tables, each row rounded by its own scale."""
+    found, weights = [], {name: table.weight for name, table in config.quant.enabled_tables.items()}
+    for table in topology.tables:
+        rows, how = graph.arrays[table.weight], weights[table.name]
+        scale = how.scale(rows, config.arq_rule, smallest=config.smallest_scale)
+        found.append(IntegerTable(table=table, weight=quantize_weight(rows, scale, bits=how.bits)))
+    return tuple(found)
 
 
 def _recorded_pools(topology: Topology, activations: PlacedActivations) -> tuple[PoolRecord, ...]:

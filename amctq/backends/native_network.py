@@ -26,7 +26,7 @@ from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.equalization import EqualizedPair
-from amctq.quant.integer import IntegerLayer, integer_layers
+from amctq.quant.integer import IntegerLayer, IntegerTable, integer_layers
 from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
@@ -44,6 +44,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         network: the float network that has these layers.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, if their width allows it.
+        tables: as in the base class.
         per_tensor: as in the base class.
         equalized: as in the base class.
     """
@@ -55,6 +56,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     network: FloatNetwork
     act_type: ActType
     weight_type: WeightType
+    tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
     equalized: tuple[EqualizedPair, ...] = ()
 
@@ -84,6 +86,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             self.network.graph,
             self.layers,
             self.activations,
+            tables=self.tables,
             act_type=self.act_type,
             weight_type=self.weight_type,
             metadata=metadata,
@@ -94,11 +97,14 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         if self.network.cell is None:
             message = "the network is a file"
             raise NoSimulationError(message)
+        if self.tables:
+            message = f"the cells hold the embedding table {self.tables[0].table.name} in float"
+            raise NoSimulationError(message)
         return simulate(self.network.cell, self.network.graph, self.layers, self.activations)
 
     def float_arithmetic(self) -> onnx.ModelProto:
         """The graph with every quantization written as Div, Round, Clip, Mul."""
-        return build_float_arithmetic(self.network.graph, self.layers, self.activations)
+        return build_float_arithmetic(self.network.graph, self.layers, self.activations, self.tables)
 
 
 class RecordBackend(Backend):

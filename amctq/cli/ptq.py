@@ -139,9 +139,10 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
         cells = ("from the record", "")
         if not layer["quantized"]:
             cells = ("float", "")
-        elif layer["act_algo"]:
-            scales = "per channel" if layer["channel_wise"] else "per tensor"
-            cells = (layer["act_algo"], f"{layer['weight_bits']} bits, {layer['weight_algo']}, {scales}")
+        elif layer["weight_algo"]:
+            has_rows = layer["type"] == "Embedding"
+            scales = ("per row" if has_rows else "per channel") if layer["channel_wise"] else "per tensor"
+            cells = (layer["act_algo"] or "none", f"{layer['weight_bits']} bits, {layer['weight_algo']}, {scales}")
         table.add_row(layer["name"], layer["type"], *cells)
     for pool in preview["pools"]:
         observed = pool["act_algo"] or "from the record"

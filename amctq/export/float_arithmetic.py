@@ -19,7 +19,7 @@ from amctq.export.integer_operators import batch_norm_integers
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
-from amctq.quant.integer import IntegerLayer
+from amctq.quant.integer import IntegerLayer, IntegerTable
 from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import SMALLEST, QParams, dequantize, quantize, range_qparams
 
@@ -27,7 +27,10 @@ _WITH_CONSTANTS = frozenset({"Add", "Mul", "Sub", "Div"})
 
 
 def build_float_arithmetic(
-    graph: FloatGraph, layers: tuple[IntegerLayer, ...], activations: PlacedActivations
+    graph: FloatGraph,
+    layers: tuple[IntegerLayer, ...],
+    activations: PlacedActivations,
+    tables: tuple[IntegerTable, ...] = (),
 ) -> onnx.ModelProto:
     """Write the quantized network in float operators with a dynamic batch; opset 17.
 
@@ -35,8 +38,9 @@ def build_float_arithmetic(
         graph: the float network; it is not changed.
         layers: the layers that are quantized.
         activations: the quantized tensors with their scales and offsets.
+        tables: the embedding tables that are quantized.
     """
-    writer = _FloatWriter(graph, layers, activations)
+    writer = _FloatWriter(graph, layers, activations, tables)
     for node, layer in writer.walk():
         writer.write(node, layer)
     return writer.finish()
@@ -45,9 +49,16 @@ def build_float_arithmetic(
 class _FloatWriter(GraphWriter):
     """Keeps the rounded copy of every quantized tensor."""
 
-    def __init__(self, graph: FloatGraph, layers: tuple[IntegerLayer, ...], activations: PlacedActivations) -> None:
+    def __init__(
+        self,
+        graph: FloatGraph,
+        layers: tuple[IntegerLayer, ...],
+        activations: PlacedActivations,
+        tables: tuple[IntegerTable, ...],
+    ) -> None:
         super().__init__(graph, (item.layer for item in layers))
         self._items = {item.layer.name: item for item in layers}
+        self._tables = {node: item for item in tables for node in item.table.nodes}
         self._plan, self._qparams = activations.plan, activations.qparams
         self._shares = self._plan.placement is Placement.ORT
         self._in_float = {layer.name for layer in self._plan.float_layers}
@@ -80,6 +91,9 @@ class _FloatWriter(GraphWriter):
             self._move(node)
         elif node.name in self._plan.integers:
             self._compute(node)
+        elif node.name in self._tables:
+            table = self._tables[node.name].weight.dequantized()
+            self.copy(node, [self.initializer(f"{node.output[0]}.table.float", table), node.input[1]])
         else:
             self.copy(node, [self._for_all.get(name, name) for name in node.input])
         for output in node.output:

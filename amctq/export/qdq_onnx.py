@@ -18,6 +18,7 @@ import onnx
 from amctq.choices import ActType, Placement, WeightType
 from amctq.export.integer_operators import ZERO_POINT, IntegerOperators, channels_to_stay_in_float, zero_point
 from amctq.export.stem import write_stem
+from amctq.export.table_onnx import TableWriter
 from amctq.export.weights_onnx import is_depthwise, weight_type_of, write_bias, write_folded_weight, write_weight
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.integer_operators import is_clip
@@ -25,7 +26,7 @@ from amctq.graph.opset import graph_for
 from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
 from amctq.graph.value_bounds import UNBOUNDED, Bounds, clip_limits
-from amctq.quant.integer import IntegerLayer
+from amctq.quant.integer import IntegerLayer, IntegerTable
 from amctq.quant.layers import LayerKind, QuantizableLayer
 from amctq.quant.numerics import quantize_bias
 
@@ -35,6 +36,7 @@ def build_qdq(
     layers: tuple[IntegerLayer, ...],
     activations: PlacedActivations,
     *,
+    tables: tuple[IntegerTable, ...] = (),
     act_type: ActType = ActType.UINT8,
     weight_type: WeightType = WeightType.INT8,
     metadata: Mapping[str, str] | None = None,
@@ -45,11 +47,12 @@ def build_qdq(
         graph: the float network; it is not changed.
         layers: the layers to quantize; all others stay in float.
         activations: the quantized tensors with their scales and offsets.
+        tables: the embedding tables to quantize.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, where their width allows it.
         metadata: for the file's metadata_props.
     """
-    writer = _QdqWriter(graph_for(graph, weight_type), layers, activations, act_type, weight_type)
+    writer = _QdqWriter(graph_for(graph, weight_type), layers, activations, tables, act_type, weight_type)
     for node, layer in writer.walk():
         writer.write(node, layer)
     return writer.finish(metadata=metadata)
@@ -63,6 +66,7 @@ class _QdqWriter(GraphWriter):
         graph: FloatGraph,
         layers: tuple[IntegerLayer, ...],
         activations: PlacedActivations,
+        tables: tuple[IntegerTable, ...],
         act_type: ActType,
         weight_type: WeightType,
     ) -> None:
@@ -71,6 +75,7 @@ class _QdqWriter(GraphWriter):
         self._products = {item.layer.output: item for item in layers if item.layer.kind is LayerKind.MATMUL}
         self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
         self._in_float = {layer.name for layer in self._plan.float_layers}
+        self._tables = TableWriter(self, tables)
         self._operators = IntegerOperators(writer=self, graph=graph, act_type=act_type)
         # With placement ascend, a tensor may have two sites; nodes that are no layers then read the float tensor.
         self._sites: dict[str, list[int]] = {}
@@ -102,7 +107,7 @@ class _QdqWriter(GraphWriter):
         elif self._cuts_integers(node):
             self._quantize(node.output[0], node.input[0], limits=clip_limits(node, self._graph))
             return
-        else:
+        elif not self._tables.write(node):
             inputs = self._float_inputs(node)
             if self._plan.placement is Placement.ORT and node.op_type == "Add":
                 inputs = self._as_bias(node, inputs)

@@ -96,21 +96,24 @@ class GraphWriter:
     ) -> onnx.ModelProto:
         """The new model, with the float graph's input and opset.
 
-        Constants that no node reads are left out; a new constant replaces the one of the same name.
+        What nothing reads is left out: constants, and nodes such as those that have made a weight of a parameter, which
+        would keep that parameter in the file. A new constant replaces the one of the same name.
 
         Args:
             outputs: of the new graph; those of the float graph without it.
             metadata: for the file's metadata_props.
         """
         source = self._graph.model
-        read = {name for node in self._nodes for name in node.input} - {item.name for item in self._initializers}
+        last = list(source.graph.output if outputs is None else outputs)
+        nodes, read = self._read_by({item.name for item in last})
+        read -= {item.name for item in self._initializers}
         kept = [item for item in source.graph.initializer if item.name in read]
         model = helper.make_model(
             helper.make_graph(
-                self._nodes,
+                nodes,
                 "amctq",
                 list(source.graph.input),
-                list(source.graph.output if outputs is None else outputs),
+                last,
                 initializer=[*kept, *self._initializers],
             ),
             opset_imports=list(source.opset_import),
@@ -119,6 +122,15 @@ class GraphWriter:
         )
         helper.set_model_props(model, dict(metadata or {}))
         return model
+
+    def _read_by(self, outputs: set[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+        """The nodes that ``outputs`` depend on, in order, and the names of all tensors that are read."""
+        read, nodes = set(outputs), []
+        for node in reversed(self._nodes):
+            if not read.isdisjoint(node.output):
+                read.update(node.input)
+                nodes.append(node)
+        return nodes[::-1], read
 
     def _add_copy(self, node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:
         added = copy.deepcopy(node)

@@ -12,6 +12,7 @@ from collections import Counter
 import onnx
 
 from amctq.errors import InputError
+from amctq.graph.embeddings import read_embeddings
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.quant.folding import FusedParameters, fold
 from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, PoolLayer, QuantizableLayer, Topology
@@ -49,7 +50,11 @@ def read_topology(graph: FloatGraph) -> Topology:
         found = "; ".join(f"{layer.name}: {layer.reason}" for layer in in_float) or "no convolution and no Dense"
         message = f"the network has no layer to quantize ({found})"
         raise InputError(message, hint="amctq quantizes convolutions and products with a constant matrix")
-    return Topology(layers=tuple(layers), left_in_float=tuple(in_float), pools=_pools(graph))
+    taken = {layer.name for layer in layers} | {layer.name for layer in in_float}
+    tables, tables_in_float = read_embeddings(graph, taken)
+    return Topology(
+        layers=tuple(layers), left_in_float=(*in_float, *tables_in_float), pools=_pools(graph), tables=tables
+    )
 
 
 def fuse(graph: FloatGraph, topology: Topology) -> dict[str, FusedParameters]:

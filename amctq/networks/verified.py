@@ -61,6 +61,7 @@ def load_network(
     scratch: Path,
     reporter: Reporter,
     amct_limits: str | None = None,
+    no_tables: str | None = None,
     name_map: NameMap | None = None,
 ) -> VerifiedNetwork:
     """Build a network and load its checkpoint, or read its file; compare the graph with it on a few samples.
@@ -74,6 +75,7 @@ def load_network(
         scratch: folder for temporary files; the caller removes it.
         reporter: receives the phases, and a warning for each layer that stays in float.
         amct_limits: why only layers that AMCT can quantize are quantized; None where all are.
+        no_tables: why embedding tables stay in float; None where they are quantized.
         name_map: what the checkpoint calls parameters; None for the names of MindSpore or PyTorch.
 
     Raises:
@@ -100,6 +102,8 @@ def load_network(
     topology = read_topology(graph)
     if amct_limits is not None:
         topology = topology.within_amct(amct_limits)
+    if no_tables is not None:
+        topology = topology.without_tables(no_tables)
     for layer in topology.left_in_float:
         reporter.warn(f"{layer.name} stays in float: {layer.reason}")
     try:

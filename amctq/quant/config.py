@@ -112,6 +112,21 @@ class LayerConfig(Generic[Activation]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """The configuration of an embedding table, which AMCT's files do not have.
+
+    Attributes:
+        name: as the topology names it.
+        enabled: quantized at all.
+        weight: of its rows, which are its channels.
+    """
+
+    name: str
+    enabled: bool = True
+    weight: WeightConfig = field(default_factory=WeightConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkConfig(Generic[Activation]):
     """The configuration of a network.
 
@@ -172,6 +187,7 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         do_fusion: BatchNorm is folded into the convolution before it.
         skip_fusion_layers: convolutions that keep their BatchNorm all the same.
         pools: of the means over windows that the file names; the others follow the placement.
+        tables: of the embedding tables.
     """
 
     purpose = "quantize"
@@ -179,6 +195,12 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
     do_fusion: bool = True
     skip_fusion_layers: tuple[str, ...] = ()
     pools: tuple[LayerConfig[ActivationConfig], ...] = ()
+    tables: tuple[TableConfig, ...] = ()
+
+    @property
+    def enabled_tables(self) -> dict[str, TableConfig]:
+        """The embedding tables that are quantized, by name."""
+        return {table.name: table for table in self.tables if table.enabled}
 
     @property
     def activations(self) -> dict[str, ActivationConfig]:
@@ -196,10 +218,9 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         Raises:
             InputError: no layer is left.
         """
-        chosen = super().selected(topology)
+        super().selected(topology)
         pools = {pool.name for pool in self.pools if pool.enabled}
-        chosen = replace(chosen, pools=tuple(pool for pool in topology.pools if pool.name in pools))
-        return chosen.without_fusion(self.unfused)
+        return topology.only(self.enabled, pools=pools, tables=self.enabled_tables).without_fusion(self.unfused)
 
     def pools_in_float(self, topology: Topology) -> frozenset[str]:
         """The nodes of the means over windows of ``topology`` that the configuration leaves in float."""

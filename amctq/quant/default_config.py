@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from amctq.choices import ActAlgo, WeightAlgo
 from amctq.errors import UsageError, nearest
-from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, TableConfig, WeightConfig
 from amctq.quant.layers import Topology
 
 Activation = TypeVar("Activation")
@@ -30,7 +30,12 @@ def default_config(
         InputError: no layer is left.
     """
     layers = default_layers(topology, ActivationConfig(algo=algo, asymmetric=not symmetric), **options)
-    config = QuantConfig(activation_offset=not symmetric, layers=layers)
+    skipped = matching_layers(options.get("skip", ()), topology)
+    rows = WeightConfig(channel_wise=not options.get("per_tensor", False))
+    tables = tuple(
+        TableConfig(name=table.name, enabled=table.name not in skipped, weight=rows) for table in topology.tables
+    )
+    config = QuantConfig(activation_offset=not symmetric, layers=layers, tables=tables)
     config.selected(topology)
     return config
 
@@ -54,7 +59,8 @@ def default_layers(
         per_tensor: one weight scale for the tensor, in convolutions too.
         dense_per_channel: a weight scale for each output channel in a Dense too, which AMCT does not have.
         weight_bits: width of the weights.
-        widths: names or shell patterns of layers, and the width of theirs; the last one that matches holds.
+        widths: names or shell patterns of layers, and the width of theirs; the last one that matches holds. Embedding
+            tables always have 8 bits.
         weight_algo: what chooses the scales of weights, or what chooses that by their width.
         skip: names or shell patterns of layers that stay in float.
 
@@ -62,7 +68,7 @@ def default_layers(
         UsageError: a pattern matches nothing.
     """
     skipped = matching_layers(skip, topology)
-    own = {name: bits for pattern, bits in widths for name in matching_layers([pattern], topology, "--layer-bits")}
+    own = {name: bits for pattern, bits in widths for name in _layers_with_width(pattern, bits, topology)}
     return tuple(
         LayerConfig(
             name=layer.name,
@@ -80,13 +86,27 @@ def default_layers(
     )
 
 
+def _layers_with_width(pattern: str, bits: int, topology: Topology) -> set[str]:
+    """The layers that a pattern of ``--layer-bits`` matches.
+
+    Raises:
+        UsageError: it matches nothing, or only embedding tables, and these have 8 bits.
+    """
+    option = "--layer-bits"
+    found = matching_layers([pattern], topology, option)
+    if bits != 8 and found <= {table.name for table in topology.tables}:
+        message = f"{option} {pattern}={bits}: {', '.join(sorted(found))} is an embedding table, which has 8 bits"
+        raise UsageError(message, hint="leave it out, or keep the table in float with --skip-layer")
+    return found
+
+
 def matching_layers(patterns: Sequence[str], topology: Topology, option: str = "--skip-layer") -> set[str]:
-    """The layers that an option names or matches.
+    """The layers and embedding tables that an option names or matches.
 
     Raises:
         UsageError: a pattern matches nothing.
     """
-    names = [layer.name for layer in topology.layers]
+    names = [*(layer.name for layer in topology.layers), *(table.name for table in topology.tables)]
     found: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(names, pattern)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.folding import FusedParameters
-from amctq.quant.layers import PoolLayer, QuantizableLayer, Topology
+from amctq.quant.layers import EmbeddingTable, PoolLayer, QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array, QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.weights import QuantizedWeight, quantize_weight, scale_that_fits_bias
@@ -49,6 +49,19 @@ class IntegerPool:
 
     layer: PoolLayer
     activation: QParams
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IntegerTable:
+    """An embedding table in integers; it has no activation.
+
+    Attributes:
+        table: the table in the float graph.
+        weight: int8 of shape (rows, width), with a scale for each row or one for all.
+    """
+
+    table: EmbeddingTable
+    weight: QuantizedWeight
 
 
 def make_record(

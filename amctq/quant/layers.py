@@ -121,8 +121,23 @@ class PoolLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingTable:
+    """A constant matrix from which rows are picked by number. It reads no activation that could be quantized.
+
+    Attributes:
+        name: the cell's name in MindSpore, or that of the parameter where a layer has the cell's name.
+        weight: name of the constant tensor, float32 of shape (rows, width).
+        nodes: names of the ONNX nodes that pick rows.
+    """
+
+    name: str
+    weight: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FloatLayer:
-    """A convolution or Dense that stays in float, and the reason."""
+    """A convolution, Dense or embedding table that stays in float, and the reason."""
 
     name: str
     reason: str
@@ -137,12 +152,14 @@ class Topology:
         left_in_float: those that cannot.
         pools: means over windows. They stay in float unless a file of AMCT names them.
         no_pools: why no mean over windows can be quantized; None where all can.
+        tables: embedding tables that can be quantized, with placement ``ort``.
     """
 
     layers: tuple[QuantizableLayer, ...]
     left_in_float: tuple[FloatLayer, ...]
     pools: tuple[PoolLayer, ...] = ()
     no_pools: str | None = None
+    tables: tuple[EmbeddingTable, ...] = ()
 
     def without_fusion(self, names: Container[str]) -> Topology:
         """The same topology; the layers with these names are not fused with their BatchNorm."""
@@ -151,9 +168,9 @@ class Topology:
         )
 
     def within_amct(self, because: str) -> Topology:
-        """The same topology; the layers that AMCT cannot quantize stay in float, ``because`` AMCT's limits hold."""
+        """The same topology; what AMCT cannot quantize stays in float, ``because`` AMCT's limits hold."""
         beyond = {layer.name: layer.beyond_amct for layer in self.layers if layer.beyond_amct is not None}
-        return self.leaving_in_float(beyond, because)
+        return self.leaving_in_float(beyond, because).without_tables(because)
 
     def leaving_in_float(self, reasons: Mapping[str, str], because: str) -> Topology:
         """The same topology; some layers stay in float.
@@ -173,10 +190,16 @@ class Topology:
         """The same topology; no mean over windows is quantized, ``because`` of this."""
         return replace(self, pools=(), no_pools=because)
 
-    def only(self, names: Container[str], *, pools: Container[str] = ()) -> Topology:
-        """The same topology with only the layers and the means over windows of these names."""
+    def without_tables(self, because: str) -> Topology:
+        """The same topology; embedding tables stay in float, ``because`` of this."""
+        added = tuple(FloatLayer(name=table.name, reason=f"an embedding table ({because})") for table in self.tables)
+        return replace(self, tables=(), left_in_float=self.left_in_float + added)
+
+    def only(self, names: Container[str], *, pools: Container[str] = (), tables: Container[str] = ()) -> Topology:
+        """The same topology with only the layers, the means over windows and the tables of these names."""
         return replace(
             self,
             layers=tuple(layer for layer in self.layers if layer.name in names),
             pools=tuple(pool for pool in self.pools if pool.name in pools),
+            tables=tuple(table for table in self.tables if table.name in tables),
         )

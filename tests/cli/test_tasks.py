@@ -85,11 +85,53 @@ def test_an_autoencoder_is_measured_in_decibels(of: Options) -> None:
 
 
 def test_words_and_their_mask(of: Options) -> None:
+    """The table of the embedding is one of the layers. It has a scale for each of its 50 rows, and no activation."""
     data = ptq(of("sentences", "words", 3)).data
-    assert {layer["name"] for layer in data["quantization"]["layers"]} >= {"dense", "end_point"}
+    layers = {layer["name"]: layer for layer in data["quantization"]["layers"]}
+    assert layers.keys() == {"embedding", "dense", "end_point"}
+    assert layers["embedding"]["type"] == "Embedding"
+    assert (layers["embedding"]["scale_d"], layers["embedding"]["weight_scales"]) == (None, 50)
+    assert data["quantization"]["left_in_float"] == []
+    assert all(check["passed"] for check in data["checks"])
+    (table,) = json.loads(Path("results/placement.json").read_text())["tables"]
+    assert (table["table"], len(table["scale_w"])) == ("embedding", 50)
     assert data["model"]["inputs"]["mask"] == {"shape": [12], "dtype": "bool"}
     model = onnx.load("results/sentences_quant.onnx")
     assert [item.name for item in model.graph.input] == ["ids", "mask"]
+    assert {item.dims[0]: item.data_type for item in model.graph.initializer if list(item.dims) == [50, 32]} == {
+        50: onnx.TensorProto.INT8
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--skip-layer", "embed*"), "skipped"),
+        (
+            ("--placement", "ascend"),
+            "an embedding table (placement ascend quantizes only layers that read activations)",
+        ),
+        (("--export", "fakequant"), "an embedding table (--export fakequant cannot hold it)"),
+    ],
+)
+def test_where_a_table_stays_in_float(of: Options, options: tuple[str, ...], reason: str) -> None:
+    network = of("sentences", "words", 3)
+    planned = amctq_here("ptq", *network, *options, "--dry-run", "--json").data
+    kept = {layer["name"] for layer in planned["layers"] if layer["quantized"]}
+    assert kept == {"dense", "end_point"}
+    done = ptq(network, *options)
+    assert {"name": "embedding", "reason": reason} in done.data["quantization"]["left_in_float"]
+    assert {layer["name"] for layer in done.data["quantization"]["layers"]} == kept
+
+
+def test_a_table_has_8_bits_whatever_the_layers_have(of: Options) -> None:
+    network = of("sentences", "words", 3)
+    done = amctq_here("ptq", *network, "--layer-bits", "*=4", "--dry-run", "--json")
+    widths = {layer["name"]: layer["weight_bits"] for layer in done.data["layers"]}
+    assert widths == {"dense": 4, "end_point": 4, "embedding": 8}
+    done = amctq_here("ptq", *network, "--layer-bits", "embedding=4", "--dry-run", "--json")
+    assert done.code == 2
+    assert "embedding is an embedding table, which has 8 bits" in done.envelope["errors"][0]["message"]
 
 
 def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options) -> None:

@@ -41,6 +41,11 @@ class PtqPlan(RunPlan):
         return (*self.backend.own_files, *_files(self.request, self.record_files))
 
     @property
+    def why_no_tables(self) -> str | None:
+        """Placement ``ort`` quantizes them."""
+        return None if self.request.resolved_placement is Placement.ORT else super().why_no_tables
+
+    @property
     def why_no_record(self) -> str | None:
         """Equalization changes the weights that a record belongs to."""
         if self.request.equalize:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amctq.data.samples import Split
     from amctq.quant.config import QuantConfig
-    from amctq.quant.layers import QuantizableLayer, Topology
+    from amctq.quant.layers import EmbeddingTable, QuantizableLayer, Topology
     from amctq.quant.record import PoolRecord
     from amctq.services.ptq.plan import PtqPlan
 
@@ -47,7 +47,10 @@ class PtqPreview:
             "calibration_images": len(self.split.calibration),
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),
             "split": self.split.note,
-            "layers": [self._layer(layer) for layer in self.topology.layers],
+            "layers": [
+                *(self._layer(layer) for layer in self.topology.layers),
+                *(self._table(table) for table in self.topology.tables),
+            ],
             "pools": self._pools(),
             "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in self.topology.left_in_float],
             "files": [str(self.plan.request.output_dir / name) for name in self.plan.files],
@@ -75,4 +78,17 @@ class PtqPreview:
             "weight_algo": None if config is None else config.weight.algo.value,
             "channel_wise": None if config is None else config.weight.channel_wise,
             "batch_norm": layer.batch_norm is not None,
+        }
+
+    def _table(self, table: EmbeddingTable) -> dict[str, Any]:
+        config = None if self.quant is None else self.quant.enabled_tables.get(table.name)
+        return {
+            "name": table.name,
+            "type": "Embedding",
+            "quantized": config is not None,
+            "act_algo": None,
+            "weight_bits": None if config is None else config.weight.bits,
+            "weight_algo": None if config is None else config.weight.algo.value,
+            "channel_wise": None if config is None else config.weight.channel_wise,
+            "batch_norm": False,
         }

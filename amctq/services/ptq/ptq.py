@@ -68,7 +68,7 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
     if PLACEMENT in plan.files:
         quantized = result.quantized
         beyond = quantized.beyond_amct if plan.record_files else quantized.record.layers
-        contents[PLACEMENT] = dump_placement(quantized.activations, beyond)
+        contents[PLACEMENT] = dump_placement(quantized.activations, beyond, quantized.tables)
     hint = (
         f"nothing was written; try {wider_weights(result)}more --calib-images, --skip-layer, or a higher --max-drop "
         "where there is one"

@@ -70,9 +70,14 @@ class PtqResult(RunResult):
             }
             for layer in self.quantized.topology.layers
         ]
+        layers += [
+            report.quantized_table(item) | {"float_at_run_time": None, "act_algo": None, "weight_algo": "arq"}
+            for item in self.quantized.tables
+        ]
         quantized = {layer["name"] for layer in layers}
         topology = self.verified.network.topology
-        skipped = [layer.name for layer in topology.layers if layer.name not in quantized]
+        known = [*(layer.name for layer in topology.layers), *(table.name for table in topology.tables)]
+        skipped = [name for name in known if name not in quantized]
         return {
             "backend": plan.backend.name.value,
             "backend_reason": plan.backend_reason,

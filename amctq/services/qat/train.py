@@ -219,7 +219,12 @@ def _warn_of_dropout(cell: Any, reporter: Reporter) -> None:
     from mindspore import nn
 
     kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-    names = [name for name, part in cell.cells_and_names() if isinstance(part, kinds)]
+    off = (("keep_prob", 1), ("p", 0), ("prob", 0))  # each of the kinds has some of these; then it draws nothing
+    names = [
+        name
+        for name, part in cell.cells_and_names()
+        if isinstance(part, kinds) and not any(getattr(part, key, None) == value for key, value in off)
+    ]
     if names:
         reporter.warn(
             f"{', '.join(names[:_SHOWN])}: MindSpore keeps the random state of dropout to itself, "

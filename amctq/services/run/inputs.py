@@ -55,6 +55,7 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         scratch=scratch,
         reporter=reporter,
         amct_limits=plan.amct_limits,
+        no_tables=plan.why_no_tables,
         name_map=plan.name_map,
     )
     because = _cells_needed(plan)

@@ -95,6 +95,11 @@ class RunPlan:
         return f"--export {forms[0]} cannot hold it" if forms else None
 
     @property
+    def why_no_tables(self) -> str | None:
+        """Why embedding tables stay in float; None where they are quantized."""
+        return "placement ascend quantizes only layers that read activations"
+
+    @property
     def record_files(self) -> tuple[str, ...]:
         """AMCT's record, where it can hold what the run yields."""
         return (RECORD,) if self.why_no_record is None else ()

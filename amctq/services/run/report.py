@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from amctq.inference.fidelity import Fidelity
     from amctq.inference.metrics.score import Score
     from amctq.inference.speed import Speed
+    from amctq.quant.integer import IntegerTable
     from amctq.quant.layers import QuantizableLayer
     from amctq.quant.record import LayerRecord, QuantRecord
     from amctq.services.run.accuracy import Accuracy, ComparedFile
@@ -95,6 +96,22 @@ def quantized_layer(layer: QuantizableLayer, entry: LayerRecord) -> dict[str, An
         "scale_w_min": float(np.min(entry.weight_scale)),
         "scale_w_max": float(np.max(entry.weight_scale)),
         "batch_norm_folded": layer.batch_norm is not None,
+    }
+
+
+def quantized_table(item: IntegerTable) -> dict[str, Any]:
+    """The scales of one embedding table, which reads no activation."""
+    scale = item.weight.scale
+    return {
+        "name": item.table.name,
+        "type": "Embedding",
+        "weight_bits": item.weight.bits,
+        "scale_d": None,
+        "offset_d": None,
+        "weight_scales": len(scale),
+        "scale_w_min": float(scale.min()),
+        "scale_w_max": float(scale.max()),
+        "batch_norm_folded": False,
     }
 
 
