@@ -14,8 +14,8 @@ from itertools import product
 import harness
 import onnx
 
-from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement, WeightType, usual_weight_algo
 from amctq.data.samples import Batches
 from amctq.export.qdq_onnx import build_qdq

@@ -21,8 +21,9 @@ from typing import Any
 import harness
 import numpy as np
 
-from amctq.backends.base import PtqConfig, RetrainingNetwork
+from amctq.backends.base import RetrainingNetwork
 from amctq.backends.native import NativeBackend
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActAlgo, ActType, ArqRule, IfmrVariant, Placement
 from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches

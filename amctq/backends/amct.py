@@ -19,8 +19,9 @@ import numpy as np
 from amctq.amct_files.record_text import load_record
 from amctq.backends.amct_config import check_config, check_retrain_config, lay_config
 from amctq.backends.amct_work_directory import CONFIG, LOG, RECORD, rebuilt, work_directory
-from amctq.backends.base import PtqConfig, RetrainingNetwork
+from amctq.backends.base import RetrainingNetwork
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, on_record
+from amctq.backends.ptq_config import PtqConfig
 from amctq.backends.replaced_ranges import warn_of_replaced_ranges
 from amctq.choices import (
     ActAlgo,

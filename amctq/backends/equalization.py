@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.backends.base import PtqConfig
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import WeightAlgo
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.scalable_pairs import scalable_pairs

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 from threadpoolctl import threadpool_limits
 
-from amctq.backends.base import PtqConfig, RetrainingNetwork
+from amctq.backends.base import RetrainingNetwork
 from amctq.backends.calibration import Watch, observe_activations
 from amctq.backends.equalization import equalize
 from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
+from amctq.backends.ptq_config import PtqConfig
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
 from amctq.backends.rounding import WeightRounding
 from amctq.choices import (

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from amctq.backends.base import PtqConfig
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import Placement, WeightAlgo
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.windows import windows_of

@@ -16,8 +16,8 @@ import pytest
 
 from amctq.amct_files.record_text import load_record
 from amctq.backends.amct import AmctBackend, AmctQuantizedNetwork
-from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActAlgo, ActType, ArqRule, ExportFormat, IfmrVariant, Placement
 from amctq.errors import InputError, UnavailableError
 from amctq.networks.float_network import FloatNetwork

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from amctq.amct_files.record_text import dump_record
 from amctq.backends.amct import AmctBackend
-from amctq.backends.base import Backend, PtqConfig, QuantizedNetwork
+from amctq.backends.base import Backend, QuantizedNetwork
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.inputs import IMAGE

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amctq.backends.base import PtqConfig
 from amctq.backends.calibration import observe_activations
 from amctq.backends.equalization import Equalization, equalize
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement, WeightType
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.arrays import ArraySamples
 from amctq.data.samples import Batches

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amctq.backends.base import PtqConfig, RetrainingNetwork
+from amctq.backends.base import RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActType, ArqRule, ExportFormat, IfmrVariant, Placement, WeightType
 from amctq.data.inputs import IMAGE
 from amctq.data.samples import Batches, split

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amctq.backends.base import PtqConfig, RetrainingNetwork
+from amctq.backends.base import RetrainingNetwork
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement, WeightAlgo
 from amctq.data.inputs import IMAGE
 from amctq.networks.float_network import FloatNetwork

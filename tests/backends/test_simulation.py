@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from amctq.amct_files.config_file import open_config
-from amctq.backends.base import PtqConfig
 from amctq.backends.native import NativeBackend
 from amctq.backends.native_network import NativeQuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActAlgo, ActType, ArqRule, Device, ExportFormat, IfmrVariant, Placement
 from amctq.data.arrays import ArraySamples
 from amctq.data.inputs import IMAGE

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import PtqConfig, QuantizedNetwork
+from amctq.backends.base import QuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ExportFormat, Placement
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder

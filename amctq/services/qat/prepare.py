@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amctq.backends.base import PtqConfig, QuantizedNetwork
+from amctq.backends.base import QuantizedNetwork
+from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import ActType, ArqRule, IfmrVariant, Placement
 from amctq.errors import UsageError
 from amctq.networks.verified import VerifiedNetwork

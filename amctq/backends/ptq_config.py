@@ -1,0 +1,43 @@
+"""How a network is quantized after training: what every engine gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amctq.choices import ActType, ArqRule, HfmgVariant, IfmrVariant, Placement, WeightType
+from amctq.quant.config import QuantConfig
+from amctq.quant.numerics import EPSILON, SMALLEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class PtqConfig:
+    """How a network is quantized after training.
+
+    Attributes:
+        quant: how each layer is quantized.
+        placement: which activations are quantized.
+        act_type: integer type of activations in ONNX.
+        ifmr_variant: which of AMCT's two versions of IFMR.
+        arq_rule: which of AMCT's two rules for weight scales.
+        weight_type: integer type of weights in ONNX.
+        hfmg_variant: HFMG with exact zeros free of cost, or AMCT's own search.
+        bias_correction: the mean error that rounding a weight makes is taken from its layer's bias.
+        attention: products of two activations are quantized too, with placement ``ort``.
+        equalize: channels between two layers get factors that cancel, where that lowers the error.
+    """
+
+    quant: QuantConfig
+    placement: Placement
+    act_type: ActType
+    ifmr_variant: IfmrVariant
+    arq_rule: ArqRule
+    weight_type: WeightType = WeightType.INT8
+    hfmg_variant: HfmgVariant = HfmgVariant.FREE_ZEROS
+    bias_correction: bool = False
+    attention: bool = False
+    equalize: bool = False
+
+    @property
+    def smallest_scale(self) -> float:
+        """A smaller scale becomes 1: by AMCT's rule where AMCT places activations, else only for a range of zeros."""
+        return SMALLEST if self.placement is Placement.ORT else EPSILON
