@@ -138,7 +138,7 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
     for layer in preview["layers"]:
         cells = ("from the record", "")
         if not layer["quantized"]:
-            cells = ("float", "")
+            cells = ("float", layer["why_in_float"])
         elif layer["act_algo"]:
             scales = "per channel" if layer["channel_wise"] else "per tensor"
             cells = (layer["act_algo"], f"{layer['weight_bits']} bits, {layer['weight_algo']}, {scales}")

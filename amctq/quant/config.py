@@ -16,6 +16,7 @@ from amctq.quant.weights import arq_scale
 
 Activation = TypeVar("Activation")
 Config = TypeVar("Config", bound="NetworkConfig[Any]")
+SKIPPED = "skipped"  # why a layer is in float, where only a file or a record says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +104,14 @@ class LayerConfig(Generic[Activation]):
         enabled: quantized at all.
         activation: of its input.
         weight: of its weight.
+        why_in_float: why it is not quantized, where it is not. No file holds this.
     """
 
     name: str
     enabled: bool = True
     activation: Activation
     weight: WeightConfig = field(default_factory=WeightConfig)
+    why_in_float: str = field(default=SKIPPED, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +131,11 @@ class NetworkConfig(Generic[Activation]):
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
         """The layers that are quantized, by name."""
         return {layer.name: layer for layer in self.layers if layer.enabled}
+
+    @property
+    def why_in_float(self) -> dict[str, str]:
+        """By layer that is not quantized, why."""
+        return {layer.name: layer.why_in_float for layer in self.layers if not layer.enabled}
 
     def within_amct(self: Config, topology: Topology) -> Config:
         """What AMCT's file can hold: its layers only, and one weight scale for a Dense.

@@ -70,6 +70,7 @@ class PtqPreview:
             "name": layer.name,
             "type": layer.kind.value,
             "quantized": self.quant is None or config is not None,
+            "why_in_float": None if self.quant is None else self.quant.why_in_float.get(layer.name),
             "act_algo": None if config is None else config.activation.algo.value,
             "weight_bits": None if config is None else config.weight.bits,
             "weight_algo": None if config is None else config.weight.algo.value,

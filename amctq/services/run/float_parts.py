@@ -1,0 +1,47 @@
+"""The layers that ``--skip-after`` and ``--float-head`` leave in float, and those that decode predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from amctq.networks.float_network import FloatNetwork
+    from amctq.quant.config import NetworkConfig
+    from amctq.quant.layers import Topology
+    from amctq.services.ptq.request import PtqRequest
+    from amctq.services.qat.request import QatRequest
+
+
+def layers_in_float(request: PtqRequest | QatRequest, network: FloatNetwork) -> dict[str, str]:
+    """By layer that stays in float, why; what ``--skip-layer`` names is not here.
+
+    Raises:
+        UsageError: ``--skip-after`` names nothing, or what no layer is behind.
+    """
+    from amctq.graph.float_parts import last_layers, layers_after
+    from amctq.quant.config import SKIPPED
+
+    graph, topology = network.graph, network.topology
+    last = last_layers(graph, topology)
+    reasons = dict.fromkeys(last.tables, "it decodes what other layers predict: its weights are 0, 1, 2, …")
+    if request.float_head:
+        reasons |= dict.fromkeys((*last.predictions, *last.tables), f"{SKIPPED} by --float-head")
+    for name in request.skip_after:
+        reasons |= dict.fromkeys(layers_after(graph, topology, name), f"{SKIPPED} by --skip-after {name}")
+    return reasons
+
+
+def why_skipped(topology: Topology, quantized: Container[str], config: NetworkConfig[Any] | None) -> dict[str, str]:
+    """By layer that could be quantized and is not, why.
+
+    Args:
+        topology: of the network.
+        quantized: names of the layers that are.
+        config: of the run; None where a record says which layers are quantized.
+    """
+    from amctq.quant.config import SKIPPED
+
+    known = {} if config is None else config.why_in_float
+    return {layer.name: known.get(layer.name, SKIPPED) for layer in topology.layers if layer.name not in quantized}
