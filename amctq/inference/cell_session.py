@@ -52,13 +52,13 @@ class FixedBatchSession(CellSession):
 
 
 def as_arrays(output: Any) -> Iterator[NDArray[Any]]:
-    """The tensors that construct() returned, one by one, float16 as float32; numbers and texts beside them are no outputs.
+    """The tensors that construct() returned, one by one, float16 as float32; numbers beside them are no outputs.
 
     Raises:
         NoTensorsError: it returned something else.
     """
-    if isinstance(output, (tuple, list, dict)):
-        for one in output.values() if isinstance(output, dict) else output:
+    if isinstance(output, (tuple, list)):
+        for one in output:
             yield from as_arrays(one)
         return
     if isinstance(output, _NO_OUTPUTS):

@@ -91,6 +91,7 @@ def load_network(
             reporter.info(f"{ckpt}: {matched}")
         # A user's file may have set graph mode, in which hooks do not work.
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    from amctq.graph.choices import chosen_outputs
     from amctq.graph.topology import read_topology
     from amctq.inference.onnx_session import OnnxSession
     from amctq.inference.proof import forward_tolerance, prove_forward
@@ -115,6 +116,7 @@ def load_network(
         raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
     with reporter.phase("proof"):
         tolerance = forward_tolerance(device.kind, half=bool(graph.half))
-        proof = prove_forward(cell, session, part(examples.first(), slice(_COMPARED_IMAGES)), tolerance=tolerance)
+        compared = part(examples.first(), slice(_COMPARED_IMAGES))
+        proof = prove_forward(cell, session, compared, tolerance=tolerance, chosen=chosen_outputs(graph))
     network = FloatNetwork(cell=cell, graph=graph, topology=topology, rebuild=lambda: loaded()[0], scratch=scratch)
     return VerifiedNetwork(network=network, checkpoint=checkpoint, session=session, proof=proof, names=names)
