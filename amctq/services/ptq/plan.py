@@ -145,7 +145,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         weight_algo=request.weight_algo_of,
         widths=request.layer_bits,
         skip=request.skip_layers,
-        in_float=layers_in_float(request, network),
+        in_float=layers_in_float(network, head=request.float_head, after=request.skip_after),
     )
     if ExportFormat.ASCEND in request.export:
         config = pairs_for_int4(config, topology, reporter.warn)

@@ -159,7 +159,7 @@ def _retrain_config(
         topology,
         weight_bits=request.weight_bits or 8,
         skip=request.skip_layers,
-        in_float=layers_in_float(request, network),
+        in_float=layers_in_float(network, head=request.float_head, after=request.skip_after),
     )
     if recorded_bits is None:
         return config

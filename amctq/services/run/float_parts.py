@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from amctq.networks.float_network import FloatNetwork
     from amctq.quant.config import NetworkConfig
     from amctq.quant.layers import Topology
-    from amctq.services.ptq.request import PtqRequest
-    from amctq.services.qat.request import QatRequest
 
 
-def layers_in_float(request: PtqRequest | QatRequest, network: FloatNetwork) -> dict[str, str]:
+def layers_in_float(network: FloatNetwork, *, head: bool, after: Sequence[str]) -> dict[str, str]:
     """By layer that stays in float, why; what ``--skip-layer`` names is not here.
+
+    Args:
+        network: the float network.
+        head: the last layers, as ``--float-head`` says.
+        after: names of ``--skip-after``.
 
     Raises:
         UsageError: ``--skip-after`` names nothing, or what no layer is behind.
@@ -26,9 +29,9 @@ def layers_in_float(request: PtqRequest | QatRequest, network: FloatNetwork) -> 
     graph, topology = network.graph, network.topology
     last = last_layers(graph, topology)
     reasons = dict.fromkeys(last.tables, "it decodes what other layers predict: its weights are 0, 1, 2, …")
-    if request.float_head:
+    if head:
         reasons |= dict.fromkeys((*last.predictions, *last.tables), f"{SKIPPED} by --float-head")
-    for name in request.skip_after:
+    for name in after:
         reasons |= dict.fromkeys(layers_after(graph, topology, name), f"{SKIPPED} by --skip-after {name}")
     return reasons
 
