@@ -98,7 +98,7 @@ def _nodes_inside(name: str, graph: FloatGraph, topology: Topology) -> Collectio
     """The nodes of a layer or a cell; none where ``name`` is neither."""
     for layer in topology.layers:
         if layer.name == name:
-            return {layer.node, layer.batch_norm_node}
+            return (layer.node, layer.batch_norm_node or layer.node)
     return {str(node.name) for node in graph.model.graph.node if str(node.name).startswith(f"{name}.")}
 
 

@@ -120,5 +120,5 @@ def compare_outputs(
             found.add(*pair)
         done += samples_in(inputs)
         advance(done)
-    found = zip(sums, names, strict=True)
-    return Fidelity(samples=done, outputs=tuple(each.of(name, chosen=name in chosen) for each, name in found))
+    by_name = zip(names, sums, strict=True)
+    return Fidelity(samples=done, outputs=tuple(each.of(name, chosen=name in chosen) for name, each in by_name))

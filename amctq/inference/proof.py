@@ -109,9 +109,10 @@ def _apart(own: Sequence[Array], read: Sequence[Array]) -> NDArray[np.float64]:
     """The differences of the batches of one output, as fractions of its largest value."""
     largest = max(float(np.abs(one).max(initial=0.0)) for one in own)
     pairs = zip(own, read, strict=True)
-    return np.concatenate([np.abs(one.astype(np.float64) - other).ravel() for one, other in pairs]) / max(
-        largest, 1e-12
+    apart: NDArray[np.float64] = np.concatenate(
+        [np.abs(one.astype(np.float64) - other).ravel() for one, other in pairs]
     )
+    return apart / np.float64(max(largest, 1e-12))
 
 
 def _share_of_a_nudge(session: OnnxSession, batches: Sequence[Inputs], index: int, tolerance: float) -> float:
