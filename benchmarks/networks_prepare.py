@@ -58,7 +58,7 @@ def draw_constants(cell: Any) -> None:
         if parameter.name.endswith("gamma") or constant:
             # 1 for a gamma that mindcv sets to zero; 0.1 for layer scales, which begin at 1e-6 and grow
             magnitude = max(abs(constant), 0.1) if constant else 1.0
-            drawn = generator.uniform(0.5, 1.5, values.shape) * magnitude
+            drawn = generator.uniform(0.5, 1.5, values.shape) * np.copysign(magnitude, constant)
         else:
             drawn = generator.normal(0, 0.05, values.shape)
         parameter.set_data(mindspore.Tensor(drawn.astype(values.dtype)))

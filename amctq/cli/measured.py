@@ -52,5 +52,5 @@ def fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield (
             f"{output['output']}, SQNR",
             f"{decibels}; cosine {output['cosine']:.5f}; largest difference {output['max_difference']:.3g} "
-            f"of {output['largest']:.3g}",
+            f"of {output['largest']:.3g}" + "; it depends on a choice, and the order may be another" * output["chosen"],
         )

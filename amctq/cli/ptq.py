@@ -138,7 +138,7 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
     for layer in preview["layers"]:
         cells = ("from the record", "")
         if not layer["quantized"]:
-            cells = ("float", "")
+            cells = ("float", layer["why_in_float"] or "")
         elif layer["weight_algo"]:
             has_rows = layer["type"] == "Embedding"
             scales = ("per row" if has_rows else "per channel") if layer["channel_wise"] else "per tensor"

@@ -69,11 +69,11 @@ def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:
     recipe = preview["recipe"]
     quantized = [layer for layer in preview["layers"] if layer["quantized"]]
     widths = sorted({layer["weight_bits"] for layer in quantized})
-    skipped = [layer["name"] for layer in preview["layers"] if not layer["quantized"]]
+    skipped = [layer for layer in preview["layers"] if not layer["quantized"]]
     resumed = f", from step {preview['resumes_at']:,} on" if preview["resumes_at"] is not None else ""
     return [
         f"would retrain {len(quantized)} layers with weights of {' and '.join(map(str, widths))} bits{resumed}",
-        *(f"stays in float: {name}: skipped" for name in skipped),
+        *(f"stays in float: {layer['name']}: {layer['why_in_float']}" for layer in skipped),
         *(f"stays in float: {layer['name']}: {layer['reason']}" for layer in preview["left_in_float"]),
         f"recipe {recipe['name']}: {recipe['steps']:,} steps of {recipe['batch_size']} images, "
         f"{recipe['epochs']} epochs, learning rate {recipe['lr_init']:g} to {recipe['lr_max']:g} in "

@@ -36,7 +36,8 @@ def place_ort(
     Args:
         graph: the float network.
         topology: the layers of ``graph`` that are quantized.
-        attention: products of two activations are quantized too, both operands symmetrically.
+        attention: products of two activations in front of layers are quantized too, both operands symmetrically; those
+            behind the last one are post-processing.
         in_float: names of nodes that are no layers and compute in float, though they could in integers.
     """
     return _Placer(graph, topology, attention=attention, in_float=in_float).plan()
@@ -59,7 +60,7 @@ class _Placer:
         self._in_float = {
             layer.name: reason for layer in topology.layers if (reason := self._why_in_float(layer)) is not None
         }
-        products = [node for node in self._nodes if attention and self._is_product_of_activations(node)]
+        products = [node for node in self._in_front_of_layers() if attention and self._is_product_of_activations(node)]
         self._symmetric = {name for node in products for name in node.input}
         # Filled forward: tensors that are integers in any case; nodes that can compute in integers, and that can move
         # integers; by tensor that they move, the one that it comes from.
@@ -92,6 +93,16 @@ class _Placer:
 
     def _integer_layers(self) -> list[QuantizableLayer]:
         return [layer for layer in self._layers.values() if layer.name not in self._in_float]
+
+    def _in_front_of_layers(self) -> list[onnx.NodeProto]:
+        """The nodes that a layer needs the outputs of."""
+        needed = {layer.input for layer in self._layers.values()}
+        found = []
+        for node in reversed(self._nodes):
+            if not needed.isdisjoint(node.output):
+                needed.update(node.input)
+                found.append(node)
+        return found[::-1]
 
     def _is_product_of_activations(self, node: onnx.NodeProto) -> bool:
         return node.op_type == "MatMul" and not any(name in self._graph.arrays for name in node.input)

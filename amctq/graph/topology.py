@@ -32,7 +32,7 @@ def read_topology(graph: FloatGraph) -> Topology:
     Raises:
         InputError: the network has no layer that can be quantized.
     """
-    products = [node for node in graph.model.graph.node if _has_weight(node, graph)]
+    products = [node for node in graph.model.graph.node if has_weight(node, graph)]
     uses = Counter(_source(_weight_of(node, graph), graph) for node in products)
     seen: Counter[str] = Counter()
     layers: list[QuantizableLayer] = []
@@ -89,7 +89,7 @@ def _cell_of(node: onnx.NodeProto) -> str:
     return f"{cell}{colon}{number}" if cell else primitive
 
 
-def _has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
+def has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
     """Whether a node is a product of an activation with a constant."""
     if node.op_type not in {*_PRODUCTS, *_FLOAT_PRODUCTS} or node.output[0] in graph.arrays:
         return False

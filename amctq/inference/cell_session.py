@@ -12,6 +12,8 @@ from amctq.data.inputs import Inputs
 from amctq.inference.session import Outputs, Session, in_batches
 from amctq.signals import signal_handlers_kept
 
+_NO_OUTPUTS = (int, float, str, type(None))  # the same for every sample, such as the 1 that a detector returns
+
 
 class NoTensorsError(TypeError):
     """A network returns something else than tensors."""
@@ -50,7 +52,7 @@ class FixedBatchSession(CellSession):
 
 
 def as_arrays(output: Any) -> Iterator[NDArray[Any]]:
-    """The tensors that construct() returned, one by one, float16 as float32.
+    """The tensors that construct() returned, one by one, float16 as float32; numbers beside them are no outputs.
 
     Raises:
         NoTensorsError: it returned something else.
@@ -58,6 +60,8 @@ def as_arrays(output: Any) -> Iterator[NDArray[Any]]:
     if isinstance(output, (tuple, list)):
         for one in output:
             yield from as_arrays(one)
+        return
+    if isinstance(output, _NO_OUTPUTS):
         return
     if not hasattr(output, "asnumpy"):
         message = f"construct() returns {type(output).__name__}, expected tensors"

@@ -6,7 +6,7 @@ That is no accuracy, but it is what can be said without targets.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ class OutputFidelity:
         cosine: of the angle between the two, all values as one vector.
         max_difference: the largest difference of a value.
         largest: the largest absolute value in float.
+        chosen: it depends on a choice, such as the best boxes in their order: where two are exchanged, the figures say
+            nothing.
     """
 
     output: str
@@ -34,6 +36,7 @@ class OutputFidelity:
     cosine: float
     max_difference: float
     largest: float
+    chosen: bool = False
 
     def data(self) -> dict[str, Any]:
         """For the report."""
@@ -43,6 +46,7 @@ class OutputFidelity:
             "cosine": round(self.cosine, 6),
             "max_difference": float(f"{self.max_difference:.4g}"),
             "largest": float(f"{self.largest:.4g}"),
+            "chosen": self.chosen,
         }
 
 
@@ -78,7 +82,7 @@ class _Sums:
         self.apart = max(self.apart, float(np.abs(difference).max(initial=0.0)))
         self.largest = max(self.largest, float(np.abs(one).max(initial=0.0)))
 
-    def of(self, output: str) -> OutputFidelity:
+    def of(self, output: str, *, chosen: bool) -> OutputFidelity:
         lengths = math.sqrt(self.signal * self.other)
         return OutputFidelity(
             output=output,
@@ -86,11 +90,18 @@ class _Sums:
             cosine=self.product / lengths if lengths else float(self.signal == self.other),
             max_difference=self.apart,
             largest=self.largest,
+            chosen=chosen,
         )
 
 
 def compare_outputs(
-    before: Session, after: Session, batches: Batches, names: tuple[str, ...], advance: Callable[[int], None]
+    before: Session,
+    after: Session,
+    batches: Batches,
+    names: tuple[str, ...],
+    advance: Callable[[int], None],
+    *,
+    chosen: Container[str] = (),
 ) -> Fidelity:
     """Run every sample through the float and the quantized network.
 
@@ -100,6 +111,7 @@ def compare_outputs(
         batches: the samples.
         names: of the outputs.
         advance: called with the number of samples done.
+        chosen: names of the outputs that depend on a choice.
     """
     sums = [_Sums() for _ in names]
     done = 0
@@ -108,4 +120,5 @@ def compare_outputs(
             found.add(*pair)
         done += samples_in(inputs)
         advance(done)
-    return Fidelity(samples=done, outputs=tuple(found.of(name) for found, name in zip(sums, names, strict=True)))
+    by_name = zip(names, sums, strict=True)
+    return Fidelity(samples=done, outputs=tuple(each.of(name, chosen=name in chosen) for name, each in by_name))

@@ -95,6 +95,7 @@ def load_network(
     if graph.half:
         cells = ", ".join(cell or "the network itself" for cell in graph.half[:3]) + " …" * (len(graph.half) > 3)
         reporter.warn(f"parts of the network compute in float16 ({cells}); amctq quantizes them from float32")
+    from amctq.graph.choices import chosen_outputs
     from amctq.graph.topology import read_topology
     from amctq.inference.onnx_session import OnnxSession
     from amctq.inference.proof import forward_tolerance, prove_forward
@@ -114,7 +115,14 @@ def load_network(
     with reporter.phase("proof"):
         some = part(examples.renamed(found.names).first(), slice(_COMPARED_IMAGES))
         tolerance = forward_tolerance(device.kind, half=bool(graph.half))
-        proof = prove_forward(found.original, session, some, tolerance=tolerance, runtime=found.runtime)
+        proof = prove_forward(
+            found.original,
+            session,
+            some,
+            tolerance=tolerance,
+            runtime=found.runtime,
+            chosen=chosen_outputs(graph),
+        )
     network = FloatNetwork(cell=found.cell, graph=graph, topology=topology, rebuild=found.rebuild, scratch=scratch)
     return VerifiedNetwork(network=network, loaded=found.loaded, session=session, proof=proof, names=found.names)
 

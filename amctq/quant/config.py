@@ -16,6 +16,7 @@ from amctq.quant.weights import arq_scale
 
 Activation = TypeVar("Activation")
 Config = TypeVar("Config", bound="NetworkConfig[Any]")
+SKIPPED = "skipped"  # why a layer is in float, where only a file or a record says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +104,14 @@ class LayerConfig(Generic[Activation]):
         enabled: quantized at all.
         activation: of its input.
         weight: of its weight.
+        why_in_float: why it is not quantized, where it is not. No file holds this.
     """
 
     name: str
     enabled: bool = True
     activation: Activation
     weight: WeightConfig = field(default_factory=WeightConfig)
+    why_in_float: str = field(default=SKIPPED, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +122,13 @@ class TableConfig:
         name: as the topology names it.
         enabled: quantized at all.
         weight: of its rows, which are its channels.
+        why_in_float: as in ``LayerConfig``.
     """
 
     name: str
     enabled: bool = True
     weight: WeightConfig = field(default_factory=WeightConfig)
+    why_in_float: str = field(default=SKIPPED, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +148,11 @@ class NetworkConfig(Generic[Activation]):
     def enabled(self) -> dict[str, LayerConfig[Activation]]:
         """The layers that are quantized, by name."""
         return {layer.name: layer for layer in self.layers if layer.enabled}
+
+    @property
+    def why_in_float(self) -> dict[str, str]:
+        """By layer that is not quantized, why."""
+        return {layer.name: layer.why_in_float for layer in self.layers if not layer.enabled}
 
     def within_amct(self: Config, topology: Topology) -> Config:
         """What AMCT's file can hold: its layers only, and one weight scale for a Dense.
@@ -201,6 +211,11 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
     def enabled_tables(self) -> dict[str, TableConfig]:
         """The embedding tables that are quantized, by name."""
         return {table.name: table for table in self.tables if table.enabled}
+
+    @property
+    def why_in_float(self) -> dict[str, str]:
+        """By layer or embedding table that is not quantized, why."""
+        return super().why_in_float | {item.name: item.why_in_float for item in self.tables if not item.enabled}
 
     @property
     def activations(self) -> dict[str, ActivationConfig]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from amctq.choices import WeightAlgo, usual_weight_algo
 from amctq.quant.config import NetworkConfig
@@ -56,7 +57,12 @@ class RetrainConfig(NetworkConfig[UlqConfig]):
 
 
 def default_retrain_config(
-    topology: Topology, *, per_tensor: bool = False, weight_bits: int = 8, skip: Sequence[str] = ()
+    topology: Topology,
+    *,
+    per_tensor: bool = False,
+    weight_bits: int = 8,
+    skip: Sequence[str] = (),
+    in_float: Mapping[str, str] = MappingProxyType({}),
 ) -> RetrainConfig:
     """Every layer that can be, as AMCT does it, but for what options say.
 
@@ -64,13 +70,16 @@ def default_retrain_config(
         topology: of the network.
         per_tensor: one weight scale for the tensor, in convolutions too.
         weight_bits: width of the weights.
-        skip: names or shell patterns of layers that stay in float.
+        skip: names or shell patterns of layers or cells that stay in float.
+        in_float: names of further layers that stay in float, and why.
 
     Raises:
         UsageError: a pattern matches nothing.
         InputError: no layer is left.
     """
-    layers = default_layers(topology, UlqConfig(), per_tensor=per_tensor, weight_bits=weight_bits, skip=skip)
+    layers = default_layers(
+        topology, UlqConfig(), per_tensor=per_tensor, weight_bits=weight_bits, skip=skip, in_float=in_float
+    )
     config = RetrainConfig(layers=layers)
     config.selected(topology)
     return config

@@ -70,7 +70,16 @@ WIDTH = Option(
     metavar="|".join(map(str, WEIGHT_BITS)),
     limits=(Limit(expected=f"one of {', '.join(map(str, WEIGHT_BITS))}", holds=WEIGHT_BITS.__contains__),),
 )
-SKIP_LAYER = Option(QUANTIZATION, "Leave these layers in float; repeatable.", name="skip-layer", metavar="PATTERN")
+SKIP_LAYER = Option(
+    QUANTIZATION,
+    "Leave these layers, and those inside these cells, in float; repeatable.",
+    name="skip-layer",
+    metavar="PATTERN",
+)
+SKIP_AFTER = Option(
+    QUANTIZATION, "Leave all layers behind this layer, cell or tensor in float; repeatable.", metavar="TENSOR"
+)
+FLOAT_HEAD = Option(QUANTIZATION, "Leave the last layers before the outputs in float.")
 MAX_DROP = Option(
     RUN,
     "Fail (exit 5) if top-1, or what --metric names, drops by more than this.",

@@ -525,6 +525,24 @@ CASES = [
         says=("--skip-layer layr1.*", "matches no layer"),
         options=lambda _: {"skip-layer": "layr1.*"},
     ),
+    Case(
+        id="skip-after-names-nothing",
+        code=2,
+        says=("--skip-after layr1", "no layer, cell or tensor of that name", "did you mean layer1?"),
+        options=lambda _: {"skip-after": "layr1"},
+    ),
+    Case(
+        id="skip-after-with-nothing-behind",
+        code=2,
+        says=("--skip-after end_point", "no layer is behind it"),
+        options=lambda _: {"skip-after": "end_point"},
+    ),
+    Case(
+        id="skip-after-the-input",
+        code=3,
+        says=("no layer is left",),
+        options=lambda _: {"skip-after": "conv1", "skip-layer": "conv1"},
+    ),
     Case(id="skip-layer-matches-all", code=3, says=("no layer is left",), options=lambda _: {"skip-layer": "*"}),
     # networks of one's own
     Case(

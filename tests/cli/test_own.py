@@ -166,13 +166,30 @@ def test_the_written_record_gives_the_same_file_without_calibration(shared: Shar
     assert "calibration" not in data["timing"]["seconds"]
 
 
-def test_layers_can_be_skipped(shared: Shared) -> None:
-    data = _resnet20(shared, "--skip-layer", "layer1.*", "--skip-layer", "end_point")
-    skipped = [layer["name"] for layer in data["quantization"]["left_in_float"]]
-    assert skipped == [*(f"layer1.{block}.conv{conv}" for block in range(3) for conv in (1, 2)), "end_point"]
+def test_parts_can_be_left_in_float(shared: Shared) -> None:
+    """A cell, what is behind another one, and the last layer; the configuration that the run writes says the same."""
+    options = ("--skip-layer", "layer1", "--skip-layer", "layer2.0.conv?", "--skip-after", "layer3.2.conv1")
+    data = _resnet20(shared, *options, "--float-head")
+    in_float = {layer["name"]: layer["reason"] for layer in data["quantization"]["left_in_float"]}
+    assert in_float == {
+        **{f"layer1.{block}.conv{conv}": "skipped by --skip-layer layer1" for block in range(3) for conv in (1, 2)},
+        **{f"layer2.0.conv{conv}": "skipped by --skip-layer layer2.0.conv?" for conv in (1, 2)},
+        **dict.fromkeys(("layer3.2.conv2", "end_point"), "skipped by --skip-after layer3.2.conv1"),
+    }
     config = json.loads(Path("results/config.json").read_text())
-    assert not config["end_point"]["quant_enable"]
-    assert config["conv1"]["quant_enable"]
+    assert {name for name, layer in config.items() if isinstance(layer, dict) and not layer["quant_enable"]} == {
+        *in_float
+    }
+    again = ptq(
+        shared.network("resnet20"), "--dry-run", "--config", "results/config.json", "--output-dir", "again"
+    ).data
+    assert {layer["name"] for layer in again["layers"] if not layer["quantized"]} == {*in_float}
+
+
+def test_float_head_is_the_last_layer(shared: Shared) -> None:
+    plan = ptq(shared.network("resnet20"), "--dry-run", "--float-head").data
+    found = {layer["name"]: layer["why_in_float"] for layer in plan["layers"] if not layer["quantized"]}
+    assert found == {"end_point": "skipped by --float-head"}
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
-from mindspore import mint, nn
+from mindspore import mint, nn, ops
 
 from amctq.errors import CheckError, InputError
 from amctq.inference.cell_session import CellSession
@@ -42,7 +42,7 @@ IMAGES = image(np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.floa
     ("function", "message"),
     [
         (lambda x: {"logits": x.mean((2, 3))}, r"the network's construct\(\) returns dict, expected tensors"),
-        (lambda x: (x.mean((2, 3)), 1), r"the network's construct\(\) returns int, expected tensors"),
+        (lambda x: (x.mean((2, 3)), {1}), r"the network's construct\(\) returns set, expected tensors"),
         # MindSpore finds out only when the result is read.
         (lambda x: mint.roll(x, 1, 2).mean((2, 3)), "MindSpore cannot run this network .* unregistered"),
     ],
@@ -96,3 +96,51 @@ def test_a_shape_that_is_another_for_one_sample_is_refused(tmp_path: Path) -> No
     session = _session(mean, tmp_path)
     with pytest.raises(CheckError, match=r"gives \[\(1, 3\)\] for a batch of \(1, 3, 8, 8\), MindSpore \[\(3,\)\]"):
         prove_forward(CellSession(Function(squeezed)), session, IMAGES)
+
+
+def with_a_number(x: Any) -> Any:
+    return x.mean((2, 3)), 1
+
+
+def test_a_number_beside_the_tensors_is_no_output(tmp_path: Path) -> None:
+    """As YOLOX of MindYOLO returns it."""
+    assert (
+        prove_forward(CellSession(Function(with_a_number)), _session(with_a_number, tmp_path), IMAGES).max_difference
+        < 1e-5
+    )
+
+
+class Best(nn.Cell):
+    """The numbers of the 100 largest of 192 values.
+
+    Args:
+        noise: is added to the values.
+        last_bits: the values depend on the last bits of the input.
+    """
+
+    def __init__(self, noise: float, *, last_bits: bool = False) -> None:
+        super().__init__()
+        self.noise = mindspore.Tensor(np.random.default_rng(2).normal(0, noise, 192).astype(np.float32))
+        self.last_bits = last_bits
+
+    def construct(self, x: Any) -> Any:
+        values = x.reshape(x.shape[0], -1)
+        if self.last_bits:
+            values = ops.sin(1e4 * values)
+        return ops.topk(values + self.noise, 100)[1].astype(mindspore.float32)
+
+
+@pytest.mark.parametrize(("noise", "last_bits"), [(1e-4, False), (5e-3, True)])
+def test_nearly_equal_values_may_be_exchanged(noise: float, *, last_bits: bool, tmp_path: Path) -> None:
+    session = _session(Best(noise, last_bits=last_bits), tmp_path)
+    with pytest.raises(CheckError, match="differs from MindSpore"):
+        prove_forward(CellSession(Best(0, last_bits=last_bits)), session, IMAGES)
+    proof = prove_forward(CellSession(Best(0, last_bits=last_bits)), session, IMAGES, chosen=frozenset({"logits"}))
+    assert (proof.exchanged > 0.1) == last_bits
+    assert 0 < proof.exchanged < 1
+    assert proof.max_difference <= 1e-3
+
+
+def test_an_order_that_is_another_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match="differs from MindSpore"):
+        prove_forward(CellSession(Best(0)), _session(Best(0.1), tmp_path), IMAGES, chosen=frozenset({"logits"}))

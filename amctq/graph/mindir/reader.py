@@ -93,7 +93,7 @@ class _Reader:
             if isinstance(node.type, Type) and node.type.dtype == "float16" and node.primitive != "Load":
                 half.append(node.cell)
         found = [self._value(name) for name in self._graph.outputs]
-        flat = tuple(_flat(found))
+        flat = tuple(value for value in _flat(found) if isinstance(value, (Tensor, np.ndarray)))
         if not flat:
             message = "the network gives no output"
             raise InputError(message, hint="let construct() return a tensor, or a tuple of them")
@@ -202,7 +202,7 @@ class _Reader:
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:
-    """Outputs one by one: construct() may return tuples of tuples."""
+    """Outputs one by one: construct() may return tuples of tuples, and numbers among the tensors."""
     for value in values:
         if isinstance(value, tuple):
             yield from _flat(value)

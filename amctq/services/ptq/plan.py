@@ -15,6 +15,7 @@ from amctq.networks.registry import find_model, is_model_file
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.ptq.request import PtqRequest
+from amctq.services.run.float_parts import layers_in_float
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         reporter: warns of each correction to the file.
 
     Raises:
-        UsageError: ``--skip-layer`` matches nothing, or ``--weight-storage int4`` has nothing to store.
+        UsageError: ``--skip-layer`` or ``--skip-after`` matches nothing, or ``--weight-storage int4`` has nothing to
+            store.
         InputError: the file is not valid, or no layer is left to quantize.
     """
     from amctq.quant.config import pairs_for_int4
@@ -149,6 +151,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         weight_algo=request.weight_algo_of,
         widths=request.layer_bits,
         skip=request.skip_layers,
+        in_float=layers_in_float(network, head=request.float_head, after=request.skip_after),
     )
     if ExportFormat.ASCEND in request.export:
         config = pairs_for_int4(config, topology, reporter.warn)

@@ -19,6 +19,7 @@ from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
 from amctq.services.run.advice import wider_weights
 from amctq.services.run.finish import Finished, finish
+from amctq.services.run.float_parts import why_skipped
 from amctq.services.run.forecast import Forecast, seconds_of
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
@@ -169,7 +170,7 @@ def _float_operators(
         return ()
     whole, integer = prepared.verified.network.topology, {layer.name for layer in quantized.topology.layers}
     reasons = {layer.name: layer.reason for layer in (*whole.left_in_float, *plan.float_layers)}
-    reasons = {layer.name: "skipped" for layer in whole.layers if layer.name not in integer} | reasons
+    reasons = why_skipped(whole, integer, prepared.quant) | reasons
     for layer in whole.layers:
         if layer.name in reasons:
             reasons |= dict.fromkeys((layer.node, layer.raw_output, layer.output), reasons[layer.name])

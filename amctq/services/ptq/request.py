@@ -130,6 +130,8 @@ class PtqRequest(QuantizationRequest):
         ArqRule.AMCT
     )
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
+    skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()
+    float_head: Annotated[bool, shared.FLOAT_HEAD] = False
     placement: Annotated[
         Placement | None,
         Option(
@@ -185,6 +187,8 @@ class PtqRequest(QuantizationRequest):
             "--layer-bits": bool(self.layer_bits),
             "--weight-algo": self.weight_algo is not None,
             "--skip-layer": bool(self.skip_layers),
+            "--skip-after": bool(self.skip_after),
+            "--float-head": self.float_head,
             "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
             "--hfmg-variant": self.record is not None and self.hfmg_variant is not HfmgVariant.FREE_ZEROS,
             "--arq-rule": self.record is not None and self.arq_rule is not ArqRule.AMCT,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from amctq.choices import BackendName
 from amctq.services.run import report
+from amctq.services.run.float_parts import why_skipped
 from amctq.services.run.result import RunResult
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class PtqResult(RunResult):
         ]
         quantized = {layer["name"] for layer in layers}
         topology = self.verified.network.topology
-        known = [*(layer.name for layer in topology.layers), *(table.name for table in topology.tables)]
-        skipped = [name for name in known if name not in quantized]
+        skipped = why_skipped(topology, quantized, self.quant)
         return {
             "backend": plan.backend.name.value,
             "backend_reason": plan.backend_reason,

@@ -16,13 +16,14 @@ from amctq.files import OutputDirectory
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.qat.request import QatRequest
+from amctq.services.run.float_parts import layers_in_float
 from amctq.services.run.plan import LOG, REPORT, RunPlan, compiled_files, plan_run
 from amctq.training.process_group import Worker
 from amctq.training.recipe import Recipe
 from amctq.training.store import CheckpointStore
 
 if TYPE_CHECKING:
-    from amctq.quant.layers import Topology
+    from amctq.networks.float_network import FloatNetwork
     from amctq.quant.retrain_config import RetrainConfig
 
 RETRAIN_CONFIG, HISTORY, CHECKPOINTS = "retrain_quant_config.json", "history.jsonl", "checkpoints"
@@ -123,38 +124,43 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
 
 
 def retrain_config(
-    plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, reporter: Reporter
+    plan: QatPlan, network: FloatNetwork, recorded_bits: Mapping[str, int] | None, reporter: Reporter
 ) -> RetrainConfig:
     """Make the configuration of each layer: from ``--config``, else from the options, else from the record.
 
     Args:
         plan: the plan of the run.
-        topology: of the network.
+        network: the float network.
         recorded_bits: weight bits by layer, from the record; layers not in it stay in float. None without a record.
         reporter: warns of each correction to the file.
 
     Raises:
-        UsageError: ``--skip-layer`` matches nothing.
+        UsageError: ``--skip-layer`` or ``--skip-after`` matches nothing.
         InputError: the file is not valid, or no layer is left to quantize.
     """
     from amctq.quant.config import pairs_for_int4
 
-    config = _retrain_config(plan, topology, recorded_bits, reporter)
+    config = _retrain_config(plan, network, recorded_bits, reporter)
     if ExportFormat.ASCEND in plan.request.export:
-        config = pairs_for_int4(config, topology, reporter.warn)
+        config = pairs_for_int4(config, network.topology, reporter.warn)
     calibrates = recorded_bits is None and plan.backend.name is BackendName.NATIVE
     return config.starting_rounded() if calibrates else config
 
 
 def _retrain_config(
-    plan: QatPlan, topology: Topology, recorded_bits: Mapping[str, int] | None, reporter: Reporter
+    plan: QatPlan, network: FloatNetwork, recorded_bits: Mapping[str, int] | None, reporter: Reporter
 ) -> RetrainConfig:
     from amctq.quant.retrain_config import default_retrain_config
 
-    request = plan.request
+    request, topology = plan.request, network.topology
     if plan.config is not None:
         return plan.config.retrain_config(topology, reporter.warn)
-    config = default_retrain_config(topology, weight_bits=request.weight_bits or 8, skip=request.skip_layers)
+    config = default_retrain_config(
+        topology,
+        weight_bits=request.weight_bits or 8,
+        skip=request.skip_layers,
+        in_float=layers_in_float(network, head=request.float_head, after=request.skip_after),
+    )
     if recorded_bits is None:
         return config
     config = replace(

@@ -98,7 +98,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
     loss = _loss(plan, verified, images.training)
     record = named_record(plan, network, reporter)
     bits = None if record is None else {entry.name: entry.weight_bits for entry in record.layers}
-    config = retrain_config(plan, network.topology, bits, reporter)
+    config = retrain_config(plan, network, bits, reporter)
     if bits is not None and request.config is None:
         missing = [layer.name for layer in config.layers if not layer.enabled and layer.name not in bits]
         if missing:

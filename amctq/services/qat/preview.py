@@ -55,6 +55,7 @@ class QatPreview:
                 {
                     "name": layer.name,
                     "quantized": layer.enabled,
+                    "why_in_float": None if layer.enabled else layer.why_in_float,
                     "weight_bits": layer.weight.bits if layer.enabled else None,
                     "channel_wise": layer.weight.channel_wise if layer.enabled else None,
                 }

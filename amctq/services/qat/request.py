@@ -72,6 +72,8 @@ class QatRequest(QuantizationRequest):
         int | None, replace(shared.WIDTH, help="Bits per weight.  [default: the record's, else 8]")
     ] = None
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
+    skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()
+    float_head: Annotated[bool, shared.FLOAT_HEAD] = False
     recipe: Annotated[
         RecipeName,
         Option(
@@ -185,6 +187,8 @@ class QatRequest(QuantizationRequest):
             ("--resume", "--force", self.resume and self.force),
             ("--weight-bits", "--config", self.weight_bits is not None and self.config is not None),
             ("--skip-layer", "--config", bool(self.skip_layers) and self.config is not None),
+            ("--skip-after", "--config", bool(self.skip_after) and self.config is not None),
+            ("--float-head", "--config", self.float_head and self.config is not None),
             ("--calib-images", "--record", self.calib_images is not None and self.record is not None),
             ("--max-drop", "--eval-images 0", self.max_drop is not None and self.eval_images == 0),
             ("--no-distill", "--distill-temperature", self.distill is False and self.distill_temperature is not None),

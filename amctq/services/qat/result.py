@@ -9,6 +9,7 @@ from amctq.backends.base import QuantizedNetwork
 from amctq.choices import Placement
 from amctq.services.qat.gain import training_gain
 from amctq.services.run import report
+from amctq.services.run.float_parts import why_skipped
 from amctq.services.run.result import RunResult
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class QatResult(RunResult):
         """The quantization of each layer, and the settings used."""
         plan, network = self.plan, self.quantized
         names = {layer.name for layer in network.topology.layers}
-        skipped = sorted({layer.name for layer in self.config.layers if layer.name not in names})
+        topology = self.verified.network.topology
         if isinstance(network, QuantizedNetwork):
             layers = [report.quantized_layer(layer, network.record[layer.name]) for layer in network.topology.layers]
         else:
@@ -85,7 +86,7 @@ class QatResult(RunResult):
             "started_from": "record" if plan.request.record else "calibration",
             "started_from_weight_algo": None if plan.request.record else self._start_algorithms(),
             "layers": layers,
-            "left_in_float": report.left_in_float(skipped, self.verified.network.topology),
+            "left_in_float": report.left_in_float(why_skipped(topology, names, self.config), topology),
         }
 
     def _start_algorithms(self) -> list[str]:

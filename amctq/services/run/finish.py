@@ -128,8 +128,16 @@ def finish(
 
 
 def _fidelity(exports: Exports, verified: VerifiedNetwork, samples: Batches, reporter: Reporter) -> Fidelity:
+    from amctq.graph.choices import chosen_outputs
     from amctq.inference.fidelity import compare_outputs
 
     with reporter.phase(FIDELITY, samples.images) as advance:
-        names = verified.network.graph.outputs
-        return compare_outputs(verified.session, exports.measured.session, samples, names, advance)
+        graph = verified.network.graph
+        return compare_outputs(
+            verified.session,
+            exports.measured.session,
+            samples,
+            graph.outputs,
+            advance,
+            chosen=chosen_outputs(graph),
+        )

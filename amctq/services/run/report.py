@@ -71,10 +71,15 @@ def figures(measured: Score) -> dict[str, float]:
     return {name: round(value, 4 if abs(value) > 1 else 6) for name, value in measured.figures.items()}
 
 
-def left_in_float(skipped: Iterable[str], topology: Topology) -> list[dict[str, str]]:
-    """Layers that are not quantized, with the reason: first the skipped ones, then those that cannot be quantized."""
+def left_in_float(skipped: Mapping[str, str], topology: Topology) -> list[dict[str, str]]:
+    """Layers that are not quantized, with the reason: first the skipped ones, then those that cannot be quantized.
+
+    Args:
+        skipped: by layer that could be quantized, why it is not.
+        topology: of the network.
+    """
     return [
-        *({"name": name, "reason": "skipped"} for name in skipped),
+        *({"name": name, "reason": reason} for name, reason in skipped.items()),
         *({"name": layer.name, "reason": layer.reason} for layer in topology.left_in_float),
     ]
 

@@ -45,6 +45,8 @@ def _request(**options: Any) -> PtqRequest:
         ({"config": FILE, "per_tensor": True}, ["--per-tensor and --config"]),
         ({"config": FILE, "skip_layers": ("conv1",)}, ["--skip-layer and --config"]),
         ({"record": FILE, "skip_layers": ("conv1",)}, ["--skip-layer and --record"]),
+        ({"config": FILE, "skip_after": ("conv1",)}, ["--skip-after and --config"]),
+        ({"record": FILE, "float_head": True}, ["--float-head and --record"]),
         ({"record": FILE, "ifmr_variant": IfmrVariant.ASCEND}, ["--ifmr-variant and --record"]),
         ({"record": FILE, "hfmg_variant": HfmgVariant.AMCT}, ["--hfmg-variant and --record"]),
         ({"record": FILE, "arq_rule": ArqRule.ASCEND}, ["--arq-rule and --record"]),

@@ -37,6 +37,8 @@ DATA = {"dataset": "data"}
         (DATA | {"resume": True, "force": True}, ["--resume and --force"]),
         (DATA | {"config": FILE, "weight_bits": 8}, ["--weight-bits and --config"]),
         (DATA | {"config": FILE, "skip_layers": ("a",)}, ["--skip-layer and --config"]),
+        (DATA | {"config": FILE, "skip_after": ("a",)}, ["--skip-after and --config"]),
+        (DATA | {"config": FILE, "float_head": True}, ["--float-head and --config"]),
         (DATA | {"record": FILE, "calib_images": 8}, ["--calib-images and --record"]),
         (DATA | {"max_drop": 1.0, "eval_images": 0}, ["--max-drop and --eval-images 0"]),
         (DATA | {"distill": False, "distill_weight": 0.5}, ["--no-distill and --distill-weight"]),
