@@ -47,11 +47,13 @@ class ForwardProof:
         max_difference: largest difference of a value, divided by the largest value of the same output. Of outputs that
             depend on a choice, the values that were exchanged are left out.
         exchanged: the share of these, of the output that has most of them.
+        runtime: what ran the network itself.
     """
 
     images: int
     max_difference: float
     exchanged: float = 0.0
+    runtime: str = "MindSpore"
 
 
 def prove_forward(
@@ -98,7 +100,12 @@ def prove_forward(
                 exchanged = max(exchanged, share)
                 apart = apart[apart <= tolerance]
         differences.append(float(apart.max(initial=0.0)))
-    proof = ForwardProof(images=sum(map(samples_in, batches)), max_difference=max(differences), exchanged=exchanged)
+    proof = ForwardProof(
+        images=sum(map(samples_in, batches)),
+        max_difference=max(differences),
+        exchanged=exchanged,
+        runtime=runtime,
+    )
     if not proof.max_difference <= tolerance:
         message = (
             f"the float graph that amctq has read differs from {runtime} by {proof.max_difference:.2g} of the largest "

@@ -80,6 +80,8 @@ def test_files_give_the_integers_of_the_checkpoint(shared: Shared, files: Path) 
         assert data["model"]["num_classes"] == 10
         assert data["model"]["checkpoint"] == str(files / name)
         assert data["simulation"]["through"] == "float arithmetic"
+        runtime = "onnxruntime" if name.endswith(".onnx") else "MindSpore"
+        assert data["checks"][0]["name"] == f"float graph equals {runtime}"
 
 
 def test_deploy_files_and_four_bits_come_from_a_file_too(shared: Shared, files: Path) -> None:

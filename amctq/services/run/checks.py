@@ -61,7 +61,7 @@ def run_checks(
     """Check the quantized network and its measured file.
 
     Args:
-        proof: that onnxruntime and MindSpore compute the same float network.
+        proof: that the float graph computes what the network itself does.
         accuracy: of float and INT8; None if it was not measured.
         fidelity: of the outputs, where no accuracy was measured.
         simulation: the ONNX file compared with an independent computation.
@@ -183,7 +183,7 @@ def training_checks(
     """Check the training network, for a retrained network whose exported file cannot run on this machine.
 
     Args:
-        proof: that onnxruntime and MindSpore compute the same float network.
+        proof: that the float graph computes what the network itself does.
         scores: of the float network and of the training network on the same samples; None if they were not measured.
         max_drop: by how much the metric may get worse, in its own unit; None for no limit.
     """
@@ -199,7 +199,7 @@ def training_checks(
 
 def _graph_check(proof: ForwardProof) -> Check:
     return Check(
-        name="float graph equals MindSpore",
+        name=f"float graph equals {proof.runtime}",
         passed=True,  # otherwise prove_forward has raised an error
         detail=f"largest difference {proof.max_difference:.1e} of the largest value, {proof.images} samples"
         + (f"; {proof.exchanged:.1%} of what is chosen was exchanged" if proof.exchanged else ""),
