@@ -106,7 +106,7 @@ def test_words_and_their_mask(of: Options) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--skip-layer", "embed*"), "skipped"),
+        (("--skip-layer", "embed*"), "skipped by --skip-layer embed*"),
         (
             ("--placement", "ascend"),
             "an embedding table (placement ascend quantizes only layers that read activations)",
