@@ -17,7 +17,7 @@ from typing import NoReturn
 import numpy as np
 
 from amctq.data.samples import Batch
-from amctq.errors import CheckError, Stopped, Terminated
+from amctq.errors import CheckError, InputError, Stopped, Terminated, first_line
 from amctq.inference.metrics.score import Score
 from amctq.progress import Reporter
 from amctq.signals import signal_handlers_kept, signals_held
@@ -154,10 +154,18 @@ class _Loop:
         rate = self.rates[step]
         taught = (np.zeros(1, np.float32),) if self.run.teacher is None else self.run.teacher(inputs)
         stop = np.float32(bool(self.arrived))
-        with signal_handlers_kept():
-            output = self.run.step(*step_arguments(inputs, targets, taught, rate, stop))
-            own, loss, stops = map(float, output.asnumpy())
         worker = self.run.group.worker
+        try:
+            with signal_handlers_kept():
+                output = self.run.step(*step_arguments(inputs, targets, taught, rate, stop))
+                own, loss, stops = map(float, output.asnumpy())
+        except (RuntimeError, TypeError, ValueError) as error:
+            if worker.size > 1:  # another worker may be gone
+                raise
+            message = f"MindSpore cannot train this network: {first_line(error)}"
+            raise InputError(
+                message, hint="check that it can be trained by itself, on images of --image-size"
+            ) from error
         # Several workers must stop after the same step.
         self.stopping = stops > 0 or (bool(self.arrived) and worker.size == 1)
         if not math.isfinite(loss):

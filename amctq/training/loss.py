@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import mindspore
@@ -57,6 +59,9 @@ def own_loss(text: str) -> Any:
 def check_loss(text: str | None, loss: Any, network: Any, inputs: Inputs, targets: Targets) -> None:
     """Compute the loss of a few samples, so that a fault of it is found before anything is measured.
 
+    It is computed as in evaluation and as in training, where a network may do other things: one with auxiliary heads
+    gives more outputs then.
+
     Args:
         text: the user's name of the loss; None for the usual one.
         loss: it.
@@ -65,25 +70,60 @@ def check_loss(text: str | None, loss: Any, network: Any, inputs: Inputs, target
         targets: of the batch.
 
     Raises:
-        InputError: it raises, or gives anything but a finite scalar.
+        InputError: the network cannot be run in training mode, or the loss raises, or gives anything but a finite
+            scalar.
     """
+    _check_value(text, loss, _outputs(network, inputs), targets)
+    with _training(network):
+        outputs = _outputs(network, inputs)
+    _check_value(text, loss, outputs, targets, where=" in training mode")
+
+
+@contextlib.contextmanager
+def _training(network: Any) -> Iterator[None]:
+    """Let a network be in training mode inside the block; what a forward pass changes then is restored."""
+    kept = [(parameter, parameter.asnumpy().copy()) for parameter in network.untrainable_params()]
+    network.set_train(True)
+    try:
+        yield
+    finally:
+        network.set_train(False)
+        for parameter, values in kept:
+            parameter.set_data(Tensor(values))
+
+
+def _outputs(network: Any, inputs: Inputs) -> Any:
+    """What a network gives for a batch, in float32."""
+    try:
+        with signal_handlers_kept():
+            return in_float32(network(*map(Tensor, inputs.values())))
+    except (InputError, Stopped):
+        raise
+    except USER_CODE_FAILURES as error:
+        mode = "training" if network.training else "inference"
+        message = f"in {mode} mode the network raises {type(error).__name__} on a batch: {first_line(error)}"
+        raise InputError(
+            message, hint="check --image-size; build a network with auxiliary heads without them"
+        ) from error
+
+
+def _check_value(text: str | None, loss: Any, outputs: Any, targets: Targets, where: str = "") -> None:
     named = f"{_OPTION} {text}" if text else "cross-entropy, the usual loss,"
     try:
         with signal_handlers_kept():
-            outputs = in_float32(network(*map(Tensor, inputs.values())))
             value = loss(outputs, as_tensor(targets))
             array = value.asnumpy() if hasattr(value, "asnumpy") else None
     except (InputError, Stopped):
         raise
     except USER_CODE_FAILURES as error:
-        message = f"{named} raises {type(error).__name__} on a batch: {first_line(error)}"
+        message = f"{named} raises {type(error).__name__} on a batch{where}: {first_line(error)}"
         raise InputError(message, hint=_HINT if text else "name the loss of your task with --loss") from error
     if array is None or array.size != 1:
         found = type(value).__name__ if array is None else f"a tensor {array.shape}"
         message = f"{named} gives {found}, expected a scalar"
         raise InputError(message, hint="take the mean over the batch")
     if not math.isfinite(float(array.ravel()[0])):
-        message = f"{named} gives {float(array.ravel()[0])} for the float network"
+        message = f"{named} gives {float(array.ravel()[0])} for the float network{where}"
         raise InputError(message, hint="correct the loss, or the targets")
 
 

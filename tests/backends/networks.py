@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
 
@@ -130,6 +133,29 @@ def reused(num_classes: int) -> nn.Cell:
 
 def branching(num_classes: int) -> nn.Cell:
     return Branching(num_classes)
+
+
+class AuxiliaryHead(Small):
+    """A second head in training, as Inception has, whose kernel may be larger than small images are by then."""
+
+    def __init__(self, classes: int, kernel: int) -> None:
+        super().__init__(classes)
+        self.kernel = ops.ones((classes, classes, kernel, kernel), mindspore.float32)
+
+    def construct(self, x: Tensor) -> Any:
+        logits = super().construct(x)
+        if self.training:
+            maps = logits.reshape(*logits.shape, 1, 1)
+            return logits, ops.conv2d(maps, self.kernel).mean((2, 3))
+        return logits
+
+
+def auxiliary_head(num_classes: int) -> nn.Cell:
+    return AuxiliaryHead(num_classes, 1)
+
+
+def auxiliary_head_too_large(num_classes: int) -> nn.Cell:
+    return AuxiliaryHead(num_classes, 5)
 
 
 def two_heads(num_classes: int) -> nn.Cell:

@@ -1035,3 +1035,24 @@ def test_bad_input(case: Case, shared: Shared, own: Own) -> None:
     after = {path: path.read_bytes() for path in place.cwd.rglob("*") if path.is_file()}
     assert after == before
     assert not (place.cwd / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        ("auxiliary_head_too_large", "in training mode the network raises ValueError on a batch"),
+        ("auxiliary_head", "cross-entropy, the usual loss, raises"),
+    ],
+)
+def test_a_network_that_is_another_in_training_is_refused_before_work(factory: str, says: str, own: Own) -> None:
+    """As Inception with its auxiliary head, on images that are too small for it."""
+    network = ("--model", f"{NETWORKS}:{factory}", "--ckpt", own.checkpoint)
+    with np.load(own.npz) as file:
+        images, labels = file["images"], file["labels"]
+    np.savez("roles.npz", x_train=images[:48], y_train=labels[:48], x_test=images[48:], y_test=labels[48:])
+    done = amctq_here("qat", *network, "--dataset", "roles.npz", "--max-steps", 1, "--allow-poor-float", "--json")
+    assert done.code == 3, done.stderr
+    (error,) = done.envelope["errors"]
+    assert says in error["message"]
+    assert error["hint"]
+    assert not Path("results").exists()
