@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,9 +53,8 @@ class OpenVinoSession(FileSession):
         self.outputs = tuple(map(_port, self._model.outputs))
         self.metadata = {item.key: item.value for item in onnx.load_model_from_string(content).metadata_props}
 
-    def run(self, inputs: Inputs, outputs: Sequence[str] | None = None) -> Outputs:
-        """The named outputs, or all of them, for a batch."""
-        wanted = [port.name for port in self.outputs] if outputs is None else outputs
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the network for a batch."""
 
         def run(some: Inputs) -> Outputs:
             try:
@@ -64,7 +62,7 @@ class OpenVinoSession(FileSession):
             except RuntimeError as error:
                 message = f"OpenVINO cannot run the graph: {_reason(error)}"
                 raise CheckError(message, hint="please report this with the network") from error
-            return tuple(np.array(found[self._model.output(name)]) for name in wanted)
+            return tuple(np.array(found[output]) for output in self._model.outputs)
 
         return run(inputs) if self.fixed_batch is None else in_batches(run, inputs, self.fixed_batch)
 

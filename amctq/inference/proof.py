@@ -96,7 +96,7 @@ def prove_forward(
         apart = _apart(own, read)
         if port.name in chosen:
             share = float(np.mean(apart > tolerance))
-            if share <= max(_EXCHANGED, 2 * _share_of_a_nudge(session, batches, index, tolerance)):
+            if share <= _EXCHANGED or share <= 2 * _share_of_a_nudge(session, batches, index, tolerance):
                 exchanged = max(exchanged, share)
                 apart = apart[apart <= tolerance]
         differences.append(float(apart.max(initial=0.0)))

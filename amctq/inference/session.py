@@ -74,6 +74,20 @@ class Port:
         return f"{self.name} {self.type} {list(self.shape)}"
 
 
+def image_size_of(inputs: tuple[Port, ...]) -> int | None:
+    """The height of images (N, C, H, W); None where it is dynamic, or the first input is no image."""
+    shape = inputs[0].shape if inputs else ()
+    height = shape[2] if len(shape) == 4 else None
+    return height if isinstance(height, int) else None
+
+
+def classes_of(outputs: tuple[Port, ...]) -> int | None:
+    """The number of classes; None where it is dynamic, or the first output is none of a classifier."""
+    shape = outputs[0].shape if outputs else ()
+    classes = shape[1] if len(shape) == 2 else None
+    return classes if isinstance(classes, int) else None
+
+
 class FileSession(Session):
     """Runs an exported file.
 
@@ -104,16 +118,12 @@ class FileSession(Session):
     @property
     def image_size(self) -> int | None:
         """The height of the images; None where it is dynamic, or the model takes no images."""
-        shape = self.inputs[0].shape if self.inputs else ()
-        height = shape[2] if len(shape) == 4 else None
-        return height if isinstance(height, int) else None
+        return image_size_of(self.inputs)
 
     @property
     def classes(self) -> int | None:
         """The number of classes; None where it is dynamic, or the model is no classifier."""
-        shape = self.outputs[0].shape if self.outputs else ()
-        classes = shape[1] if len(shape) == 2 else None
-        return classes if isinstance(classes, int) else None
+        return classes_of(self.outputs)
 
     def check_input(self, given: Mapping[str, InputSpec]) -> None:
         """Check that the model takes batches of such samples.

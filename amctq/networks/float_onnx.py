@@ -10,10 +10,8 @@ from typing import Any
 from amctq.data.inputs import InputSpec
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.mindir.reader import read_mindir
+from amctq.graph.prime_batch import prime_batch
 from amctq.networks.exporting import exporting
-
-# The batch of the export. Nothing is computed with it, so it may be large; a small number would divide other sizes.
-_BATCHES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061, 1063, 1069)
 
 
 def export_float(network: Any, inputs: Mapping[str, InputSpec], scratch: Path) -> FloatGraph:
@@ -71,8 +69,8 @@ def mindir_of(network: Any, examples: tuple[Any, ...], scratch: Path) -> Any:
 
 
 def _batch(network: Any, inputs: Mapping[str, InputSpec]) -> int:
-    """A prime that no size of the network is a multiple of, so that its multiples in the graph come from the batch."""
+    """The batch of the export."""
     sizes = {size for parameter in network.get_parameters() for size in parameter.shape}
     for shape in (spec.shape for spec in inputs.values()):
         sizes |= {*shape, math.prod(shape[1:]), math.prod(shape)}
-    return next((batch for batch in _BATCHES if all(size % batch for size in sizes if size)), _BATCHES[0])
+    return prime_batch(sizes)

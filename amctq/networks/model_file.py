@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from amctq.data.inputs import InputSpec
 from amctq.graph.float_graph import FloatGraph
-from amctq.inference.session import FileSession, Port
+from amctq.inference.session import FileSession, Port, classes_of, image_size_of
 from amctq.input_file import LoadedFile
 from amctq.networks.signature import matched
 
@@ -75,16 +75,12 @@ class ModelFile(ABC):
     @property
     def image_size(self) -> int | None:
         """Height of its images (N, C, H, W); None where it is dynamic, or it takes none."""
-        shape = self.inputs[0].shape if self.inputs else ()
-        height = shape[2] if len(shape) == 4 else None
-        return height if isinstance(height, int) else None
+        return image_size_of(self.inputs)
 
     @property
     def classes(self) -> int | None:
         """The number of classes; None where it is dynamic, or the network is no classifier."""
-        shape = self.outputs[0].shape if self.outputs else ()
-        classes = shape[1] if len(shape) == 2 else None
-        return classes if isinstance(classes, int) else None
+        return classes_of(self.outputs)
 
     @abstractmethod
     def network(self, given: Mapping[str, InputSpec], scratch: Path) -> FileNetwork:

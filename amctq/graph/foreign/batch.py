@@ -18,10 +18,9 @@ from onnx import helper, numpy_helper
 
 from amctq.graph.constants import computed_constants
 from amctq.graph.float_graph import attributes_of
+from amctq.graph.prime_batch import prime_batch
 from amctq.graph.shapes import tensor_shapes
 
-# The axis of a tensor that grows with the batch is found with this batch: a prime that no size is a multiple of.
-_BATCHES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061, 1063, 1069)
 BATCH = "N"
 _SHAPED = frozenset({"Reshape", "Expand"})
 _RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
@@ -47,8 +46,8 @@ class _Batch:
         self._before = tensor_shapes(model)
         initializers = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
         self._constants = {**initializers, **computed_constants(model, initializers)}
-        known = {size for shape in self._before.values() for size in shape if size}
-        self._prime = next((prime for prime in _BATCHES if all(size % prime for size in known)), _BATCHES[0])
+        # The axis of a tensor that grows with the batch is found with this one.
+        self._prime = prime_batch({size for shape in self._before.values() for size in shape if size})
         # By tensor whose batch is inside a longer axis: how much that axis holds outside of the batch.
         self._outside: dict[str, int] = {}
         for item in model.graph.output:  # they would contradict what is inferred
