@@ -18,7 +18,7 @@ from amctq.quant.folding import FusedParameters, fold
 from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, PoolLayer, QuantizableLayer, Topology
 
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV, 5: LayerKind.CONV3D}
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Operators with weights that stay in float, and why.
 _FLOAT_PRODUCTS = {
     "Einsum": "an einsum, which has no integer kernel: write it with matrix products",
@@ -91,7 +91,7 @@ def _cell_of(node: onnx.NodeProto) -> str:
 
 def has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
     """Whether a node is a product of an activation with a constant."""
-    if node.op_type not in {*_PRODUCTS, *_FLOAT_PRODUCTS} or node.output[0] in graph.arrays:
+    if node.op_type not in {*PRODUCTS, *_FLOAT_PRODUCTS} or node.output[0] in graph.arrays:
         return False
     return any(name in graph.arrays for name in node.input[:2])
 

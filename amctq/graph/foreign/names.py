@@ -6,9 +6,10 @@ import re
 
 import onnx
 
+from amctq.graph.topology import PRODUCTS
+
 # What exporters call a weight that they have computed: no name of the network.
 _NUMBERED = re.compile(r"(onnx::\w+_|val_|tensor_|_v_|)\d+")
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:
@@ -33,7 +34,7 @@ def name_weights(graph: onnx.GraphProto) -> None:
     new: dict[str, str] = {}
     for node in graph.node:
         for name in node.input[:2]:
-            if node.op_type not in _PRODUCTS or name not in held or name in new or not _NUMBERED.fullmatch(name):
+            if node.op_type not in PRODUCTS or name not in held or name in new or not _NUMBERED.fullmatch(name):
                 continue
             cell = _cell(node.name)
             wanted = f"{cell}.weight" if cell else ""

@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from amctq.errors import InputError
+from amctq.graph.topology import PRODUCTS
 
 OPSETS = range(7, 24)
 STANDARD = frozenset({"", "ai.onnx"})
@@ -18,7 +19,6 @@ _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 _INTEGER = re.compile(r"QLinear\w+|\w+Integer|(Dynamic)?Quantize\w+|DequantizeLinear|QAttention|QGemm")
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _MOST_NAMED = 3
 
 
@@ -72,7 +72,7 @@ def opset_of(model: onnx.ModelProto) -> int:
 def _refuse_half(nodes: Iterable[onnx.NodeProto], held: Mapping[str, onnx.TensorProto]) -> None:
     """Refuse weights that are no float32: amctq's formulas are in float32."""
     for node in nodes:
-        if node.op_type not in _PRODUCTS:
+        if node.op_type not in PRODUCTS:
             continue
         for kind in (held[name].data_type for name in node.input[:2] if name in held):
             if kind != onnx.TensorProto.FLOAT:
