@@ -12,7 +12,7 @@ from amctq.choices import Runtime
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import CheckError, InputError, UsageError
-from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.export.isa import PLAIN_SESSION_WARNING
 from amctq.inference.mindir_trial import trial
 from amctq.inference.session import UserFileSession, reading_model
 from amctq.inference.speed import is_busy

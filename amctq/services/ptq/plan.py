@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from amctq.backends.choice import Asked
 from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
 from amctq.errors import UsageError
-from amctq.export.targets import resolve_target
+from amctq.export.isa import resolve_isa
 from amctq.networks.registry import find_model, is_model_file
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
@@ -88,12 +88,12 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     Raises:
         AmctqError: as ``plan_run``.
     """
-    target = resolve_target(request.isa, cpu_instructions(), request.weight_storage, request.act_type)
+    isa = resolve_isa(request.isa, cpu_instructions(), request.weight_storage, request.act_type)
     return plan_run(
         PtqPlan,
         request,
         _asked(request),
-        target,
+        isa,
         dataset=str(dataset or request.dataset),
         evaluation_dataset=None,
         retrain=False,

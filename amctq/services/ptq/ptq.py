@@ -149,7 +149,7 @@ def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         ifmr_variant=request.ifmr_variant,
         hfmg_variant=request.hfmg_variant,
         arq_rule=request.arq_rule,
-        weight_type=plan.target.weight_type,
+        weight_type=plan.isa.weight_type,
         bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,
         equalize=request.equalize,

@@ -116,7 +116,7 @@ def _run(
     identity = prepared.identity | {"record_sha256": hashlib.sha256(record).hexdigest()}
     trained = retrain(plan, prepared, retraining, identity, reporter, group)
     with training_is_saved(plan):
-        quantized = retraining.finish(weight_type=plan.target.weight_type)
+        quantized = retraining.finish(weight_type=plan.isa.weight_type)
         stages = None
         if before is not None and started is not None and trained.outcome is not None:
             stages = Stages(before=before, ptq=started, training=trained.outcome)

@@ -15,7 +15,7 @@ from amctq.data.inputs import IMAGE, InputSpec
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UsageError
-from amctq.export.targets import Target
+from amctq.export.isa import ResolvedIsa
 from amctq.files import reading
 from amctq.inference.metrics.choose import named_metric
 from amctq.networks.checkpoint import check_readable
@@ -53,7 +53,7 @@ class RunPlan:
         device: where MindSpore runs.
         backend: the back end.
         backend_reason: why this back end was chosen.
-        target: the x86 instructions that the ONNX file is written for.
+        isa: the x86 instructions that the ONNX file is written for.
         config: content of ``--config``; None without it.
         recorded: content of ``--record``, with the layer names of the file; None without it.
         metric: of ``--metric``; None without it.
@@ -67,7 +67,7 @@ class RunPlan:
     device: ResolvedDevice
     backend: Backend
     backend_reason: str
-    target: Target
+    isa: ResolvedIsa
     config: ConfigFile | None
     recorded: QuantRecord | None
     metric: Metric | None
@@ -199,7 +199,7 @@ def plan_run(
     kind: type[Plan],
     request: QuantizationRequest,
     asked: Asked,
-    target: Target,
+    isa: ResolvedIsa,
     *,
     dataset: str,
     evaluation_dataset: str | None,
@@ -211,7 +211,7 @@ def plan_run(
         kind: the plan of the command.
         request: the request.
         asked: what the request needs from a back end.
-        target: the x86 instructions that the ONNX file is written for.
+        isa: the x86 instructions that the ONNX file is written for.
         dataset: path of the dataset.
         evaluation_dataset: path of the dataset of the test images; None for the same dataset.
         retrain: ``--config`` is a retraining configuration.
@@ -249,7 +249,7 @@ def plan_run(
         device=device,
         backend=backend,
         backend_reason=reason,
-        target=target,
+        isa=isa,
         config=_read_config(request, retrain=retrain),
         recorded=_read_record(request.record),
         metric=None if request.metric is None else named_metric(request.metric),

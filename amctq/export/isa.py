@@ -15,8 +15,8 @@ PLAIN_SESSION_WARNING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """The CPUs that an ONNX file is written for.
+class ResolvedIsa:
+    """The x86 instructions that an ONNX file is written for.
 
     Attributes:
         isa: the instructions.
@@ -29,9 +29,9 @@ class Target:
     weight_type: WeightType
 
 
-def resolve_target(
+def resolve_isa(
     asked: TargetIsa | None, instructions: Collection[str], storage: WeightStorage, act_type: ActType
-) -> Target:
+) -> ResolvedIsa:
     """The instructions of ``--isa``, else those of this CPU, so that a plain session computes the file exactly.
 
     Args:
@@ -49,7 +49,7 @@ def resolve_target(
     else:
         isa, reason = TargetIsa.AVX2, "this CPU has no VNNI"
     weight_type = WeightType.INT4 if storage is WeightStorage.INT4 else WeightType.INT8
-    return Target(isa=isa, reason=reason, weight_type=WeightType.UINT8 if isa is TargetIsa.AVX2 else weight_type)
+    return ResolvedIsa(isa=isa, reason=reason, weight_type=WeightType.UINT8 if isa is TargetIsa.AVX2 else weight_type)
 
 
 def saturation_warning(
