@@ -119,7 +119,7 @@ class NativeBackend(RecordBackend):
         rounding = WeightRounding(network.graph, topology, fused, config, reporter)
         if config.placement is Placement.ORT:
             in_float = config.quant.pools_in_float(network.topology)
-            plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
+            plan = place_ort(network.graph, topology, rules=config.rules, attention=config.attention, in_float=in_float)
         else:
             plan = place_ascend(topology, observed_as)
         watches = tuple(
@@ -161,6 +161,7 @@ class NativeBackend(RecordBackend):
             network=network,
             act_type=config.act_type,
             weight_type=config.weight_type,
+            rules=config.rules,
             per_tensor=per_tensor,
             equalized=equalization.pairs,
         )

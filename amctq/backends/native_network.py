@@ -22,6 +22,7 @@ from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations, placed_ascend
+from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
 from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
@@ -44,6 +45,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         network: the float network that has these layers.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, if their width allows it.
+        rules: of the runtime that the file is for.
         tables: as in the base class.
         per_tensor: as in the base class.
         equalized: as in the base class.
@@ -56,6 +58,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     network: FloatNetwork
     act_type: ActType
     weight_type: WeightType
+    rules: QdqRules = ONNXRUNTIME
     tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
     equalized: tuple[EqualizedPair, ...] = ()
@@ -89,6 +92,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             tables=self.tables,
             act_type=self.act_type,
             weight_type=self.weight_type,
+            rules=self.rules,
             metadata=metadata,
         )
 

@@ -19,6 +19,7 @@ from amctq.services.run.float_parts import layers_in_float
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
 
 if TYPE_CHECKING:
+    from amctq.graph.qdq_rules import QdqRules
     from amctq.networks.float_network import FloatNetwork
     from amctq.quant.config import QuantConfig
 
@@ -44,6 +45,8 @@ class PtqPlan(RunPlan):
     @property
     def why_no_tables(self) -> str | None:
         """Placement ``ort`` quantizes them."""
+        if not self.request.rules.integer_tables:
+            return f"{self.request.target.value} looks up no table in integers"
         return None if self.request.resolved_placement is Placement.ORT else super().why_no_tables
 
     @property
@@ -88,7 +91,7 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     Raises:
         AmctqError: as ``plan_run``.
     """
-    isa = resolve_isa(request.isa, cpu_instructions(), request.weight_storage, request.act_type)
+    isa = resolve_isa(request.isa, cpu_instructions(), request.weight_storage, request.resolved_act_type)
     return plan_run(
         PtqPlan,
         request,
@@ -102,10 +105,10 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
 
 def _asked(request: PtqRequest) -> Asked:
     return Asked(
-        export=request.export,
+        export=request.resolved_export,
         device=request.device,
         act_algo=request.act_algo or ActAlgo.IFMR,
-        act_type=request.act_type,
+        act_type=request.resolved_act_type,
         weight_bits=request.narrowest_weights,
         weight_algo=request.resolved_weight_algo,
         bias_correction=bool(request.bias_correction),
@@ -144,7 +147,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     config = default_config(
         topology,
         algo=request.act_algo or ActAlgo.IFMR,
-        symmetric=request.act_symmetric,
+        symmetric=request.symmetric,
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
@@ -156,10 +159,12 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     if ExportFormat.ASCEND in request.export:
         config = pairs_for_int4(config, topology, reporter.warn)
     adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
-    return _observing_floats(config, network) if adapts and request.resolved_placement is Placement.ORT else config
+    if not adapts or request.resolved_placement is not Placement.ORT:
+        return config
+    return _observing_floats(config, network, request.rules.qdq)
 
 
-def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig:
+def _observing_floats(config: QuantConfig, network: FloatNetwork, rules: QdqRules) -> QuantConfig:
     """The least squared error chooses the range of what operators in float yield: LayerNorm, GELU, attention.
 
     A few of their channels may be far larger than the others. Measured with random weights and one observer for all
@@ -169,7 +174,7 @@ def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig
     from amctq.graph.placement_ort import place_ort
 
     graph = network.graph
-    sites = place_ort(graph, config.selected(network.topology)).sites
+    sites = place_ort(graph, config.selected(network.topology), rules=rules).sites
     names = {name for site in sites if site.only_integers and site.tensor not in graph.inputs for name in site.layers}
     return replace(
         config,

@@ -86,7 +86,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         widths = [entry.weight_bits for entry in record.layers]
         refuse_idle_int4(request, widths)
         quantized = plan.backend.from_record(
-            network=network, record=record, act_type=request.act_type, weight_type=plan.isa.weight_type
+            network=network, record=record, act_type=request.resolved_act_type, weight_type=plan.isa.weight_type
         )
         topology = quantized.topology
     check_exportable(plan, network, topology, reporter)

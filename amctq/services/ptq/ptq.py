@@ -145,7 +145,8 @@ def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
     config = PtqConfig(
         quant=prepared.quant,
         placement=request.resolved_placement,
-        act_type=request.act_type,
+        act_type=request.resolved_act_type,
+        rules=request.rules.qdq,
         ifmr_variant=request.ifmr_variant,
         hfmg_variant=request.hfmg_variant,
         arq_rule=request.arq_rule,

@@ -23,7 +23,7 @@ from amctq.choices import (
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
-from amctq.services.request import QuantizationRequest
+from amctq.services.quantization_request import QuantizationRequest
 from amctq.services.spelling import input_shape, layer_width
 
 _MODEL = (
@@ -43,7 +43,8 @@ class PtqRequest(QuantizationRequest):
 
     Attributes:
         ckpt: None for a network that is a file with its weights.
-        placement: None selects it by the formats: ``ort`` for only ONNX without a record, else ``ascend``.
+        placement: None selects it by target, record and formats.
+        act_type: None means that of the target, else uint8.
         isa: None means the instructions of this CPU.
 
     Raises:
@@ -144,9 +145,13 @@ class PtqRequest(QuantizationRequest):
         bool,
         Option(QUANTIZATION, "Quantize products of two activations too (attention); placement ort only."),
     ] = False
-    act_type: Annotated[ActType, Option(QUANTIZATION, "Integer type of activations in ONNX; int8 is slow on x86.")] = (
-        ActType.UINT8
-    )
+    act_type: Annotated[
+        ActType | None,
+        Option(
+            QUANTIZATION,
+            "Integer type of activations in ONNX; int8 is slow on x86.  [default: uint8; int8 with --target tensorrt]",
+        ),
+    ] = None
     weight_storage: Annotated[
         WeightStorage,
         Option(
@@ -239,10 +244,21 @@ class PtqRequest(QuantizationRequest):
     @property
     def resolved_placement(self) -> Placement:
         """The placement asked for, or the default for the exported formats."""
-        if self.placement is not None:
-            return self.placement
+        placement = self.placement or self.rules.first("placement")
+        if placement is not None:
+            return Placement(placement)
         fast = self.record is None and self.export in ((), (ExportFormat.ONNX,))
         return Placement.ORT if fast else Placement.ASCEND
+
+    @property
+    def resolved_act_type(self) -> ActType:
+        """The integer type of activations."""
+        return ActType(self.act_type or self.rules.first("act_type") or ActType.UINT8)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether activations have the zero point 0."""
+        return self.act_symmetric or self.rules.symmetric
 
     @property
     def resolved_weight_algo(self) -> WeightAlgo:

@@ -88,7 +88,7 @@ class PtqResult(RunResult):
             "arq_rule": request.arq_rule.value if own else None,
             "bias_correction": plan.corrects_biases,
             "equalized": [_equalized(pair) for pair in self.quantized.equalized] if request.equalize else None,
-            "act_type": request.act_type.value,
+            "act_type": request.resolved_act_type.value,
             "weight_storage": request.weight_storage.value,
             "isa": plan.isa.isa.value,
             "isa_reason": plan.isa.reason,

@@ -24,7 +24,7 @@ from amctq.networks.name_map import NameMap, read_name_map
 from amctq.networks.registry import find_model, refuse_model_file
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
-from amctq.services.request import QuantizationRequest
+from amctq.services.quantization_request import QuantizationRequest
 from amctq.services.run.atc import om_name, require_atc
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ CALIB_IMAGES = 32
 _DEFAULT_BATCHES = 1  # batch_num where nobody chose it: AMCT always writes the key
 # Files that AMCT and ATC define.
 _AMCT_FORMATS = frozenset({ExportFormat.ASCEND, ExportFormat.FAKEQUANT, ExportFormat.AIR})
-_OF_CELLS = frozenset({ExportFormat.MINDIR, ExportFormat.AIR})  # what MindSpore writes
+_OF_CELLS = frozenset({ExportFormat.MINDIR, ExportFormat.AIR, ExportFormat.MSLITE})  # what MindSpore writes
 Plan = TypeVar("Plan", bound="RunPlan")
 
 
@@ -224,7 +224,9 @@ def plan_run(
     spec = find_model(request.model)
     data = find_dataset(dataset)
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
-    for needing in ("qat",) if retrain else (f"--export {form.value}" for form in request.export if form in _OF_CELLS):
+    for needing in (
+        ("qat",) if retrain else (f"--export {form.value}" for form in request.resolved_export if form in _OF_CELLS)
+    ):
         refuse_model_file(request.model, needing)
     if request.ckpt is None and spec.file is None:
         message = f"--model {request.model} needs its weights"
@@ -242,7 +244,7 @@ def plan_run(
     device = resolve_device(request.device, request.device_id)
     backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
     return kind(
-        request=replace(request, export=request.export or backend.default_export),
+        request=replace(request, export=request.resolved_export or backend.default_export),
         spec=spec,
         data=data,
         evaluation_data=evaluation_data,
