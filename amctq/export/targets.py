@@ -64,6 +64,12 @@ class TargetRules:
     trains: str | None = None
     not_run: str | None = None
 
+    @property
+    def runs_on_x86(self) -> bool:
+        """Whether the CPU's instructions matter."""
+        isa = self.wishes.get("isa")
+        return isa is None or bool(isa.values)
+
     def first(self, name: str) -> Any:
         """What the target wants of an option where nobody says it; None where it has no wish of its own."""
         wish = self.wishes.get(name)

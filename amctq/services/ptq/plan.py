@@ -91,7 +91,10 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     Raises:
         AmctqError: as ``plan_run``.
     """
-    isa = resolve_isa(request.isa, cpu_instructions(), request.weight_storage, request.resolved_act_type)
+    storage, act_type = request.weight_storage, request.resolved_act_type
+    isa = resolve_isa(request.isa, cpu_instructions(), storage, act_type, request.target)
+    if request.weight_bits is None and request.config is None and request.record is None:
+        request = replace(request, weight_bits=isa.weight_bits)
     return plan_run(
         PtqPlan,
         request,

@@ -90,7 +90,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         )
         topology = quantized.topology
     check_exportable(plan, network, topology, reporter)
-    warning = saturation_warning(cpu_instructions(), plan.isa.weight_type, widths)
+    warning = saturation_warning(cpu_instructions(), plan.isa.weight_type, widths, request.target)
     if warning is not None:
         reporter.warn(warning)
     return Prepared(

@@ -26,7 +26,7 @@ from amctq.services.run.log import RunLog
 from amctq.services.run.publish import publish
 
 if TYPE_CHECKING:
-    from amctq.inference.optimised import FloatOperator
+    from amctq.inference.between_integers import FloatOperator
 
 
 def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
@@ -163,8 +163,10 @@ def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
 def _float_operators(
     quantized: QuantizedNetwork, prepared: Prepared, finished: Finished, output: OutputDirectory
 ) -> tuple[FloatOperator, ...]:
-    """What onnxruntime computes in float between integer layers; nothing with placement ``ascend``."""
-    from amctq.inference.optimised import float_operators
+    """What the runtime computes in float between integer layers; nothing with placement ``ascend``."""
+    from amctq.inference import openvino_operators, optimised
+    from amctq.inference.openvino_session import OpenVinoSession
+    from amctq.services.run.exports import ExportedFile
 
     plan = quantized.activations.plan
     if plan.placement is not Placement.ORT or ExportFormat.ONNX not in finished.files:
@@ -175,4 +177,8 @@ def _float_operators(
     for layer in whole.layers:
         if layer.name in reasons:
             reasons |= dict.fromkeys((layer.node, layer.raw_output, layer.output), reasons[layer.name])
-    return float_operators(output.staged(finished.files[ExportFormat.ONNX].name).read_bytes(), reasons)
+    file = finished.files[ExportFormat.ONNX]
+    assert isinstance(file, ExportedFile)
+    if isinstance(file.session, OpenVinoSession):
+        return openvino_operators.float_operators(file.session, reasons)
+    return optimised.float_operators(output.staged(file.name).read_bytes(), reasons)

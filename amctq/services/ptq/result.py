@@ -13,7 +13,7 @@ from amctq.services.run.result import RunResult
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.data.samples import Samples, Split
-    from amctq.inference.optimised import FloatOperator
+    from amctq.inference.between_integers import FloatOperator
     from amctq.quant.config import QuantConfig
     from amctq.quant.equalization import EqualizedPair
     from amctq.services.ptq.plan import PtqPlan

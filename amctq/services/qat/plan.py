@@ -106,7 +106,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         UnavailableError: back end or device are missing.
     """
     asked = Asked(export=request.resolved_export, device=request.device, weight_bits=request.weight_bits or 8)
-    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8)
+    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target)
     plan = plan_run(
         QatPlan,
         request,

@@ -104,7 +104,7 @@ def _run(
     evaluation = plan.evaluation_batches(prepared.images.evaluation)
     before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
     start = quantized_start(plan, prepared, reporter)
-    started = measure_start(evaluation, prepared.metric, start, output, reporter)
+    started = measure_start(evaluation, prepared.metric, start, plan.request.rules.runtime, output, reporter)
     record = dump_record(start.record)
     share_checkpoint(group, prepared.verified.loaded[0])
     group.share(record)

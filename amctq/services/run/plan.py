@@ -18,6 +18,7 @@ from amctq.errors import InputError, UsageError
 from amctq.export.isa import ResolvedIsa
 from amctq.files import reading
 from amctq.inference.metrics.choose import named_metric
+from amctq.inference.runtimes import require_runtime
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap, read_name_map
@@ -241,6 +242,7 @@ def plan_run(
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
     require_atc(request.soc_version)
+    require_runtime(request.rules.runtime)
     device = resolve_device(request.device, request.device_id)
     backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
     return kind(
