@@ -143,6 +143,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     request, topology = plan.request, network.topology
     if plan.config is not None:
         config = plan.config.quant_config(topology, reporter.warn)
+        _refuse_zero_points(request, config)
         if ExportFormat.ASCEND in request.export:
             config = pairs_for_int4(config, topology, reporter.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
@@ -186,6 +187,22 @@ def _observing_floats(config: QuantConfig, network: FloatNetwork, rules: QdqRule
             for layer in config.layers
         ),
     )
+
+
+def _refuse_zero_points(request: PtqRequest, config: QuantConfig) -> None:
+    """Refuse a configuration that gives activations a zero point which the target cannot have.
+
+    Raises:
+        UsageError: it does.
+    """
+    names = [name for name, layer in config.enabled.items() if layer.activation.asymmetric]
+    if request.rules.symmetric and names:
+        shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
+        message = (
+            f"--target {request.target.value} and --config {request.config}: the target has the zero point 0, and the "
+            f"configuration has activation_offset true for {shown}"
+        )
+        raise UsageError(message, hint="set activation_offset to false, or choose another --target")
 
 
 def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:

@@ -172,6 +172,9 @@ class QatRequest(QuantizationRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rules.trains is not None:
+            message = f"qat --target {self.target.value}: {self.rules.trains}"
+            raise UsageError(message, hint="use amctq ptq for it, or choose another --target")
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
