@@ -67,6 +67,8 @@ class NativeBackend(RecordBackend):
 
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
         """MindIR needs layers whose operators can be exchanged. ONNX is possible for all that MindSpore exports."""
+        if form is ExportFormat.MSLITE:
+            refuse_large(network.cell)
         if form is ExportFormat.MINDIR:
             check_cells(network, topology)
             refuse_large(network.cell)

@@ -9,6 +9,7 @@ from typing import Any
 
 from amctq.choices import (
     AMCT_WEIGHT_BITS,
+    ActAlgo,
     ActType,
     ExportFormat,
     Placement,
@@ -127,6 +128,9 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
                 "placement": Wish(values=(Placement.ORT,), reason=_BY_ITSELF),
                 "weight_bits": Wish(values=(8,), reason="quantizes activations only together with weights of 8 bits"),
                 "isa": Wish(values=(), reason=_NO_X86),
+                "act_algo": Wish(
+                    values=(ActAlgo.MINMAX, ActAlgo.ENTROPY, ActAlgo.PERCENTILE), reason="has no such observer"
+                ),
             },
             export=(ExportFormat.MSLITE,),
             refused=dict.fromkeys(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
 import itertools
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -64,7 +69,7 @@ def test_openvino_measures_what_the_file_says(shared: Shared) -> None:
     )
     assert done.data["accuracy"]["int8"]["top1"] == one["accuracy"]["top1"]
     assert one["accuracy"]["top1"] == pytest.approx(other["accuracy"]["top1"], abs=0.6)
-    assert done.data["timing"]["speed"]["ratio"] > 0
+    assert done.data["timing"]["images_per_second"]["ratio"] > 0
     assert all(check["passed"] for check in done.data["checks"])
 
 
@@ -145,3 +150,73 @@ def test_every_target_is_in_the_table() -> None:
     from amctq.services.ptq.request import PtqRequest
 
     assert known <= set(PtqRequest.options())
+
+
+def test_tensorrt_gets_the_exact_command(shared: Shared) -> None:
+    done = ptq(shared.network("resnet20"), "--target", "tensorrt", "--eval-images", 0, "--calib-images", 4)
+    deployment = done.data["deployment"]
+    (entry,) = deployment["commands"]
+    words = shlex.split(entry["command"])
+    assert words[0] == "trtexec"
+    assert "--onnx=resnet20_quant.onnx" in words
+    assert "--optShapes=image:8x3x32x32" in words
+    assert "never built by TensorRT" in deployment["not_run"]
+    assert done.data["quantization"]["float_operators"] == []
+
+
+def test_openvino_runs_the_command_that_it_gets(shared: Shared) -> None:
+    done = ptq(shared.network("resnet20"), "--target", "openvino", "--eval-images", 0, "--calib-images", 4)
+    (entry,) = done.data["deployment"]["commands"]
+    tool, *words = shlex.split(entry["command"])
+    assert done.data["deployment"]["not_run"] is None
+    process = subprocess.run(
+        [Path(sys.executable).with_name(tool), *words, "-niter", "8"],
+        cwd="results",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout
+    assert "Throughput" in process.stdout
+
+
+def test_ascend_gets_what_converts_and_measures(shared: Shared) -> None:
+    done = ptq(shared.network("resnet20"), "--target", "ascend", "--eval-images", 0, "--calib-images", 4)
+    assert set(done.data["files"]) == {"onnx", "ascend"}
+    assert done.data["quantization"]["placement"] == "ascend"
+    text = " ".join(entry["command"] for entry in done.data["deployment"]["commands"])
+    assert "convert_qat_model" in text
+    assert "ais_bench" in text
+    assert "atc" in done.data["atc"]["command"]
+
+
+def test_mslite_gets_a_float_network_its_configuration_and_samples(shared: Shared) -> None:
+    """The section names and keys are MindSpore Lite's; the network is still in float, and MindSpore runs it."""
+    more = ("--target", "mslite", "--eval-images", 200, "--calib-images", 6, "--skip-layer", "conv1")
+    done = ptq(shared.network("resnet20"), *more, "--act-algo", "entropy", "--no-bias-correction")
+    config = configparser.ConfigParser()
+    config.read("results/resnet20_mslite.cfg")
+    assert dict(config["full_quant_param"]) == {
+        "activation_quant_method": "KL",
+        "bias_correction": "false",
+        "per_channel": "true",
+    }
+    assert config["common_quant_param"]["skip_quant_node"].endswith("Conv2D-op0")
+    name, _, folder = config["data_preprocess_param"]["calibrate_path"].partition(":")
+    files = sorted(Path("results", folder).iterdir())
+    assert config["data_preprocess_param"]["calibrate_size"] == str(len(files)) == "6"
+    assert all(file.stat().st_size == 4 * 3 * 32 * 32 for file in files)
+    assert np.isfinite(np.fromfile(files[0], np.float32)).all()
+    assert {Path(item["path"]).name for item in done.envelope["artifacts"]} >= {file.name for file in files}
+    commands = [entry["command"] for entry in done.data["deployment"]["commands"]]
+    assert all(f"--configFile=resnet20_mslite.cfg --inputShape={name}:1,3,32,32" in text for text in commands)
+    assert "not verified here" in done.data["deployment"]["not_run"]
+    assert not Path("results/placement.json").exists()
+    measured = amctq_here(
+        *("evaluate", "--dataset", shared.data, "--mindir", "results/resnet20_mslite.mindir"),
+        *("--eval-images", 20, "--batch-size", 20, "--json"),
+    )
+    assert measured.data["accuracy"]["top1"] >= 85
+    again = amctq_here("ptq", *shared.network("resnet20"), *more, "--json")
+    assert again.code == 2
+    assert "already holds" in again.envelope["errors"][0]["message"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.run.float_parts import layers_in_float
-from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
+from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, model_files, plan_run
 
 if TYPE_CHECKING:
     from amctq.graph.qdq_rules import QdqRules
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amctq.quant.config import QuantConfig
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
+_CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +42,11 @@ class PtqPlan(RunPlan):
     def files(self) -> tuple[str, ...]:
         """Files that the run will write; the report comes last, because it lists the others."""
         return (*self.backend.own_files, *_files(self.request, self.record_files))
+
+    @property
+    def converter_config(self) -> str | None:
+        """Name of converter_lite's configuration; None where no file is for it."""
+        return _converter_config(self.model_files)
 
     @property
     def why_no_tables(self) -> str | None:
@@ -75,10 +81,20 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
 
 
 def _files(request: PtqRequest, record: tuple[str, ...]) -> tuple[str, ...]:
-    models = compiled_files(request, f"{find_model(request.model).name}_quant")
+    stem = f"{find_model(request.model).name}_quant"
+    models, converter = compiled_files(request, stem), _converter_config(model_files(request, stem))
+    if converter is not None:
+        models = (*models, converter)
+        if request.export == (ExportFormat.MSLITE,):  # no file holds amctq's own quantization
+            return (*models, LOG, REPORT)
     config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
     return (*models, *config, *record, *placement, LOG, REPORT)
+
+
+def _converter_config(models: Mapping[ExportFormat, str]) -> str | None:
+    model = models.get(ExportFormat.MSLITE)
+    return None if model is None else model.removesuffix(".mindir") + _CONVERTER_CONFIG
 
 
 def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:

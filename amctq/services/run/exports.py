@@ -163,11 +163,22 @@ class _Writer:
     ) -> WrittenFile:
         staged = self.output.staged(name)
         with writing(self.output.path / name):
+            if form is ExportFormat.MSLITE:
+                return self.for_converter(name, staged)
             finished.export(form, staged, metadata)
             if form is ExportFormat.AIR:  # runs on an NPU, after ATC
                 float_bytes = self.verified.network.graph.file_bytes
                 return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
             return self.opened(form, staged)
+
+    def for_converter(self, name: str, staged: Path) -> WrittenFile:
+        """The float network as MindIR, which converter_lite quantizes, for one sample at a time."""
+        from amctq.networks.mindir import export_plain
+
+        network = self.verified.network
+        export_plain(network.cell, network.graph.inputs, staged, batch=1)
+        size = staged.stat().st_size
+        return WrittenFile(form=ExportFormat.MSLITE, name=name, bytes=size, float_bytes=size)
 
     def opened(self, form: ExportFormat, staged: Path) -> ExportedFile:
         content = staged.read_bytes()

@@ -133,6 +133,11 @@ class RunPlan:
         return False
 
     @property
+    def converter_config(self) -> str | None:
+        """Name of the configuration for MindSpore Lite's converter; None where no file is for it."""
+        return None
+
+    @property
     def stem(self) -> str:
         """Name of the exported files, without suffix."""
         return f"{self.spec.name}_quant"
@@ -186,7 +191,9 @@ def _layout(name: str, spec: InputSpec) -> str:
 
 def model_files(request: QuantizationRequest, stem: str) -> dict[ExportFormat, str]:
     """Names of the exported files by format, in the order asked for; they begin with ``stem``."""
-    return {form: f"{stem}{form.suffix}" for form in request.export}
+    # What MindSpore Lite reads is still the float network.
+    stems = {ExportFormat.MSLITE: stem.removesuffix("_quant")}
+    return {form: f"{stems.get(form, stem)}{form.suffix}" for form in request.export}
 
 
 def compiled_files(request: QuantizationRequest, stem: str) -> tuple[str, ...]:
