@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from amctq.cli.widths import width_name, with_spread
+
 from amctq.data.inputs import Inputs
 from amctq.inference.session import Outputs, Session
 from amctq.inference.speed import compare_speed, is_busy
