@@ -133,6 +133,7 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
         ("would write", ", ".join(preview["files"])),
     ]
     return [
-        TextTable(title="would quantize", columns=("layer", "type", "activations", "weights"), rows=rows),
+        f"would quantize {sum(layer['quantized'] for layer in preview['layers'])} layers",
+        TextTable(columns=("layer", "type", "activations", "weights"), rows=rows),
         FoundList(rows=found),
     ]

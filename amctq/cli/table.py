@@ -40,9 +40,9 @@ class TextTable:
         if not console.is_terminal:
             yield from map(Text, aligned(headed, self.right))
             return
-        table = Table(box=box.SIMPLE_HEAD, show_header=any(self.columns), pad_edge=False, show_edge=False)
-        room = options.max_width - (_GAP + 1) * (len(self.columns) - 1)  # two blanks and a line
-        widths = fitted_widths(headed, room)
+        # Two blanks between columns: one is the box's, and one the padding's, which the last column has too.
+        table = Table(box=box.SIMPLE_HEAD, show_header=any(self.columns), show_edge=False, padding=(0, 1, 0, 0))
+        widths = fitted_widths(headed, options.max_width - _GAP * (len(self.columns) - 1) - 1)
         for index, column in enumerate(self.columns):
             table.add_column(
                 Text(column),
