@@ -38,7 +38,7 @@ class FileList:
         sizes = [f"{self._bytes(place):,}" for place in self.places]
         width = max(map(len, sizes))
         table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column(max_width=options.max_width - width - 2, overflow="fold")
+        table.add_column(max_width=max(options.max_width - width - 2, 1), overflow="fold")
         table.add_column(width=width, justify="right")
         folder = None
         for place, size in sorted(zip(self.places, sizes, strict=True), key=self._folder_order):

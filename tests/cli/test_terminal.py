@@ -72,7 +72,7 @@ def _check_verdict(lines: list[str], report: dict[str, Any]) -> None:
     assert verdict["passed"]
     said = " ".join(lines[: lines.index("")])
     assert said.startswith(f"passed: {verdict['text']}, ")
-    assert re.search(r", \d+\.\d\dx (faster|slower)$", said)
+    assert re.search(r", (\d+\.\d\dx (faster|slower)|as fast)$", said)
 
 
 def _check_figures(lines: list[str], report: dict[str, Any]) -> None:

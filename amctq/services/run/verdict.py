@@ -37,12 +37,17 @@ def verdict(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def size_change(ratio: float) -> str:
     """The bytes of a file against those in float, such as ``3.64x smaller``; ``ratio`` is 1 for the same."""
-    return f"{1 / ratio:.2f}x smaller" if ratio < 1 else f"{ratio:.2f}x larger"
+    return _change(1 / ratio, better="smaller", worse="larger", equal="as large")
 
 
 def speed_change(ratio: float) -> str:
     """Images per second against those in float, such as ``2.09x faster``; ``ratio`` is 1 for the same."""
-    return f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
+    return _change(ratio, better="faster", worse="slower", equal="as fast")
+
+
+def _change(times: float, *, better: str, worse: str, equal: str) -> str:
+    shown = f"{max(times, 1 / times):.2f}"
+    return equal if shown == "1.00" else f"{shown}x {better if times > 1 else worse}"
 
 
 def speed_note(ratio: float, quantization: Mapping[str, Any]) -> str | None:
