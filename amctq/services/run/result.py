@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from amctq.services.run import report
 from amctq.services.run.deployment import Deployment, deployment
 from amctq.services.run.finish import Finished
+from amctq.services.run.verdict import speed_note, verdict
 
 if TYPE_CHECKING:
     from amctq.backends.base import OpaqueNetwork, QuantizedNetwork
@@ -78,23 +79,22 @@ class RunResult(Finished, ABC):
 
     def data(self) -> dict[str, Any]:
         """The report, ready for JSON; only ``timing`` differs between two equal runs."""
-        plan = self.plan
+        plan, quantization = self.plan, self.quantization_section()
         timing = {
             "seconds": report.rounded(self.seconds),
             "parts": report.rounded(self.parts),
             **self.further_timing(),
         }
         if self.exports is not None and self.speed is not None:
-            timing["images_per_second"] = report.speed(self.exports.measured.name, self.speed)
-        return {
-            "schema": report.SCHEMA,
-            "command": self.command,
+            note = speed_note(self.speed.ratio, quantization)
+            timing["images_per_second"] = report.speed(self.exports.measured.name, self.speed) | {"note": note}
+        sections = {
             "environment": report.environment(plan.device),
             "model": report.model(plan.spec.name, plan.num_classes, self.example_images)
             | {"checkpoint": str(self.verified.loaded[0].path), "checkpoint_sha256": self.verified.loaded[0].sha256}
             | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)}),
             "data": self.data_section(),
-            "quantization": self.quantization_section(),
+            "quantization": quantization,
             **self.further_sections(),
             "accuracy": self.accuracy_section(),
             "fidelity": report.fidelity(self.fidelity),
@@ -109,3 +109,4 @@ class RunResult(Finished, ABC):
             "warnings": list(self.warnings),
             "timing": timing,
         }
+        return {"schema": report.SCHEMA, "command": self.command, "verdict": verdict(sections), **sections}
