@@ -46,6 +46,11 @@ class Samples(ABC):
     classified: bool = True
 
     @property
+    def indexed(self) -> bool:
+        """Whether ``chosen`` can read single samples; else they come in one order only."""
+        return True
+
+    @property
     def prepared(self) -> bool:
         """Whether the samples are prepared already, so that no preprocessing is used."""
         return self.preprocessing is None

@@ -104,6 +104,9 @@ class Option:
             raise UsageError(message)
 
 
+LANG = Option(OUTPUT, "Language of report.html.  [default: by LANG]")  # of all commands that write such a page
+
+
 def _usable(value: Any) -> str:
     """What a value must be to mean anything; empty if it is that."""
     for item in value if isinstance(value, tuple) else (value,):

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from amctq.choices import WEIGHT_BITS, BackendName, Device, ExportFormat
+from amctq.choices import WEIGHT_BITS, BackendName, Device, ExportFormat, Language
 from amctq.errors import InputError, UsageError
-from amctq.services.option import INPUT, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
+from amctq.services.option import INPUT, LANG, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
 from amctq.services.spelling import formats, images_or_all, three_numbers
 
 if TYPE_CHECKING:
@@ -263,6 +263,7 @@ class QuantizationRequest(NetworkRequest):
     export: Annotated[tuple[ExportFormat, ...], EXPORT] = ()
     soc_version: Annotated[str | None, SOC_VERSION] = None
     output_dir: Annotated[Path, OUTPUT_DIR] = Path()
+    lang: Annotated[Language | None, LANG] = None
     force: Annotated[bool, FORCE] = False
 
     def __post_init__(self) -> None:
