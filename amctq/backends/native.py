@@ -189,9 +189,7 @@ def _distributions(
         if density is not None:
             read |= dict.fromkeys(site.layers, distribution_in(density))
     return {
-        layer.name: LayerDistribution(
-            weight=distribution_of(fused[layer.name].weight), activation=read.get(layer.name)
-        )
+        layer.name: LayerDistribution(weight=distribution_of(fused[layer.name].weight), activation=read.get(layer.name))
         for layer in topology.layers
     }
 

@@ -28,8 +28,7 @@ class Part:
     def __contains__(self, key: str) -> bool:
         return self._value.get(key) is not None
 
-    def keys(self) -> Iterator[str]:
-        """The keys, in their order."""
+    def __iter__(self) -> Iterator[str]:
         return iter(self._value)
 
     def part(self, key: str) -> Part:

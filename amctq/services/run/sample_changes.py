@@ -66,9 +66,7 @@ def sample_changes(before: Outcome | None, after: Outcome, samples: Samples) -> 
     return SampleChanges(classes=classes, worst=_worst(before, after, samples, positions))
 
 
-def _losses(
-    before: NDArray[Any] | None, after: NDArray[Any] | None, rises: float = 1.0
-) -> NDArray[np.float64] | None:
+def _losses(before: NDArray[Any] | None, after: NDArray[Any] | None, rises: float = 1.0) -> NDArray[np.float64] | None:
     """How much each sample loses, (N,); of one network alone, how bad it is."""
     if after is None:
         return None
@@ -78,9 +76,7 @@ def _losses(
     return losses
 
 
-def _classes(
-    labels: NDArray[np.int64], before: NDArray[np.int64] | None, after: NDArray[np.int64]
-) -> dict[str, Any]:
+def _classes(labels: NDArray[np.int64], before: NDArray[np.int64] | None, after: NDArray[np.int64]) -> dict[str, Any]:
     size = int(labels.max()) + 1
     columns = {"samples": np.bincount(labels, minlength=size)}
     if before is not None:
