@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
+_IN_FULL = 1e12
 
 
 def grouped(value: float | None) -> str:
@@ -24,15 +25,18 @@ def signed(value: float | None, digits: int) -> str:
 
 
 def significant(value: float | None, digits: int = 4) -> str:
-    """A number of any size with so many digits that mean something."""
-    return "–" if value is None else f"{value:.{digits}g}"
+    """A number of any size with so many digits that mean something; a whole number in full."""
+    if value is None:
+        return "–"
+    return grouped(value) if value == round(value) and abs(value) < _IN_FULL else f"{value:.{digits}g}"
 
 
 def size(value: float | None) -> str:
-    """Bytes in the unit that suits them, in powers of 1,000."""
+    """Bytes in the unit that suits them, in powers of 1,000, with three digits."""
     if value is None:
         return "–"
     unit = 0
     while abs(value) >= 1000 and unit + 1 < len(_UNITS):
         value, unit = value / 1000, unit + 1
-    return f"{value:.{0 if unit == 0 else 2}f} {_UNITS[unit]}"
+    digits = 0 if unit == 0 or abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:,.{digits}f} {_UNITS[unit]}"

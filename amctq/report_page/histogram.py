@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from amctq.report_page.axis import padded
 from amctq.report_page.figures import grouped, significant
 from amctq.report_page.markup import Markup, element, joined, short
 from amctq.report_page.part import Part
 from amctq.report_page.plot import Frame, axes, frame, plot
 from amctq.report_page.words import Words
 
-_HEIGHT = 150
+_HEIGHT = 158
 _LOWEST = 0.8  # below one value, so that a bin with one is seen on the logarithmic scale
 
 
@@ -19,7 +20,9 @@ def histogram(words: Words, values: Part, name: str) -> Markup | None:
     if low is None or high is None or not counts:
         return None
     ends = [low, high, *(clip or ())]
-    inner = frame((min(ends), max(ends)), (_LOWEST, max(10.0, max(counts) * 1.3)), height=_HEIGHT, log_y=True)
+    inner = frame(
+        padded(min(ends), max(ends), 0.02), (_LOWEST, max(10.0, max(counts) * 1.3)), height=_HEIGHT, log_y=True
+    )
     drawn = [axes(inner, x_title=words("value"), y_title=words("values.log"), y_ticks=4)]
     width = (high - low) / len(counts)
     drawn.append(_steps(inner, low, width, counts))

@@ -27,7 +27,7 @@ def _accuracy(words: Words, report: Part) -> Markup | None:
     accuracy = report.part("accuracy")
     if not accuracy:
         return None
-    metric = metric_of(accuracy)
+    metric = metric_of(words, accuracy)
     known = [name for name in _STAGES if name in accuracy]
     stages = {name: accuracy.part(name) for name in known} if known else {"score": accuracy}
     first = next(iter(stages.values()))

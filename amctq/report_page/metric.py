@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from amctq.report_page.figures import fixed
 from amctq.report_page.part import Part
+from amctq.report_page.words import Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +39,13 @@ class Metric:
         return f"{fixed(value, self.digits)}{f' {self.unit}' if self.unit and value is not None else ''}"
 
 
-def metric_of(accuracy: Part) -> Metric:
+def metric_of(words: Words, accuracy: Part) -> Metric:
     """The metric that the section names."""
     named = accuracy.part("metric")
     digits = named.count("digits")
     return Metric(
         key=named.text("key", "score"),
         title=named.text("title", "score"),
-        unit=named.text("unit"),
+        unit=words.or_own("unit", named.text("unit")),
         digits=min(max(4 if digits is None else digits, 0), 12),
     )

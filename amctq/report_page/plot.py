@@ -13,7 +13,7 @@ from amctq.report_page.axis import Axis, axis
 from amctq.report_page.markup import Child, Markup, element, joined, short
 
 WIDTH = 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 34
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,10 @@ def frame(
 
 
 def axes(inner: Frame, *, x_title: str, y_title: str = "", x_ticks: int = 5, y_ticks: int = 4) -> Markup:
-    """Grid, ticks and titles; drawn before what the plot shows."""
+    """Grid, ticks and titles; drawn before what the plot shows. No ticks of y where there shall be 0."""
     bottom, top = inner.y.start, inner.y.end
     grid: list[Child] = []
-    for value, text in inner.y.ticks(y_ticks):
+    for value, text in inner.y.ticks(y_ticks) if y_ticks else ():
         place = inner.y.at(value)
         grid.append(element("line", class_="grid", x1=inner.x.start, x2=inner.x.end, y1=place, y2=place))
         grid.append(element("text", text, class_="tick", x=inner.x.start - 5, y=place + 3.5, text_anchor="end"))
@@ -58,7 +58,7 @@ def axes(inner: Frame, *, x_title: str, y_title: str = "", x_ticks: int = 5, y_t
     middle = (inner.x.start + inner.x.end) / 2
     grid.append(element("text", x_title, class_="title", x=middle, y=inner.height - 4, text_anchor="middle"))
     if y_title:
-        grid.append(element("text", y_title, class_="title", x=inner.x.start + 4, y=top + 9))
+        grid.append(element("text", y_title, class_="title", x=inner.x.start, y=top - 7))
     return joined(grid)
 
 

@@ -113,7 +113,7 @@ def frontier(words: Words, report: Part) -> Markup | None:
     drawn += [_chosen(inner, point) for point in points if point.flag("chosen")]
     rows: list[list[Cell]] = [
         [
-            size(point.number("bytes")),
+            Number(size(point.number("bytes")), point.number("bytes")),
             Number(significant(point.number("expected_drop")), point.number("expected_drop")),
             Number(significant(point.number("measured_drop")), point.number("measured_drop")),
             words("chosen") if point.flag("chosen") else "",

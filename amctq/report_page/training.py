@@ -17,7 +17,7 @@ Points = list[tuple[float, float]]
 
 def training(words: Words, report: Part) -> Markup | None:
     """The section; None where nothing was trained."""
-    history, metric = report.part("history"), metric_of(report.part("accuracy"))
+    history, metric = report.part("history"), metric_of(words, report.part("accuracy"))
     steps, epochs = history.parts("steps"), history.parts("epochs")
     plots = [
         _curve(words("loss"), words("step"), _points(steps, "step", "loss")),
@@ -63,5 +63,4 @@ def _curve(name: str, across: str, points: Points, *, dots: bool = False) -> Mar
         *(element("circle", class_="measured", cx=x, cy=y, r=3) for x, y in marked),
         name=f"{name}: {significant(points[0][1])} … {significant(points[-1][1])}",
         height=_HEIGHT,
-        caption=name,
     )

@@ -9,7 +9,7 @@ from amctq.report_page.part import Part
 from amctq.report_page.plot import axes, frame, plot
 from amctq.report_page.words import Words
 
-_HEIGHT = 84
+_HEIGHT = 88
 
 
 def verdict(words: Words, report: Part) -> Markup:
@@ -43,7 +43,7 @@ def verdict(words: Words, report: Part) -> Markup:
 
 
 def _of_drop(words: Words, accuracy: Part) -> tuple[str, str]:
-    metric = metric_of(accuracy)
+    metric = metric_of(words, accuracy)
     drop, interval = accuracy.number(f"{metric.key}_drop"), accuracy.pair(f"{metric.key}_drop_95")
     values = {"metric": metric.label, "drop": metric.difference(drop), "images": grouped(accuracy.number("images"))}
     if interval is None:
@@ -56,7 +56,7 @@ def _of_drop(words: Words, accuracy: Part) -> tuple[str, str]:
 
 
 def _of_one(words: Words, accuracy: Part) -> str:
-    metric = metric_of(accuracy)
+    metric = metric_of(words, accuracy)
     value = accuracy.number(metric.key)
     if value is None:
         value = accuracy.part("float").number(metric.key)
@@ -66,7 +66,7 @@ def _of_one(words: Words, accuracy: Part) -> str:
 
 
 def _sentence(words: Words, accuracy: Part) -> str:
-    metric = metric_of(accuracy)
+    metric = metric_of(words, accuracy)
     interval, images = accuracy.pair(f"{metric.key}_drop_95"), grouped(accuracy.number("images"))
     drop = metric.difference(accuracy.number(f"{metric.key}_drop"))
     if interval is None:
@@ -82,7 +82,7 @@ def _sentence(words: Words, accuracy: Part) -> str:
 
 
 def _interval(words: Words, accuracy: Part) -> Markup | None:
-    metric = metric_of(accuracy)
+    metric = metric_of(words, accuracy)
     drop, interval = accuracy.number(f"{metric.key}_drop"), accuracy.pair(f"{metric.key}_drop_95")
     if drop is None or interval is None:
         return None
@@ -99,7 +99,7 @@ def _drawn(words: Words, metric: Metric, drop: float, interval: tuple[float, flo
     said = " … ".join(fixed(value, metric.digits) for value in interval)
     name = words("interval.plot", metric=metric.label)
     return plot(
-        axes(inner, x_title=f"{name}{unit}", y_ticks=1, x_ticks=6),
+        axes(inner, x_title=f"{name}{unit}", y_ticks=0, x_ticks=6),
         element("line", class_="zero", x1=zero, x2=zero, y1=inner.y.start, y2=inner.y.end),
         element("rect", class_="interval", x=start, y=middle - 6, width=max(end - start, 1), height=12, rx=3),
         element("circle", class_="point", cx=inner.x.at(drop), cy=middle, r=5),
@@ -114,7 +114,7 @@ def _gain(words: Words, accuracy: Part) -> Markup | None:
     gain = accuracy.part("gain_over_ptq")
     if not gain:
         return None
-    metric = metric_of(accuracy)
+    metric = metric_of(words, accuracy)
     interval = gain.pair(f"{metric.key}_gain_95")
     text = words(
         "verdict.gain",

@@ -12,7 +12,8 @@ from amctq.input_file import read_input
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.report_page.page import draw_page
 from amctq.report_page.source import report_in
-from amctq.services.report_request import ReportRequest, page_language
+from amctq.services.page_language import page_language
+from amctq.services.report_request import ReportRequest
 
 _WHAT = "report"
 

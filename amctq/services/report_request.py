@@ -1,8 +1,7 @@
-"""The request of ``amctq report``, and the language of a page."""
+"""The request of ``amctq report``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,6 @@ from typing import Annotated
 from amctq.choices import Language
 from amctq.services.option import LANG, OUTPUT, Option, Request
 from amctq.services.request import FORCE
-
-_NAMES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides, as for other programs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +36,3 @@ class ReportRequest(Request):
     def target(self) -> Path:
         """The page to write."""
         return self.output or self.source.with_suffix(".html")
-
-
-def page_language(asked: Language | None, environment: Mapping[str, str]) -> Language:
-    """The language of a page: as asked for, else Chinese where the environment says so, else English."""
-    if asked is not None:
-        return asked
-    named = next((environment[name] for name in _NAMES if environment.get(name)), "")
-    return Language.ZH if named.lower().startswith("zh") else Language.EN

@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from amctq.progress import Notice
-from amctq.services.report_request import page_language
+from amctq.services.page_language import page_language
 
 if TYPE_CHECKING:
     from amctq.choices import Language
