@@ -185,7 +185,7 @@ def test_dark_is_dark(browser: Any, pages: dict[str, Path], tmp_path: Path) -> N
             colours = opened.page.evaluate(
                 "['color', 'backgroundColor'].map((each) => getComputedStyle(document.body)[each].match(/\\\\d+/g).map(Number))"
             )
-            brightness[scheme] = [sum(colour[:3]) / 3 for colour in colours]
+            brightness[scheme] = [sum(map(int, colour[:3])) / 3 for colour in colours]
     text, back = brightness["light"]
     assert back - text > 150
     text, back = brightness["dark"]
