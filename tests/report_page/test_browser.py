@@ -183,7 +183,7 @@ def test_dark_is_dark(browser: Any, pages: dict[str, Path], tmp_path: Path) -> N
         with Opened(browser, pages["analyzed"], 1440, scheme) as opened:
             _keep(opened, f"analyzed-{scheme}", tmp_path)
             colours = opened.page.evaluate(
-                "['color', 'backgroundColor'].map((each) => getComputedStyle(document.body)[each].match(/\\\\d+/g).map(Number))"
+                "['color', 'backgroundColor'].map((each) => getComputedStyle(document.body)[each].match(/\\d+/g))"
             )
             brightness[scheme] = [sum(map(int, colour[:3])) / 3 for colour in colours]
     text, back = brightness["light"]
