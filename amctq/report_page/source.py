@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from amctq.errors import InputError
@@ -31,8 +32,7 @@ def report_in(content: bytes, source: str) -> Part:
         message = f"{source} is no report: it has no {'schema' if isinstance(command, str) else 'command'}"
         raise InputError(message, hint=f"amctq report takes {_TAKES}")
     if schema != _SCHEMA or isinstance(schema, bool):
-        shown = schema if isinstance(schema, (int, float, str)) else type(schema).__name__
-        message = f"{source} has schema {str(shown)[:40]!r}, and amctq {__version__} draws schema {_SCHEMA}"
+        message = f"{source} has schema {json.dumps(schema)[:40]}, and amctq {__version__} draws schema {_SCHEMA}"
         raise InputError(message, hint="draw it with the amctq that wrote it, or run the command again")
     if command not in _COMMANDS:
         message = f"{source} is of {command[:40]!r}, and a page is drawn of {', '.join(_COMMANDS)}"

@@ -72,8 +72,8 @@ def test_what_evaluate_prints_is_drawn_too(shared: Shared) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('{"schema": 2, "command": "ptq"}', "has schema '2', and amctq"),
-        ('{"schema": true, "command": "ptq"}', "has schema"),
+        ('{"schema": 2, "command": "ptq"}', "has schema 2, and amctq"),
+        ('{"schema": true, "command": "ptq"}', "has schema true, and"),
         ('{"schema": 1, "command": "doctor"}', "is of 'doctor'"),
         ('{"schema": 1}', "is no report: it has no command"),
         ('{"command": "ptq"}', "is no report: it has no schema"),

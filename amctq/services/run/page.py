@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import traceback
 from typing import TYPE_CHECKING
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-def drawn(report: bytes, lang: Language | None, log: RunLog) -> dict[str, bytes]:
-    """The page by its name; nothing, and a warning, where drawing fails.
+def drawn(report: bytes, lang: Language | None, log: RunLog) -> bytes:
+    """The page; where drawing fails, one that says so, with a warning, and with the traceback in the log.
 
-    The files of a run are good whether or not a page of them can be drawn. What failed stands in the log, and
-    ``amctq report`` fails by it.
+    The files of a run are good whether or not they can be drawn, and a page of a former run must not stay beside them.
+    ``amctq report`` fails by the same fault.
     """
     from amctq.report_page.page import draw_page
     from amctq.report_page.source import report_in
 
     try:
-        return {PAGE: draw_page(report_in(report, PAGE), page_language(lang, os.environ))}
+        return draw_page(report_in(report, "report.json"), page_language(lang, os.environ))
     except Exception as error:  # the boundary between a picture and the results of hours
         log(Notice(level="debug", text="".join(traceback.format_exception(error))))
         text = f"{PAGE} could not be drawn: {type(error).__name__}: {error}; please report this with report.json"
         log(Notice(level="warning", text=text))
-        return {}
+        return f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>{PAGE}</title>\n<p>{html.escape(text)}\n'.encode()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from amctq.errors import CheckError
-from amctq.services.run.page import drawn
+from amctq.services.run.page import PAGE, drawn
 from amctq.services.run.plan import LOG, REPORT
 from amctq.services.run.report import report_bytes
 
@@ -41,7 +41,6 @@ def publish(
         output.write(name, content)
     encoded = report_bytes(report)
     output.write(REPORT, encoded)
-    for name, content in drawn(encoded, result.plan.request.lang, log).items():
-        output.write(name, content)
+    output.write(PAGE, drawn(encoded, result.plan.request.lang, log))
     output.write(LOG, log.content())
     return output.publish()
