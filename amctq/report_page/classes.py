@@ -12,6 +12,23 @@ _SHOWN = 20  # classes before the others are folded away
 _PICTURE = "data:image/png;base64,"
 
 
+class Names:
+    """What classes are called: by name and number where the dataset says names, else by number.
+
+    Args:
+        report: whose classes they are.
+    """
+
+    def __init__(self, report: Part) -> None:
+        every = report.part("classes").parts("per_class")
+        self._names = {each.number("class"): each.text("name") for each in every if "name" in each}
+
+    def __call__(self, number: float | None) -> str:
+        """The class with a number."""
+        name = self._names.get(number)
+        return grouped(number) if not name else f"{name} ({grouped(number)})"
+
+
 def classes(words: Words, report: Part) -> Markup | None:
     """The section of classes; None where the network gives none."""
     found = report.part("classes")
@@ -19,7 +36,8 @@ def classes(words: Words, report: Part) -> Markup | None:
     if not every:
         return None
     compares = any("float" in each for each in every)
-    rows = sorted((_row(each, compares=compares) for each in every), key=lambda row: row[0])
+    names = Names(report)
+    rows = sorted((_row(names, each, compares=compares) for each in every), key=lambda row: row[0])
     cells = [row for _, row in rows]
     heads = [words("class"), words("samples"), *([words("float.right")] if compares else []), words("quantized.right")]
     heads.append(words("difference") if compares else words("share"))
@@ -29,7 +47,7 @@ def classes(words: Words, report: Part) -> Markup | None:
     if cells[_SHOWN:]:
         rest = table(words, words("classes.rest"), heads, cells[_SHOWN:])
         tables.append(element("details", element("summary", words("more", count=grouped(len(cells) - _SHOWN))), rest))
-    changes = _changes(words, found, compares=compares)
+    changes = _changes(words, names, found, compares=compares)
     return element(
         "section",
         element("h2", words("classes"), id="classes"),
@@ -38,11 +56,11 @@ def classes(words: Words, report: Part) -> Markup | None:
     )
 
 
-def _row(each: Part, *, compares: bool) -> tuple[tuple[float, float], list[Cell]]:
+def _row(names: Names, each: Part, *, compares: bool) -> tuple[tuple[float, float], list[Cell]]:
     """A row, after the key that puts the class with the largest loss first."""
     name, samples = each.number("class") or 0.0, each.number("samples") or 0.0
     after = each.number("quantized") or 0.0
-    row: list[Cell] = [grouped(name), Number(grouped(samples), samples)]
+    row: list[Cell] = [names(name), Number(grouped(samples), samples)]
     if not compares:
         share = 100.0 * after / samples if samples else None
         row += [Number(grouped(after), after), Number(f"{fixed(share, 1)} %", share)]
@@ -53,16 +71,16 @@ def _row(each: Part, *, compares: bool) -> tuple[tuple[float, float], list[Cell]
     return (after - before, name), row
 
 
-def _changes(words: Words, found: Part, *, compares: bool) -> Markup | None:
+def _changes(words: Words, names: Names, found: Part, *, compares: bool) -> Markup | None:
     changes = found.parts("changes")
     if not changes:
         return element("p", words("changes.none"), class_="note")
     rows: list[list[Cell]] = []
     for each in changes:
-        row: list[Cell] = [grouped(each.number("target"))]
+        row: list[Cell] = [names(each.number("target"))]
         if compares:
-            row.append(Number(grouped(each.number("float")), each.number("float")))
-        row.append(Number(grouped(each.number("quantized")), each.number("quantized")))
+            row.append(names(each.number("float")))
+        row.append(names(each.number("quantized")))
         row.append(Number(grouped(each.number("samples")), each.number("samples")))
         if compares:
             row.append(words(f"change.{_kind(each)}"))
@@ -92,13 +110,13 @@ def worst(words: Words, report: Part) -> Markup | None:
         "section",
         element("h2", words("worst"), id="worst"),
         element("p", words("worst.note"), class_="note"),
-        element("ol", *(_card(words, each) for each in found), class_="cards"),
+        element("ol", *(_card(words, Names(report), each) for each in found), class_="cards"),
         element("details", element("summary", words("as.table")), _table(words, found)),
         aria_labelledby="worst",
     )
 
 
-def _card(words: Words, each: Part) -> Markup:
+def _card(words: Words, names: Names, each: Part) -> Markup:
     picture = each.text("thumbnail")
     title = words("sample", index=grouped(each.number("index")))
     shown = None
@@ -106,11 +124,11 @@ def _card(words: Words, each: Part) -> Markup:
         shown = element("img", src=picture, alt=title, width=96, height=96)
     lines: list[Child] = [element("div", title, class_="sample")]
     if "target" in each:
-        lines.append(element("div", f"{words('target')} {grouped(each.number('target'))}"))
+        lines.append(element("div", f"{words('target')} {names(each.number('target'))}"))
     for name in ("float", "quantized"):
         if f"{name}_margin" in each or name in each:
             right = each.number(name) == each.number("target")
-            text = f"{words(f'stage.short.{name}')} {grouped(each.number(name))}"
+            text = f"{words(f'stage.short.{name}')} {names(each.number(name))}"
             margin = element("small", f" {significant(each.number(f'{name}_margin'), 3)}")
             mark = element("span", "✓" if right else "✗", class_="right" if right else "wrong")
             lines.append(element("div", text, " ", mark, margin))

@@ -53,6 +53,14 @@ def test_the_verdict_comes_first_and_every_layer_has_its_histograms(report: dict
         assert sample["thumbnail"] in page
 
 
+def test_classes_have_the_names_of_the_dataset(report: dict[str, Any]) -> None:
+    names = [row["name"] for row in report["classes"]["per_class"]]
+    assert names[:4] == ["airplane", "automobile", "bird", "cat"]
+    page = drawn(report)
+    assert "cat (3)" in page
+    assert f"target {names[report['worst'][0]['target']]} (" in page
+
+
 def test_sensitivity_is_drawn_where_it_is_known(report: dict[str, Any]) -> None:
     assert 'id="sensitivity"' not in drawn(report)
     full = analyzed(report)

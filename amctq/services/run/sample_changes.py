@@ -49,7 +49,8 @@ def sample_changes(before: Outcome | None, after: Outcome, samples: Samples) -> 
     """
     score, first = after.score, None if before is None else before.score
     if isinstance(score, LabelRanks) and score.labels is not None and after.predicted is not None:
-        classes = _classes(score.labels, None if before is None else before.predicted, after.predicted)
+        start = None if before is None else before.predicted
+        classes = _classes(score.labels, start, after.predicted, samples.class_names)
         losses = _losses(first.margins if isinstance(first, LabelRanks) else None, score.margins)
         lost = None if not isinstance(first, LabelRanks) else first.hits & ~score.hits
     else:
@@ -76,7 +77,12 @@ def _losses(before: NDArray[Any] | None, after: NDArray[Any] | None, rises: floa
     return losses
 
 
-def _classes(labels: NDArray[np.int64], before: NDArray[np.int64] | None, after: NDArray[np.int64]) -> dict[str, Any]:
+def _classes(
+    labels: NDArray[np.int64],
+    before: NDArray[np.int64] | None,
+    after: NDArray[np.int64],
+    names: Sequence[str] | None,
+) -> dict[str, Any]:
     size = int(labels.max()) + 1
     columns = {"samples": np.bincount(labels, minlength=size)}
     if before is not None:
@@ -88,13 +94,20 @@ def _classes(labels: NDArray[np.int64], before: NDArray[np.int64] | None, after:
     triples = Counter(zip(*(part[moved].tolist() for part in (labels, start, after)), strict=True))
     ordered = sorted(triples.items(), key=lambda item: (-item[1], item[0]))[:_CHANGES]
     return {
-        "per_class": [{"class": row, **{name: int(each[row]) for name, each in columns.items()}} for row in known],
+        "per_class": [
+            {"class": row, "name": _name(names, row), **{name: int(each[row]) for name, each in columns.items()}}
+            for row in known
+        ],
         "changed": len(moved),
         "changes": [
             {"target": target, **({} if before is None else {"float": one}), "quantized": other, "samples": count}
             for (target, one, other), count in ordered
         ],
     }
+
+
+def _name(names: Sequence[str] | None, row: int) -> str | None:
+    return None if names is None or row >= len(names) else names[row]
 
 
 def _worst(

@@ -41,9 +41,9 @@ def test_classes_and_worst_samples() -> None:
     found = sample_changes(_outcome(BEFORE), _outcome(AFTER), _samples())
     assert found.classes is not None
     assert found.classes["per_class"] == [
-        {"class": 0, "samples": 2, "float": 2, "quantized": 1},
-        {"class": 1, "samples": 2, "float": 1, "quantized": 2},
-        {"class": 2, "samples": 1, "float": 1, "quantized": 1},
+        {"class": 0, "name": None, "samples": 2, "float": 2, "quantized": 1},
+        {"class": 1, "name": None, "samples": 2, "float": 1, "quantized": 2},
+        {"class": 2, "name": None, "samples": 1, "float": 1, "quantized": 1},
     ]
     assert found.classes["changed"] == 2
     assert found.classes["changes"] == [
@@ -68,7 +68,7 @@ def test_a_thumbnail_shows_the_image() -> None:
 def test_one_network_alone() -> None:
     found = sample_changes(None, _outcome(BEFORE), _samples())
     assert found.classes is not None
-    assert found.classes["per_class"][1] == {"class": 1, "samples": 2, "quantized": 1}
+    assert found.classes["per_class"][1] == {"class": 1, "name": None, "samples": 2, "quantized": 1}
     assert found.classes["changes"] == [{"target": 1, "quantized": 0, "samples": 1}]
     assert found.worst[0]["index"] == 3
 
