@@ -103,14 +103,14 @@ def _kind(change: Part) -> str:
 
 def worst(words: Words, report: Part) -> Markup | None:
     """The section of worst samples; None where the metric has no score of a sample."""
-    found = report.parts("worst")
+    found, names = report.parts("worst"), Names(report)
     if not found:
         return None
     return element(
         "section",
         element("h2", words("worst"), id="worst"),
         element("p", words("worst.note"), class_="note"),
-        element("ol", *(_card(words, Names(report), each) for each in found), class_="cards"),
+        element("ol", *(_card(words, names, each) for each in found), class_="cards"),
         element("details", element("summary", words("as.table")), _table(words, found)),
         aria_labelledby="worst",
     )
