@@ -57,9 +57,9 @@ def _of_drop(words: Words, accuracy: Part) -> tuple[str, str]:
 
 def _of_one(words: Words, accuracy: Part) -> str:
     metric = metric_of(words, accuracy)
-    value = accuracy.number(metric.key)
-    if value is None:
-        value = accuracy.part("float").number(metric.key)
+    # Of a run whose files cannot run here, the training network is the last that was measured.
+    known = (accuracy, accuracy.part("training_network"), accuracy.part("float"))
+    value = next((score for each in known if (score := each.number(metric.key)) is not None), None)
     return words(
         "verdict.one", metric=metric.label, value=metric.shown(value), images=grouped(accuracy.number("images"))
     )
