@@ -23,6 +23,7 @@ from amctq.cli import (
     ptq,
     qat,
     rank_table,
+    report,
     worker,
 )
 from amctq.cli.from_request import EPILOG, Command
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Command[Any]] = {
         ptq.ptq,
         qat.qat,
         evaluate.evaluate,
+        report.report,
         convert_checkpoint.convert_checkpoint,
         prepare_cifar.prepare_cifar,
         rank_table.rank_table,

@@ -62,6 +62,7 @@ def test_all_formats_come_from_one_run(exported: tuple[Finished, Path]) -> None:
         "amctq.log",
         "calibration_record.txt",
         "config.json",
+        "report.html",
         "report.json",
         "resnet8_quant.mindir",
         "resnet8_quant.onnx",

@@ -28,12 +28,12 @@ class Stages:
     """The three stages before export, measured on the evaluation images.
 
     Attributes:
-        before: score of the float network.
+        before: outcome of the float network.
         ptq: score of the network that training started from, after post-training quantization.
         training: outcome of the training network.
     """
 
-    before: Score
+    before: Outcome
     ptq: Score
     training: Outcome
 
@@ -104,6 +104,6 @@ def _finish_opaque(
     files = export_opaque(network, prepared.verified, plan.model_files, output, reporter)
     names = ", ".join(file.name for file in files.values())
     reporter.warn(f"{names}: not run, because an AIR file runs on an NPU, after ATC has compiled it")
-    scores = None if stages is None else (stages.before, stages.training.score)
+    scores = None if stages is None else (stages.before.score, stages.training.score)
     checks = training_checks(prepared.verified.proof, scores, plan.request.max_drop)
     return Finished(files=files, checks=checks)

@@ -9,6 +9,7 @@ from amctq.backends.base import QuantizedNetwork
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.qat.curves import curves
 from amctq.services.qat.finish import Stages, finish_trained, measure_start
 from amctq.services.qat.follower import join, share_checkpoint
 from amctq.services.qat.plan import RETRAIN_CONFIG, QatPlan, plan_qat
@@ -131,6 +132,7 @@ def _run(
         recipe=prepared.recipe,
         operators=retraining.operators,
         trained=trained,
+        curves=curves(plan.history, trained.state),
         start=start,
         stages=stages,
         warnings=tuple(reporter.warnings),
