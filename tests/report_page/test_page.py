@@ -19,7 +19,22 @@ from tests.command import Shared
 from tests.report_page.reports import FEW, analyzed, drawn, read
 from tests.runs import Runs
 
-WRONG = (None, True, -1, 0, 1e308, 1e-320, "text", [], {}, [None], [{}], ["1"], [1e300, -1e300], {"a": 1})
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    1e-320,
+    "text",
+    [],
+    {},
+    [None],
+    [{}],
+    ["1"],
+    [1e300, -1e300],
+    {"a": 1},
+)
 VARIES = re.compile(r'<section[^>]*class="varies".*?</section>', re.DOTALL)
 
 
