@@ -48,7 +48,7 @@ class QuantizationRequest(NetworkRequest):
         super().__post_init__()
         _refuse_no_images(self.calib_images)
         _refuse_idle_chip(self.soc_version, self.resolved_export)
-        refuse_other_target(self)
+        refuse_other_target(self.target, self)
 
     @property
     def rules(self) -> TargetRules:
