@@ -17,10 +17,9 @@ from amctq.services.run.result import RunResult
 if TYPE_CHECKING:
     from amctq.data.samples import Samples
     from amctq.quant.retrain_config import RetrainConfig
-    from amctq.services.qat.finish import Stages
     from amctq.services.qat.images import QatImages
     from amctq.services.qat.plan import QatPlan
-    from amctq.services.qat.train import Trained
+    from amctq.services.qat.stages import Stages, Trained
     from amctq.training.recipe import Recipe
     from amctq.training.snapshot import EpochScore
 
