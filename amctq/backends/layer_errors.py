@@ -11,7 +11,7 @@ and, of what each layer reads, the ranges of its channels and the share of value
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +25,7 @@ from amctq.graph.float_graph import FloatGraph
 from amctq.graph.rewrite import GraphWriter
 from amctq.graph.topology import fuse
 from amctq.inference.onnx_session import OnnxSession
-from amctq.quant.channel_ranges import ChannelRanges
+from amctq.quant.channel_ranges import ChannelRanges, ranges_of
 from amctq.quant.folding import FusedParameters
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array, QParams
@@ -33,7 +33,6 @@ from amctq.quant.numerics import Float32Array, QParams
 # Values of the inputs of one pass: three images of 224 x 224. All activations are some hundred times as many.
 _VALUES_AT_ONCE = 3 * 3 * 224 * 224
 _WEIGHTS, _ACTIVATIONS, _BOTH, _ACCUMULATED = "weights", "activations", "both", "accumulated"
-_SUMMED = ("signal", "power", "noise", "clipped", "values")
 
 
 @dataclass(kw_only=True)
@@ -72,6 +71,7 @@ class LayerErrors:
         both: with both.
         accumulated: in the quantized network, whose layers before it are quantized too.
         read: the channels of what it reads.
+        weight: the channels of its float weight, with BatchNorm folded in.
         clip: the lowest and the highest value that the integers of its input stand for; None where it stays in float.
         clipped: number of values that it reads and that are beyond that.
         values: number of values that it reads.
@@ -82,6 +82,7 @@ class LayerErrors:
     both: Sums = field(default_factory=Sums)
     accumulated: Sums = field(default_factory=Sums)
     read: ChannelRanges
+    weight: ChannelRanges
     clip: tuple[float, float] | None
     clipped: float = 0.0
     values: float = 0.0
@@ -93,7 +94,7 @@ class LayerErrors:
 
 
 def layer_errors(
-    quantized: QuantizedNetwork, batches: Iterator[Inputs], advance: Callable[[int], None]
+    quantized: QuantizedNetwork, batches: Iterable[Inputs], advance: Callable[[int], None]
 ) -> Mapping[str, LayerErrors]:
     """Run the samples once, and compare all layers.
 
@@ -106,8 +107,9 @@ def layer_errors(
         By layer, what was found.
     """
     in_float = {layer.name for layer in quantized.activations.plan.float_layers}
-    found = {item.layer.name: _nothing(item, in_float) for item in quantized.layers}
-    session = OnnxSession(_Writer(quantized, found).model())
+    fused = fuse(quantized.network.graph, quantized.topology)
+    found = {item.layer.name: _nothing(item, fused, in_float) for item in quantized.layers}
+    session = OnnxSession(_Writer(quantized, fused, found).model())
     names = [port.name for port in session.outputs]
     done = 0
     for inputs in batches:
@@ -120,11 +122,12 @@ def layer_errors(
     return found
 
 
-def _nothing(item: IntegerLayer, in_float: set[str]) -> LayerErrors:
+def _nothing(item: IntegerLayer, fused: Mapping[str, FusedParameters], in_float: set[str]) -> LayerErrors:
     quantizes = item.layer.name not in in_float
     return LayerErrors(
         activations=Sums() if quantizes else None,
         read=ChannelRanges(),
+        weight=ranges_of(fused[item.layer.name].weight),
         clip=item.activation.range if quantizes else None,
     )
 
@@ -156,13 +159,15 @@ def _add(found: LayerErrors, figure: str, array: NDArray[np.float32]) -> None:
 class _Writer(GraphWriter):
     """The float network with the further ways to compute each layer."""
 
-    def __init__(self, quantized: QuantizedNetwork, found: Mapping[str, LayerErrors]) -> None:
+    def __init__(
+        self, quantized: QuantizedNetwork, fused: Mapping[str, FusedParameters], found: Mapping[str, LayerErrors]
+    ) -> None:
         self._graph: FloatGraph = quantized.network.graph
         super().__init__(self._graph, ())
         self._found = found
         self._items = {item.layer.output: item for item in quantized.layers}
         self._nodes_by_name = {node.name: node for node in self._graph.model.graph.node}
-        self._fused: Mapping[str, FusedParameters] = fuse(self._graph, quantized.topology)
+        self._fused = fused
         self._whole = quantized.onnx_graph()
         self._sums: list[str] = []
 
@@ -255,7 +260,7 @@ class _Writer(GraphWriter):
 
         for tensor in self._whole.graph.initializer:
             self.tensor(own(tensor.name), tensor)
-        written = set()
+        written: set[str] = set()
         for node in self._whole.graph.node:
             node.name = own(node.name)
             written.update(node.output)

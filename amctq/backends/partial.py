@@ -29,7 +29,7 @@ def placed_part(
     """
     if whole.plan.placement is Placement.ASCEND:
         known = whole.by_layer
-        names = {item.name for item in (*topology.layers, *topology.pools)}
+        names = {layer.name for layer in topology.layers} | {pool.name for pool in topology.pools}
         return placed_ascend(topology, {name: qparams for name, qparams in known.items() if name in names})
     if not topology.layers:
         return PlacedActivations(plan=PlacementPlan(placement=Placement.ORT, sites=()), qparams=())

@@ -11,6 +11,7 @@ from amctq.cli.exported import file_sentences
 from amctq.cli.from_request import command
 from amctq.cli.measured import accuracy_rows, drop_sentence, fidelity_rows
 from amctq.cli.output import CommandResult, Output
+from amctq.cli.sensitivity import sensitivity_tables
 from amctq.cli.widths import width_name, with_spread
 from amctq.services.option import RUN, Option
 
@@ -36,7 +37,8 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     speed = report["timing"].get("images_per_second")
     if speed is not None:
         table.add_row("images/s", with_spread(speed, "float"), with_spread(speed, "int8"), f"{speed['ratio']:.2f} x")
-    return [table, *_sentences(report)]
+    layers = [] if "sensitivity" not in report else sensitivity_tables(report, limit=10)
+    return [table, *layers, *_sentences(report)]
 
 
 def _sentences(report: Mapping[str, Any]) -> list[str]:

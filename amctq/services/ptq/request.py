@@ -22,6 +22,7 @@ from amctq.choices import (
 )
 from amctq.errors import UsageError
 from amctq.services import request as shared
+from amctq.services.analyze.options import ANALYZE, TUNING_IMAGES, refuse_idle_analysis
 from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
 from amctq.services.request import QuantizationRequest
 from amctq.services.spelling import input_shape, layer_width
@@ -169,6 +170,10 @@ class PtqRequest(QuantizationRequest):
             after="allow_poor_float",
         ),
     ] = False
+    analyze: Annotated[bool, ANALYZE] = False
+    tuning_images: Annotated[
+        int | None, replace(TUNING_IMAGES, help="With --analyze: h" + TUNING_IMAGES.help[1:], after="analyze")
+    ] = None
     seed: Annotated[int, Option(RUN, "Random seed that chooses the calibration images.", min=0, after="batch_size")] = 1
     output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
@@ -179,6 +184,7 @@ class PtqRequest(QuantizationRequest):
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
         self._refuse_weight_options()
+        refuse_idle_analysis(analyze=self.analyze, tuning_images=self.tuning_images, equalize=self.equalize)
         said = {
             "--act-algo": self.act_algo is not None,
             "--act-symmetric": self.act_symmetric,
