@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amctq.errors import UsageError
 from amctq.services.option import RUN, Option
 
@@ -9,6 +11,7 @@ ANALYZE = Option(RUN, "Measure what each layer costs too, as amctq analyze does.
 TUNING_IMAGES = Option(
     RUN, "How many training images measure the layers, none of which calibrates.  [default: 64]", min=1
 )
+TUNING_WITH_ANALYZE = replace(TUNING_IMAGES, help=f"With --analyze: h{TUNING_IMAGES.help[1:]}", after="analyze")
 
 
 def refuse_idle_analysis(*, analyze: bool, tuning_images: int | None, equalize: bool) -> None:

@@ -22,7 +22,7 @@ from amctq.choices import (
 )
 from amctq.errors import UsageError
 from amctq.services import request as shared
-from amctq.services.analyze.options import ANALYZE, TUNING_IMAGES, refuse_idle_analysis
+from amctq.services.analyze.options import ANALYZE, TUNING_WITH_ANALYZE, refuse_idle_analysis
 from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
 from amctq.services.request import QuantizationRequest
 from amctq.services.spelling import input_shape, layer_width
@@ -171,9 +171,7 @@ class PtqRequest(QuantizationRequest):
         ),
     ] = False
     analyze: Annotated[bool, ANALYZE] = False
-    tuning_images: Annotated[
-        int | None, replace(TUNING_IMAGES, help="With --analyze: h" + TUNING_IMAGES.help[1:], after="analyze")
-    ] = None
+    tuning_images: Annotated[int | None, TUNING_WITH_ANALYZE] = None
     seed: Annotated[int, Option(RUN, "Random seed that chooses the calibration images.", min=0, after="batch_size")] = 1
     output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
