@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from amctq.choices import Placement
+from amctq.errors import InputError
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.integer_operators import is_clip
 from amctq.graph.placement import PlacedActivations, PlacementPlan, placed_ascend
@@ -26,6 +27,9 @@ def placed_part(
         topology: the layers that stay quantized.
         whole: of the network with all layers quantized.
         attention: products of two activations stay quantized where ``whole`` has them.
+
+    Raises:
+        InputError: a tensor is quantized that ``whole`` leaves in float.
     """
     if whole.plan.placement is Placement.ASCEND:
         known = whole.by_layer
@@ -39,19 +43,30 @@ def placed_part(
         attention=attention and any(site.symmetric for site in whole.plan.sites),
         in_float=_computed_in_float(graph, whole.plan),
     )
-    scales = known_scales(graph, whole)
+    scales = _known_scales(graph, whole, plan.moves)
+    for site in plan.sites:
+        if site.tensor not in scales:
+            message = f"{site.tensor} is quantized only where {', '.join(layer.name for layer in topology.layers)} is"
+            raise InputError(message, hint="its scale is not known: please report this with the network")
     return PlacedActivations(plan=plan, qparams=tuple(scales[site.tensor] for site in plan.sites))
 
 
-def known_scales(graph: FloatGraph, whole: PlacedActivations) -> Mapping[str, QParams]:
-    """By tensor, scale and offset of its integers: those of the sites, and of what only moves or cuts their values."""
+def _known_scales(graph: FloatGraph, whole: PlacedActivations, moves: Collection[str]) -> Mapping[str, QParams]:
+    """By tensor, scale and offset of its integers: those of the sites, and of what only moves or cuts their values.
+
+    Args:
+        graph: the float network.
+        whole: the quantized tensors.
+        moves: names of the nodes that another plan moves integers with.
+    """
     known = {site.tensor: item for site, item in zip(whole.plan.sites, whole.qparams, strict=True)}
     for node in graph.model.graph.node:
         if node.name in whole.plan.moves and node.input[0] in known:
             known |= {name: known[node.input[0]] for name in node.output if name not in known}
-    for node in graph.model.graph.node:
-        # Where another plan quantizes what is cut off here, the cut values are not needed.
-        if is_clip(node, graph) and node.output[0] in known and node.input[0] not in known:
+    for node in reversed(graph.model.graph.node):
+        # Where another plan quantizes what is cut off or moved here, the other values are not needed.
+        same = node.name in moves or is_clip(node, graph)
+        if same and node.input[0] not in known and node.output[0] in known:
             known[node.input[0]] = known[node.output[0]]
     return known
 
