@@ -32,6 +32,7 @@ from amctq.quant.numerics import Float32Array, QParams
 
 # Values of the inputs of one pass: three images of 224 x 224. All activations are some hundred times as many.
 _VALUES_AT_ONCE = 3 * 3 * 224 * 224
+_AXES_AS_INPUT = 18  # the opset from which on ReduceMin has its axes as an input
 _WEIGHTS, _ACTIVATIONS, _BOTH, _ACCUMULATED = "weights", "activations", "both", "accumulated"
 
 
@@ -169,6 +170,7 @@ class _Writer(GraphWriter):
         self._nodes_by_name = {node.name: node for node in self._graph.model.graph.node}
         self._fused = fused
         self._whole = quantized.onnx_graph()
+        self._opset = next(item.version for item in self._graph.model.opset_import if not item.domain)
         self._sums: list[str] = []
 
     def model(self) -> onnx.ModelProto:
@@ -230,7 +232,11 @@ class _Writer(GraphWriter):
             tensor = self.node("Reshape", f"{name}|rows", [tensor, width], f"{name}|rows")
             axes = [0]
         for op, key in (("ReduceMin", "low"), ("ReduceMax", "high")):
-            self._sums.append(self.node(op, f"{name}|{key}", [tensor], f"{name}|{key}", axes=axes, keepdims=0))
+            inputs, attributes = [tensor], {"axes": axes}
+            if self._opset >= _AXES_AS_INPUT:
+                inputs = [tensor, self.initializer(f"{name}|{key}.axes", np.array(axes, np.int64))]
+                attributes = {}
+            self._sums.append(self.node(op, f"{name}|{key}", inputs, f"{name}|{key}", keepdims=0, **attributes))
         size = self.node("Size", f"{name}|size", [tensor], f"{name}|size")
         self._sums.append(self.node("Cast", f"{name}|values", [size], f"{name}|values", to=onnx.TensorProto.FLOAT))
         clip = self._found[name].clip
