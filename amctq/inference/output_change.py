@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.data.samples import Targets
+from amctq.errors import InputError
 from amctq.inference.classes import gives_classes, predicted_classes
 from amctq.inference.metrics.score import Metric, Score
 from amctq.inference.session import Outputs
@@ -33,7 +34,12 @@ class OutputChange:
 
 
 def output_change(
-    before: Sequence[Outputs], after: Iterable[Outputs], targets: Sequence[Targets], metric: Metric | None
+    before: Sequence[Outputs],
+    after: Iterable[Outputs],
+    targets: Sequence[Targets],
+    metric: Metric | None,
+    *,
+    classes: bool = True,
 ) -> OutputChange:
     """Compare a variant's outputs with those in float.
 
@@ -42,9 +48,10 @@ def output_change(
         after: of the variant.
         targets: of the samples.
         metric: measures the variant; None for no measurement.
+        classes: outputs of the shape of scores are scores of classes.
 
     Raises:
-        InputError: outputs and targets are not what the metric reads.
+        InputError: an output has another shape than in float, or outputs and targets are not what the metric reads.
     """
     scoring = None if metric is None else metric.start()
     signal = np.zeros(len(before[0]))
@@ -52,10 +59,13 @@ def output_change(
     divergence, changes, samples = 0.0, 0, 0
     for one, other, wanted in zip(before, after, targets, strict=True):
         for index, (first, second) in enumerate(zip(one, other, strict=True)):
+            if first.shape != second.shape:
+                message = f"an output has the shape {first.shape} in float and {second.shape} quantized"
+                raise InputError(message, hint="give amctq the network without what chooses its results")
             values, error = first.astype(np.float64), first.astype(np.float64) - second.astype(np.float64)
             signal[index] += np.vdot(values, values)
             noise[index] += np.vdot(error, error)
-        if gives_classes(one):
+        if classes and gives_classes(one):
             divergence += float(_divergence(one[0], other[0]).sum())
             changes += int(np.count_nonzero(predicted_classes(one) != predicted_classes(other)))
             samples += len(one[0])

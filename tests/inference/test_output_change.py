@@ -9,6 +9,7 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import entropy
 
+from amctq.errors import InputError
 from amctq.inference.metrics.top1 import Top1
 from amctq.inference.output_change import output_change
 
@@ -49,3 +50,14 @@ def test_other_outputs_than_scores_have_no_classes() -> None:
     assert found.class_changes is None
     alone = output_change([(LOGITS,)], [(LOGITS + NOISE,)], [None], None)
     assert found.sqnr_db == pytest.approx(alone.sqnr_db + 10 * math.log10(2), abs=1e-6)  # half of the outputs are exact
+
+
+def test_numbers_that_are_no_scores_have_no_classes() -> None:
+    found = output_change([(LOGITS,)], [(LOGITS + NOISE,)], [LOGITS], None, classes=False)
+    assert found.kl is None
+    assert found.class_changes is None
+
+
+def test_outputs_of_another_shape_are_refused() -> None:
+    with pytest.raises(InputError, match="shape"):
+        output_change([(LOGITS,)], [(LOGITS[:, :5],)], [None], None)

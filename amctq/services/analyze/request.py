@@ -27,7 +27,7 @@ class AnalyzeRequest(PtqRequest):
     output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("analysis")
     analyze: bool = True
     eval_images: int | None = 0
-    export: tuple[ExportFormat, ...] = ()
+    export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
     soc_version: str | None = None
     max_drop: float | None = None
     simulate: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amctq.errors import InputError
@@ -108,6 +109,9 @@ def measure_layers(
     from amctq.quant.channel_ranges import ranges_of
 
     inputs, targets = _kept(tuning)
+    # Numbers (N, k) that are compared with targets of their own are no scores of classes.
+    classes = tuning.samples.classified or all(wanted is None for wanted in targets)
+    compare = partial(output_change, targets=targets, metric=metric, classes=classes)
     whole = quantized.only(_all_names(quantized))
     with reporter.phase(LAYERS, tuning.images) as advance:
         errors = layer_errors(whole, inputs, advance)
@@ -117,7 +121,7 @@ def measure_layers(
 
     def change(reference: ReferenceGraph, names: set[str], *, attention: bool) -> OutputChange:
         variant = quantized.only(names, attention=attention).onnx_graph()
-        return output_change(floats.outputs, reference.outputs_of(variant), targets, metric)
+        return compare(floats.outputs, reference.outputs_of(variant))
 
     places = {layer.layer.name: layer.layer.output for layer in quantized.layers}
     places |= {item.table.name: "" for item in quantized.tables}
@@ -130,8 +134,8 @@ def measure_layers(
         for done, name in enumerate(places, 1):
             left[name] = change(integers, _all_names(quantized) - {name}, attention=True)
             advance(done)
-    before = output_change(floats.outputs, floats.outputs, targets, metric)
-    after = output_change(floats.outputs, integers.outputs, targets, metric)
+    before = compare(floats.outputs, floats.outputs)
+    after = compare(floats.outputs, integers.outputs)
     found = [
         LayerSensitivity(
             name=item.layer.name,
