@@ -7,7 +7,7 @@ result in one or more formats.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +103,14 @@ class QuantizedNetwork(FinishedNetwork):
         Args:
             names: of layers, tables and means over windows; all others are in float.
             attention: products of two activations stay quantized.
+        """
+
+    @abstractmethod
+    def with_layers(self, layers: Iterable[IntegerLayer]) -> QuantizedNetwork:
+        """The same network with other integers in some layers, such as weights of another width.
+
+        Args:
+            layers: of the same network and the same calibration; those that this network lacks are ignored.
         """
 
     @abstractmethod

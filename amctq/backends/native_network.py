@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,6 +107,23 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             tables=tuple(item for item in self.tables if item.table.name in names),
             activations=placed_part(self.network.graph, topology, self.activations, attention=attention),
             weight_type=WeightType.INT8,
+        )
+
+    def with_layers(self, layers: Iterable[IntegerLayer]) -> NativeQuantizedNetwork:
+        """The same network with other integers, on the scales that they bring along."""
+        new = {item.layer.name: item for item in layers}
+        return replace(
+            self,
+            layers=tuple(new.get(item.layer.name, item) for item in self.layers),
+            record=replace(
+                self.record,
+                layers=tuple(
+                    replace(entry, weight_scale=new[entry.name].weight.scale, weight_bits=new[entry.name].weight.bits)
+                    if entry.name in new
+                    else entry
+                    for entry in self.record.layers
+                ),
+            ),
         )
 
     def onnx_graph(self) -> onnx.ModelProto:

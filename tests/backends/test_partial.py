@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from amctq.backends.native_network import NativeQuantizedNetwork
+from amctq.graph.topology import fuse
 from amctq.inference.changed_graph import ReferenceGraph
 from amctq.inference.onnx_session import OnnxSession
+from amctq.quant.integer import integer_layers, make_record
+from amctq.quant.weights import arq_scale
 from tests.arrays import image
 from tests.backends.quantized_graph import quantized_network
+from tests.graph.graphs import residual_graph
 from tests.graph.patterns import CHANNELS, FLOAT_PATTERNS, IMAGES, PATTERNS, network
 
 ALL = PATTERNS | {name: body for name, (body, _) in FLOAT_PATTERNS.items()}
@@ -54,3 +59,21 @@ def test_what_differs_alone_gives_what_the_whole_graph_gives(pattern: str) -> No
             found = [outputs[0] for outputs in reference.outputs_of(variant)]
             (expected,) = OnnxSession(variant).run(image(IMAGES))
             np.testing.assert_allclose(np.concatenate(found), expected, atol=2e-2 * np.abs(expected).max())
+
+
+def test_layers_of_another_width_take_the_place_of_their_own() -> None:
+    quantized = quantized_network(residual_graph(), IMAGES)
+    topology, fused = quantized.topology, fuse(quantized.network.graph, quantized.topology)
+    scales = {name: arq_scale(item.weight, channel_wise=True, bits=3) for name, item in fused.items()}
+    record = make_record(topology, fused, scales, quantized.activations.by_layer, dict.fromkeys(scales, 3))
+    narrow = {item.layer.name: item for item in integer_layers(topology, fused, record)}
+    mixed = quantized.with_layers([narrow["left"]])
+    assert {entry.name: entry.weight_bits for entry in mixed.record.layers if entry.weight_bits != 8} == {"left": 3}
+    assert mixed.with_layers(quantized.layers).onnx_graph() == quantized.onnx_graph()
+    floats = ReferenceGraph(quantized.network.graph.model, [image(IMAGES)])
+
+    def error(network: NativeQuantizedNetwork) -> float:
+        (after,) = floats.outputs_of(network.only({"left"}).onnx_graph())
+        return float(np.abs(after[0] - floats.outputs[0][0]).mean())
+
+    assert error(mixed) > 4 * error(quantized) > 0
