@@ -90,3 +90,12 @@ def test_ranges_and_clipped_values_are_those_of_the_input(
         share = np.mean((values < low - half) | (values > high + half))
         assert found.clipped_share == pytest.approx(share, abs=1e-6)
     assert max(found.clipped_share or 0 for found in errors.values()) > 0  # the scales are those of other images
+
+
+def test_a_graph_of_a_newer_opset_gives_the_same(errors: dict[str, LayerErrors]) -> None:
+    graph = residual_graph()
+    graph.model.opset_import[0].version = 20
+    newer = layer_errors(quantized_network(graph, IMAGES), [image(MANY)], lambda done: None)
+    for name, found in errors.items():
+        assert newer[name].both.sqnr_db == pytest.approx(found.both.sqnr_db, abs=1e-3)
+        assert newer[name].read.range == found.read.range
