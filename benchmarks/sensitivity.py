@@ -3,7 +3,7 @@
     python benchmarks/sensitivity.py --data ../shared/data --checkpoints ../shared/checkpoints time
     python benchmarks/sensitivity.py --data ../shared/data --checkpoints ../shared/checkpoints order
     python benchmarks/sensitivity.py --data ../shared/data/imagenet_sample --checkpoints ../shared/networks \
-        order --images 500 -- --model ../shared/networks/efficientnet_lite0.py:build \
+        order --images 500 -- --model ../shared/networks/efficientnet_lite0.py:efficientnet_lite0 \
         --ckpt ../shared/networks/efficientnet_lite0_imagenet.ckpt --num-classes 1000
 
 ``time``: whole processes on the same samples, in turns. ``order``: each layer quantized alone to 2 bits, rounded one by
