@@ -29,11 +29,13 @@ class ExportFormat(str, Enum):
     FAKEQUANT = "fakequant"
     MINDIR = "mindir"
     AIR = "air"
+    MSLITE = "mslite"
 
     @property
     def suffix(self) -> str:
         """The end of a file name, after the stem."""
-        return {"ascend": "_deploy.onnx", "fakequant": "_fakequant.onnx"}.get(self.value, f".{self.value}")
+        endings = {"ascend": "_deploy.onnx", "fakequant": "_fakequant.onnx", "mslite": "_mslite.mindir"}
+        return endings.get(self.value, f".{self.value}")
 
 
 class ActAlgo(str, Enum):
@@ -145,6 +147,16 @@ class Runtime(str, Enum):
 
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
+
+
+class Target(str, Enum):
+    """What a quantized network is written for."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    ASCEND = "ascend"
+    MSLITE = "mslite"
 
 
 class Requirement(str, Enum):

@@ -191,6 +191,13 @@ class OutputDirectory:
         with signals_held():
             self._give_up()
 
+    def extend(self, names: Sequence[str]) -> None:
+        """Add to the names that this run will write, inside the block; refuses them as entering does."""
+        self._names = (*names, *self._names)
+        self._refuse_to_overwrite()
+        with writing(self.path):
+            self._make_staging_folders()
+
     def staged(self, name: str) -> Path:
         """Where to write the file that will be published as ``name``."""
         if name not in self._names:
@@ -261,8 +268,11 @@ class OutputDirectory:
         with writing(self.path):
             shutil.rmtree(self._staging, ignore_errors=True)  # what a killed run left
             self._staging.mkdir()
-            for folder in filter(None, dict.fromkeys(map(_folder, self._names))):
-                (self._staging / folder).mkdir()
+            self._make_staging_folders()
+
+    def _make_staging_folders(self) -> None:
+        for folder in filter(None, dict.fromkeys(map(_folder, self._names))):
+            (self._staging / folder).mkdir(exist_ok=True)
 
     def _make_directories(self) -> None:
         for folder in reversed(self._missing()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
-from amctq.export.targets import resolve_target, saturation_warning
+from amctq.export.isa import resolve_isa, saturation_warning
 from amctq.inference.onnx_session import session_options
 from amctq.runtime import saturates
 from amctq.services.doctor import _cpu
@@ -66,7 +66,7 @@ def test_a_file_is_written_for_this_cpu_unless_another_is_asked_for(
     act_type: ActType,
     expected: WeightType,
 ) -> None:
-    assert resolve_target(asked, instructions, storage, act_type).weight_type is expected
+    assert resolve_isa(asked, instructions, storage, act_type).weight_type is expected
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ class NativeBackend(RecordBackend):
 
     def check_exportable(self, network: FloatNetwork, topology: Topology, form: ExportFormat) -> None:
         """MindIR needs layers whose operators can be exchanged. ONNX is possible for all that MindSpore exports."""
+        if form is ExportFormat.MSLITE:
+            refuse_large(network.cell)
         if form is ExportFormat.MINDIR:
             check_cells(network, topology)
             refuse_large(network.cell)
@@ -119,7 +121,7 @@ class NativeBackend(RecordBackend):
         rounding = WeightRounding(network.graph, topology, fused, config, reporter)
         if config.placement is Placement.ORT:
             in_float = config.quant.pools_in_float(network.topology)
-            plan = place_ort(network.graph, topology, attention=config.attention, in_float=in_float)
+            plan = place_ort(network.graph, topology, rules=config.rules, attention=config.attention, in_float=in_float)
         else:
             plan = place_ascend(topology, observed_as)
         watches = tuple(
@@ -161,6 +163,7 @@ class NativeBackend(RecordBackend):
             network=network,
             act_type=config.act_type,
             weight_type=config.weight_type,
+            rules=config.rules,
             per_tensor=per_tensor,
             equalized=equalization.pairs,
         )

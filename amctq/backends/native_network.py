@@ -23,6 +23,7 @@ from amctq.export.mindir import export_mindir
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations, placed_ascend
+from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
 from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
@@ -45,6 +46,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         network: the float network that has these layers.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, if their width allows it.
+        rules: of the runtime that the file is for.
         tables: as in the base class.
         per_tensor: as in the base class.
         equalized: as in the base class.
@@ -57,6 +59,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     network: FloatNetwork
     act_type: ActType
     weight_type: WeightType
+    rules: QdqRules = ONNXRUNTIME
     tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
     equalized: tuple[EqualizedPair, ...] = ()
@@ -90,12 +93,13 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             tables=self.tables,
             act_type=self.act_type,
             weight_type=self.weight_type,
+            rules=self.rules,
             metadata=metadata,
         )
 
     def only(self, names: Collection[str], *, attention: bool = True) -> NativeQuantizedNetwork:
         """The same network with fewer layers quantized; placement ``ort`` is decided anew for them."""
-        topology = self.topology.only(names, pools=names, tables=names)
+        topology, graph = self.topology.only(names, pools=names, tables=names), self.network.graph
         return replace(
             self,
             topology=topology,
@@ -105,7 +109,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             ),
             layers=tuple(item for item in self.layers if item.layer.name in names),
             tables=tuple(item for item in self.tables if item.table.name in names),
-            activations=placed_part(self.network.graph, topology, self.activations, attention=attention),
+            activations=placed_part(
+                self.network.graph, topology, self.activations, rules=self.rules, attention=attention
+            ),
             weight_type=WeightType.INT8,
         )
 

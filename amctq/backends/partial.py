@@ -13,12 +13,13 @@ from amctq.graph.placement import PlacedActivations, PlacementPlan, placed_ascen
 from amctq.graph.placement_ort import place_ort
 
 if TYPE_CHECKING:
+    from amctq.graph.qdq_rules import QdqRules
     from amctq.quant.layers import Topology
     from amctq.quant.numerics import QParams
 
 
 def placed_part(
-    graph: FloatGraph, topology: Topology, whole: PlacedActivations, *, attention: bool
+    graph: FloatGraph, topology: Topology, whole: PlacedActivations, *, rules: QdqRules, attention: bool
 ) -> PlacedActivations:
     """Place the activations of some layers as if only these were quantized, with the known scales.
 
@@ -26,6 +27,7 @@ def placed_part(
         graph: the float network.
         topology: the layers that stay quantized.
         whole: of the network with all layers quantized.
+        rules: of the runtime, by which ``whole`` was placed.
         attention: products of two activations stay quantized where ``whole`` has them.
 
     Raises:
@@ -40,6 +42,7 @@ def placed_part(
     plan = place_ort(
         graph,
         topology,
+        rules=rules,
         attention=attention and any(site.symmetric for site in whole.plan.sites),
         in_float=_computed_in_float(graph, whole.plan),
     )

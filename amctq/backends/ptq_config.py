@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amctq.choices import ActType, ArqRule, HfmgVariant, IfmrVariant, Placement, WeightType
+from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
 from amctq.quant.config import QuantConfig
 from amctq.quant.numerics import EPSILON, SMALLEST
 
@@ -23,6 +24,7 @@ class PtqConfig:
         hfmg_variant: HFMG with exact zeros free of cost, or AMCT's own search.
         bias_correction: the mean error that rounding a weight makes is taken from its layer's bias.
         attention: products of two activations are quantized too, with placement ``ort``.
+        rules: of the runtime that the file is for.
         equalize: channels between two layers get factors that cancel, where that lowers the error.
     """
 
@@ -36,6 +38,7 @@ class PtqConfig:
     bias_correction: bool = False
     attention: bool = False
     equalize: bool = False
+    rules: QdqRules = ONNXRUNTIME
 
     @property
     def smallest_scale(self) -> float:

@@ -4,28 +4,36 @@
     int8 weight ────── DequantizeLinear ───┤ Conv/Gemm ─ y
     int32 bias ─────── DequantizeLinear ───┘
 
-With placement ``ascend``, only layers read the dequantized tensors. With ``ort``, all nodes read them, nodes that only
-move values work on the integers between the pair, and the first convolution is rewritten (stem.py).
+With placement ``ascend``, only layers read the dequantized tensors. With ``ort``, all nodes read them. For onnxruntime,
+nodes that only move values then work on the integers between the pair, and the first convolution is rewritten
+(stem.py); other runtimes want nothing between the pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
 
 from amctq.choices import ActType, Placement, WeightType
-from amctq.export.integer_operators import ZERO_POINT, IntegerOperators, channels_to_stay_in_float, zero_point
+from amctq.export.integer_operators import IntegerOperators, channels_to_stay_in_float
+from amctq.export.site_writer import SiteWriter
 from amctq.export.stem import write_stem
 from amctq.export.table_onnx import TableWriter
-from amctq.export.weights_onnx import is_depthwise, weight_type_of, write_bias, write_folded_weight, write_weight
+from amctq.export.weights_onnx import (
+    is_depthwise,
+    weight_type_of,
+    write_bias,
+    write_float_bias,
+    write_folded_weight,
+    write_weight,
+)
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.graph.integer_operators import is_clip
 from amctq.graph.opset import graph_for
 from amctq.graph.placement import PlacedActivations
-from amctq.graph.rewrite import GraphWriter
-from amctq.graph.value_bounds import UNBOUNDED, Bounds, clip_limits
+from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
+from amctq.graph.value_bounds import UNBOUNDED, clip_limits
 from amctq.quant.integer import IntegerLayer, IntegerTable
 from amctq.quant.layers import LayerKind, QuantizableLayer
 from amctq.quant.numerics import quantize_bias
@@ -39,6 +47,7 @@ def build_qdq(
     tables: tuple[IntegerTable, ...] = (),
     act_type: ActType = ActType.UINT8,
     weight_type: WeightType = WeightType.INT8,
+    rules: QdqRules = ONNXRUNTIME,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Write the quantized network with a dynamic batch; opset 17, or 21 with INT4 weights.
@@ -50,16 +59,17 @@ def build_qdq(
         tables: the embedding tables to quantize.
         act_type: integer type of the activations.
         weight_type: integer type of the weights, where their width allows it.
+        rules: of the runtime that the file is for; ``activations`` were placed by the same.
         metadata: for the file's metadata_props.
     """
-    writer = _QdqWriter(graph_for(graph, weight_type), layers, activations, tables, act_type, weight_type)
+    writer = _QdqWriter(graph_for(graph, weight_type), layers, activations, tables, act_type, weight_type, rules)
     for node, layer in writer.walk():
         writer.write(node, layer)
     return writer.finish(metadata=metadata)
 
 
-class _QdqWriter(GraphWriter):
-    """Keeps the names of the integers and of the dequantized copy of each tensor."""
+class _QdqWriter(SiteWriter):
+    """Writes each node as the runtime wants it."""
 
     def __init__(
         self,
@@ -69,28 +79,19 @@ class _QdqWriter(GraphWriter):
         tables: tuple[IntegerTable, ...],
         act_type: ActType,
         weight_type: WeightType,
+        rules: QdqRules,
     ) -> None:
-        super().__init__(graph, (item.layer for item in layers))
+        super().__init__(graph, (item.layer for item in layers), activations, act_type)
         self._items = {item.layer.name: item for item in layers}
         self._products = {item.layer.output: item for item in layers if item.layer.kind is LayerKind.MATMUL}
-        self._plan, self._act_type, self._weight_type = activations.plan, act_type, weight_type
+        self._rules, self._weight_type = rules, weight_type
+        self._pools = {pool.node: pool.name for pool in self._plan.pools}
+        self._without_float: dict[str, onnx.NodeProto] = {}  # by tensor, the node that moves only its integers
+        # What onnxruntime computes faster, or only so.
+        self._for_ort = rules.bare_integers and self._plan.placement is Placement.ORT
         self._in_float = {layer.name for layer in self._plan.float_layers}
         self._tables = TableWriter(self, tables)
         self._operators = IntegerOperators(writer=self, graph=graph, act_type=act_type)
-        # With placement ascend, a tensor may have two sites; nodes that are no layers then read the float tensor.
-        self._sites: dict[str, list[int]] = {}
-        for index, site in enumerate(self._plan.sites):
-            if site.written:
-                self._sites.setdefault(site.tensor, []).append(index)
-        self._site_of = {name: index for index, site in enumerate(self._plan.sites) for name in site.layers}
-        self._pools = {pool.node: pool.name for pool in self._plan.pools}
-        self._qparams = activations.qparams
-        self._scales: list[list[str]] = [[] for _ in self._qparams]
-        self._integers: dict[tuple[int, str], str] = {}
-        self._dequantized: dict[tuple[int, str], str] = {}
-        self._by_channel: dict[tuple[int, str, int], str] = {}
-        self._without_float: dict[str, onnx.NodeProto] = {}  # by tensor, the node that moves only its integers
-        self._shared: dict[str, int] = {}  # by tensor, the site that all its readers use
         for name in graph.float_inputs:
             self._quantize(name)
 
@@ -109,7 +110,7 @@ class _QdqWriter(GraphWriter):
             return
         elif not self._tables.write(node):
             inputs = self._float_inputs(node)
-            if self._plan.placement is Placement.ORT and node.op_type == "Add":
+            if self._for_ort and node.op_type == "Add":
                 inputs = self._as_bias(node, inputs)
             self.copy(node, inputs)
         if node.name not in self._plan.moves and node.name not in self._plan.integers:
@@ -125,7 +126,7 @@ class _QdqWriter(GraphWriter):
             return
         stem = None
         if (
-            self._plan.placement is Placement.ORT
+            self._for_ort
             and self._act_type is ActType.UINT8
             and layer.input in self._graph.inputs
             # The direct kernels take only int8 weights; with uint8 weights nothing is gained.
@@ -144,12 +145,16 @@ class _QdqWriter(GraphWriter):
         exact = WeightType.INT8 if depthwise and self._weight_type is WeightType.UINT8 else self._weight_type
         inputs = [activation, write_weight(self, item, exact)]
         if item.bias is not None:
-            inputs.append(write_bias(self, f"{layer.name}.bias", item.bias, item.bias_scale))
+            as_stored = write_float_bias if self._rules.float_biases else write_bias
+            inputs.append(as_stored(self, f"{layer.name}.bias", item.bias, item.bias_scale))
         self.layer(layer, node, inputs, **attributes)
 
     def _move(self, node: onnx.NodeProto) -> None:
         """Let a node work on integers; its outputs have the scale of its inputs."""
         site = self._shared[node.input[0]]
+        if not self._rules.bare_integers:
+            self._move_by_floats(node, site)
+            return
         inputs = [self._integers.get((site, name), name) for name in node.input]
         if node.op_type == "Pad":  # its value is the zero point now
             inputs[2:3] = [self._scales[site][1]]
@@ -159,9 +164,28 @@ class _QdqWriter(GraphWriter):
             self._integers[site, output], self._shared[output] = name, site
             self._without_float[output] = node
 
+    def _move_by_floats(self, node: onnx.NodeProto, site: int) -> None:
+        """Let a node work on dequantized values, with a quantizer of the same scale behind it, which changes nothing.
+
+        A runtime that moves integers recognises that: it takes the quantizers in front of the node as they are.
+        """
+        self.copy(node, [self._dequantize(site, name) if name in self._shared else name for name in node.input])
+        for output in node.output:
+            self._shared[output] = site
+            if any(reader.name not in self._plan.moves for reader in self._graph.consumers.get(output, ())):
+                self._integers[site, output] = self.node(
+                    "QuantizeLinear", f"{output}.q", [output, *self._scales[site]], f"{output}.q"
+                )
+            else:
+                self._dequantized[site, output] = output
+
     def _compute(self, node: onnx.NodeProto) -> None:
         """Write an operator with integer kernels, and the quantizer behind it."""
         inputs = [self._dequantize(self._shared[name], name) if name in self._shared else name for name in node.input]
+        if not self._rules.bare_integers:
+            self.copy(node, inputs)
+            self._quantize(node.output[0])
+            return
         first = next(self._shared[name] for name in node.input if name in self._shared)
         written, factor = self._operators.write(node, inputs, self._qparams[first])
         limits = UNBOUNDED
@@ -178,7 +202,7 @@ class _QdqWriter(GraphWriter):
             if site is None or self._plan.sites[site].only_integers:
                 self._move_in_float(name)
                 read.append(name)
-            elif (channels := channels_to_stay_in_float(node, self._graph)) and name == node.input[0]:
+            elif self._for_ort and (channels := channels_to_stay_in_float(node, self._graph)) and name == node.input[0]:
                 read.append(self._dequantize_by_channel(site, name, channels))
             else:
                 read.append(self._dequantize(site, name))
@@ -223,7 +247,7 @@ class _QdqWriter(GraphWriter):
         """
         sites = self._sites.get(node.output[0], [])
         if (
-            self._plan.placement is not Placement.ORT
+            not self._for_ort
             or self._act_type is not ActType.UINT8
             or not sites
             or not is_clip(node, self._graph)
@@ -232,64 +256,3 @@ class _QdqWriter(GraphWriter):
             return False
         (low, high), (lowest, highest) = clip_limits(node, self._graph), self._qparams[sites[0]].range
         return not (low <= lowest and highest <= high)
-
-    def _quantize(
-        self, tensor: str, source: str | None = None, factor: float = 1.0, limits: Bounds = UNBOUNDED
-    ) -> None:
-        """Add the quantizers of a float tensor that was just written.
-
-        Args:
-            tensor: the tensor of the float graph.
-            source: what is quantized in its place.
-            factor: by how much the scale of ``source`` is larger.
-            limits: what the integers are cut off at, in values of ``tensor``.
-        """
-        for index in self._sites.get(tensor, ()):
-            site, qparams = self._plan.sites[index], self._qparams[index]
-            name = f"{site.layers[0]}.input" if site.layers else tensor
-            zero = zero_point(qparams, self._act_type)
-            self._scales[index] = [
-                self.initializer(f"{name}.scale", np.asarray(qparams.scale, np.float32)),
-                self.shared(ZERO_POINT, zero),
-            ]
-            scale = self._scales[index]
-            if factor != 1.0:
-                scale = [
-                    self.initializer(f"{name}.sum.scale", np.asarray(qparams.scale * factor, np.float32)),
-                    scale[1],
-                ]
-            cut = limits != UNBOUNDED
-            whole = f"{name}.uncut.q" if cut else f"{name}.q"
-            integers = self.node("QuantizeLinear", whole, [source or tensor, *scale], whole)
-            if cut:
-                kind = np.iinfo(zero.dtype)
-                ends = np.clip(np.rint(np.asarray(limits) / qparams.scale) + int(zero), kind.min, kind.max)
-                cuts = [
-                    self.initializer(f"{name}.{end}", np.asarray(value).astype(zero.dtype))
-                    for end, value in zip(("lowest", "highest"), ends, strict=True)
-                ]
-                integers = self.node("Clip", f"{name}.cut", [integers, *cuts], f"{name}.q")
-            self._integers[index, tensor] = integers
-            if self._plan.placement is Placement.ORT:
-                self._shared[tensor] = index
-
-    def _dequantize(self, site: int, tensor: str) -> str:
-        if (site, tensor) not in self._dequantized:
-            self._dequantized[site, tensor] = self._dequantize_as(site, self._integers[site, tensor])
-        return self._dequantized[site, tensor]
-
-    def _dequantize_as(self, site: int, integers: str) -> str:
-        name = integers.removesuffix(".q")
-        return self.node("DequantizeLinear", f"{name}.dq", [integers, *self._scales[site]], f"{name}.dq")
-
-    def _dequantize_by_channel(self, site: int, tensor: str, channels: int) -> str:
-        """The same numbers by a DequantizeLinear whose scale stands there once for each channel."""
-        if (site, tensor, channels) not in self._by_channel:
-            integers, qparams = self._integers[site, tensor], self._qparams[site]
-            name = f"{integers.removesuffix('.q')}.channels"
-            scale = self.initializer(f"{name}.scale", np.full(channels, qparams.scale, np.float32))
-            zero = self.shared(ZERO_POINT, np.full(channels, zero_point(qparams, self._act_type)))
-            self._by_channel[site, tensor, channels] = self.node(
-                "DequantizeLinear", f"{name}.dq", [integers, scale, zero], f"{name}.dq", axis=1
-            )
-        return self._by_channel[site, tensor, channels]

@@ -1,67 +1,165 @@
-"""The x86 instructions that an ONNX file is written for, and the warning where this CPU has others."""
+"""The runtimes that a file is written for: one table of what each wants. Options without a value read it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
-from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
-from amctq.runtime import SATURATION_ADVICE, saturates
-
-PLAIN_SESSION_WARNING = (
-    "on this CPU a plain onnxruntime session computes other numbers than the file says, and than amctq measures: "
-    + SATURATION_ADVICE
+from amctq.choices import (
+    AMCT_WEIGHT_BITS,
+    ActAlgo,
+    ActType,
+    ExportFormat,
+    Placement,
+    Runtime,
+    Target,
+    TargetIsa,
+    WeightStorage,
 )
+from amctq.graph.qdq_rules import ONNXRUNTIME, OPENVINO, TENSORRT, QdqRules
+
+_X86 = (TargetIsa.VNNI, TargetIsa.AVX2)
+_ALL_FORMATS = tuple(ExportFormat)
+_NO_X86 = "does not run on x86 instructions"
+_BY_ITSELF = "converter_lite quantizes by itself"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """The CPUs that an ONNX file is written for.
+class Wish:
+    """What a target wants of an option.
 
     Attributes:
-        isa: the instructions.
-        reason: why they were chosen.
-        weight_type: integer type of the weights, where their width allows it.
+        values: what it can take, the default first; empty where the option has no meaning for it.
+        reason: why it takes nothing else.
     """
 
-    isa: TargetIsa
-    reason: str
-    weight_type: WeightType
+    values: tuple[Any, ...]
+    reason: str = ""
 
 
-def resolve_target(
-    asked: TargetIsa | None, instructions: Collection[str], storage: WeightStorage, act_type: ActType
-) -> Target:
-    """The instructions of ``--isa``, else those of this CPU, so that a plain session computes the file exactly.
+@dataclass(frozen=True, kw_only=True)
+class TargetRules:
+    """What a target wants.
+
+    Attributes:
+        runtime: what runs the file on this machine, for accuracy and speed.
+        qdq: how the QDQ graph is written.
+        wishes: by the request's field of an option.
+        export: the formats that are written where none are named; empty for the back end's default.
+        symmetric: activations have the zero point 0.
+        refused: by field, why the option contradicts the target.
+        integer_tables: it can look up embedding tables in integers.
+        trains: why ``qat`` cannot write for it; None where it can.
+        not_run: what has not run on this machine; None where the file runs in the runtime that it is for.
+    """
+
+    runtime: Runtime = Runtime.ONNXRUNTIME
+    qdq: QdqRules = ONNXRUNTIME
+    wishes: Mapping[str, Wish] = field(default_factory=dict)
+    export: tuple[ExportFormat, ...] = ()
+    symmetric: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
+    integer_tables: bool = True
+    trains: str | None = None
+    not_run: str | None = None
+
+    @property
+    def runs_on_x86(self) -> bool:
+        """Whether the CPU's instructions matter."""
+        isa = self.wishes.get("isa")
+        return isa is None or bool(isa.values)
+
+    def first(self, name: str) -> Any:
+        """What the target wants of an option where nobody says it; None where it has no wish of its own."""
+        wish = self.wishes.get(name)
+        return wish.values[0] if wish is not None and wish.values else None
+
+
+_RECORD = "a record of AMCT holds only the scales of placement ascend, with zero points"
+
+TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
+    {
+        Target.ONNXRUNTIME: TargetRules(),
+        Target.OPENVINO: TargetRules(
+            runtime=Runtime.OPENVINO,
+            qdq=OPENVINO,
+            wishes={
+                "export": Wish(values=(ExportFormat.ONNX,), reason="reads ONNX"),
+                "placement": Wish(
+                    values=(Placement.ORT,), reason="is slower where tensors between layers stay in float"
+                ),
+                "isa": Wish(values=_X86, reason="has no use for weights with a zero point"),
+            },
+            export=(ExportFormat.ONNX,),
+            refused={"record": _RECORD},
+        ),
+        Target.TENSORRT: TargetRules(
+            qdq=TENSORRT,
+            wishes={
+                "export": Wish(values=(ExportFormat.ONNX,), reason="reads ONNX"),
+                "placement": Wish(values=(Placement.ORT,), reason="wants both operands of a sum quantized"),
+                "act_type": Wish(values=(ActType.INT8,), reason="takes signed activations with zero point 0"),
+                "weight_storage": Wish(
+                    values=(WeightStorage.INT8,), reason="runs layers of integers with 8-bit weights"
+                ),
+                "isa": Wish(values=(), reason=_NO_X86),
+            },
+            export=(ExportFormat.ONNX,),
+            symmetric=True,
+            refused={"record": _RECORD},
+            integer_tables=False,
+            trains="its activations have the zero point 0, and AMCT's training gives them one",
+            not_run="never built by TensorRT here: accuracy and checks are those of the same file in onnxruntime",
+        ),
+        Target.ASCEND: TargetRules(
+            wishes={
+                "export": Wish(values=_ALL_FORMATS),
+                "placement": Wish(values=(Placement.ASCEND,), reason="quantizes the inputs of layers"),
+                "weight_bits": Wish(values=AMCT_WEIGHT_BITS, reason="takes the widths that AMCT has"),
+            },
+            export=(ExportFormat.ONNX, ExportFormat.ASCEND),
+            not_run="not run on an NPU here: onnxruntime computes what the operators of the deploy file stand for",
+        ),
+        Target.MSLITE: TargetRules(
+            wishes={
+                "export": Wish(values=(ExportFormat.MSLITE,), reason="reads MindIR in float, with a configuration"),
+                "placement": Wish(values=(Placement.ORT,), reason=_BY_ITSELF),
+                "weight_bits": Wish(values=(8,), reason="quantizes activations only together with weights of 8 bits"),
+                "isa": Wish(values=(), reason=_NO_X86),
+                "act_algo": Wish(
+                    values=(ActAlgo.MINMAX, ActAlgo.ENTROPY, ActAlgo.PERCENTILE), reason="has no such observer"
+                ),
+            },
+            export=(ExportFormat.MSLITE,),
+            refused=dict.fromkeys(
+                (
+                    *("config", "record", "layer_bits", "weight_algo", "equalize", "arq_rule", "ifmr_variant"),
+                    *("hfmg_variant", "act_symmetric", "act_type", "weight_storage", "quantize_attention"),
+                ),
+                _BY_ITSELF,
+            ),
+            integer_tables=False,
+            trains=_BY_ITSELF,
+            not_run="not verified here: converter_lite quantizes by itself, and has not run on this machine",
+        ),
+    }
+)
+
+
+def why_not(target: Target, name: str, value: Any) -> str | None:
+    """Why an option's value contradicts a target; None where it does not.
 
     Args:
-        asked: the value of ``--isa``.
-        instructions: those of this CPU.
-        storage: INT4 excludes the uint8 weights that a CPU without VNNI needs.
-        act_type: INT8 excludes them too.
+        target: of ``--target``.
+        name: the request's field of the option.
+        value: one value of the option; None where nobody said it.
     """
-    if asked is not None:
-        isa, reason = asked, "asked for"
-    elif not saturates(instructions):
-        isa, reason = TargetIsa.VNNI, "this CPU adds up 8-bit products exactly"
-    elif storage is WeightStorage.INT4 or act_type is ActType.INT8:
-        isa, reason = TargetIsa.VNNI, "the uint8 weights of avx2 do not go with the types asked for"
-    else:
-        isa, reason = TargetIsa.AVX2, "this CPU has no VNNI"
-    weight_type = WeightType.INT4 if storage is WeightStorage.INT4 else WeightType.INT8
-    return Target(isa=isa, reason=reason, weight_type=WeightType.UINT8 if isa is TargetIsa.AVX2 else weight_type)
-
-
-def saturation_warning(
-    instructions: Collection[str], weight_type: WeightType, weight_bits: Iterable[int]
-) -> str | None:
-    """The warning for a file whose products this CPU does not add exactly; None where it does.
-
-    Args:
-        instructions: those of this CPU.
-        weight_type: the requested integer type of the weights.
-        weight_bits: weight widths of all layers; up to 7 bits nothing saturates.
-    """
-    if weight_type is WeightType.UINT8 or 8 not in set(weight_bits) or not saturates(instructions):
+    rules = TARGETS[target]
+    if value is None:
         return None
-    return PLAIN_SESSION_WARNING
+    if name in rules.refused:
+        return rules.refused[name]
+    wish = rules.wishes.get(name)
+    return None if wish is None or value in wish.values else wish.reason

@@ -119,6 +119,11 @@ def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: F
     return write_dequantized(writer, name, writer.initializer(f"{name}.q", bias), scale, None)
 
 
+def write_float_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:
+    """Add the same bias as float32; returns the tensor's name."""
+    return writer.initializer(name, (bias * scale.astype(np.float64)).astype(np.float32))
+
+
 def write_dequantized(
     writer: GraphWriter, name: str, values: str, scale: Float32Array, zero: np.generic | None, *, axis: int = 0
 ) -> str:

@@ -1,4 +1,4 @@
-"""Placement ``ort``: every tensor between operators that onnxruntime computes in integers.
+"""Placement ``ort``: every tensor between operators that a runtime computes in integers; what follows is onnxruntime's.
 
 A convolution has integer kernels only where its output is quantized too. So the outputs of convolutions are integers in
 any case, and what follows them computes in integers where another integer operator reads the result. A product with a
@@ -22,6 +22,7 @@ from amctq.graph.integer_operators import (
     why_convolution_in_float,
 )
 from amctq.graph.placement import PlacementPlan, Site
+from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
 from amctq.graph.value_bounds import UNBOUNDED, value_bounds
 from amctq.quant.layers import FloatLayer, QuantizableLayer, Topology
 
@@ -29,25 +30,39 @@ _AT_THE_END = "float at run time: its output is the network's output, which stay
 
 
 def place_ort(
-    graph: FloatGraph, topology: Topology, *, attention: bool = False, in_float: Collection[str] = ()
+    graph: FloatGraph,
+    topology: Topology,
+    *,
+    rules: QdqRules = ONNXRUNTIME,
+    attention: bool = False,
+    in_float: Collection[str] = (),
 ) -> PlacementPlan:
     """Placement ``ort``.
 
     Args:
         graph: the float network.
         topology: the layers of ``graph`` that are quantized.
+        rules: of the runtime.
         attention: products of two activations in front of layers are quantized too, both operands symmetrically; those
             behind the last one are post-processing.
         in_float: names of nodes that are no layers and compute in float, though they could in integers.
     """
-    return _Placer(graph, topology, attention=attention, in_float=in_float).plan()
+    return _Placer(graph, topology, rules, attention=attention, in_float=in_float).plan()
 
 
 class _Placer:
     """Decides node by node: forward what can be integers, backward what an integer operator wants."""
 
-    def __init__(self, graph: FloatGraph, topology: Topology, *, attention: bool, in_float: Collection[str]) -> None:
-        self._kept_in_float = frozenset(in_float)
+    def __init__(
+        self,
+        graph: FloatGraph,
+        topology: Topology,
+        rules: QdqRules,
+        *,
+        attention: bool,
+        in_float: Collection[str],
+    ) -> None:
+        self._rules, self._kept_in_float = rules, frozenset(in_float)
         self._graph, self._layers = graph, {layer.node: layer for layer in topology.layers}
         folded = {layer.batch_norm_node for layer in topology.layers}
         self._nodes = [
@@ -62,9 +77,10 @@ class _Placer:
         }
         products = [node for node in self._in_front_of_layers() if attention and self._is_product_of_activations(node)]
         self._symmetric = {name for node in products for name in node.input}
-        # Filled forward: tensors that are integers in any case; nodes that can compute in integers, and that can move
-        # integers; by tensor that they move, the one that it comes from.
+        # Filled forward: tensors that are integers in any case, and that are if something in integers reads them; nodes
+        # that can compute in integers, and that can move integers; by tensor that they move, the one it comes from.
         self._integers: set[str] = set()
+        self._possible = {layer.input for layer in self._layers.values()}
         self._able: set[str] = set()
         self._able_to_move: set[str] = set()
         self._origin: dict[str, str] = {}
@@ -74,7 +90,9 @@ class _Placer:
         self._joined: set[str] = set()  # tensors of which a Concat in integers joins parts
         self._computes = {node.name for node in products}
         self._wanted = {layer.input for layer in self._integer_layers()} | self._symmetric
-        self._wanted |= {self._clipped(layer.output) for layer in self._integer_layers() if not layer.kind.is_dense}
+        self._wanted |= {
+            self._clipped(layer.output) for layer in self._integer_layers() if self._quantizes_output(layer)
+        }
         self._go_backward()
         self._move_further()
 
@@ -108,7 +126,7 @@ class _Placer:
         return node.op_type == "MatMul" and not any(name in self._graph.arrays for name in node.input)
 
     def _why_in_float(self, layer: QuantizableLayer) -> str | None:
-        if layer.kind.is_dense:
+        if not self._rules.integer_outputs or layer.kind.is_dense:
             return None
         tensor = layer.output
         while tensor not in self._graph.outputs:
@@ -118,6 +136,10 @@ class _Placer:
             tensor = readers[0].output[0]
         return _AT_THE_END
 
+    def _quantizes_output(self, layer: QuantizableLayer) -> bool:
+        """Whether the runtime computes a layer in integers only if its output is quantized too."""
+        return self._rules.integer_outputs and not layer.kind.is_dense
+
     def _clipped(self, tensor: str) -> str:
         """What a quantizer behind ``tensor`` quantizes: the output of the clip that is its only reader, else itself."""
         readers = self._consumers(tensor)
@@ -125,13 +147,12 @@ class _Placer:
         return readers[0].output[0] if alone and is_clip(readers[0], self._graph) else tensor
 
     def _go_forward(self) -> None:
-        # Besides the integers: tensors that an integer operator may read, but that are integers only if one does.
-        possible = {layer.input for layer in self._layers.values()}
+        possible, certain = self._possible, self._rules.integer_outputs
         for node in self._nodes:
             layer, outputs = self._layers.get(node.name), set(node.output)
             if layer is not None:
                 possible.add(layer.output)
-                if not layer.kind.is_dense and layer.name not in self._in_float:
+                if self._quantizes_output(layer) and layer.name not in self._in_float:
                     self._integers.add(layer.output)
             elif is_clip(node, self._graph) or is_move(node, self._graph) or self._joins_parts(node):
                 if node.input[0] in self._integers:
@@ -142,12 +163,17 @@ class _Placer:
                     self._able_to_move.add(node.name)
                     self._origin |= dict.fromkeys(node.output, self._origin.get(node.input[0], node.input[0]))
             elif node.name not in self._kept_in_float:
-                read = operands(node, self._graph) or ()
+                read = self._operands(node)
                 # A Mul may have a small operand in float: the gate of a squeeze-and-excitation block.
                 reads_all = node.op_type == "Mul" or all(name in self._integers or name in possible for name in read)
-                if reads_all and any(name in self._integers for name in read):
+                if reads_all and not (self._integers if certain else possible).isdisjoint(read):
                     self._able.add(node.name)
-                    self._integers |= outputs
+                    (self._integers if certain else possible).update(outputs)
+
+    def _operands(self, node: onnx.NodeProto) -> tuple[str, ...]:
+        """The activations that a node reads, where the runtime can compute it in integers; empty where not."""
+        computes = self._rules.computes
+        return (operands(node, self._graph) or ()) if computes is None or node.op_type in computes else ()
 
     def _joins_parts(self, node: onnx.NodeProto) -> bool:
         """Whether a Concat joins parts of one tensor, so that all its inputs have the same scale."""
@@ -158,6 +184,8 @@ class _Placer:
         """Whether a node that moves values does so on integers, where an integer operator wants its output."""
         tensor = node.input[0]
         if tensor in self._integers or node.op_type in {*REARRANGEMENTS, "Concat"}:
+            return True
+        if not self._rules.integer_outputs and tensor in self._possible:
             return True
         # Of a tensor in float, no more is quantized than is read. Parts that make up the whole are no less.
         readers = self._consumers(tensor)
@@ -178,7 +206,7 @@ class _Placer:
                 self._wanted.update(node.input if node.op_type == "Concat" else node.input[:1])
             elif node.name in self._able:
                 self._computes.add(node.name)
-                self._wanted.update(operands(node, self._graph) or ())
+                self._wanted.update(self._operands(node))
             elif is_clip(node, self._graph) and self._clipped(node.input[0]) != output:
                 # Others read the integers as they are without the clip.
                 self._wanted |= {node.input[0]} & self._integers

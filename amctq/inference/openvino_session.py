@@ -33,6 +33,9 @@ class OpenVinoSession(FileSession):
     Args:
         content: of the file.
 
+    Attributes:
+        compiled: OpenVINO's compiled model.
+
     Raises:
         UnavailableError: OpenVINO is not installed.
         CheckError: OpenVINO does not load the graph, or, from ``run``, fails in it.
@@ -44,13 +47,13 @@ class OpenVinoSession(FileSession):
 
         try:
             core = openvino.Core()
-            self._model: Any = core.compile_model(core.read_model(model=content), "CPU", _CONFIG)
-            self._request: Any = self._model.create_infer_request()
+            self.compiled: Any = core.compile_model(core.read_model(model=content), "CPU", _CONFIG)
+            self._request: Any = self.compiled.create_infer_request()
         except RuntimeError as error:
             message = f"OpenVINO does not load the graph: {_reason(error)}"
             raise CheckError(message, hint="please report this with the network") from error
-        self.inputs = tuple(map(_port, self._model.inputs))
-        self.outputs = tuple(map(_port, self._model.outputs))
+        self.inputs = tuple(map(_port, self.compiled.inputs))
+        self.outputs = tuple(map(_port, self.compiled.outputs))
         self.metadata = {item.key: item.value for item in onnx.load_model_from_string(content).metadata_props}
 
     def run(self, inputs: Inputs) -> Outputs:
@@ -62,7 +65,7 @@ class OpenVinoSession(FileSession):
             except RuntimeError as error:
                 message = f"OpenVINO cannot run the graph: {_reason(error)}"
                 raise CheckError(message, hint="please report this with the network") from error
-            return tuple(np.array(found[output]) for output in self._model.outputs)
+            return tuple(np.array(found[output]) for output in self.compiled.outputs)
 
         return run(inputs) if self.fixed_batch is None else in_batches(run, inputs, self.fixed_batch)
 

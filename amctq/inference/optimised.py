@@ -6,11 +6,11 @@ The graph is that of the optimisation level EXTENDED, which does not depend on t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import onnx
 import onnxruntime
 
+from amctq.inference.between_integers import FloatOperator, Step, between_integers
 from amctq.inference.onnx_session import session_options
 from amctq.leftovers import temporary_folder
 
@@ -44,21 +44,6 @@ _NO_COMPUTATION = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class FloatOperator:
-    """An operator that is computed in float, between operators that are computed in integers.
-
-    Attributes:
-        node: the tensor that it yields, which has the path of its cell in its name.
-        op: its type in the optimised graph.
-        reason: why it is not computed in integers.
-    """
-
-    node: str
-    op: str
-    reason: str
-
-
 def optimised_graph(content: bytes) -> onnx.GraphProto:
     """The graph that onnxruntime makes of a file, whatever the CPU."""
     options = session_options(())
@@ -77,27 +62,26 @@ def float_operators(content: bytes, layers: Mapping[str, str]) -> tuple[FloatOpe
         content: of the ONNX file.
         layers: by name of a layer, of its node or of its output, why it is computed in float.
     """
-    graph = optimised_graph(content)
+    nodes = optimised_graph(content).node
     integers: set[str] = set()  # tensors of integers
-    behind: set[str] = set()  # tensors that depend on an integer operator
-    for node in graph.node:
+    steps = []
+    for node in nodes:
         if _yields_integers(node, integers):
             integers.update(node.output)
-        if is_integer(node) or not behind.isdisjoint(node.input):
-            behind.update(node.output)
-    before: set[str] = set()  # tensors that an integer operator depends on
-    found = []
-    for node in reversed(graph.node):
-        wanted = not before.isdisjoint(node.output)
-        if is_integer(node) or wanted:
-            before.update(node.input)
-        in_float = not (is_integer(node) or node.op_type in _NO_COMPUTATION or integers.issuperset(node.output))
-        if wanted and in_float and not behind.isdisjoint(node.input):
-            found.append(node)
-    readers = {name: node for node in graph.node for name in node.input}
+        integer = is_integer(node)
+        moves = node.op_type in _NO_COMPUTATION or integers.issuperset(node.output)
+        steps.append(
+            Step(
+                inputs=frozenset(node.input),
+                outputs=frozenset(node.output),
+                integer=integer,
+                in_float=not (integer or moves),
+            )
+        )
+    readers = {name: node for node in nodes for name in node.input}
     return tuple(
         FloatOperator(node=_name(node, readers), op=node.op_type, reason=_reason(node, layers))
-        for node in reversed(found)
+        for node in (nodes[place] for place in between_integers(steps))
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amctq.choices import Runtime
 from amctq.data.inputs import InputSpec, part
 from amctq.errors import InputError, first_line
 from amctq.files import writing
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from amctq.graph.float_graph import FloatGraph
     from amctq.inference.onnx_session import OnnxSession
     from amctq.inference.proof import ForwardProof
-    from amctq.inference.session import Session
+    from amctq.inference.session import FileSession, Session
     from amctq.networks.model_file import ModelFile
 
 # A wrong graph is wrong on every image, and MindSpore takes half a second per image of ResNet-50.
@@ -49,6 +51,21 @@ class VerifiedNetwork:
     session: OnnxSession
     proof: ForwardProof
     names: Mapping[str, str]
+
+    def session_in(self, runtime: Runtime) -> FileSession:
+        """A session that runs the graph in a runtime, made once.
+
+        Raises:
+            UnavailableError: the runtime is not installed.
+            CheckError: the runtime does not load the graph.
+        """
+        return self.session if runtime is Runtime.ONNXRUNTIME else self._in_openvino
+
+    @cached_property
+    def _in_openvino(self) -> FileSession:
+        from amctq.inference.runtimes import open_onnx
+
+        return open_onnx(self.network.graph.model.SerializeToString(), Runtime.OPENVINO)
 
 
 def load_network(

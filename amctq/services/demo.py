@@ -52,7 +52,7 @@ class DemoResult:
         """Further commands, by purpose; the last one needs the user's own files."""
         folder = self.request.output_dir
         quantized = self.quantized.plan
-        bits = "7" if quantized.target.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
+        bits = "7" if quantized.isa.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
         carried = ("--dataset", folder, "--ckpt", folder / CHECKPOINT.name, "--model", MODEL)
         return {
             "measure the INT8 file again": _line(

@@ -12,8 +12,9 @@ from amctq.choices import Runtime
 from amctq.data.samples import Batches, Dataset, Samples, first_images
 from amctq.data.source import find_dataset
 from amctq.errors import CheckError, InputError, UsageError
-from amctq.export.targets import PLAIN_SESSION_WARNING
+from amctq.export.isa import PLAIN_SESSION_WARNING
 from amctq.inference.mindir_trial import trial
+from amctq.inference.runtimes import require_runtime
 from amctq.inference.session import UserFileSession, reading_model
 from amctq.inference.speed import is_busy
 from amctq.input_file import LoadedFile, load_input
@@ -113,10 +114,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         UnavailableError: the device is missing.
         CheckError: the graph exported from a checkpoint and MindSpore compute different results.
     """
-    if request.runtime is Runtime.OPENVINO:
-        from amctq.inference.openvino_session import require_openvino
-
-        require_openvino()
+    require_runtime(request.runtime)
     spec = find_model(request.model)
     data = find_dataset(str(request.dataset))
     device = resolve_device(request.device, request.device_id)

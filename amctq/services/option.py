@@ -100,8 +100,12 @@ class Option:
             if not expected and isinstance(value, float) and not math.isfinite(value):
                 expected = "a finite number"
         if expected:
-            message = f"--{self.name or field.replace('_', '-')} {_shown(value)}: expected {expected}"
+            message = f"{self.spelling(field)} {_shown(value)}: expected {expected}"
             raise UsageError(message)
+
+    def spelling(self, field: str) -> str:
+        """The option as one types it."""
+        return f"--{self.name or field.replace('_', '-')}"
 
 
 def _usable(value: Any) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from amctq.choices import WEIGHT_BITS, BackendName, Device, ExportFormat
+from amctq.choices import WEIGHT_BITS, Device, ExportFormat
 from amctq.errors import InputError, UsageError
 from amctq.services.option import INPUT, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
 from amctq.services.spelling import formats, images_or_all, three_numbers
@@ -90,12 +89,16 @@ ALLOW_POOR_FLOAT = Option(RUN, "Go on even if the float network is no better tha
 BACKEND = Option(RUN, "Quantization engine: amctq's own (native), or Huawei's amct_mindspore.", after="seed")
 EXPORT = Option(
     OUTPUT,
-    "Formats to write: onnx, mindir, ascend (for ATC), fakequant, air (needs an NPU).  "
-    "[default: onnx; air with --backend amct]",
+    "Formats to write: onnx, mindir, ascend (for ATC), fakequant, air (needs an NPU), mslite.  "
+    "[default: onnx, or that of --target; air with --backend amct]",
     metavar="FORMAT,…",
     read=formats,
     repeatable=True,
     complete=_format_names,
+)
+TARGET = Option(
+    QUANTIZATION,
+    "What the file is for. It sets the defaults of other options; with openvino, accuracy and speed are OpenVINO's.",
 )
 SOC_VERSION = Option(
     OUTPUT, "With --export ascend: compile for this chip with atc, for example Ascend310P3.", metavar="CHIP"
@@ -238,62 +241,3 @@ class NetworkRequest(Request):
             message = f"{', '.join(given)}: the images of {dataset.name} are float32 and taken as they are"
             raise UsageError(message, hint="leave the option out, or give uint8 images")
         return dataset
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizationRequest(NetworkRequest):
-    """The common request of ``ptq`` and ``qat``. They declare a field again if its help text differs.
-
-    Attributes:
-        calib_images: None means the configuration's batch_num times the batch size, else 32.
-        config: None means AMCT's defaults for every layer.
-        record: None means that a calibration runs.
-        export: empty means the default format of the back end, onnx or air.
-        soc_version: None means that ATC is not run.
-        max_drop: None means no limit.
-    """
-
-    ckpt: Annotated[Path | None, CKPT]
-    calib_images: Annotated[int | None, CALIB_IMAGES] = None
-    config: Path | None = None
-    record: Path | None = None
-    max_drop: Annotated[float | None, MAX_DROP] = None
-    allow_poor_float: Annotated[bool, ALLOW_POOR_FLOAT] = False
-    backend: Annotated[BackendName, BACKEND] = BackendName.AUTO
-    export: Annotated[tuple[ExportFormat, ...], EXPORT] = ()
-    soc_version: Annotated[str | None, SOC_VERSION] = None
-    output_dir: Annotated[Path, OUTPUT_DIR] = Path()
-    force: Annotated[bool, FORCE] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _refuse_no_images(self.calib_images)
-        _refuse_idle_chip(self.soc_version, self.export)
-
-
-def _refuse_no_images(calib_images: int | None) -> None:
-    """Refuse a run without images, which would leave activations in float: such a file is small and not fast.
-
-    Raises:
-        UsageError: the number is below 1.
-    """
-    if calib_images is not None and calib_images < 1:
-        message = f"--calib-images {calib_images}: expected at least 1: the ranges of activations come from images"
-        hint = "--calib-images 1 takes a single one; --weight-algo squant rounds the weights without any"
-        raise UsageError(message, hint=hint)
-
-
-def _refuse_idle_chip(soc_version: str | None, export: tuple[ExportFormat, ...]) -> None:
-    """Refuse ``--soc-version`` if there is no deploy file to compile, or if it is not the name of a chip.
-
-    Raises:
-        UsageError: one of the two.
-    """
-    if soc_version is None:
-        return
-    if ExportFormat.ASCEND not in export:
-        message = f"--soc-version {soc_version}: there is no deploy file to compile"
-        raise UsageError(message, hint="add ascend to --export, or leave --soc-version out")
-    if not re.fullmatch(r"\w+", soc_version, re.ASCII):
-        message = f"--soc-version {soc_version!r}: expected the name of a chip, such as Ascend310P3"
-        raise UsageError(message, hint="npu-smi info shows it; put Ascend in front of the name there")

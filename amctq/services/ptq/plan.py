@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, TypeVar
 from amctq.backends.choice import Asked
 from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
 from amctq.errors import InputError, UsageError
-from amctq.export.targets import resolve_target
+from amctq.export.isa import resolve_isa
 from amctq.networks.registry import find_model, is_model_file
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.run.float_parts import layers_in_float
-from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, plan_run
+from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, model_files, plan_run
 
 if TYPE_CHECKING:
+    from amctq.graph.qdq_rules import QdqRules
     from amctq.networks.float_network import FloatNetwork
     from amctq.quant.config import QuantConfig
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
+_CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
 TUNING_IMAGES = 64
 Kind = TypeVar("Kind", bound="PtqPlan")
 
@@ -44,8 +46,15 @@ class PtqPlan(RunPlan):
         return (*self.backend.own_files, *_files(self.request, self.record_files))
 
     @property
+    def converter_config(self) -> str | None:
+        """Name of converter_lite's configuration; None where no file is for it."""
+        return _converter_config(self.model_files)
+
+    @property
     def why_no_tables(self) -> str | None:
         """Placement ``ort`` quantizes them."""
+        if not self.request.rules.integer_tables:
+            return f"{self.request.target.value} looks up no table in integers"
         return None if self.request.resolved_placement is Placement.ORT else super().why_no_tables
 
     @property
@@ -93,10 +102,20 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
 
 
 def _files(request: PtqRequest, record: tuple[str, ...]) -> tuple[str, ...]:
-    models = compiled_files(request, f"{find_model(request.model).name}_quant")
+    stem = f"{find_model(request.model).name}_quant"
+    models, converter = compiled_files(request, stem), _converter_config(model_files(request, stem))
+    if converter is not None:
+        models = (*models, converter)
+        if request.export == (ExportFormat.MSLITE,):  # no file holds amctq's own quantization
+            return (*models, LOG, REPORT)
     config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
     return (*models, *config, *record, *placement, LOG, REPORT)
+
+
+def _converter_config(models: Mapping[ExportFormat, str]) -> str | None:
+    model = models.get(ExportFormat.MSLITE)
+    return None if model is None else model.removesuffix(".mindir") + _CONVERTER_CONFIG
 
 
 def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
@@ -123,12 +142,15 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
     Raises:
         AmctqError: as ``plan_run``.
     """
-    target = resolve_target(request.isa, cpu_instructions(), request.weight_storage, request.act_type)
+    storage, act_type = request.weight_storage, request.resolved_act_type
+    isa = resolve_isa(request.isa, cpu_instructions(), storage, act_type, request.target)
+    if request.weight_bits is None and request.config is None and request.record is None:
+        request = replace(request, weight_bits=isa.weight_bits)
     return plan_run(
         kind,
         request,
         _asked(request),
-        target,
+        isa,
         dataset=str(dataset or request.dataset),
         evaluation_dataset=None,
         retrain=False,
@@ -137,10 +159,10 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
 
 def _asked(request: PtqRequest) -> Asked:
     return Asked(
-        export=request.export,
+        export=request.resolved_export,
         device=request.device,
         act_algo=request.act_algo or ActAlgo.IFMR,
-        act_type=request.act_type,
+        act_type=request.resolved_act_type,
         weight_bits=request.narrowest_weights,
         weight_algo=request.resolved_weight_algo,
         bias_correction=bool(request.bias_correction),
@@ -172,6 +194,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     request, topology = plan.request, network.topology
     if plan.config is not None:
         config = plan.config.quant_config(topology, reporter.warn)
+        _refuse_zero_points(request, config)
         if ExportFormat.ASCEND in request.export:
             config = pairs_for_int4(config, topology, reporter.warn)
         refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
@@ -179,7 +202,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     config = default_config(
         topology,
         algo=request.act_algo or ActAlgo.IFMR,
-        symmetric=request.act_symmetric,
+        symmetric=request.symmetric,
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
         weight_bits=request.weight_bits or 8,
@@ -191,10 +214,12 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     if ExportFormat.ASCEND in request.export:
         config = pairs_for_int4(config, topology, reporter.warn)
     adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
-    return _observing_floats(config, network) if adapts and request.resolved_placement is Placement.ORT else config
+    if not adapts or request.resolved_placement is not Placement.ORT:
+        return config
+    return _observing_floats(config, network, request.rules.qdq)
 
 
-def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig:
+def _observing_floats(config: QuantConfig, network: FloatNetwork, rules: QdqRules) -> QuantConfig:
     """The least squared error chooses the range of what operators in float yield: LayerNorm, GELU, attention.
 
     A few of their channels may be far larger than the others. Measured with random weights and one observer for all
@@ -204,7 +229,7 @@ def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig
     from amctq.graph.placement_ort import place_ort
 
     graph = network.graph
-    sites = place_ort(graph, config.selected(network.topology)).sites
+    sites = place_ort(graph, config.selected(network.topology), rules=rules).sites
     names = {name for site in sites if site.only_integers and site.tensor not in graph.inputs for name in site.layers}
     return replace(
         config,
@@ -213,6 +238,22 @@ def _observing_floats(config: QuantConfig, network: FloatNetwork) -> QuantConfig
             for layer in config.layers
         ),
     )
+
+
+def _refuse_zero_points(request: PtqRequest, config: QuantConfig) -> None:
+    """Refuse a configuration that gives activations a zero point which the target cannot have.
+
+    Raises:
+        UsageError: it does.
+    """
+    names = [name for name, layer in config.enabled.items() if layer.activation.asymmetric]
+    if request.rules.symmetric and names:
+        shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
+        message = (
+            f"--target {request.target.value} and --config {request.config}: the target has the zero point 0, and the "
+            f"configuration has activation_offset true for {shown}"
+        )
+        raise UsageError(message, hint="set activation_offset to false, or choose another --target")
 
 
 def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:

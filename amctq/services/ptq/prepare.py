@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.data.samples import Batches, Split, images_to_calibrate_with, images_to_tune_with, split
-from amctq.export.targets import saturation_warning
+from amctq.export.isa import saturation_warning
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
@@ -92,11 +92,11 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         widths = [entry.weight_bits for entry in record.layers]
         refuse_idle_int4(request, widths)
         quantized = plan.backend.from_record(
-            network=network, record=record, act_type=request.act_type, weight_type=plan.target.weight_type
+            network=network, record=record, act_type=request.resolved_act_type, weight_type=plan.isa.weight_type
         )
         topology = quantized.topology
     check_exportable(plan, network, topology, reporter)
-    warning = saturation_warning(cpu_instructions(), plan.target.weight_type, widths)
+    warning = saturation_warning(cpu_instructions(), plan.isa.weight_type, widths, request.target)
     if warning is not None:
         reporter.warn(warning)
     return Prepared(

@@ -42,7 +42,7 @@ class PtqPreview:
             "backend": self.plan.backend.name.value,
             "backend_reason": self.plan.backend_reason,
             "placement": self.plan.request.resolved_placement.value,
-            "isa": self.plan.target.isa.value,
+            "isa": self.plan.isa.isa.value,
             "device": self.plan.device.kind.value,
             "calibration_images": len(self.split.calibration),
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),

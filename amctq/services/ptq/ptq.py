@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import QuantizedNetwork
-from amctq.choices import ExportFormat, Placement
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
 from amctq.services.ptq.calibrate import calibrated
 from amctq.services.ptq.expected import expected_phases, simulated_images
+from amctq.services.ptq.float_operators import float_operators
+from amctq.services.ptq.mslite import claim_samples, converter_files
 from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq
-from amctq.services.ptq.prepare import Prepared, prepare
+from amctq.services.ptq.prepare import prepare
 from amctq.services.ptq.preview import PtqPreview
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
 from amctq.services.run.advice import wider_weights
-from amctq.services.run.finish import Finished, finish
-from amctq.services.run.float_parts import why_skipped
+from amctq.services.run.finish import finish
 from amctq.services.run.forecast import Forecast, seconds_of
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
+from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
 from amctq.services.run.sensitivity import measure_layers
 
 if TYPE_CHECKING:
-    from amctq.inference.optimised import FloatOperator
+    pass
 
 
 def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
@@ -65,9 +65,12 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
     log = RunLog(on_event)
     result = _run(plan, output, Reporter(log))
     topology = result.verified.network.topology
-    contents = dict.fromkeys(plan.record_files, dump_record(result.quantized.amct_record))
-    if result.quant is not None:
+    contents = {}
+    if RECORD in plan.files:
+        contents[RECORD] = dump_record(result.quantized.amct_record)
+    if CONFIG in plan.files and result.quant is not None:
         contents[CONFIG] = dump_config(result.quant.within_amct(topology))
+    contents |= converter_files(plan, result, output)
     if PLACEMENT in plan.files:
         quantized = result.quantized
         beyond = quantized.beyond_amct if plan.record_files else quantized.record.layers
@@ -103,6 +106,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
 
 def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResult:
     prepared = prepare(plan, output.scratch(), reporter)
+    claim_samples(plan, prepared.split.calibration, output)
     calibration, evaluation = prepared.calibration, prepared.evaluation
     Forecast(reporter=reporter, expected=expected_phases(plan, prepared)).begin(
         f"{calibration.images:,} calibration images, "
@@ -133,26 +137,8 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         split=prepared.split,
         quant=prepared.quant,
         sensitivity=sensitivity,
-        float_operators=_float_operators(quantized, prepared, finished, output),
+        float_operators=float_operators(plan, quantized, prepared, finished, output),
         warnings=tuple(reporter.warnings),
         seconds=dict(reporter.seconds),
         parts=dict(reporter.parts),
     )
-
-
-def _float_operators(
-    quantized: QuantizedNetwork, prepared: Prepared, finished: Finished, output: OutputDirectory
-) -> tuple[FloatOperator, ...]:
-    """What onnxruntime computes in float between integer layers; nothing with placement ``ascend``."""
-    from amctq.inference.optimised import float_operators
-
-    plan = quantized.activations.plan
-    if plan.placement is not Placement.ORT or ExportFormat.ONNX not in finished.files:
-        return ()
-    whole, integer = prepared.verified.network.topology, {layer.name for layer in quantized.topology.layers}
-    reasons = {layer.name: layer.reason for layer in (*whole.left_in_float, *plan.float_layers)}
-    reasons = why_skipped(whole, integer, prepared.quant) | reasons
-    for layer in whole.layers:
-        if layer.name in reasons:
-            reasons |= dict.fromkeys((layer.node, layer.raw_output, layer.output), reasons[layer.name])
-    return float_operators(output.staged(finished.files[ExportFormat.ONNX].name).read_bytes(), reasons)

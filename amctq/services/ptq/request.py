@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 from amctq.choices import (
-    WEIGHT_BITS,
     ActAlgo,
     ActType,
     ArqRule,
@@ -23,19 +22,10 @@ from amctq.choices import (
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.analyze.options import ANALYZE, TUNING_WITH_ANALYZE, refuse_idle_analysis
-from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
-from amctq.services.request import QuantizationRequest
-from amctq.services.spelling import input_shape, layer_width
-
-_MODEL = (
-    "Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function. Or a file with its weights: "
-    "net.onnx, net.mindir."
-)
-_WIDTHS = ", ".join(map(str, WEIGHT_BITS))
-
-
-def _known_widths(layers: tuple[tuple[str, int], ...]) -> bool:
-    return all(bits in WEIGHT_BITS for _, bits in layers)
+from amctq.services.option import INPUT, QUANTIZATION, RUN, Option
+from amctq.services.ptq import options
+from amctq.services.quantization_request import QuantizationRequest
+from amctq.services.spelling import input_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +34,8 @@ class PtqRequest(QuantizationRequest):
 
     Attributes:
         ckpt: None for a network that is a file with its weights.
-        placement: None selects it by the formats: ``ort`` for only ONNX without a record, else ``ascend``.
+        placement: None selects it by target, record and formats.
+        act_type: None means that of the target, else uint8.
         isa: None means the instructions of this CPU.
 
     Raises:
@@ -53,7 +44,7 @@ class PtqRequest(QuantizationRequest):
 
     dataset: Annotated[str | Path, shared.DATASET]
     ckpt: Annotated[Path | None, shared.CKPT] = None
-    model: Annotated[str, replace(shared.MODEL, help=_MODEL)] = "resnet50"
+    model: Annotated[str, options.MODEL] = "resnet50"
     inputs: Annotated[
         tuple[tuple[str, tuple[int, ...]], ...],
         Option(
@@ -91,17 +82,7 @@ class PtqRequest(QuantizationRequest):
     act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
     per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
     weight_bits: Annotated[int | None, shared.WIDTH] = None
-    layer_bits: Annotated[
-        tuple[tuple[str, int], ...],
-        Option(
-            QUANTIZATION,
-            "Bits per weight of these layers, instead of --weight-bits; repeatable, the last one that matches holds.",
-            metavar="PATTERN=BITS",
-            read=layer_width,
-            repeatable=True,
-            limits=(Limit(expected=f"a width of {_WIDTHS}", holds=_known_widths),),
-        ),
-    ] = ()
+    layer_bits: Annotated[tuple[tuple[str, int], ...], options.LAYER_BITS] = ()
     weight_algo: Annotated[
         WeightAlgo | None,
         Option(
@@ -145,9 +126,13 @@ class PtqRequest(QuantizationRequest):
         bool,
         Option(QUANTIZATION, "Quantize products of two activations too (attention); placement ort only."),
     ] = False
-    act_type: Annotated[ActType, Option(QUANTIZATION, "Integer type of activations in ONNX; int8 is slow on x86.")] = (
-        ActType.UINT8
-    )
+    act_type: Annotated[
+        ActType | None,
+        Option(
+            QUANTIZATION,
+            "Integer type of activations in ONNX; int8 is slow on x86.  [default: uint8; int8 with --target tensorrt]",
+        ),
+    ] = None
     weight_storage: Annotated[
         WeightStorage,
         Option(
@@ -243,10 +228,21 @@ class PtqRequest(QuantizationRequest):
     @property
     def resolved_placement(self) -> Placement:
         """The placement asked for, or the default for the exported formats."""
-        if self.placement is not None:
-            return self.placement
+        placement = self.placement or self.rules.first("placement")
+        if placement is not None:
+            return Placement(placement)
         fast = self.record is None and self.export in ((), (ExportFormat.ONNX,))
         return Placement.ORT if fast else Placement.ASCEND
+
+    @property
+    def resolved_act_type(self) -> ActType:
+        """The integer type of activations."""
+        return ActType(self.act_type or self.rules.first("act_type") or ActType.UINT8)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether activations have the zero point 0."""
+        return self.act_symmetric or self.rules.symmetric
 
     @property
     def resolved_weight_algo(self) -> WeightAlgo:

@@ -13,7 +13,7 @@ from amctq.services.run.result import RunResult
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.data.samples import Samples, Split
-    from amctq.inference.optimised import FloatOperator
+    from amctq.inference.between_integers import FloatOperator
     from amctq.quant.config import QuantConfig
     from amctq.quant.equalization import EqualizedPair
     from amctq.services.ptq.plan import PtqPlan
@@ -98,10 +98,10 @@ class PtqResult(RunResult):
             "arq_rule": request.arq_rule.value if own else None,
             "bias_correction": plan.corrects_biases,
             "equalized": [_equalized(pair) for pair in self.quantized.equalized] if request.equalize else None,
-            "act_type": request.act_type.value,
+            "act_type": request.resolved_act_type.value,
             "weight_storage": request.weight_storage.value,
-            "isa": plan.target.isa.value,
-            "isa_reason": plan.target.reason,
+            "isa": plan.isa.isa.value,
+            "isa_reason": plan.isa.reason,
             "layers": layers,
             "pools": report.quantized_pools(self.quantized.record),
             "left_in_float": report.left_in_float(skipped, topology),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import OpaqueNetwork, QuantizedNetwork
-from amctq.choices import ExportFormat
+from amctq.choices import ExportFormat, Runtime
 from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
 from amctq.services.qat.plan import QatPlan
@@ -42,12 +42,13 @@ def measure_start(
     evaluation: Batches | None,
     metric: Metric | None,
     start: QuantizedNetwork,
+    runtime: Runtime,
     output: OutputDirectory,
     reporter: Reporter,
 ) -> Score | None:
     """Measure the network before training, as an ONNX file; None without evaluation samples or metric."""
     from amctq.inference.metrics.measure import measure
-    from amctq.inference.onnx_session import OnnxSession
+    from amctq.inference.runtimes import open_onnx
 
     if evaluation is None or metric is None:
         return None
@@ -55,7 +56,7 @@ def measure_start(
     with writing(output.path):
         start.export(ExportFormat.ONNX, path, {})
     with reporter.phase(PTQ_ACCURACY, evaluation.images) as advance:
-        return measure(OnnxSession(path.read_bytes()), evaluation, metric, advance).score
+        return measure(open_onnx(path.read_bytes(), runtime), evaluation, metric, advance).score
 
 
 def finish_trained(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from amctq.backends.choice import Asked
 from amctq.choices import ActType, BackendName, ExportFormat, WeightStorage
 from amctq.errors import InputError
-from amctq.export.targets import resolve_target
+from amctq.export.isa import resolve_isa
 from amctq.files import OutputDirectory
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
@@ -105,13 +105,13 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         InputError: a dataset, checkpoint, configuration or record is missing, or there is nothing to resume.
         UnavailableError: back end or device are missing.
     """
-    asked = Asked(export=request.export, device=request.device, weight_bits=request.weight_bits or 8)
-    target = resolve_target(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8)
+    asked = Asked(export=request.resolved_export, device=request.device, weight_bits=request.weight_bits or 8)
+    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target)
     plan = plan_run(
         QatPlan,
         request,
         asked,
-        target,
+        isa,
         dataset=str(request.train_dataset or request.dataset),
         evaluation_dataset=None if request.eval_dataset is None else str(request.eval_dataset),
         retrain=True,

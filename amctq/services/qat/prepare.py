@@ -117,7 +117,7 @@ def prepare(plan: QatPlan, scratch: Path, reporter: Reporter) -> Prepared:
     start = None
     if record is not None:
         start = plan.backend.from_record(
-            network=network, record=record, act_type=ActType.UINT8, weight_type=plan.target.weight_type
+            network=network, record=record, act_type=ActType.UINT8, weight_type=plan.isa.weight_type
         )
     return Prepared(
         images=images,
@@ -157,7 +157,7 @@ def quantized_start(plan: QatPlan, prepared: Prepared, reporter: Reporter) -> Qu
             act_type=ActType.UINT8,
             ifmr_variant=IfmrVariant.EXACT,
             arq_rule=ArqRule.AMCT,
-            weight_type=plan.target.weight_type,
+            weight_type=plan.isa.weight_type,
             bias_correction=prepared.config.rounded_by_inputs,
         ),
         calibration=plan.batches(prepared.images.split.calibration),

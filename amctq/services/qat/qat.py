@@ -104,7 +104,7 @@ def _run(
     evaluation = plan.evaluation_batches(prepared.images.evaluation)
     before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
     start = quantized_start(plan, prepared, reporter)
-    started = measure_start(evaluation, prepared.metric, start, output, reporter)
+    started = measure_start(evaluation, prepared.metric, start, plan.request.rules.runtime, output, reporter)
     record = dump_record(start.record)
     share_checkpoint(group, prepared.verified.loaded[0])
     group.share(record)
@@ -116,7 +116,7 @@ def _run(
     identity = prepared.identity | {"record_sha256": hashlib.sha256(record).hexdigest()}
     trained = retrain(plan, prepared, retraining, identity, reporter, group)
     with training_is_saved(plan):
-        quantized = retraining.finish(weight_type=plan.target.weight_type)
+        quantized = retraining.finish(weight_type=plan.isa.weight_type)
         stages = None
         if before is not None and started is not None and trained.outcome is not None:
             stages = Stages(before=before, ptq=started, training=trained.outcome)

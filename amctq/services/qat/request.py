@@ -10,7 +10,7 @@ from amctq.choices import LrDecay, RecipeName, SelectEpoch
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import ABOVE_0, FROM_0, FROM_0_TO_1, INPUT, OUTPUT, QUANTIZATION, RUN, TRAINING, Option
-from amctq.services.request import QuantizationRequest
+from amctq.services.quantization_request import QuantizationRequest
 
 if TYPE_CHECKING:
     from amctq.training.recipe import RecipeOptions
@@ -172,6 +172,9 @@ class QatRequest(QuantizationRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rules.trains is not None:
+            message = f"qat --target {self.target.value}: {self.rules.trains}"
+            raise UsageError(message, hint="use amctq ptq for it, or choose another --target")
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:

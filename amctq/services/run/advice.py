@@ -8,7 +8,7 @@ from amctq.backends.base import QuantizedNetwork
 from amctq.choices import WEIGHT_BITS
 
 if TYPE_CHECKING:
-    from amctq.services.request import QuantizationRequest
+    from amctq.services.quantization_request import QuantizationRequest
     from amctq.services.run.result import RunResult
 
 

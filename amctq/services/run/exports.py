@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import FinishedNetwork, OpaqueNetwork, QuantizedNetwork
-from amctq.choices import ExportFormat
+from amctq.choices import ExportFormat, Runtime
 from amctq.files import OutputDirectory, writing
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
@@ -95,6 +95,8 @@ def export_all(
     metadata: Mapping[str, str],
     output: OutputDirectory,
     reporter: Reporter,
+    *,
+    runtime: Runtime,
 ) -> Exports:
     """Write every format asked for, and open what was written.
 
@@ -105,6 +107,7 @@ def export_all(
         metadata: is written into the files.
         output: where the files are staged.
         reporter: shows the phase.
+        runtime: what runs ONNX files here.
 
     Raises:
         InputError: the network cannot be written in a format.
@@ -112,14 +115,15 @@ def export_all(
         WriteError: the disk is full.
     """
     with reporter.phase("export"):
-        files = {form: _written(form, name, quantized, verified, metadata, output) for form, name in names.items()}
+        writer = _Writer(verified=verified, output=output, runtime=runtime)
+        files = {form: writer.written(form, name, quantized, metadata) for form, name in names.items()}
         onnx = files.get(ExportFormat.ONNX)
         if isinstance(onnx, ExportedFile):
             return Exports(files=files, reference=onnx)
         path = output.scratch() / "reference.onnx"
         with writing(output.path):
             quantized.export(ExportFormat.ONNX, path, metadata)
-            reference = _opened(ExportFormat.ONNX, path, verified, output.scratch())
+            reference = writer.opened(ExportFormat.ONNX, path)
         return Exports(files=files, reference=replace(reference, name=REFERENCE))
 
 
@@ -136,50 +140,72 @@ def export_opaque(
         AmctqError: as ``export_all``.
     """
     with reporter.phase("export"):
-        return {form: _written(form, name, opaque, verified, {}, output) for form, name in names.items()}
+        writer = _Writer(verified=verified, output=output, runtime=Runtime.ONNXRUNTIME)
+        return {form: writer.written(form, name, opaque, {}) for form, name in names.items()}
 
 
-def _written(
-    form: ExportFormat,
-    name: str,
-    finished: FinishedNetwork,
-    verified: VerifiedNetwork,
-    metadata: Mapping[str, str],
-    output: OutputDirectory,
-) -> WrittenFile:
-    staged = output.staged(name)
-    with writing(output.path / name):
-        finished.export(form, staged, metadata)
-        if form is ExportFormat.AIR:  # runs on an NPU, after ATC
-            float_bytes = verified.network.graph.file_bytes
-            return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
-        return _opened(form, staged, verified, output.scratch())
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Writer:
+    """Writes files, and opens them to run them.
 
+    Attributes:
+        verified: the float network.
+        output: where the files are staged.
+        runtime: what runs ONNX files here.
+    """
 
-def _opened(form: ExportFormat, staged: Path, verified: VerifiedNetwork, scratch: Path) -> ExportedFile:
-    content = staged.read_bytes()
-    graph = verified.network.graph
-    if form is ExportFormat.MINDIR:
-        from amctq.inference.mindir_session import MindirSession
+    verified: VerifiedNetwork
+    output: OutputDirectory
+    runtime: Runtime
+
+    def written(
+        self, form: ExportFormat, name: str, finished: FinishedNetwork, metadata: Mapping[str, str]
+    ) -> WrittenFile:
+        staged = self.output.staged(name)
+        with writing(self.output.path / name):
+            if form is ExportFormat.MSLITE:
+                return self.for_converter(name, staged)
+            finished.export(form, staged, metadata)
+            if form is ExportFormat.AIR:  # runs on an NPU, after ATC
+                float_bytes = self.verified.network.graph.file_bytes
+                return WrittenFile(form=form, name=name, bytes=staged.stat().st_size, float_bytes=float_bytes)
+            return self.opened(form, staged)
+
+    def for_converter(self, name: str, staged: Path) -> WrittenFile:
+        """The float network as MindIR, which converter_lite quantizes, for one sample at a time."""
         from amctq.networks.mindir import export_plain
 
-        plain = scratch / "float.mindir"
-        export_plain(verified.network.cell, graph.inputs, plain, batch=verified.network.mindir_batch)
+        network = self.verified.network
+        export_plain(network.cell, network.graph.inputs, staged, batch=1)
+        size = staged.stat().st_size
+        return WrittenFile(form=ExportFormat.MSLITE, name=name, bytes=size, float_bytes=size)
+
+    def opened(self, form: ExportFormat, staged: Path) -> ExportedFile:
+        content = staged.read_bytes()
+        network = self.verified.network
+        if form is ExportFormat.MINDIR:
+            from amctq.inference.mindir_session import MindirSession
+            from amctq.networks.mindir import export_plain
+
+            plain = self.output.scratch() / "float.mindir"
+            export_plain(network.cell, network.graph.inputs, plain, batch=network.mindir_batch)
+            return ExportedFile(
+                form=form,
+                name=staged.name,
+                bytes=len(content),
+                float_bytes=plain.stat().st_size,
+                session=MindirSession(content),
+                open_float=lambda: MindirSession(plain.read_bytes()),
+            )
+        from amctq.inference.runtimes import open_onnx
+
+        # Of the files, only QDQ is read by other runtimes.
+        runtime = self.runtime if form is ExportFormat.ONNX else Runtime.ONNXRUNTIME
         return ExportedFile(
             form=form,
             name=staged.name,
             bytes=len(content),
-            float_bytes=plain.stat().st_size,
-            session=MindirSession(content),
-            open_float=lambda: MindirSession(plain.read_bytes()),
+            float_bytes=network.graph.file_bytes,
+            session=open_onnx(content, runtime),
+            open_float=lambda: self.verified.session_in(runtime),
         )
-    from amctq.inference.onnx_session import onnx_session
-
-    return ExportedFile(
-        form=form,
-        name=staged.name,
-        bytes=len(content),
-        float_bytes=graph.file_bytes,
-        session=onnx_session(content),
-        open_float=lambda: verified.session,
-    )

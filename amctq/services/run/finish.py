@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.data.samples import Batches
     from amctq.files import OutputDirectory
+    from amctq.graph.float_graph import FloatGraph
     from amctq.inference.fidelity import Fidelity
     from amctq.inference.metrics.measure import Outcome
     from amctq.inference.metrics.score import Metric, Score
+    from amctq.inference.session import Session
     from amctq.inference.speed import Speed
     from amctq.networks.verified import VerifiedNetwork
     from amctq.progress import Reporter
@@ -94,16 +96,19 @@ def finish(
         CheckError: a written file is not valid.
         WriteError: the disk is full.
     """
-    exports = export_all(quantized, verified, plan.model_files, plan.metadata(calibration.samples), output, reporter)
+    runtime = plan.request.rules.runtime
+    metadata = plan.metadata(calibration.samples)
+    exports = export_all(quantized, verified, plan.model_files, metadata, output, reporter, runtime=runtime)
+    in_float = verified.session_in(runtime)
     samples = evaluation or calibration
     accuracy, outcome, fidelity = None, None, None
     if evaluation is not None and metric is not None and before is not None:
         accuracy, outcome = measure_exports(exports, metric, before, evaluation, reporter)
     elif metric is None:
-        fidelity = _fidelity(exports, verified, samples, reporter)
+        fidelity = _fidelity(exports, in_float, verified.network.graph, samples, reporter)
     speed = None if evaluation is None else measure_speed(exports, evaluation, reporter)
-    compared = compare_files(exports, verified.session, samples, None if accuracy is None else metric, reporter)
-    simulation = simulate(exports, quantized, verified.session, samples, images=simulated_images, reporter=reporter)
+    compared = compare_files(exports, in_float, samples, None if accuracy is None else metric, reporter)
+    simulation = simulate(exports, quantized, in_float, samples, images=simulated_images, reporter=reporter)
     outputs = exports.measured.session.run(part(calibration.first(), slice(_CHECKED_IMAGES)))
     checks = run_checks(verified.proof, accuracy, fidelity, simulation, outputs, plan.request.max_drop)
     if training is not None and accuracy is not None:
@@ -127,14 +132,13 @@ def finish(
     )
 
 
-def _fidelity(exports: Exports, verified: VerifiedNetwork, samples: Batches, reporter: Reporter) -> Fidelity:
+def _fidelity(exports: Exports, in_float: Session, graph: FloatGraph, samples: Batches, reporter: Reporter) -> Fidelity:
     from amctq.graph.choices import chosen_outputs
     from amctq.inference.fidelity import compare_outputs
 
     with reporter.phase(FIDELITY, samples.images) as advance:
-        graph = verified.network.graph
         return compare_outputs(
-            verified.session,
+            in_float,
             exports.measured.session,
             samples,
             graph.outputs,

@@ -179,6 +179,6 @@ def measure_float(
     if evaluation is None or metric is None:
         return None
     with reporter.phase(FLOAT_ACCURACY, evaluation.images) as advance:
-        score = measure(verified.session, evaluation, metric, advance).score
+        score = measure(verified.session_in(plan.request.rules.runtime), evaluation, metric, advance).score
     refuse_chance(score, allow=plan.request.allow_poor_float)
     return score

@@ -15,16 +15,17 @@ from amctq.data.inputs import IMAGE, InputSpec
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
 from amctq.errors import InputError, UsageError
-from amctq.export.targets import Target
+from amctq.export.isa import ResolvedIsa
 from amctq.files import reading
 from amctq.inference.metrics.choose import named_metric
+from amctq.inference.runtimes import require_runtime
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap, read_name_map
 from amctq.networks.registry import find_model, refuse_model_file
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, resolve_device
-from amctq.services.request import QuantizationRequest
+from amctq.services.quantization_request import QuantizationRequest
 from amctq.services.run.atc import om_name, require_atc
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ CALIB_IMAGES = 32
 _DEFAULT_BATCHES = 1  # batch_num where nobody chose it: AMCT always writes the key
 # Files that AMCT and ATC define.
 _AMCT_FORMATS = frozenset({ExportFormat.ASCEND, ExportFormat.FAKEQUANT, ExportFormat.AIR})
-_OF_CELLS = frozenset({ExportFormat.MINDIR, ExportFormat.AIR})  # what MindSpore writes
+_OF_CELLS = frozenset({ExportFormat.MINDIR, ExportFormat.AIR, ExportFormat.MSLITE})  # what MindSpore writes
 Plan = TypeVar("Plan", bound="RunPlan")
 
 
@@ -53,7 +54,7 @@ class RunPlan:
         device: where MindSpore runs.
         backend: the back end.
         backend_reason: why this back end was chosen.
-        target: the x86 instructions that the ONNX file is written for.
+        isa: the x86 instructions that the ONNX file is written for.
         config: content of ``--config``; None without it.
         recorded: content of ``--record``, with the layer names of the file; None without it.
         metric: of ``--metric``; None without it.
@@ -67,7 +68,7 @@ class RunPlan:
     device: ResolvedDevice
     backend: Backend
     backend_reason: str
-    target: Target
+    isa: ResolvedIsa
     config: ConfigFile | None
     recorded: QuantRecord | None
     metric: Metric | None
@@ -132,6 +133,11 @@ class RunPlan:
         return False
 
     @property
+    def converter_config(self) -> str | None:
+        """Name of the configuration for MindSpore Lite's converter; None where no file is for it."""
+        return None
+
+    @property
     def stem(self) -> str:
         """Name of the exported files, without suffix."""
         return f"{self.spec.name}_quant"
@@ -185,7 +191,9 @@ def _layout(name: str, spec: InputSpec) -> str:
 
 def model_files(request: QuantizationRequest, stem: str) -> dict[ExportFormat, str]:
     """Names of the exported files by format, in the order asked for; they begin with ``stem``."""
-    return {form: f"{stem}{form.suffix}" for form in request.export}
+    # What MindSpore Lite reads is still the float network.
+    stems = {ExportFormat.MSLITE: stem.removesuffix("_quant")}
+    return {form: f"{stems.get(form, stem)}{form.suffix}" for form in request.export}
 
 
 def compiled_files(request: QuantizationRequest, stem: str) -> tuple[str, ...]:
@@ -199,7 +207,7 @@ def plan_run(
     kind: type[Plan],
     request: QuantizationRequest,
     asked: Asked,
-    target: Target,
+    isa: ResolvedIsa,
     *,
     dataset: str,
     evaluation_dataset: str | None,
@@ -211,7 +219,7 @@ def plan_run(
         kind: the plan of the command.
         request: the request.
         asked: what the request needs from a back end.
-        target: the x86 instructions that the ONNX file is written for.
+        isa: the x86 instructions that the ONNX file is written for.
         dataset: path of the dataset.
         evaluation_dataset: path of the dataset of the test images; None for the same dataset.
         retrain: ``--config`` is a retraining configuration.
@@ -224,7 +232,9 @@ def plan_run(
     spec = find_model(request.model)
     data = find_dataset(dataset)
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
-    for needing in ("qat",) if retrain else (f"--export {form.value}" for form in request.export if form in _OF_CELLS):
+    for needing in (
+        ("qat",) if retrain else (f"--export {form.value}" for form in request.resolved_export if form in _OF_CELLS)
+    ):
         refuse_model_file(request.model, needing)
     if request.ckpt is None and spec.file is None:
         message = f"--model {request.model} needs its weights"
@@ -239,17 +249,18 @@ def plan_run(
                 message = f"{option} {path}: no such file"
                 raise InputError(message, hint="check the path")
     require_atc(request.soc_version)
+    require_runtime(request.rules.runtime)
     device = resolve_device(request.device, request.device_id)
     backend, reason = resolve_backend(request.backend, asked, device, batch_size=request.batch_size)
     return kind(
-        request=replace(request, export=request.export or backend.default_export),
+        request=replace(request, export=request.resolved_export or backend.default_export),
         spec=spec,
         data=data,
         evaluation_data=evaluation_data,
         device=device,
         backend=backend,
         backend_reason=reason,
-        target=target,
+        isa=isa,
         config=_read_config(request, retrain=retrain),
         recorded=_read_record(request.record),
         metric=None if request.metric is None else named_metric(request.metric),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from amctq.services.run import report
+from amctq.services.run.deployment import Deployment, deployment
 from amctq.services.run.finish import Finished
 
 if TYPE_CHECKING:
@@ -64,6 +65,13 @@ class RunResult(Finished, ABC):
             return None
         return {"file": self.exports.measured.name} | report.accuracy(self.accuracy)
 
+    @property
+    def deployment(self) -> Deployment:
+        """The commands for the files of the run."""
+        plan = self.plan
+        inputs = self.verified.network.graph.inputs
+        return deployment(plan.request.target, plan.model_files, inputs, plan.converter_config)
+
     def further_timing(self) -> dict[str, Any]:
         """Further values that differ between two equal runs."""
         return {}
@@ -93,6 +101,7 @@ class RunResult(Finished, ABC):
             "simulation": report.simulation(self.simulation, measured=self.accuracy is not None),
             "files": report.model_files(self.files, self.compared),
             "atc": None if self.atc is None else self.atc.data(),
+            "deployment": self.deployment.data(),
             "not_run": [file.name for file in self.files.values()]
             if self.exports is None
             else list(self.exports.not_run),

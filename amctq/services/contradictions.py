@@ -1,0 +1,37 @@
+"""Options that contradict the target of a file."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from amctq.errors import UsageError
+from amctq.export.targets import why_not
+
+if TYPE_CHECKING:
+    from amctq.services.quantization_request import QuantizationRequest
+
+
+def refuse_other_target(request: QuantizationRequest) -> None:
+    """Refuse an option that contradicts ``--target``. An option at its default says nothing.
+
+    Raises:
+        UsageError: there is one.
+    """
+    target, options = request.target, request.options()
+    for item in fields(request):
+        given, option = getattr(request, item.name), options[item.name][1]
+        if option is None or given == item.default:
+            continue
+        for value in given if isinstance(given, tuple) else (given,):
+            reason = why_not(target, item.name, value)
+            if reason is not None:
+                name = option.spelling(item.name)
+                message = f"--target {target.value} and {name}{_shown(value)}: {target.value} {reason}"
+                raise UsageError(message, hint=f"leave {name} out, or choose another --target")
+
+
+def _shown(value: Any) -> str:
+    """A value behind its option; nothing for a switch."""
+    return "" if isinstance(value, bool) else f" {value.value if isinstance(value, Enum) else value}"

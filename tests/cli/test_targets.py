@@ -1,0 +1,222 @@
+"""``--target``: what a file is for, in whole runs."""
+
+from __future__ import annotations
+
+import configparser
+import itertools
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from amctq.choices import Target
+from amctq.inference.openvino_operators import float_operators
+from amctq.inference.openvino_session import OpenVinoSession
+from tests import strict_tensorrt
+from tests.command import Own, Shared, amctq, amctq_here
+from tests.runs import ptq
+
+FEW = ("--calib-images", 16, "--allow-poor-float")
+NETWORKS = ("small", "reused", "two_heads")
+
+
+@pytest.mark.parametrize("model", ["resnet20", "resnet56"])
+def test_tensorrt_takes_every_layer_and_accuracy_stays(model: str, shared: Shared) -> None:
+    done = ptq(shared.network(model), "--target", "tensorrt", "--eval-images", 1000, "--calib-images", 64)
+    proto = onnx.load(f"results/{model}_quant.onnx")
+    layers = done.data["quantization"]["layers"]
+    assert len(strict_tensorrt.read(proto)) == len(layers) == {"resnet20": 20, "resnet56": 56}[model]
+    sums = [node for node in proto.graph.node if node.op_type == "Add"]
+    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
+    assert all(makers[name] == "DequantizeLinear" for node in sums for name in node.input)
+    assert done.data["accuracy"]["top1_drop"] < 1.5
+    assert all(check["passed"] for check in done.data["checks"])
+
+
+@pytest.mark.parametrize("factory", NETWORKS)
+def test_tensorrt_takes_networks_of_ones_own(factory: str, own: Own) -> None:
+    done = ptq(own.network(factory), *FEW, "--target", "tensorrt")
+    proto = onnx.load(f"results/{factory}_quant.onnx")
+    assert len(strict_tensorrt.read(proto)) >= len(done.data["quantization"]["layers"])
+
+
+@pytest.mark.parametrize("factory", NETWORKS)
+def test_openvino_computes_every_layer_in_integers(factory: str, own: Own) -> None:
+    done = ptq(own.network(factory), *FEW, "--target", "openvino")
+    session = OpenVinoSession(Path(f"results/{factory}_quant.onnx").read_bytes())
+    kinds = [
+        (info["layerType"].astype(str), info["primitiveType"].astype(str))
+        for info in (node.get_rt_info() for node in session.compiled.get_runtime_model().get_ordered_ops())
+    ]
+    weighted = [kernel for kind, kernel in kinds if kind in {"Convolution", "FullyConnected", "MatMul"}]
+    # A product of two matrices too small for a kernel of its own stays as it is.
+    assert len(weighted) == len(done.data["quantization"]["layers"])
+    assert all(kernel.lower().endswith("_i8") for kernel in weighted), weighted
+    assert done.data["quantization"]["float_operators"] == [vars(item) for item in float_operators(session, {})]
+
+
+def test_openvino_measures_what_the_file_says(shared: Shared) -> None:
+    """The same integers in both runtimes: without VNNI the weights have 7 bits, which add up exactly."""
+    done = ptq(shared.network("resnet20"), "--target", "openvino", "--eval-images", 500, "--calib-images", 32)
+    file = Path("results/resnet20_quant.onnx")
+    one, other = (
+        amctq_here(*("evaluate", "--dataset", shared.data, "--onnx", file, "--eval-images", 500, "--json"), *more).data
+        for more in (("--runtime", "openvino"), ())
+    )
+    assert done.data["accuracy"]["int8"]["top1"] == one["accuracy"]["top1"]
+    assert one["accuracy"]["top1"] == pytest.approx(other["accuracy"]["top1"], abs=0.6)
+    assert done.data["timing"]["images_per_second"]["ratio"] > 0
+    assert all(check["passed"] for check in done.data["checks"])
+
+
+def test_onnxruntime_is_the_default(shared: Shared) -> None:
+    short = ("--calib-images", 4, "--eval-images", 0, "--output-dir")
+    ptq(shared.network("resnet20"), *short, "one")
+    ptq(shared.network("resnet20"), *short, "other", "--target", "ONNXRuntime")
+    one, other = (Path(name, "resnet20_quant.onnx").read_bytes() for name in ("one", "other"))
+    assert one == other
+
+
+CONTRADICTIONS = [
+    ("openvino", "--placement", "ascend"),
+    ("openvino", "--export", "mindir"),
+    ("openvino", "--record", "calibration_record.txt"),
+    ("tensorrt", "--act-type", "uint8"),
+    ("tensorrt", "--weight-storage", "int4", "--weight-bits", "4"),
+    ("tensorrt", "--isa", "vnni"),
+    ("tensorrt", "--placement", "ascend"),
+    ("tensorrt", "--export", "onnx,ascend"),
+    ("tensorrt", "--record", "calibration_record.txt"),
+    ("ascend", "--placement", "ort"),
+    ("ascend", "--weight-bits", "3"),
+    ("mslite", "--weight-bits", "4"),
+    ("mslite", "--config", "config.json"),
+    ("mslite", "--weight-algo", "gptq"),
+    ("mslite", "--export", "onnx"),
+]
+
+
+@pytest.mark.parametrize("words", CONTRADICTIONS, ids=" ".join)
+def test_an_option_that_contradicts_the_target_is_refused(words: tuple[str, ...], shared: Shared) -> None:
+    target, option, value, *more = words
+    for name in ("calibration_record.txt", "config.json"):
+        Path(name).write_text("")
+    done = amctq_here("ptq", *shared.network("resnet20"), "--target", target, option, value, *more, "--json")
+    assert done.code == 2
+    message = done.envelope["errors"][0]["message"]
+    assert f"--target {target}" in message
+    assert option in message
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "mslite"])
+def test_qat_says_what_it_cannot_train_for(target: str, shared: Shared) -> None:
+    done = amctq_here("qat", *shared.network("resnet20"), "--target", target, "--json")
+    assert done.code == 2
+    assert f"--target {target}" in done.envelope["errors"][0]["message"]
+
+
+def test_a_configuration_with_zero_points_contradicts_tensorrt(shared: Shared, own: Own) -> None:
+    done = amctq_here("ptq", *shared.network("resnet20"), "--target", "tensorrt", "--config", own.config, "--json")
+    assert done.code == 2
+    message = done.envelope["errors"][0]["message"]
+    assert all(word in message for word in ("--target tensorrt", "--config", "conv1"))
+
+
+def test_without_openvino_a_run_says_what_to_install(shared: Shared) -> None:
+    Path("none").mkdir()
+    Path("none/sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "own = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'openvino' else own(name, *more)\n"
+    )
+    done = amctq(
+        *("ptq", *shared.network("resnet20"), "--target", "openvino"), env={"PYTHONPATH": str(Path("none").absolute())}
+    )
+    assert done.code == 4, done.stderr
+    assert "pip install 'amctq[openvino]'" in done.stderr
+    assert not Path("results").exists()
+
+
+def test_every_target_is_in_the_table() -> None:
+    from amctq.export.targets import TARGETS
+
+    assert list(TARGETS) == list(Target)
+    known = set(itertools.chain.from_iterable((*rules.wishes, *rules.refused) for rules in TARGETS.values()))
+    from amctq.services.ptq.request import PtqRequest
+
+    assert known <= set(PtqRequest.options())
+
+
+def test_tensorrt_gets_the_exact_command(shared: Shared) -> None:
+    done = ptq(shared.network("resnet20"), "--target", "tensorrt", "--eval-images", 0, "--calib-images", 4)
+    deployment = done.data["deployment"]
+    (entry,) = deployment["commands"]
+    words = shlex.split(entry["command"])
+    assert words[0] == "trtexec"
+    assert "--onnx=resnet20_quant.onnx" in words
+    assert "--optShapes=image:8x3x32x32" in words
+    assert "never built by TensorRT" in deployment["not_run"]
+    assert done.data["quantization"]["float_operators"] == []
+
+
+def test_openvino_runs_the_command_that_it_gets(shared: Shared) -> None:
+    done = ptq(shared.network("resnet20"), "--target", "openvino", "--eval-images", 0, "--calib-images", 4)
+    (entry,) = done.data["deployment"]["commands"]
+    tool, *words = shlex.split(entry["command"])
+    assert done.data["deployment"]["not_run"] is None
+    process = subprocess.run(
+        [Path(sys.executable).with_name(tool), *words, "-niter", "8"],
+        cwd="results",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout
+    assert "Throughput" in process.stdout
+
+
+def test_ascend_gets_what_converts_and_measures(shared: Shared) -> None:
+    done = ptq(shared.network("resnet20"), "--target", "ascend", "--eval-images", 0, "--calib-images", 4)
+    assert set(done.data["files"]) == {"onnx", "ascend"}
+    assert done.data["quantization"]["placement"] == "ascend"
+    text = " ".join(entry["command"] for entry in done.data["deployment"]["commands"])
+    assert "convert_qat_model" in text
+    assert "ais_bench" in text
+    assert "atc" in done.data["atc"]["command"]
+
+
+def test_mslite_gets_a_float_network_its_configuration_and_samples(shared: Shared) -> None:
+    """The section names and keys are MindSpore Lite's; the network is still in float, and MindSpore runs it."""
+    more = ("--target", "mslite", "--eval-images", 200, "--calib-images", 6, "--skip-layer", "conv1")
+    done = ptq(shared.network("resnet20"), *more, "--act-algo", "entropy", "--no-bias-correction")
+    config = configparser.ConfigParser()
+    config.read("results/resnet20_mslite.cfg")
+    assert dict(config["full_quant_param"]) == {
+        "activation_quant_method": "KL",
+        "bias_correction": "false",
+        "per_channel": "true",
+    }
+    assert config["common_quant_param"]["skip_quant_node"].endswith("Conv2D-op0")
+    name, _, folder = config["data_preprocess_param"]["calibrate_path"].partition(":")
+    files = sorted(Path("results", folder).iterdir())
+    assert config["data_preprocess_param"]["calibrate_size"] == str(len(files)) == "6"
+    assert all(file.stat().st_size == 4 * 3 * 32 * 32 for file in files)
+    assert np.isfinite(np.fromfile(files[0], np.float32)).all()
+    assert {Path(item["path"]).name for item in done.envelope["artifacts"]} >= {file.name for file in files}
+    commands = [entry["command"] for entry in done.data["deployment"]["commands"]]
+    assert all(f"--configFile=resnet20_mslite.cfg --inputShape={name}:1,3,32,32" in text for text in commands)
+    assert "not verified here" in done.data["deployment"]["not_run"]
+    assert not Path("results/placement.json").exists()
+    measured = amctq_here(
+        *("evaluate", "--dataset", shared.data, "--mindir", "results/resnet20_mslite.mindir"),
+        *("--eval-images", 20, "--batch-size", 20, "--json"),
+    )
+    assert measured.data["accuracy"]["top1"] >= 85
+    again = amctq_here("ptq", *shared.network("resnet20"), *more, "--json")
+    assert again.code == 2
+    assert "already holds" in again.envelope["errors"][0]["message"]
