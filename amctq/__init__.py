@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from amctq.version import __version__ as __version__
 
 if TYPE_CHECKING:  # "as" makes a name public for type checkers
+    from amctq.services.analyze.analyze import AnalyzeResult as AnalyzeResult
+    from amctq.services.analyze.analyze import analyze as analyze
+    from amctq.services.analyze.request import AnalyzeRequest as AnalyzeRequest
     from amctq.services.convert_checkpoint import ConvertCheckpointResult as ConvertCheckpointResult
     from amctq.services.convert_checkpoint import convert_checkpoint as convert_checkpoint
     from amctq.services.convert_checkpoint_request import ConvertCheckpointRequest as ConvertCheckpointRequest
@@ -61,6 +64,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # The same names for the interpreter, by module of ``amctq.services``.
 _MODULES = {
+    "analyze.analyze": "AnalyzeResult analyze",
+    "analyze.request": "AnalyzeRequest",
     "convert_checkpoint": "ConvertCheckpointResult convert_checkpoint",
     "convert_checkpoint_request": "ConvertCheckpointRequest",
     "demo": "DemoResult demo",

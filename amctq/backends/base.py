@@ -7,7 +7,7 @@ result in one or more formats.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.distribution import LayerDistribution
 from amctq.quant.equalization import EqualizedPair
-from amctq.quant.integer import IntegerTable
+from amctq.quant.integer import IntegerLayer, IntegerTable
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -62,6 +62,7 @@ class QuantizedNetwork(FinishedNetwork):
 
     Attributes:
         record: scales and offsets of its layers.
+        layers: the integers of each layer.
         activations: which tensors are quantized, and how.
         tables: its embedding tables in integers.
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
@@ -70,6 +71,7 @@ class QuantizedNetwork(FinishedNetwork):
     """
 
     record: QuantRecord
+    layers: tuple[IntegerLayer, ...]
     activations: PlacedActivations
     # Replaced by engines that have such.
     tables: tuple[IntegerTable, ...] = ()
@@ -96,6 +98,27 @@ class QuantizedNetwork(FinishedNetwork):
         return tuple(
             entry for entry in self.record.layers if entry.name not in known or not entry.same_as(known[entry.name])
         )
+
+    @abstractmethod
+    def only(self, names: Collection[str], *, attention: bool = True) -> QuantizedNetwork:
+        """The same network with only some of its layers quantized, on the same scales, without a new calibration.
+
+        Args:
+            names: of layers, tables and means over windows; all others are in float.
+            attention: products of two activations stay quantized.
+        """
+
+    @abstractmethod
+    def with_layers(self, layers: Iterable[IntegerLayer]) -> QuantizedNetwork:
+        """The same network with other integers in some layers, such as weights of another width.
+
+        Args:
+            layers: of the same network and the same calibration; those that this network lacks are ignored.
+        """
+
+    @abstractmethod
+    def onnx_graph(self) -> onnx.ModelProto:
+        """The QDQ graph, as ``export`` writes it, without metadata."""
 
     @abstractmethod
     def simulation(self) -> AbstractContextManager[Any]:

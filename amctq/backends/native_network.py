@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import onnx
 
 from amctq.backends.base import Backend, QuantizedNetwork
 from amctq.backends.exchange import layer_places
+from amctq.backends.partial import placed_part
 from amctq.backends.simulation import simulate
 from amctq.choices import ActType, ExportFormat, WeightType
 from amctq.errors import CheckError, InputError, NoSimulationError, nearest
@@ -98,6 +99,45 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             rules=self.rules,
             metadata=metadata,
         )
+
+    def only(self, names: Collection[str], *, attention: bool = True) -> NativeQuantizedNetwork:
+        """The same network with fewer layers quantized; placement ``ort`` is decided anew for them."""
+        topology = self.topology.only(names, pools=names, tables=names)
+        return replace(
+            self,
+            topology=topology,
+            record=QuantRecord(
+                layers=tuple(entry for entry in self.record.layers if entry.name in names),
+                pools=tuple(entry for entry in self.record.pools if entry.name in names),
+            ),
+            layers=tuple(item for item in self.layers if item.layer.name in names),
+            tables=tuple(item for item in self.tables if item.table.name in names),
+            activations=placed_part(
+                self.network.graph, topology, self.activations, rules=self.rules, attention=attention
+            ),
+            weight_type=WeightType.INT8,
+        )
+
+    def with_layers(self, layers: Iterable[IntegerLayer]) -> NativeQuantizedNetwork:
+        """The same network with other integers, on the scales that they bring along."""
+        new = {item.layer.name: item for item in layers}
+        return replace(
+            self,
+            layers=tuple(new.get(item.layer.name, item) for item in self.layers),
+            record=replace(
+                self.record,
+                layers=tuple(
+                    replace(entry, weight_scale=new[entry.name].weight.scale, weight_bits=new[entry.name].weight.bits)
+                    if entry.name in new
+                    else entry
+                    for entry in self.record.layers
+                ),
+            ),
+        )
+
+    def onnx_graph(self) -> onnx.ModelProto:
+        """The graph of the QDQ file."""
+        return self._onnx(ExportFormat.ONNX, {})
 
     def simulation(self) -> AbstractContextManager[Any]:
         """The live cell, with quantized cells in place of the float ones."""

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from amctq import leftovers
 from amctq.cli import (
+    analyze,
     convert_checkpoint,
     demo,
     doctor,
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Command[Any]] = {
         fetch_model.fetch_model,
         ptq.ptq,
         qat.qat,
+        analyze.analyze,
         evaluate.evaluate,
         report.report,
         convert_checkpoint.convert_checkpoint,

@@ -20,6 +20,7 @@ from amctq.cli.measured import (
     speed_rows,
 )
 from amctq.cli.output import CommandResult, Output
+from amctq.cli.sensitivity import sensitivity_blocks
 from amctq.cli.summary import closing_rows, layers_row, verdict_of
 from amctq.cli.table import TextTable
 from amctq.services.option import RUN, Option
@@ -35,9 +36,11 @@ def report_tables(report: Mapping[str, Any], more: Sequence[tuple[str, str]] = (
     stages = () if accuracy is None else accuracy_figures(accuracy, (accuracy["float"], accuracy["int8"]))
     speed = report["timing"].get("images_per_second")
     figures = (*stages, *size_figures(report["files"]), *speed_figures(speed))
+    layers = [] if "sensitivity" not in report else sensitivity_blocks(report, limit=10)
     return [
         verdict_of(report),
         FigureTable(stages=("float", name), rows=figures),
+        *layers,
         FoundList(rows=(*more, *_found(report))),
     ]
 

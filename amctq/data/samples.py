@@ -156,22 +156,25 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Which images calibrate and which evaluate; no image does both.
+    """Which images calibrate, which tune and which evaluate; no image does two of these.
 
     Attributes:
         calibration: the images that calibrate.
         evaluation: the images that evaluate, or None where none were asked for.
-        note: how the two were separated, for the report.
+        note: how they were separated, for the report.
+        tuning: the images on which layers are measured, or None where none were asked for.
     """
 
     calibration: Samples
     evaluation: Samples | None
     note: str
+    tuning: Samples | None = None
 
     def renamed(self, names: Mapping[str, str]) -> Split:
         """The same samples with other names of inputs; see ``Samples.renamed``."""
         evaluation = None if self.evaluation is None else self.evaluation.renamed(names)
-        return replace(self, calibration=self.calibration.renamed(names), evaluation=evaluation)
+        tuning = None if self.tuning is None else self.tuning.renamed(names)
+        return replace(self, calibration=self.calibration.renamed(names), evaluation=evaluation, tuning=tuning)
 
 
 def images_to_calibrate_with(dataset: Dataset, evaluation_images: int | None) -> int:
@@ -181,14 +184,37 @@ def images_to_calibrate_with(dataset: Dataset, evaluation_images: int | None) ->
     return len(pool) - 1 if dataset.train is None and evaluation_images != 0 else len(pool)
 
 
-def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int | None, seed: int) -> Split:
-    """Choose the images that calibrate, by seed, and those that evaluate, from the start of the test images.
+def images_to_tune_with(dataset: Dataset, calibration_images: int, evaluation_images: int | None) -> int:
+    """How many images neither calibrate nor are needed to evaluate; below 0 where too many calibrate.
+
+    Where all images have to do everything, and all others evaluate, half of these.
+    """
+    pool = dataset.train or dataset.test
+    assert pool is not None
+    left = len(pool) - calibration_images
+    if dataset.train is not None:
+        return left
+    return left // 2 if evaluation_images is None else left - evaluation_images
+
+
+def split(
+    dataset: Dataset,
+    *,
+    calibration_images: int,
+    evaluation_images: int | None,
+    seed: int,
+    tuning_images: int = 0,
+) -> Split:
+    """Choose the images that calibrate and those that tune, by seed, and those that evaluate, from the start.
+
+    Which images calibrate does not depend on how many tune.
 
     Args:
         dataset: what there is.
         calibration_images: how many calibrate.
-        evaluation_images: how many evaluate; None for all, 0 for none.
+        evaluation_images: how many of the test images evaluate; None for all, 0 for none.
         seed: chooses the calibration images.
+        tuning_images: how many tune; from where the calibration images come.
 
     Raises:
         UsageError: more images are asked for than there are.
@@ -204,18 +230,26 @@ def split(dataset: Dataset, *, calibration_images: int, evaluation_images: int |
         message = f"--calib-images {calibration_images}: there are {available:,} images to calibrate with"
         raise UsageError(message, hint="ask for at least 1 and at most that many")
     chosen = np.sort(np.random.default_rng(seed).choice(len(pool), calibration_images, replace=False))
-    calibration = pool.take(chosen)
+    calibration, tuning = pool.take(chosen), None
+    left, roles = np.setdiff1d(np.arange(len(pool)), chosen), "calibration images"
+    if tuning_images:
+        if tuning_images > available - calibration_images:
+            message = f"--tuning-images {tuning_images}: {available - calibration_images:,} images are left for that"
+            raise UsageError(message, hint="ask for fewer, or for fewer --calib-images")
+        tunes = np.sort(np.random.default_rng((seed, 1)).choice(left, tuning_images, replace=False))
+        tuning, left, roles = pool.take(tunes), np.setdiff1d(left, tunes), "calibration and tuning images"
     if evaluation_images == 0:
-        return Split(calibration=calibration, evaluation=None, note="no evaluation was asked for")
+        return Split(calibration=calibration, evaluation=None, note="no evaluation was asked for", tuning=tuning)
     if dataset.train is not None:
         rest = dataset.test
-        note = "calibration images come from the training images, evaluation images from the test images"
+        note = f"{roles} come from the training images, evaluation images from the test images"
     else:
-        rest = pool.take(np.setdiff1d(np.arange(len(pool)), chosen))
+        rest = pool.take(left)
         kind = "the images have no roles" if dataset.whole else "there are no training images"
-        note = f"{kind}: calibration images were taken out of the evaluation"
+        note = f"{kind}: {roles} were taken out of the evaluation"
     assert rest is not None
-    return Split(calibration=calibration, evaluation=first_images(rest, evaluation_images), note=note)
+    evaluation = first_images(rest, evaluation_images)
+    return Split(calibration=calibration, evaluation=evaluation, note=note, tuning=tuning)
 
 
 def first_images(samples: Samples, count: int | None) -> Samples:

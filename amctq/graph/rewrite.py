@@ -71,6 +71,12 @@ class GraphWriter:
         """Add a copy of a node with other inputs, and with other outputs where they are given."""
         self._add_copy(node, inputs, node.output if outputs is None else outputs)
 
+    def append(self, node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Add a node of another graph, with these inputs and outputs."""
+        added = copy.deepcopy(node)
+        added.input[:], added.output[:] = inputs, outputs
+        self._nodes.append(added)
+
     def layer(
         self,
         layer: QuantizableLayer,

@@ -20,12 +20,20 @@ from amctq.services.option import ABOVE_0, INPUT, RUN, Option, Request
 
 # Fields that are no option of that name, each with the reason.
 NO_OPTIONS = {
+    "AnalyzeRequest.analyze": "it does nothing else",
+    "AnalyzeRequest.equalize": "equalized layers cannot be quantized alone",
+    "AnalyzeRequest.eval_images": "test images measure nothing",
+    **{
+        f"AnalyzeRequest.{field}": "it writes no network"
+        for field in ("export", "soc_version", "max_drop", "simulate", "weight_storage", "isa")
+    },
     "LaunchRequest.qat": "its options are those of qat",
     "LaunchRequest.grace": "for tests",
     "QatRequest.unused_hyper_parameters": "comes from --hyper-parameters",
     "RankTableRequest.merge": "made of --merge and of the files",
 }
 NEEDED: dict[str, dict[str, Any]] = {
+    "analyze": {"dataset": "data", "ckpt": "float.ckpt"},
     "ptq": {"dataset": "data", "ckpt": "float.ckpt"},
     "qat": {"dataset": "data", "ckpt": "float.ckpt"},
     "evaluate": {"dataset": "data", "ckpt": "float.ckpt"},

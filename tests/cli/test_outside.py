@@ -74,6 +74,7 @@ COMMANDS: dict[str, list[object]] = {
     "fetch": ["fetch-model", "--from-file", CHECKPOINT, "--sha256", sha256_of(CHECKPOINT)],
     "table": ["rank-table", "--hccn-conf", "hccn.conf", "--server-ip", "10.0.0.1"],
     "ptq": ["ptq", *NETWORK, "--dataset", "DATA", *SMALL, "--export", "onnx,mindir,ascend"],
+    "analyze": ["analyze", *NETWORK, "--dataset", "DATA", "--calib-images", "16", "--tuning-images", "8"],
     "dry-run": ["ptq", *NETWORK, "--dataset", "DATA", *SMALL, "--dry-run"],
     "onnx": ["evaluate", "--onnx", "RESULTS/resnet8_quant.onnx", "--dataset", "DATA"],
     "mindir": ["evaluate", "--mindir", "RESULTS/resnet8_quant.mindir", "--dataset", "DATA"],

@@ -21,8 +21,14 @@ def _open(folder: Path) -> Dataset:
     return cifar.open_cifar(cifar.find_files(folder), PREPROCESSING)
 
 
-def _split(folder: Path, *, calibration: int, evaluation: int | None = None, seed: int = 1) -> Split:
-    return split(_open(folder), calibration_images=calibration, evaluation_images=evaluation, seed=seed)
+def _split(folder: Path, *, calibration: int, evaluation: int | None = None, seed: int = 1, tuning: int = 0) -> Split:
+    return split(
+        _open(folder),
+        calibration_images=calibration,
+        evaluation_images=evaluation,
+        seed=seed,
+        tuning_images=tuning,
+    )
 
 
 @pytest.fixture
@@ -61,6 +67,29 @@ def test_without_training_files_the_split_is_disjoint_and_complete(root: Path) -
     assert chosen.evaluation is not None
     used = [*chosen.calibration.indices, *chosen.evaluation.indices]
     assert sorted(used) == list(range(20))
+
+
+@pytest.mark.parametrize("folder", [".", cifar.TEST_FOLDER])
+def test_tuning_images_have_no_other_role_and_change_none(root: Path, folder: str) -> None:
+    plain, chosen = (_split(root / folder, calibration=7, tuning=count) for count in (0, 9))
+    assert chosen.calibration.indices.tolist() == plain.calibration.indices.tolist()
+    assert chosen.tuning is not None
+    assert chosen.evaluation is not None
+    assert len(chosen.tuning) == 9
+    assert set(chosen.tuning.indices.tolist()).isdisjoint(chosen.calibration.indices.tolist())
+    if folder == ".":
+        assert len(chosen.evaluation) == 20
+    else:
+        used = [*chosen.calibration.indices, *chosen.tuning.indices, *chosen.evaluation.indices]
+        assert sorted(used) == list(range(20))
+        assert "tuning" in chosen.note
+
+
+def test_more_tuning_images_than_there_are(root: Path) -> None:
+    with pytest.raises(UsageError, match="--tuning-images 54: 53 images"):
+        _split(root, calibration=7, tuning=54)
+    with pytest.raises(UsageError, match="--tuning-images 13: 12 images"):  # one is left to evaluate
+        _split(root / cifar.TEST_FOLDER, calibration=7, tuning=13)
 
 
 def test_the_seed_chooses(root: Path) -> None:

@@ -55,7 +55,7 @@ def measure(session: Session, batches: Batches, metric: Metric, advance: Callabl
         check_finite(inputs, done, "--dataset")
         outputs = session.run(inputs)
         samples = samples_in(inputs)
-        if wrong := _nan(outputs, samples):
+        if wrong := samples_with_nan(outputs, samples):
             message = f"the network gives NaN for {wrong} of the images {done:,} to {done + samples - 1:,}"
             raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
         scoring.add(outputs, targets)
@@ -66,7 +66,7 @@ def measure(session: Session, batches: Batches, metric: Metric, advance: Callabl
     return Outcome(score=scoring.finish(), predicted=np.concatenate(predicted) if predicted else None)
 
 
-def _nan(outputs: Outputs, samples: int) -> int:
+def samples_with_nan(outputs: Outputs, samples: int) -> int:
     """For how many samples an output is NaN."""
     wrong = np.zeros(samples, bool)
     for array in outputs:

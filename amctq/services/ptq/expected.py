@@ -13,11 +13,14 @@ from amctq.services.ptq.prepare import Prepared
 from amctq.services.run.accuracy import QUANTIZED_ACCURACY
 from amctq.services.run.forecast import Expected, forward_seconds, preparation_seconds
 from amctq.services.run.inputs import FLOAT_ACCURACY
+from amctq.services.run.sensitivity import ALONE, LAYERS, LEFT_IN_FLOAT
 from amctq.services.run.simulation import SIMULATED_IMAGES, SIMULATIONS
 
 _OPERATIONS_A_SECOND = 1e10  # of GPTQ, in float64
 # Time to run one image through a compared file, relative to the float network.
 _COST = {ExportFormat.ASCEND: 3, ExportFormat.FAKEQUANT: 4}
+_SIDE_BY_SIDE = 8  # networks: four ways to compute each layer, the quantized network, its sums
+_PREPARED_LAYER = 0.05  # to write and open the graph
 _SIMULATED_WITHOUT_EVALUATION = 4  # the user wants a quick run
 
 
@@ -49,17 +52,7 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
         if only_mindir:
             measured = replace(measured, seconds=preparation + simulated, engine="MindSpore")
         steps.append(measured)
-    if prepared.quantized is None:
-        # An observer takes about as much time as the forward pass.
-        steps.append(
-            Expected(
-                phases=(CALIBRATION,),
-                units=calibration.images * (2 if plan.request.equalize else 1),
-                seconds=preparation + 2 * onnx,
-                engine="onnxruntime",
-            )
-        )
-        steps.append(Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(prepared) / 100))
+    steps += _calibration(plan, prepared, preparation, onnx)
     compared = (evaluation or calibration).images
     for form, name in plan.model_files.items():
         if form in _COST:
@@ -74,7 +67,36 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
             engine="onnxruntime" if cell is None else "MindSpore",
         )
     )
-    return tuple(steps)
+    return (*steps, *_layers(prepared, onnx))
+
+
+def calibration_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
+    """The phases of ``analyze``."""
+    preparation = preparation_seconds(prepared.calibration)
+    onnx = forward_seconds(prepared.verified.session, prepared.calibration)
+    return (*_calibration(plan, prepared, preparation, onnx), *_layers(prepared, onnx))
+
+
+def _calibration(plan: PtqPlan, prepared: Prepared, preparation: float, onnx: float) -> list[Expected]:
+    if prepared.quantized is not None:
+        return []
+    # An observer takes about as much time as the forward pass.
+    images = prepared.calibration.images * (2 if plan.request.equalize else 1)
+    calibration = Expected(phases=(CALIBRATION,), units=images, seconds=preparation + 2 * onnx, engine="onnxruntime")
+    return [calibration, Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(prepared) / 100)]
+
+
+def _layers(prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
+    """Measuring the layers: every one runs half of the network, once alone and once left in float."""
+    if prepared.tuning is None:
+        return ()
+    topology, quant = prepared.verified.network.topology, prepared.quant
+    layers = len(topology.layers if quant is None else quant.enabled)
+    one = _PREPARED_LAYER + prepared.tuning.images * onnx / 2
+    return (
+        Expected(phases=(LAYERS,), units=prepared.tuning.images, seconds=_SIDE_BY_SIDE * onnx, engine="onnxruntime"),
+        *(Expected(phases=(name,), units=layers, seconds=one, engine="layers") for name in (ALONE, LEFT_IN_FLOAT)),
+    )
 
 
 def _rounding_seconds(prepared: Prepared) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.choice import Asked
 from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
-from amctq.errors import UsageError
+from amctq.errors import InputError, UsageError
 from amctq.export.isa import resolve_isa
 from amctq.networks.registry import find_model, is_model_file
 from amctq.progress import Reporter
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
 _CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
+TUNING_IMAGES = 64
+Kind = TypeVar("Kind", bound="PtqPlan")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +64,25 @@ class PtqPlan(RunPlan):
         if self.request.equalize:
             return "--equalize changes the weights, and AMCT's record belongs to those of the checkpoint"
         return super().why_no_record
+
+    def tuning_images(self, dataset: str, left: int) -> int:
+        """Number of images on which layers are measured: ``--tuning-images``, or the default as far as there are some.
+
+        Args:
+            dataset: its name, for messages.
+            left: how many neither calibrate nor are needed to evaluate.
+
+        Raises:
+            InputError: none is left.
+        """
+        if self.request.tuning_images is not None:
+            return self.request.tuning_images
+        if left < 0:
+            return TUNING_IMAGES  # too many calibrate, which is refused first
+        if left == 0:
+            message = f"{dataset}: every image calibrates or evaluates, and none is left to measure the layers on"
+            raise InputError(message, hint="ask for fewer --calib-images, or give more training images")
+        return min(TUNING_IMAGES, left)
 
     @property
     def corrects_biases(self) -> bool:
@@ -108,12 +129,26 @@ def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
     Raises:
         AmctqError: as ``plan_run``.
     """
+    return plan_calibration(PtqPlan, request, dataset=dataset)
+
+
+def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | None = None) -> Kind:
+    """Check everything that can be checked without MindSpore and without reading the dataset.
+
+    Args:
+        kind: the plan of the command.
+        request: the request.
+        dataset: present path of the dataset, if ``request`` has the path where it will be later.
+
+    Raises:
+        AmctqError: as ``plan_run``.
+    """
     storage, act_type = request.weight_storage, request.resolved_act_type
     isa = resolve_isa(request.isa, cpu_instructions(), storage, act_type, request.target)
     if request.weight_bits is None and request.config is None and request.record is None:
         request = replace(request, weight_bits=isa.weight_bits)
     return plan_run(
-        PtqPlan,
+        kind,
         request,
         _asked(request),
         isa,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.data.samples import Batches, Split, images_to_calibrate_with, split
+from amctq.data.samples import Batches, Split, images_to_calibrate_with, images_to_tune_with, split
 from amctq.export.isa import saturation_warning
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
@@ -30,6 +30,7 @@ class Prepared:
         split: images for calibration and for evaluation.
         calibration: the calibration images, in batches.
         evaluation: the evaluation images, in batches; None if there are none.
+        tuning: the images on which layers are measured, in batches; None if no layer is.
         metric: how good a network is; None where nothing says it.
         verified: the float network.
         quant: the configuration of each layer; None if a record is used without one.
@@ -39,6 +40,7 @@ class Prepared:
     split: Split
     calibration: Batches
     evaluation: Batches | None
+    tuning: Batches | None
     metric: Metric | None
     verified: VerifiedNetwork
     quant: QuantConfig | None
@@ -62,11 +64,15 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         preprocessing = request.preprocessing(plan.spec).changed(image_size=request.input_size)
         dataset = request.open_dataset(plan.data, preprocessing, reporter, classes=plan.num_classes)
         available = images_to_calibrate_with(dataset, request.eval_images)
+        calibrate = plan.calibration_images(CALIB_IMAGES, available)
         images = split(
             dataset,
-            calibration_images=plan.calibration_images(CALIB_IMAGES, available),
+            calibration_images=calibrate,
             evaluation_images=request.eval_images,
             seed=request.seed,
+            tuning_images=0
+            if not request.analyze
+            else plan.tuning_images(dataset.name, images_to_tune_with(dataset, calibrate, request.eval_images)),
         )
     if plan.spec.file is not None:
         settle(request, plan.spec.file(), images.calibration, reporter)
@@ -97,6 +103,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         split=images,
         calibration=calibration,
         evaluation=plan.evaluation_batches(images.evaluation),
+        tuning=plan.evaluation_batches(images.tuning),
         metric=metric,
         verified=verified,
         quant=quant,

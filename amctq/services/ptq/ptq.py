@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amctq.backends.base import QuantizedNetwork
-from amctq.backends.ptq_config import PtqConfig
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.ptq.calibrate import calibrated
 from amctq.services.ptq.expected import expected_phases, simulated_images
 from amctq.services.ptq.float_operators import float_operators
 from amctq.services.ptq.mslite import claim_samples, converter_files
 from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq
-from amctq.services.ptq.prepare import Prepared, prepare
+from amctq.services.ptq.prepare import prepare
 from amctq.services.ptq.preview import PtqPreview
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
@@ -25,6 +24,7 @@ from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
 from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
+from amctq.services.run.sensitivity import measure_layers
 
 if TYPE_CHECKING:
     pass
@@ -112,12 +112,8 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         f"{calibration.images:,} calibration images, "
         f"{0 if evaluation is None else evaluation.images:,} evaluation images"
     )
-    from amctq.backends.replaced_ranges import warn_of_replaced_ranges
-
     before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
-    if prepared.quantized is not None:
-        warn_of_replaced_ranges(prepared.verified.network, prepared.quantized, calibration, reporter)
-    quantized = prepared.quantized or _calibrate(plan, prepared, reporter)
+    quantized = calibrated(plan, prepared, reporter)
     finished = finish(
         plan,
         quantized,
@@ -130,6 +126,9 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         output=output,
         reporter=reporter,
     )
+    sensitivity = None
+    if prepared.tuning is not None:
+        sensitivity = measure_layers(quantized, prepared.tuning, prepared.metric, reporter)
     return PtqResult(
         **vars(finished),
         plan=plan,
@@ -137,29 +136,9 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         quantized=quantized,
         split=prepared.split,
         quant=prepared.quant,
+        sensitivity=sensitivity,
         float_operators=float_operators(plan, quantized, prepared, finished, output),
         warnings=tuple(reporter.warnings),
         seconds=dict(reporter.seconds),
         parts=dict(reporter.parts),
-    )
-
-
-def _calibrate(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> QuantizedNetwork:
-    request = plan.request
-    assert prepared.quant is not None
-    config = PtqConfig(
-        quant=prepared.quant,
-        placement=request.resolved_placement,
-        act_type=request.resolved_act_type,
-        rules=request.rules.qdq,
-        ifmr_variant=request.ifmr_variant,
-        hfmg_variant=request.hfmg_variant,
-        arq_rule=request.arq_rule,
-        weight_type=plan.isa.weight_type,
-        bias_correction=plan.corrects_biases,
-        attention=request.quantize_attention,
-        equalize=request.equalize,
-    )
-    return plan.backend.quantize(
-        network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 from amctq.choices import (
-    WEIGHT_BITS,
     ActAlgo,
     ActType,
     ArqRule,
@@ -22,19 +21,11 @@ from amctq.choices import (
 )
 from amctq.errors import UsageError
 from amctq.services import request as shared
-from amctq.services.option import INPUT, QUANTIZATION, RUN, Limit, Option
+from amctq.services.analyze.options import ANALYZE, TUNING_WITH_ANALYZE, refuse_idle_analysis
+from amctq.services.option import INPUT, QUANTIZATION, RUN, Option
+from amctq.services.ptq import options
 from amctq.services.quantization_request import QuantizationRequest
-from amctq.services.spelling import input_shape, layer_width
-
-_MODEL = (
-    "Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function. Or a file with its weights: "
-    "net.onnx, net.mindir."
-)
-_WIDTHS = ", ".join(map(str, WEIGHT_BITS))
-
-
-def _known_widths(layers: tuple[tuple[str, int], ...]) -> bool:
-    return all(bits in WEIGHT_BITS for _, bits in layers)
+from amctq.services.spelling import input_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +44,7 @@ class PtqRequest(QuantizationRequest):
 
     dataset: Annotated[str | Path, shared.DATASET]
     ckpt: Annotated[Path | None, shared.CKPT] = None
-    model: Annotated[str, replace(shared.MODEL, help=_MODEL)] = "resnet50"
+    model: Annotated[str, options.MODEL] = "resnet50"
     inputs: Annotated[
         tuple[tuple[str, tuple[int, ...]], ...],
         Option(
@@ -91,17 +82,7 @@ class PtqRequest(QuantizationRequest):
     act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
     per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
     weight_bits: Annotated[int | None, shared.WIDTH] = None
-    layer_bits: Annotated[
-        tuple[tuple[str, int], ...],
-        Option(
-            QUANTIZATION,
-            "Bits per weight of these layers, instead of --weight-bits; repeatable, the last one that matches holds.",
-            metavar="PATTERN=BITS",
-            read=layer_width,
-            repeatable=True,
-            limits=(Limit(expected=f"a width of {_WIDTHS}", holds=_known_widths),),
-        ),
-    ] = ()
+    layer_bits: Annotated[tuple[tuple[str, int], ...], options.LAYER_BITS] = ()
     weight_algo: Annotated[
         WeightAlgo | None,
         Option(
@@ -174,6 +155,8 @@ class PtqRequest(QuantizationRequest):
             after="allow_poor_float",
         ),
     ] = False
+    analyze: Annotated[bool, ANALYZE] = False
+    tuning_images: Annotated[int | None, TUNING_WITH_ANALYZE] = None
     seed: Annotated[int, Option(RUN, "Random seed that chooses the calibration images.", min=0, after="batch_size")] = 1
     output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
@@ -184,6 +167,7 @@ class PtqRequest(QuantizationRequest):
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
         self._refuse_weight_options()
+        refuse_idle_analysis(analyze=self.analyze, tuning_images=self.tuning_images, equalize=self.equalize)
         said = {
             "--act-algo": self.act_algo is not None,
             "--act-symmetric": self.act_symmetric,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from amctq.quant.equalization import EqualizedPair
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.run.exports import Exports
+    from amctq.services.run.sensitivity import Sensitivity
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +29,7 @@ class PtqResult(RunResult):
     Attributes:
         split: images used for calibration and for evaluation.
         quant: the configuration of each layer; None if a record was used without one.
+        sensitivity: what each layer costs; None if it was not measured.
         float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 
@@ -38,6 +40,7 @@ class PtqResult(RunResult):
     quantized: QuantizedNetwork
     split: Split
     quant: QuantConfig | None
+    sensitivity: Sensitivity | None
     float_operators: tuple[FloatOperator, ...]
 
     @property
@@ -55,7 +58,14 @@ class PtqResult(RunResult):
             "seed": request.seed,
             "calibration": report.samples(split.calibration),
             "evaluation": None if split.evaluation is None else report.samples(split.evaluation),
+            **({} if split.tuning is None else {"tuning": report.samples(split.tuning)}),
         }
+
+    def further_sections(self) -> dict[str, Any]:
+        """What each layer costs, where it was measured."""
+        if self.sensitivity is None:
+            return {}
+        return {"analysis": self.sensitivity.summary(), "sensitivity": self.sensitivity.data()}
 
     def quantization_section(self) -> dict[str, Any]:
         """The quantization of each layer, and the settings used."""

@@ -1,0 +1,1 @@
+"""What each layer costs when it is quantized: request, run, result."""
