@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import amctq
 from amctq.cli.blocks import FoundList
-from amctq.cli.exported import file_rows
+from amctq.cli.exported import file_rows, not_run_rows
 from amctq.cli.figures import FigureTable
 from amctq.cli.from_request import command
 from amctq.cli.measured import (
@@ -51,12 +51,7 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (drop_row(accuracy), samples_row(accuracy))
     if report["fidelity"] is not None:
         yield from fidelity_rows(report["fidelity"])
-    if report["not_run"]:
-        yield (
-            "not run",
-            f"{', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has compiled it; the accuracy is "
-            "that of amctq's ONNX graph on the scales of AMCT's record",
-        )
+    yield from not_run_rows(report)
     yield layers_row(report)
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     yield (
