@@ -15,6 +15,7 @@ from amctq.amct_files.config_file import open_config
 from amctq.amct_files.config_json import dump_config
 from amctq.amct_files.record_text import dump_record, load_record
 from amctq.amct_files.retrain_json import dump_retrain_config
+from amctq.choices import Language
 from amctq.distributed.hccn import HccnConf
 from amctq.distributed.rank_table_json import read_rank_table
 from amctq.graph.topology import read_topology
@@ -24,6 +25,8 @@ from amctq.quant.layers import Topology
 from amctq.quant.numerics import QParams
 from amctq.quant.record import LayerRecord, QuantRecord
 from amctq.quant.retrain_config import default_retrain_config
+from amctq.report_page.page import draw_page
+from amctq.report_page.source import report_in
 from amctq.services.pinned_sums import read_pins
 from amctq.services.qat.request import QatRequest
 from amctq.training.history import former_lines
@@ -98,6 +101,31 @@ def _read_addresses(path: Path) -> Any:
     return [(device, source.address(device)) for device in source.devices()]
 
 
+def _drawn_report() -> bytes:
+    values = {"lo": -1.5, "hi": 2.0, "counts": [1, 0, 25, 4], "zeros": 3, "clip": [-1.2, 1.9]}
+    report = {
+        "schema": 1,
+        "command": "ptq",
+        "model": {"name": "网络"},
+        "accuracy": {
+            "metric": {"key": "top1", "title": "top-1, %", "unit": "points", "digits": 2},
+            "images": 200,
+            "float": {"top1": 91.0},
+            "int8": {"top1": 91.5},
+            "top1_drop": -0.5,
+            "top1_drop_95": [-1.87, 0.88],
+        },
+        "histograms": [{"layer": "conv1", "weight": values, "activation": None}],
+        "frontier": [{"bytes": 1000, "expected_drop": 0.5, "measured_drop": None, "chosen": True}],
+        "timing": {"seconds": {"export": 0.25}},
+    }
+    return json.dumps(report, ensure_ascii=False, indent=1).encode()
+
+
+def _draw(path: Path) -> Any:
+    return draw_page(report_in(path.read_bytes(), "report"), Language.EN)
+
+
 TEXT_FILES = (
     TextFile(
         name="config.json",
@@ -151,4 +179,5 @@ TEXT_FILES = (
         content=lambda: json.dumps({"schema": 1, "int8": {"top1": 91.5}, "files": [None, True]}, indent=2).encode(),
         read=lambda path: read_json_object(path, what="report", option="--output-dir", takes="a report"),
     ),
+    TextFile(name="drawn.json", content=_drawn_report, read=_draw),
 )

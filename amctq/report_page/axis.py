@@ -19,6 +19,7 @@ class Axis:
         start: where ``low`` stands.
         end: where ``high`` stands.
         log: the scale is logarithmic; ``low`` is above 0.
+        whole: ticks stand at whole numbers only, as for steps.
     """
 
     low: float
@@ -26,6 +27,7 @@ class Axis:
     start: float
     end: float
     log: bool = False
+    whole: bool = False
 
     def at(self, value: float) -> float:
         """Where a value stands; one outside the range at its end."""
@@ -44,6 +46,7 @@ class Axis:
         rough = (self.high - self.low) / about
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999) * power
+        step = max(step, 1.0) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = [index * step for index in range(first, last + 1)]
         return [(value, label(value, step)) for value in values]

@@ -7,7 +7,7 @@ machines. Its width is that of a phone; a wide page shows several beside each ot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amctq.report_page.axis import Axis, axis
 from amctq.report_page.markup import Child, Markup, element, joined, short
@@ -32,11 +32,11 @@ class Frame:
 
 
 def frame(
-    x: tuple[float, float], y: tuple[float, float], *, height: int = 170, log_x: bool = False, log_y: bool = False
+    x: tuple[float, float], y: tuple[float, float], *, height: int, whole_x: bool = False, log_y: bool = False
 ) -> Frame:
-    """A frame for values in these ranges."""
+    """A frame for values in these ranges; ``whole_x``: those of x are whole numbers."""
     return Frame(
-        x=axis(*x, _LEFT, WIDTH - _RIGHT, log=log_x),
+        x=replace(axis(*x, _LEFT, WIDTH - _RIGHT), whole=whole_x),
         y=axis(*y, height - _BOTTOM, _TOP, log=log_y),
         height=height,
     )
@@ -74,7 +74,7 @@ def _apart(scale: Axis, ticks: Sequence[tuple[float, str]]) -> list[tuple[float,
     return kept
 
 
-def plot(*content: Child, name: str, height: int, caption: Child = None, wide: bool = False) -> Markup:
+def plot(*content: Child, name: str, height: int, caption: Child = None) -> Markup:
     """A finished plot.
 
     Args:
@@ -82,7 +82,6 @@ def plot(*content: Child, name: str, height: int, caption: Child = None, wide: b
         name: what it shows, in words.
         height: of the drawing.
         caption: below it.
-        wide: it may take the whole width of the page.
     """
     drawing = element(
         "svg",
@@ -94,7 +93,7 @@ def plot(*content: Child, name: str, height: int, caption: Child = None, wide: b
         preserveAspectRatio="xMidYMid meet",
     )
     below = None if caption is None else element("figcaption", caption)
-    return element("figure", drawing, below, class_="plot wide" if wide else "plot")
+    return element("figure", drawing, below, class_="plot")
 
 
 def polyline(points: Sequence[tuple[float, float]], class_: str) -> Markup:

@@ -54,7 +54,7 @@ def _curve(name: str, across: str, points: Points, *, dots: bool = False) -> Mar
     if not points:
         return None
     lows, highs = [min(part) for part in zip(*points, strict=True)], [max(part) for part in zip(*points, strict=True)]
-    inner = frame((lows[0], highs[0]), padded(lows[1], highs[1]), height=_HEIGHT)
+    inner = frame((lows[0], highs[0]), padded(lows[1], highs[1]), height=_HEIGHT, whole_x=True)
     places = [(inner.x.at(x), inner.y.at(y)) for x, y in points]
     marked = places if dots or len(places) == 1 else []
     return plot(

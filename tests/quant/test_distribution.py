@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from amctq.quant.distribution import distribution_in, distribution_of
-from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import HfmgObserver, MinMaxObserver, PercentileObserver
 
 values = arrays(np.float32, st.integers(1, 300), elements=st.floats(-1e6, 1e6, width=32))
 
 
 @given(values)
-def test_every_value_is_counted_once(array: Float32Array) -> None:
+def test_every_value_is_counted_once(array: NDArray[np.float32]) -> None:
     found = distribution_of(array)
     assert (found.low, found.high) == (array.min(), array.max())
     assert found.zeros == (array == 0).sum()
@@ -25,7 +25,7 @@ def test_every_value_is_counted_once(array: Float32Array) -> None:
 
 
 @given(values)
-def test_an_observer_has_seen_every_value(array: Float32Array) -> None:
+def test_an_observer_has_seen_every_value(array: NDArray[np.float32]) -> None:
     observer = HfmgObserver()
     observer.update(array.reshape(1, -1))
     density = observer.density()
