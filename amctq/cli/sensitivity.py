@@ -23,8 +23,8 @@ def sensitivity_tables(report: Mapping[str, Any], *, limit: int | None = None) -
     table = Table(title="what each layer costs", title_justify="left")
     table.add_column("layer", overflow="fold")
     heads = ["bits", *(["KL"] if has_classes else ())]
-    heads += [] if metric is None else [f"{metric['title'].partition(',')[0]} drop"]
-    for head in (*heads, "output dB", "layer dB", "weights dB", "input dB"):
+    heads += [] if metric is None else [f"{metric['title'].partition(',')[0]}\ndrop"]
+    for head in (*heads, "output\ndB", "layer\ndB", "weights\ndB", "input\ndB"):
         table.add_column(head, justify="right")
     for layer in layers[:limit]:
         own = layer["output"] or {}
