@@ -54,6 +54,9 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from amctq.services.rank_table import RankTableResult as RankTableResult
     from amctq.services.rank_table import rank_table as rank_table
     from amctq.services.rank_table_request import RankTableRequest as RankTableRequest
+    from amctq.services.report import ReportResult as ReportResult
+    from amctq.services.report import report as report
+    from amctq.services.report_request import ReportRequest as ReportRequest
 
 # onnxruntime reports its use to its makers, and keeps files for that in the home folder, unless this is set before it
 # is loaded: here, because this runs before every module of amctq, and before a user's own network file.
@@ -88,6 +91,8 @@ _MODULES = {
     "qat.result": "QatResult",
     "rank_table": "RankTableResult rank_table",
     "rank_table_request": "RankTableRequest",
+    "report": "ReportResult report",
+    "report_request": "ReportRequest",
 }
 _PUBLIC = {name: f"amctq.services.{module}" for module, names in _MODULES.items() for name in names.split()}
 

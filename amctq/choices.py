@@ -207,3 +207,10 @@ class SelectEpoch(str, Enum):
 
     LAST = "last"
     BEST = "best"
+
+
+class Language(str, Enum):
+    """The language of a page."""
+
+    EN = "en"
+    ZH = "zh"

@@ -40,7 +40,20 @@ class Notice:
     text: str
 
 
-Event: TypeAlias = Progress | Notice
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A phase that has ended without an error.
+
+    Attributes:
+        phase: its name.
+        seconds: wall time.
+    """
+
+    phase: str
+    seconds: float
+
+
+Event: TypeAlias = Progress | Notice | Ended
 OnEvent: TypeAlias = Callable[[Event], None]
 
 
@@ -109,3 +122,4 @@ class Reporter:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         if self.on_phase is not None:
             self.on_phase(name, 0, seconds, ended=True)
+        self.on_event(Ended(phase=name, seconds=seconds))

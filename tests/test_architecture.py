@@ -22,7 +22,7 @@ FLOORS = (
     "version errors choices progress runtime signals plugins folder_lock durability streams leftovers regular_file "
     "files input_file json_file json_value",
     "quant",
-    "graph amct_files data download",
+    "graph amct_files data download report_page",
     "networks inference",
     "export training distributed",
     "backends pretrained",

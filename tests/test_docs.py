@@ -121,7 +121,7 @@ def _lines(language: str, text: str) -> list[str]:
     if language != "sh":
         lines = [line for line in lines if line.startswith("$ ")]
     parts = [part.strip().removeprefix("$ ").removeprefix(".venv/bin/") for line in lines for part in line.split("&&")]
-    return [part for part in parts if part.startswith("amctq ")]
+    return [re.sub(r" > \S+$", "", part) for part in parts if part.startswith("amctq ")]
 
 
 def _parse(line: str, *, complete: bool = True) -> None:

@@ -23,6 +23,7 @@ from amctq.graph.placement import PlacedActivations
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
+from amctq.quant.distribution import LayerDistribution
 from amctq.quant.equalization import EqualizedPair
 from amctq.quant.integer import IntegerLayer, IntegerTable
 from amctq.quant.layers import Topology
@@ -66,6 +67,7 @@ class QuantizedNetwork(FinishedNetwork):
         tables: its embedding tables in integers.
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
         equalized: the pairs of equalized layers; the record is then that of other weights than the checkpoint's.
+        distributions: by layer, how its weights and its calibrated input are distributed, as far as that is known.
     """
 
     record: QuantRecord
@@ -75,6 +77,7 @@ class QuantizedNetwork(FinishedNetwork):
     tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
     equalized: tuple[EqualizedPair, ...] = ()
+    distributions: Mapping[str, LayerDistribution] = MappingProxyType({})
 
     @property
     def amct_record(self) -> QuantRecord:

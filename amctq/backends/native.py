@@ -37,6 +37,8 @@ from amctq.networks.float_network import FloatNetwork
 from amctq.networks.mindir import refuse_large
 from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig
+from amctq.quant.distribution import Distribution, LayerDistribution, distribution_in, distribution_of
+from amctq.quant.folding import FusedParameters
 from amctq.quant.integer import IntegerTable, integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
@@ -166,6 +168,7 @@ class NativeBackend(RecordBackend):
             rules=config.rules,
             per_tensor=per_tensor,
             equalized=equalization.pairs,
+            distributions=_distributions(topology, fused, plan.sites, watches),
         )
 
     def retrain(
@@ -177,6 +180,21 @@ class NativeBackend(RecordBackend):
 
         self.check_record(network, initial)
         return NativeRetrainingNetwork(network, config, initial, reporter or Reporter())
+
+
+def _distributions(
+    topology: Topology, fused: Mapping[str, FusedParameters], sites: tuple[Site, ...], watches: tuple[Watch, ...]
+) -> dict[str, LayerDistribution]:
+    """By layer, what the weights are before they are rounded, and what its observer has seen."""
+    read: dict[str, Distribution] = {}
+    for site, watch in zip(sites, watches, strict=True):
+        density = watch.observer.density()
+        if density is not None:
+            read |= dict.fromkeys(site.layers, distribution_in(density))
+    return {
+        layer.name: LayerDistribution(weight=distribution_of(fused[layer.name].weight), activation=read.get(layer.name))
+        for layer in topology.layers
+    }
 
 
 def _integer_tables(graph: FloatGraph, topology: Topology, config: PtqConfig) -> tuple[IntegerTable, ...]:

@@ -27,6 +27,7 @@ from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
 from amctq.graph.topology import fuse
 from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
+from amctq.quant.distribution import LayerDistribution, distribution_of
 from amctq.quant.equalization import EqualizedPair
 from amctq.quant.integer import IntegerLayer, IntegerTable, integer_layers
 from amctq.quant.layers import QuantizableLayer, Topology
@@ -50,6 +51,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         tables: as in the base class.
         per_tensor: as in the base class.
         equalized: as in the base class.
+        distributions: as in the base class.
     """
 
     record: QuantRecord
@@ -63,6 +65,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
     equalized: tuple[EqualizedPair, ...] = ()
+    distributions: Mapping[str, LayerDistribution] = field(default_factory=dict)
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""
@@ -194,6 +197,9 @@ def on_record(
         network=network,
         act_type=act_type,
         weight_type=weight_type,
+        distributions={
+            layer.name: LayerDistribution(weight=distribution_of(fused[layer.name].weight)) for layer in topology.layers
+        },
     )
 
 

@@ -24,6 +24,7 @@ from amctq.cli import (
     ptq,
     qat,
     rank_table,
+    report,
     worker,
 )
 from amctq.cli.from_request import EPILOG, Command
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Command[Any]] = {
         qat.qat,
         analyze.analyze,
         evaluate.evaluate,
+        report.report,
         convert_checkpoint.convert_checkpoint,
         prepare_cifar.prepare_cifar,
         rank_table.rank_table,

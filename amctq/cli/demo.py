@@ -31,10 +31,10 @@ def demo(make: Callable[[], amctq.DemoRequest], output: Output) -> CommandResult
         tables=lambda: _tables(data),
         artifacts=result.artifacts,
         places=[folder / part for part in dict.fromkeys(parts)],  # shows two folders instead of a dozen record files
-        talk=["next:", *(f"  {step['command']}  # {step['purpose']}" for step in data["next"])],
+        next_commands=[(step["command"], step["purpose"]) for step in data["next"]],
     )
 
 
 def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
     classes = ", ".join(data["pictures"]["classes"])
-    return [*report_tables(data["ptq"]), f"measured on generated pictures ({classes}), which are not CIFAR-10"]
+    return report_tables(data["ptq"], [("pictures", f"generated ({classes}), which are not CIFAR-10")])

@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import amctq
+from amctq.cli.blocks import Verdict
 from amctq.cli.from_request import command
 from amctq.cli.output import CommandResult, Output
+from amctq.cli.table import TextTable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
 def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
-    from rich.table import Table
-
-    table = Table(show_header=False)
+    rows = []
     for name, finding in data["findings"].items():
-        advice = f"\n{finding['advice']}" if finding["advice"] else ""
-        table.add_row("yes" if finding["ok"] else "no", name, finding["value"] + advice)
-    return [table]
+        advice = f"; {finding['advice']}" if finding["advice"] else ""
+        rows.append(("yes" if finding["ok"] else "no", name, finding["value"] + advice))
+    return [Verdict(text=data["verdict"]["text"]), TextTable(columns=("", "", ""), rows=rows)]
 
 
 @command(lambda: amctq.DoctorRequest, failure_tables=_tables)

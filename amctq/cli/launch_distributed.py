@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import amctq
+from amctq.cli.blocks import FoundList
 from amctq.cli.output import CommandResult, Output
 from amctq.cli.qat_sample import qat_command
 from amctq.cli.qat_tables import tables
@@ -51,8 +52,8 @@ def answer(request: amctq.LaunchRequest, dry_run: bool, output: Output) -> Comma
 
 def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
     launch = data["launch"]
-    summary = f"{launch['workers']} workers on {launch['nodes']} server(s), {launch['timing']['seconds']:.1f} s"
-    return [*(tables(data) if "accuracy" in data else ()), summary]
+    summary = f"{launch['workers']} on {launch['nodes']} server(s), {launch['timing']['seconds']:.1f} s"
+    return [*(tables(data) if "accuracy" in data else ()), FoundList(rows=[("workers", summary)])]
 
 
 def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:

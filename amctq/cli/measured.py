@@ -1,9 +1,12 @@
-"""The accuracy section of a report, for people."""
+"""The measured sections of a report, for people: accuracy, sizes and speed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from amctq.cli.figures import Figure
+from amctq.services.run.verdict import size_change, speed_change
 
 if TYPE_CHECKING:
     from amctq.inference.metrics.score import MetricName
@@ -11,8 +14,8 @@ if TYPE_CHECKING:
 _TITLES = {"top5": "top-5, %"}
 
 
-def accuracy_rows(accuracy: Mapping[str, Any], stages: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, ...]]:
-    """A row of a table for each figure: its name, its value at each stage, and the last against the first.
+def accuracy_figures(accuracy: Mapping[str, Any], stages: Sequence[Mapping[str, float]]) -> Iterator[Figure]:
+    """A row for each figure: its value at each stage, and the last against the first.
 
     Args:
         accuracy: the section.
@@ -22,20 +25,45 @@ def accuracy_rows(accuracy: Mapping[str, Any], stages: Sequence[Mapping[str, flo
     for name in stages[0]:
         values = [stage[name] for stage in stages]
         title = metric.title if name == metric.key else _TITLES.get(name, name)
-        digits = metric.digits
-        yield title, *(f"{value:.{digits}f}" for value in values), f"{values[-1] - values[0]:+.{digits}f}"
+        change = "" if len(values) == 1 else f"{values[-1] - values[0]:+.{metric.digits}f}"
+        yield Figure(name=title, values=values, digits=metric.digits, change=change)
 
 
-def drop_sentence(accuracy: Mapping[str, Any]) -> str:
+def size_figures(files: Mapping[str, Any], between: int = 0) -> Iterator[Figure]:
+    """A row for each file: its bytes, after those in float; ``between`` counts the stages that have no file."""
+    for form, file in files.items():
+        values = (file["float_bytes"], *[None] * between, file["int8_bytes"])
+        yield Figure(name=f"{form}, bytes", values=values, change=size_change(file["ratio"]))
+
+
+def speed_figures(speed: Mapping[str, Any] | None, between: int = 0) -> Iterator[Figure]:
+    """A row of images per second, if they were measured; ``between`` counts the stages whose speed was not."""
+    if speed is not None:
+        values = (speed["float"], *[None] * between, speed["int8"])
+        yield Figure(name="images/s", values=values, change=speed_change(speed["ratio"]))
+
+
+def drop_row(accuracy: Mapping[str, Any]) -> tuple[str, str]:
     """By how much the metric is worse, with what the samples say of it."""
     metric = metric_of(accuracy)
     key, digits = metric.key, metric.digits
-    text = f"{metric.label} drop {accuracy[f'{key}_drop']:.{digits}f}{metric.unit_behind}"
+    text = f"{accuracy[f'{key}_drop']:.{digits}f}{metric.unit_behind}"
     interval = accuracy[f"{key}_drop_95"]
     if interval is not None:
         low, high = interval
         text += f" (95 % interval {low:.{digits}f} to {high:.{digits}f})"
-    return text
+    return f"{metric.label} drop", text
+
+
+def samples_row(accuracy: Mapping[str, Any]) -> tuple[str, str]:
+    """On how many samples, and how many of them were lost and gained."""
+    if accuracy.get("mcnemar_p") is None:
+        return "measured on", f"{accuracy['images']:,} test samples"
+    return (
+        "measured on",
+        f"{accuracy['images']:,} test images: {accuracy['lost']} lost, {accuracy['gained']} gained, "
+        f"McNemar p = {accuracy['mcnemar_p']:.2g}",
+    )
 
 
 def metric_of(accuracy: Mapping[str, Any]) -> MetricName:
@@ -54,3 +82,26 @@ def fidelity_rows(fidelity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{decibels}; cosine {output['cosine']:.5f}; largest difference {output['max_difference']:.3g} "
             f"of {output['largest']:.3g}" + "; it depends on a choice, and the order may be another" * output["chosen"],
         )
+    yield (
+        "measured on",
+        f"{fidelity['samples']:,} samples; no metric was named, and nearness to float is no accuracy",
+    )
+
+
+def speed_rows(speed: Mapping[str, Any] | None, stages: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """What there is to say of the images per second: their spread on a busy machine, and why they are few.
+
+    Args:
+        speed: the section.
+        stages: what float and the quantized network are called.
+    """
+    if speed is None:
+        return
+    if speed["busy"]:
+        spread = ", ".join(
+            f"{stage} {speed[key][0]:,.0f} to {speed[key][1]:,.0f}"
+            for stage, key in zip(stages, ("float_range", "int8_range"), strict=True)
+        )
+        yield "busy machine", f"images/s are the median of {speed['rounds']} runs: {spread}"
+    if speed["note"] is not None:
+        yield "speed", speed["note"]

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from amctq.cli.command_lines import wrapped_command
+from amctq.cli.consoles import console_of
 from amctq.cli.envelope import envelope_line
 from amctq.cli.faults import described
+from amctq.cli.file_list import FileList
+from amctq.cli.phases import Phases
 from amctq.download.address import masked
 from amctq.errors import AmctqError, Stopped, WriteError
 from amctq.progress import Event, Notice, Progress
@@ -24,8 +28,6 @@ from amctq.signals import StopRequest
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
 
     from amctq.files import Artifact
 
@@ -43,14 +45,14 @@ class CommandResult:
         tables: makes the output without ``--json``: Rich renderables and plain lines.
         artifacts: the written files.
         places: paths shown without ``--json``; None means the path of each artifact.
-        talk: lines for stderr after the result.
+        next_commands: what to try next, for stderr: commands and what they are for.
     """
 
     data: Mapping[str, Any]
     tables: Callable[[], Sequence[RenderableType]]
     artifacts: Sequence[Artifact] = ()
     places: Sequence[Path] | None = None
-    talk: Sequence[str] = ()
+    next_commands: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(kw_only=True)
@@ -73,9 +75,7 @@ class Output:
     failure_tables: Callable[[Mapping[str, Any]], Sequence[RenderableType]] | None = None
     stop: StopRequest = field(default_factory=StopRequest)
     _start: float = field(default_factory=time.perf_counter)
-    _bars: Bars | None = None
-    _unit: str = ""
-    _tasks: dict[str, tuple[str, TaskID]] = field(default_factory=dict)
+    _phases: Phases | None = None
 
     def event(self, event: Event) -> None:
         """Show progress or a notice on stderr.
@@ -84,10 +84,14 @@ class Output:
             Stopped: a signal has asked the command to stop.
         """
         self.stop.check()
-        if isinstance(event, Progress):
-            self._progress(event)
-        else:
+        if isinstance(event, Notice):
             self._say(event)
+        elif sys.stderr.isatty() and not (self.quiet or self.as_json):
+            self._phases = self._phases or Phases()
+            if isinstance(event, Progress):
+                self._phases.progress(event)
+            else:
+                self._phases.ended(event)
 
     def result(self, result: CommandResult) -> None:
         """Print a result on stdout."""
@@ -96,9 +100,9 @@ class Output:
             self._envelope(exit_code=0, data=result.data, artifacts=result.artifacts)
         else:
             places = [artifact.path for artifact in result.artifacts] if result.places is None else result.places
-            _print([*result.tables(), *map(str, places)])
-        for line in result.talk:
-            self._say(Notice(level="info", text=line))
+            files = [FileList(artifacts=result.artifacts, places=places)] if places else []
+            _print([*result.tables(), *files])
+        self._suggest(result.next_commands)
 
     def error(self, error: BaseException) -> int:
         """Print an error, on stderr and with ``--json`` on stdout too; returns the exit code.
@@ -129,10 +133,9 @@ class Output:
 
     def close(self) -> None:
         """Remove the progress bar."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
-            self._tasks.clear()
+        if self._phases is not None:
+            self._phases.close()
+            self._phases = None
 
     def _envelope(
         self,
@@ -158,36 +161,26 @@ class Output:
         else:
             self._line(None, masked(notice.text), None)
 
+    def _suggest(self, commands: Sequence[tuple[str, str]]) -> None:
+        terminal = sys.stderr.isatty()
+        lines = [*[""] * terminal, "next:"] if commands else []
+        for command, purpose in commands:
+            if terminal:
+                lines += wrapped_command(command, purpose, console_of(sys.stderr).width)
+            else:
+                lines.append(f"  {command}  # {purpose}")
+        for line in lines:
+            self._say(Notice(level="info", text=line))
+
     def _line(self, label: str | None, text: str, colour: str | None) -> None:
         text = text.translate(_CONTROLS)
-        if self._bars is not None:
-            prefix = f"[{colour}]{label}:[/] " if label else ""
-            from rich.markup import escape
-
-            self._bars.console.print(prefix + escape(text), soft_wrap=True, highlight=False)
+        if not sys.stderr.isatty():
+            typer.echo(f"{label}: {text}" if label else text, err=True)
             return
-        shown = f"{label}: " if label else ""
-        if label and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
-            shown = typer.style(f"{label}:", fg=colour, bold=True) + " "
-        typer.echo(shown + text, err=True)
+        from rich.text import Text
 
-    def _progress(self, event: Progress) -> None:
-        if self.quiet or self.as_json or not sys.stderr.isatty():
-            return
-        unit = "bytes" if event.unit == "bytes" else ""
-        if self._bars is None or self._unit != unit:
-            self.close()
-            self._bars, self._unit = _bars(unit, 2 if event.lane else 10), unit
-            self._bars.start()
-        phase, task = self._tasks.get(event.lane, ("", None))
-        if task is None or phase != event.phase:
-            if task is not None:
-                self._bars.remove_task(task)
-            # Work that was done before the start must not count for the rate.
-            named = f"{event.lane} {event.phase}".strip()
-            task = self._bars.add_task(named, total=event.total, completed=event.done, note=event.note)
-            self._tasks[event.lane] = event.phase, task
-        self._bars.update(task, completed=event.done, total=event.total, note=event.note)
+        line = Text.assemble((f"{label}: ", f"bold {colour}"), text) if label else Text(text)
+        (self._phases or Phases()).say(line)
 
 
 @contextlib.contextmanager
@@ -197,14 +190,13 @@ def running(output: Output) -> Iterator[None]:
     Meanwhile, whatever the work or a library prints goes to stderr; Ctrl-C and SIGTERM stop the work cleanly.
     """
     try:
-        with output.stop.listening(), _stdout_kept_clean():
+        with output.stop.listening(), _stdout_kept_clean(), contextlib.closing(output):
+            # Closed inside: the bars keep what sys.stdout was when they began, and put that back.
             yield
     except BaseException as error:
         # A library may have turned the stop into another error.
         cause = output.stop.stopped() if output.stop.stopped and not isinstance(error, Stopped) else error
         raise typer.Exit(output.error(cause)) from error
-    finally:
-        output.close()
 
 
 def _parts(error: AmctqError | Stopped) -> tuple[str, str | None, dict[str, Any] | None]:
@@ -239,30 +231,9 @@ def never_fail_to_encode() -> None:
 
 
 def _print(items: Sequence[RenderableType]) -> None:
-    """Print tables, and lines that are not wrapped, on stdout."""
-    from rich.console import Console
-
-    console = Console(file=sys.stdout, highlight=False)
-    for item in items:
-        console.print(item, soft_wrap=isinstance(item, str), markup=False)
-
-
-def _bars(unit: str, frames: int) -> Bars:
-    """Make progress bars that are drawn ``frames`` times a second; drawing takes CPU time."""
-    from rich import progress
-    from rich.console import Console
-
-    if unit == "bytes":
-        amount = [progress.DownloadColumn(), progress.TransferSpeedColumn()]
-    else:
-        amount = [progress.MofNCompleteColumn()]
-    return progress.Progress(
-        progress.TextColumn("{task.description:<16}"),
-        progress.BarColumn(),
-        *amount,
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        transient=True,
-        refresh_per_second=frames,
-    )
+    """Print the parts of a result on stdout: apart and wrapped at words on a terminal, else in plain lines."""
+    console = console_of(sys.stdout)
+    for number, item in enumerate(items):
+        if number and console.is_terminal and not isinstance(item, str):
+            console.print()
+        console.print(item, soft_wrap=not console.is_terminal)

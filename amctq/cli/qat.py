@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import amctq
 from amctq.cli import evaluate as float_accuracy
 from amctq.cli import launch_distributed
+from amctq.cli.blocks import FoundList
 from amctq.cli.output import CommandResult, Output
 from amctq.cli.qat_sample import qat_command
 from amctq.cli.qat_tables import tables
@@ -57,29 +58,41 @@ def qat(
         return launch_distributed.answer(launch, dry_run, output)
     if dry_run:
         preview = amctq.preview_qat(request, output.event).data()
-        return CommandResult(data=preview, tables=lambda: _preview_lines(preview))
+        return CommandResult(data=preview, tables=lambda: _preview_tables(preview))
 
     result = amctq.qat(request, output.event)
     report = result.data()
     return CommandResult(data=report, tables=lambda: tables(report), artifacts=result.artifacts)
 
 
-def _preview_lines(preview: Mapping[str, Any]) -> list[RenderableType]:
-    """Make the lines of the preview."""
+def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
+    """Make the list of the preview."""
     recipe = preview["recipe"]
     quantized = [layer for layer in preview["layers"] if layer["quantized"]]
     widths = sorted({layer["weight_bits"] for layer in quantized})
     skipped = [layer for layer in preview["layers"] if not layer["quantized"]]
     resumed = f", from step {preview['resumes_at']:,} on" if preview["resumes_at"] is not None else ""
+    found = [
+        *(("stays in float", f"{layer['name']}: {layer['why_in_float']}") for layer in skipped),
+        *(("stays in float", f"{layer['name']}: {layer['reason']}") for layer in preview["left_in_float"]),
+        (
+            f"recipe {recipe['name']}",
+            f"{recipe['steps']:,} steps of {recipe['batch_size']} images, {recipe['epochs']} epochs, learning rate "
+            f"{recipe['lr_init']:g} to {recipe['lr_max']:g} in {recipe['warmup_steps']:,} steps, "
+            f"then {recipe['lr_decay']}",
+        ),
+        (
+            "images",
+            f"{preview['training_images']:,} training images, {preview['calibration_images']:,} calibration images, "
+            f"{preview['evaluation_images']:,} evaluation images",
+        ),
+        (
+            "time",
+            f"about {preview['estimated_seconds']:.0f} s on {preview['device']} with back end {preview['backend']}",
+        ),
+        ("would write", ", ".join(preview["files"])),
+    ]
     return [
         f"would retrain {len(quantized)} layers with weights of {' and '.join(map(str, widths))} bits{resumed}",
-        *(f"stays in float: {layer['name']}: {layer['why_in_float']}" for layer in skipped),
-        *(f"stays in float: {layer['name']}: {layer['reason']}" for layer in preview["left_in_float"]),
-        f"recipe {recipe['name']}: {recipe['steps']:,} steps of {recipe['batch_size']} images, "
-        f"{recipe['epochs']} epochs, learning rate {recipe['lr_init']:g} to {recipe['lr_max']:g} in "
-        f"{recipe['warmup_steps']:,} steps, then {recipe['lr_decay']}",
-        f"{preview['training_images']:,} training images, {preview['calibration_images']:,} calibration images, "
-        f"{preview['evaluation_images']:,} evaluation images",
-        f"about {preview['estimated_seconds']:.0f} s on {preview['device']} with back end {preview['backend']}",
-        f"would write {', '.join(preview['files'])}",
+        FoundList(rows=found),
     ]

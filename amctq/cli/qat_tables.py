@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from amctq.cli.exported import file_sentences
-from amctq.cli.measured import accuracy_rows, drop_sentence, fidelity_rows, metric_of
-from amctq.cli.widths import width_name
+from amctq.cli.blocks import FoundList
+from amctq.cli.exported import file_rows
+from amctq.cli.figures import Figure, FigureTable
+from amctq.cli.measured import (
+    accuracy_figures,
+    drop_row,
+    fidelity_rows,
+    metric_of,
+    samples_row,
+    size_figures,
+    speed_figures,
+    speed_rows,
+)
+from amctq.cli.summary import closing_rows, layers_row, verdict_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,62 +32,52 @@ def failure_tables(data: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    """Make the tables of the report: float, PTQ and QAT."""
-    from rich.table import Table
-
-    files, accuracy = report["files"], report["accuracy"]
-    name = width_name(report["quantization"])
-    table = Table(title=f"{report['model']['name']}, {name} retrained", title_justify="left")
-    for column in ("", "float", "PTQ", "QAT", "QAT against float"):
-        table.add_column(column, justify="right" if column else "left")
+    """Make the summary of the report: verdict, float against PTQ and QAT, and what was found."""
+    accuracy, speed = report["accuracy"], report["timing"].get("images_per_second")
+    stages: Iterable[Figure] = ()
     if accuracy is not None:
         trained = accuracy["int8"] or accuracy["training_network"]
-        for row in accuracy_rows(accuracy, (accuracy["float"], accuracy["ptq"], trained)):
-            table.add_row(*row)
-    for form, file in files.items():
-        sizes = f"{file['float_bytes']:,}", "", f"{file['int8_bytes']:,}"
-        table.add_row(f"{form}, bytes", *sizes, f"{file['ratio']:.3f} x")
-    return [table, *_sentences(report)]
+        stages = accuracy_figures(accuracy, (accuracy["float"], accuracy["ptq"], trained))
+    figures = (*stages, *size_figures(report["files"], between=1), *speed_figures(speed, between=1))
+    return [
+        verdict_of(report),
+        FigureTable(stages=("float", "PTQ", "QAT"), rows=figures),
+        FoundList(rows=tuple(_found(report))),
+    ]
 
 
-def _sentences(report: Mapping[str, Any]) -> list[str]:
+def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     accuracy, data, training = report["accuracy"], report["data"], report["training"]
     recipe, quantization = training["recipe"], report["quantization"]
-    lines = []
     if report["not_run"]:
-        lines.append(
-            f"not run: {', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has "
-            "compiled it; the accuracy is that of AMCT's training network"
+        yield (
+            "not run",
+            f"{', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has compiled it; the accuracy is "
+            "that of AMCT's training network",
         )
     elif accuracy is not None:
-        metric, test = metric_of(accuracy), accuracy["mcnemar_p"]
-        same = accuracy["agreement"]
-        agreement = (
-            ""
-            if same is None
-            else f"; the exported file names the same class on {same['percent']:.2f} % of {accuracy['images']:,} images"
-        )
-        lines += [
-            f"{drop_sentence(accuracy)}{'' if test is None else f', McNemar p = {test:.2g}'}",
-            f"training network {metric.shown(accuracy['training_network'][metric.key])}{agreement}",
-        ]
+        metric = metric_of(accuracy)
+        yield from (drop_row(accuracy), samples_row(accuracy))
+        yield "training network", metric.shown(accuracy["training_network"][metric.key])
+        if accuracy["agreement"] is not None:
+            percent = accuracy["agreement"]["percent"]
+            yield "exported file", f"names the class of the training network on {percent:.2f} % of the images"
     if accuracy is not None:
-        lines.append(_gain(accuracy["gain_over_ptq"], metric_of(accuracy), quantization["started_from_weight_algo"]))
+        text = _gain(accuracy["gain_over_ptq"], metric_of(accuracy), quantization["started_from_weight_algo"])
+        yield "against PTQ", text
     if report["fidelity"] is not None:
-        lines += [f"{name} {text}" for name, text in fidelity_rows(report["fidelity"])]
+        yield from fidelity_rows(report["fidelity"])
+    yield layers_row(report)
     taught = ", taught by the float network" if recipe["distillation"] else ""
-    widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
-    lines.append(
-        f"{len(quantization['layers'])} layers with weights of {' and '.join(map(str, widths))} bits, "
-        f"{len(quantization['left_in_float'])} left in float; {training['steps']:,} steps of {recipe['batch_size']} of "
-        f"{data['training']['images']:,} images of {', '.join(data['training']['sources'])} (seed {data['seed']}), "
-        f"recipe {recipe['name']}{taught}, epoch {training['exported_epoch']} of {training['epochs']} exported"
+    yield (
+        "training",
+        f"{training['steps']:,} steps of {recipe['batch_size']} of {data['training']['images']:,} images of "
+        f"{', '.join(data['training']['sources'])} (seed {data['seed']}), recipe {recipe['name']}{taught}, "
+        f"epoch {training['exported_epoch']} of {training['epochs']} exported",
     )
-    lines += file_sentences(report)
-    failed = [check["name"] for check in report["checks"] if not check["passed"]]
-    lines.append(f"checks failed: {', '.join(failed)}" if failed else f"{len(report['checks'])} checks passed")
-    lines.append(f"{sum(report['timing']['seconds'].values()):.1f} s on {report['environment']['device']}")
-    return lines
+    yield from speed_rows(report["timing"].get("images_per_second"), ("float", "QAT"))
+    yield from file_rows(report)
+    yield from closing_rows(report)
 
 
 def _gain(gain: Mapping[str, Any], metric: MetricName, algorithms: Sequence[str] | None) -> str:

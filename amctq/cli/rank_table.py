@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import amctq
 from amctq.cli.from_request import command
 from amctq.cli.output import CommandResult, Output
+from amctq.cli.table import TextTable
 from amctq.errors import UsageError
 from amctq.services.option import RUN, Option
 
@@ -56,27 +57,23 @@ def _tables(data: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _rank_rows(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
-    from rich.table import Table
-
-    table = Table()
-    for column in ("rank", "server", "device", "address"):
-        table.add_column(column, justify="left" if column in {"server", "address"} else "right")
     rows = [(server["server_id"], device) for server in servers for device in server["device"]]
-    for server_id, device in sorted(rows, key=lambda row: int(row[1]["rank_id"])):
-        table.add_row(device["rank_id"], server_id, device["device_id"], device.get("device_ip", ""))
-    return table
+    return TextTable(
+        columns=("rank", "server", "device", "address"),
+        right=(0, 2),
+        rows=[
+            (device["rank_id"], server_id, device["device_id"], device.get("device_ip", ""))
+            for server_id, device in sorted(rows, key=lambda row: int(row[1]["rank_id"]))
+        ],
+    )
 
 
 def _server_rows(servers: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Make a table with one row for each server; a row for each of thousands of ranks would take Rich too long."""
-    from rich.table import Table
-
     from amctq.distributed.device_list import format_devices
 
-    table = Table()
-    for column in ("server", "devices", "ranks"):
-        table.add_column(column)
+    rows = []
     for server in servers:
         numbers = [[int(device[key]) for device in server["device"]] for key in ("device_id", "rank_id")]
-        table.add_row(server["server_id"], *map(format_devices, numbers))
-    return table
+        rows.append((server["server_id"], *map(format_devices, numbers)))
+    return TextTable(columns=("server", "devices", "ranks"), rows=rows)

@@ -37,6 +37,7 @@ class ArraySamples(Samples):
         sources: see Samples.
         indices: see Samples.
         image_name: what the network calls its images.
+        class_names: see Samples.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.float32]
@@ -45,6 +46,7 @@ class ArraySamples(Samples):
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
     image_name: str = IMAGE
+    class_names: tuple[str, ...] | None = None
 
     @property
     def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]

@@ -20,6 +20,7 @@ from amctq.regular_file import open_regular
 RECORD_BYTES = 1 + 3 * 32 * 32
 CLASSES = 10
 _MAX_BYTES = 1 << 30
+_MOST_NAMES = 4096  # bytes
 TRAIN_FOLDER = "cifar-10-batches-bin"
 TEST_FOLDER = "cifar-10-verify-bin"
 CLASS_NAMES_FILE = "batches.meta.txt"
@@ -194,4 +195,19 @@ def _read(paths: tuple[Path, ...], preprocessing: Preprocessing) -> ArraySamples
         preprocessing=preprocessing,
         sources=tuple(path.name for path in paths),
         indices=np.arange(len(records)),
+        class_names=_class_names(paths[0].with_name(CLASS_NAMES_FILE)),
     )
+
+
+def _class_names(path: Path) -> tuple[str, ...] | None:
+    """The names of the classes, of the file that lies beside the records; None where it is not there or something else.
+
+    Nothing but a report reads them, so a file that is not right is no reason to refuse the images.
+    """
+    try:
+        with open_regular(path) as stream:
+            content = stream.read(_MOST_NAMES).decode()
+    except (OSError, ValueError):
+        return None
+    names = tuple(filter(None, map(str.strip, content.splitlines())))
+    return names if len(names) == CLASSES else None

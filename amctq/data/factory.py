@@ -68,6 +68,12 @@ class FactorySamples(Samples):
         with self._users_failures():
             yield from self._batches(size)
 
+    @property
+    def indexed(self) -> bool:
+        """Whether the user's function gives a list or the like."""
+        with self._users_failures():
+            return _is_indexed(self._kept)
+
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None, *, epoch: int | None = None) -> Batch:
         """Samples as they are, read by index.
 

@@ -29,6 +29,7 @@ class FolderSamples(Samples):
         sources: see Samples.
         indices: see Samples.
         image_name: what the network calls its images.
+        class_names: see Samples.
     """
 
     files: tuple[Path, ...]
@@ -37,6 +38,7 @@ class FolderSamples(Samples):
     sources: tuple[str, ...]
     indices: NDArray[np.int64]
     image_name: str = IMAGE
+    class_names: tuple[str, ...] | None = None
 
     @property
     def inputs(self) -> Mapping[str, InputSpec]:  # type: ignore[override]
@@ -135,4 +137,5 @@ def _samples(place: Path, classes: Sequence[ClassFolder], root: Path, preprocess
         preprocessing=preprocessing,
         sources=(str(place.relative_to(root.parent)),),
         indices=np.arange(sum(counts)),
+        class_names=tuple(found.name for found in classes),
     )

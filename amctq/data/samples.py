@@ -36,6 +36,7 @@ class Samples(ABC):
         inputs: what the network gets, by name.
         preprocessing: what prepares images; None if the samples are prepared already.
         classified: the targets are classes.
+        class_names: by class, what people call it; None where the dataset does not say it.
     """
 
     sources: tuple[str, ...]
@@ -44,6 +45,12 @@ class Samples(ABC):
     inputs: Mapping[str, InputSpec]
     preprocessing: Preprocessing | None
     classified: bool = True
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def indexed(self) -> bool:
+        """Whether ``chosen`` can read single samples; else they come in one order only."""
+        return True
 
     @property
     def prepared(self) -> bool:

@@ -2,6 +2,7 @@
 
     {"event": "start", "guard": 812, "pid": 815, "time": 93.1}
     {"event": "progress", "phase": "training", "done": 12, "total": 90, "unit": "steps", "note": "…", "figures": {…}}
+    {"event": "ended", "phase": "training", "seconds": 12.4}
     {"event": "notice", "level": "info", "text": "…"}
     {"event": "error", "code": "bad-input", "message": "…", "hint": "…", "data": null}
     {"event": "result", "artifacts": [{"path": "…", "bytes": 1, "sha256": "…"}]}

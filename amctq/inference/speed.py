@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from dataclasses import dataclass
@@ -88,3 +89,17 @@ def compare_speed(
         batch_size=samples,
         rounds=len(times[0]),
     )
+
+
+def speed_range(ends: list[tuple[int, float]], size: int, mean: float) -> tuple[float, float]:
+    """Images per second of a slow and of a fast batch: whole ones without the first, and without a tenth at each end.
+
+    Args:
+        ends: after each batch, the images that are done and the time, from the start on.
+        size: images in a batch.
+        mean: of all batches, for a run with fewer of them.
+    """
+    pairs = itertools.pairwise(ends[1:])
+    speeds = sorted(size / (later - before) for (done, before), (after, later) in pairs if after - done == size)
+    kept = speeds[len(speeds) // 10 : len(speeds) - len(speeds) // 10]
+    return (kept[0], kept[-1]) if kept else (mean, mean)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from amctq.choices import Target
 from amctq.errors import UsageError
 from amctq.export.targets import why_not
-
-if TYPE_CHECKING:
-    from amctq.services.quantization_request import QuantizationRequest
+from amctq.services.option import Request
 
 
-def refuse_other_target(request: QuantizationRequest) -> None:
-    """Refuse an option that contradicts ``--target``. An option at its default says nothing.
+def refuse_other_target(target: Target, request: Request) -> None:
+    """Refuse an option of ``request`` that contradicts a target. An option at its default says nothing.
 
     Raises:
         UsageError: there is one.
     """
-    target, options = request.target, request.options()
+    options = request.options()
     for item in fields(request):
         given, option = getattr(request, item.name), options[item.name][1]
         if option is None or given == item.default:

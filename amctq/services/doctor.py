@@ -35,6 +35,7 @@ value = float(mindspore.ops.conv2d(image, weight).asnumpy().ravel()[0])
 print(json.dumps({"import_s": round(seconds, 1), "convolution": value == 27.0}))
 """
 _PROBE_SECONDS = 120
+_NEEDED = ("mindspore", "numpy", "onnxruntime")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,20 @@ class DoctorReport:
     findings: tuple[Finding, ...]
     versions: dict[str, str | None]
 
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """Whether the commands run here, and where; the word of a finding says the rest."""
+        ok = {item.name: item.ok for item in self.findings}
+        missing = [name for name in _NEEDED if not ok.get(name)]
+        if missing:
+            return {"passed": False, "text": f"not ready: {', '.join(missing)} must be put right first"}
+        where = "on the NPU and on the CPU" if ok.get("npu") and ok.get("cann") else "on the CPU"
+        return {"passed": True, "text": f"ready: ptq, qat and evaluate run here {where}"}
+
     def data(self) -> dict[str, Any]:
         """The report, ready for JSON."""
         return {
+            "verdict": self.verdict,
             "versions": self.versions,
             "findings": {
                 item.name: {"ok": item.ok, "value": item.value, "advice": item.advice} for item in self.findings

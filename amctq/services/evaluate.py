@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from amctq.export.isa import PLAIN_SESSION_WARNING
 from amctq.inference.mindir_trial import trial
 from amctq.inference.runtimes import require_runtime
 from amctq.inference.session import UserFileSession, reading_model
-from amctq.inference.speed import is_busy
+from amctq.inference.speed import is_busy, speed_range
 from amctq.input_file import LoadedFile, load_input
 from amctq.leftovers import temporary_folder
 from amctq.networks.checkpoint import check_readable
@@ -34,6 +33,7 @@ from amctq.runtime import (
 )
 from amctq.services.evaluate_request import EvaluateRequest
 from amctq.services.run import report
+from amctq.services.run.command_line import command_line
 from amctq.services.run.forecast import Expected, Forecast, forward_seconds, preparation_seconds
 from amctq.services.stored_preprocessing import is_of_amctq, say_assumed, stored_preprocessing
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from amctq.inference.onnx_file import OnnxFile
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
+    from amctq.services.run.sample_changes import SampleChanges
 
 _ACCURACY = "accuracy"
 
@@ -57,6 +58,7 @@ class EvaluateResult:
         device: where MindSpore ran, for a checkpoint or a MindIR file.
         samples: the evaluation images.
         score: of the network.
+        changes: its classes, and its worst samples.
         proof: that the graph exported from a checkpoint and MindSpore compute the same; None for a file.
         images_per_second: speed of the evaluation, including the preprocessing of images.
         speed_range: the same of a slow and of a fast batch.
@@ -69,6 +71,7 @@ class EvaluateResult:
     device: ResolvedDevice
     samples: Samples
     score: Score
+    changes: SampleChanges
     proof: ForwardProof | None
     images_per_second: float
     speed_range: tuple[float, float]
@@ -85,6 +88,7 @@ class EvaluateResult:
         return {
             "schema": report.SCHEMA,
             "command": "evaluate",
+            "command_line": list(command_line("evaluate", request)),
             "environment": report.environment(self.device),
             "runtime": "mindspore" if request.mindir else request.runtime.value,
             "file": str(request.ckpt or request.onnx or request.mindir),
@@ -96,6 +100,8 @@ class EvaluateResult:
                 "images": len(self.samples),
                 **report.figures(self.score),
             },
+            "classes": self.changes.classes,
+            "worst": list(self.changes.worst),
             "timing": {
                 "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
                 "images_per_second": round(self.images_per_second, 1),
@@ -235,6 +241,7 @@ def _measure(
 ) -> EvaluateResult:
     from amctq.inference.metrics.choose import named_metric, usual_metric
     from amctq.inference.metrics.measure import measure
+    from amctq.services.run.sample_changes import sample_changes
 
     metric = usual_metric(output_shapes, samples) if request.metric is None else named_metric(request.metric)
     if metric is None:
@@ -254,17 +261,18 @@ def _measure(
             ends.append((images, time.perf_counter()))
             advance(images)
 
-        score = measure(session, batches, metric, batch_done).score
+        outcome = measure(session, batches, metric, batch_done)
     per_second = len(samples) / (time.perf_counter() - start)
     return EvaluateResult(
         request=request,
         num_classes=num_classes,
         device=device,
         samples=samples,
-        score=score,
+        score=outcome.score,
+        changes=sample_changes(None, outcome, samples),
         proof=proof,
         images_per_second=per_second,
-        speed_range=_speed_range(ends, request.batch_size, per_second),
+        speed_range=speed_range(ends, request.batch_size, per_second),
         loaded=loaded,
         seconds=dict(reporter.seconds),
     )
@@ -272,20 +280,6 @@ def _measure(
 
 def _ranks(output_shapes: tuple[tuple[object, ...], ...]) -> str:
     return " and ".join(str(len(shape)) for shape in output_shapes)
-
-
-def _speed_range(ends: list[tuple[int, float]], size: int, mean: float) -> tuple[float, float]:
-    """Images per second of a slow and of a fast batch: whole ones without the first, and without a tenth at each end.
-
-    Args:
-        ends: after each batch, the images that are done and the time, from the start on.
-        size: images in a batch.
-        mean: of all batches, for a run with fewer of them.
-    """
-    pairs = itertools.pairwise(ends[1:])
-    speeds = sorted(size / (later - before) for (done, before), (after, later) in pairs if after - done == size)
-    kept = speeds[len(speeds) // 10 : len(speeds) - len(speeds) // 10]
-    return (kept[0], kept[-1]) if kept else (mean, mean)
 
 
 def _test_images(dataset: Dataset, request: EvaluateRequest) -> Samples:

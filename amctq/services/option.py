@@ -108,6 +108,9 @@ class Option:
         return f"--{self.name or field.replace('_', '-')}"
 
 
+LANG = Option(OUTPUT, "Language of report.html.  [default: by LANG]")  # of all commands that write such a page
+
+
 def _usable(value: Any) -> str:
     """What a value must be to mean anything; empty if it is that."""
     for item in value if isinstance(value, tuple) else (value,):

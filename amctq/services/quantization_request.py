@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from amctq.choices import BackendName, ExportFormat, Target
+from amctq.choices import BackendName, ExportFormat, Language, Target
 from amctq.errors import UsageError
 from amctq.export.targets import TARGETS, TargetRules
 from amctq.services import request as shared
 from amctq.services.contradictions import refuse_other_target
+from amctq.services.option import LANG
 from amctq.services.request import NetworkRequest
 
 
@@ -40,13 +41,14 @@ class QuantizationRequest(NetworkRequest):
     export: Annotated[tuple[ExportFormat, ...], shared.EXPORT] = ()
     soc_version: Annotated[str | None, shared.SOC_VERSION] = None
     output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path()
+    lang: Annotated[Language | None, LANG] = None
     force: Annotated[bool, shared.FORCE] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse_no_images(self.calib_images)
         _refuse_idle_chip(self.soc_version, self.resolved_export)
-        refuse_other_target(self)
+        refuse_other_target(self.target, self)
 
     @property
     def rules(self) -> TargetRules:

@@ -21,7 +21,7 @@ def test_ptq_collects_what_amct_writes_and_tells_what_was_not_run(pictures: Path
     names = {path.name for path in Path("results").iterdir()}
     assert names == {
         *("resnet8_quant.air", "config.json", "calibration_record.txt", "amct_mindspore.log"),
-        *("report.json", "amctq.log"),
+        *("report.json", "report.html", "amctq.log"),
     }
     assert {Path(item["path"]).name for item in done.envelope["artifacts"]} == names
     assert {path.name for path in Path().iterdir()} == {"net.ckpt", "results"}
@@ -66,7 +66,7 @@ def test_qat_trains_amcts_network_and_gives_no_figure_for_the_file(pictures: Pat
     names = {path.name for path in Path("retrain_result").iterdir()}
     assert names == {
         *("resnet8_quant_retrain.air", "retrain_quant_config.json", "calibration_record.txt", "amct_mindspore.log"),
-        *("report.json", "amctq.log", "history.jsonl", "checkpoints"),
+        *("report.json", "report.html", "amctq.log", "history.jsonl", "checkpoints"),
     }
     report = done.envelope["data"]
     assert report["not_run"] == ["resnet8_quant_retrain.air"]

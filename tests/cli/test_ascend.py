@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from amctq.amct_files.record_text import load_record
-from amctq.cli.exported import file_sentences
+from amctq.cli.exported import file_rows
 from amctq.pretrained import CHECKPOINT
 from tests import strict_atc
 from tests.command import Finished, Shared, amctq, amctq_here
@@ -62,6 +62,7 @@ def test_all_formats_come_from_one_run(exported: tuple[Finished, Path]) -> None:
         "amctq.log",
         "calibration_record.txt",
         "config.json",
+        "report.html",
         "report.json",
         "resnet8_quant.mindir",
         "resnet8_quant.onnx",
@@ -177,13 +178,15 @@ def test_retrained_networks_are_exported_for_npus_too(pictures: Path, atc: dict[
 def test_people_are_told_the_command(exported: tuple[Finished, Path]) -> None:
     report = exported[0].data
     not_run = report["atc"] | {"exit_code": None, "om": None}
-    one, two, command = file_sentences(report | {"atc": not_run})
-    assert one.startswith("resnet8_quant_deploy.onnx: top-1 ")
-    assert two.startswith("resnet8_quant_fakequant.onnx: top-1 ")
-    assert "atc --model=resnet8_quant_deploy.onnx --framework=5" in command
-    assert file_sentences(report)[2].startswith("resnet8_quant_deploy.om, ")
+    one, two, command = file_rows(report | {"atc": not_run})
+    assert one[0] == "ascend"
+    assert one[1].startswith("resnet8_quant_deploy.onnx: top-1 ")
+    assert two[0] == "fakequant"
+    assert two[1].startswith("resnet8_quant_fakequant.onnx: top-1 ")
+    assert "atc --model=resnet8_quant_deploy.onnx --framework=5" in command[1]
+    assert list(file_rows(report))[2][1].startswith("resnet8_quant_deploy.om, ")
     refused = report["atc"] | {"exit_code": 1, "om": None, "log": ["E10001: no such chip"]}
-    assert file_sentences(report | {"atc": refused})[3] == "    E10001: no such chip"
+    assert list(file_rows(report | {"atc": refused}))[3] == ("atc says", "E10001: no such chip")
 
 
 def test_a_record_of_pytorch_gives_the_same_files(exported: tuple[Finished, Path], pictures: Path) -> None:

@@ -25,7 +25,7 @@ FILES = {
     "cifar-10-verify-bin": ["batches.meta.txt", "readme.html", "test_batch.bin"],
 }
 BESIDE = ["amctq.log", "calibration_record.txt", "cifar-10-manifest.json", "config.json", "placement.json"]
-BESIDE += ["report.json", "resnet8_quant.onnx", "resnet8_synthetic.ckpt"]
+BESIDE += ["report.html", "report.json", "resnet8_quant.onnx", "resnet8_synthetic.ckpt"]
 NO_NETWORK = ["unshare", "--map-root-user", "--net"]
 
 
@@ -121,7 +121,7 @@ def test_for_people(tmp_path: Path) -> None:
     done = amctq("demo", "--output-dir", place, "--seed", "2")
     assert done.code == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].strip() == "resnet8, INT8"
+    assert lines[0].startswith("passed: resnet8, INT8: top-1 ")
     assert any("which are not CIFAR-10" in line for line in lines)
     assert "an ascend-placed file" not in done.stdout
     shown = [Path(line) for line in lines if line.startswith(str(place))]
@@ -140,6 +140,7 @@ def test_files_of_a_former_run_are_refused_before_any_work(demonstrated: dict[st
     assert "cifar-10-verify-bin/test_batch.bin" in error["message"]
     assert "resnet8_quant.onnx" in error["message"]
     assert "report.json" not in error["message"]
+    assert "report.html" in error["message"]
     assert "--force" in error["hint"]
     assert _state(Path("demo")) == before
 

@@ -65,7 +65,7 @@ def test_a_checkpoint(shared: Shared) -> None:
     done = amctq("evaluate", *shared.network("resnet20"), "--eval-images", "50")
     assert done.code == 0, done.stderr
     assert "top-1" in done.stdout
-    assert "of 50 images (test_batch.bin)" in done.stdout
+    assert "measured on: 50 images (test_batch.bin)" in done.stdout
 
 
 @pytest.mark.parametrize(

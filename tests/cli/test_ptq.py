@@ -30,8 +30,8 @@ def _report(outcome: tuple[Finished, Path]) -> dict[str, Any]:
 
 def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
     done, output = outcome
-    names = ["amctq.log", "calibration_record.txt", "config.json", "placement.json", "report.json"]
-    names.append("resnet20_quant.onnx")
+    names = ["amctq.log", "calibration_record.txt", "config.json", "placement.json", "report.html"]
+    names += ["report.json", "resnet20_quant.onnx"]
     assert sorted(path.name for path in output.iterdir()) == names
     artifacts = {Path(item["path"]).name: item for item in done.envelope["artifacts"]}
     assert sorted(artifacts) == names

@@ -65,7 +65,7 @@ def test_files_are_the_ones_announced(outcome: tuple[Finished, Path]) -> None:
     steps = [*range(0, STEPS, EVERY), STEPS]
     assert names == {
         *("resnet8_quant_retrain.onnx", "retrain_quant_config.json", "calibration_record.txt", "history.jsonl"),
-        *("report.json", "amctq.log", "checkpoints/best.ckpt"),
+        *("report.json", "report.html", "amctq.log", "checkpoints/best.ckpt"),
         *(f"checkpoints/step-{step:08d}.ckpt" for step in steps),
     }
     artifacts = {Path(item["path"]).relative_to(output): item["bytes"] for item in done.envelope["artifacts"]}

@@ -394,8 +394,8 @@ def test_checking_shows_the_table_and_writes_nothing() -> None:
     Path("table.json").write_text(json.dumps(content))
     done = amctq_here("rank-table", "--check", "table.json")
     assert done.code == 0
-    rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in row] for row in rows] == [
+    assert [line.split() for line in done.stdout.splitlines()[:-1]] == [
+        ["rank", "server", "device", "address"],
         ["0", "10.0.0.1", "0", "192.168.0.1"],
         ["1", "10.0.0.1", "1", "192.168.0.2"],
         ["2", "node_1", "0", "192.168.1.1"],
@@ -414,7 +414,7 @@ def test_a_large_cluster_is_shown_server_by_server() -> None:
     Path("big.json").write_text(json.dumps(document(*((f"node{number}", 16) for number in range(20)))))
     done = amctq_here("rank-table", "--check", "big.json")
     assert done.code == 0, done.stderr
-    assert "│ node19 │ 0-15    │ 304-319 │" in done.stdout
+    assert "node19  0-15     304-319" in done.stdout.splitlines()
 
 
 def test_checking_a_bad_table() -> None:

@@ -96,4 +96,4 @@ def test_a_dry_run_for_people(shared: Shared) -> None:
     done = amctq_here(*command)
     assert done.code == 0
     assert "layer1.0.conv1" in done.stdout
-    assert "would write results/resnet20_quant.onnx" in done.stdout
+    assert "would write: results/resnet20_quant.onnx" in done.stdout

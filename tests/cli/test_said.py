@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from amctq.cli.widths import width_name, with_spread
+from amctq.cli.measured import speed_rows
 from amctq.data.inputs import Inputs
 from amctq.inference.session import Outputs, Session
 from amctq.inference.speed import compare_speed, is_busy
 from amctq.pretrained import CHECKPOINT
+from amctq.services.run import report
+from amctq.services.run.verdict import width_name
 from tests.arrays import image
 from tests.command import Own, amctq_here
 
@@ -37,7 +38,8 @@ def test_a_run_of_4_bits_is_headed_so_and_told_of_wider_weights(pictures: Path) 
     network = ("--dataset", pictures, "--ckpt", CHECKPOINT, "--model", "resnet8")
     done = amctq_here("ptq", *network, "--weight-bits", 4, *FAILING)
     assert done.code == 5, done.stderr
-    assert done.stdout.splitlines()[0].strip() == "resnet8, INT4 weights"
+    assert done.stdout.startswith("failed: --max-drop: drop ")
+    assert "; resnet8, INT4 weights: top-1 " in done.stdout.splitlines()[0]
     assert "INT8" not in done.stdout + done.stderr
     assert "try --weight-bits 8, 7 or 6, or wider weights for some layers by --layer-bits, more" in done.stderr
     wide = amctq_here("ptq", *network, *FAILING, "--json")
@@ -65,8 +67,9 @@ def test_a_speed_has_its_spread(ticks: list[float], busy: bool, monkeypatch: pyt
     assert speed.int8_range == pytest.approx((10 / max(ticks), 10.0))
     assert speed.busy == busy
     assert is_busy(speed.int8_range) == busy
-    told: dict[str, Any] = {"int8": speed.int8, "int8_range": list(speed.int8_range), "busy": busy}
-    assert with_spread(told, "int8") == ("10 (6 to 10)" if busy else "10")
+    told = report.speed("net.onnx", speed) | {"note": None}
+    rows = [("busy machine", "images/s are the median of 3 runs: float 5 to 5, INT8 6 to 10")]
+    assert list(speed_rows(told, ("float", "INT8"))) == (rows if busy else [])
 
 
 def test_evaluate_gives_the_spread_of_its_batches(own: Own) -> None:

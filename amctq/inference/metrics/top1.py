@@ -24,10 +24,16 @@ class LabelRanks(Score):
 
     A label rank is the number of classes with a higher score than the label: 0 is a top-1 hit. Of classes with equal
     scores, the one with the lower index comes first, as in arg-max.
+
+    Attributes:
+        labels: int64 (N,); None where only the ranks are known.
+        margins: float32 (N,), the score of the label without the highest other score; None as ``labels``.
     """
 
     ranks: NDArray[np.int64]
     classes: int
+    labels: NDArray[np.int64] | None = None
+    margins: NDArray[np.float32] | None = None
     metric: MetricName = field(default=TOP1, init=False)
 
     @property
@@ -74,6 +80,17 @@ def rank_labels(logits: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.i
     return ranks
 
 
+def label_margins(logits: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The score of the label without the highest other one, (N,), of ``logits`` (N, classes); below 0 for a miss."""
+    rows = np.arange(len(labels))
+    others = logits.astype(np.float32)
+    scores = others[rows, labels]
+    others[rows, labels] = -np.inf
+    with np.errstate(invalid="ignore"):  # of two infinite scores
+        margins: NDArray[np.float32] = scores - others.max(axis=1)
+    return margins
+
+
 class Top1(Metric):
     """Top-1 and top-5 of a classifier: one output (N, classes), and classes as targets."""
 
@@ -87,6 +104,8 @@ class Top1(Metric):
 class _Ranking(Scoring):
     def __init__(self) -> None:
         self._ranks: list[NDArray[np.int64]] = []
+        self._labels: list[NDArray[np.int64]] = []
+        self._margins: list[NDArray[np.float32]] = []
         self._classes = 0
 
     def add(self, outputs: Outputs, targets: Targets) -> None:
@@ -98,6 +117,13 @@ class _Ranking(Scoring):
         check_labels(labels, outputs[0].shape[1])
         self._classes = outputs[0].shape[1]
         self._ranks.append(rank_labels(outputs[0], labels))
+        self._labels.append(labels.astype(np.int64))
+        self._margins.append(label_margins(outputs[0], labels))
 
     def finish(self) -> LabelRanks:
-        return LabelRanks(np.concatenate(self._ranks), self._classes)
+        return LabelRanks(
+            np.concatenate(self._ranks),
+            self._classes,
+            labels=np.concatenate(self._labels),
+            margins=np.concatenate(self._margins),
+        )

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from amctq.quant.histogram import Density
 from amctq.quant.numerics import EPSILON, Float32Array, QParams
 
 
@@ -44,6 +45,10 @@ class Observer(ABC):
         Raises:
             NonFiniteError: the batch holds NaN or infinity.
         """
+
+    def density(self) -> Density | None:
+        """How the observed values are distributed; None where only their extremes are kept."""
+        return None
 
     @abstractmethod
     def qparams(self, *, smallest: float = EPSILON) -> QParams:

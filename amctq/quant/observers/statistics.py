@@ -142,6 +142,10 @@ class StatisticsObserver(Observer):
         """Count one batch."""
         self._statistics.update(batch)
 
+    def density(self) -> Density:
+        """The histogram, as if every value had been counted."""
+        return self._statistics.density()
+
     def qparams(self, *, smallest: float = EPSILON) -> QParams:
         """Scale and offset for all observed values."""
         if not self._statistics.seen:

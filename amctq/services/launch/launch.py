@@ -26,7 +26,7 @@ from amctq.files import Artifact, writing
 from amctq.folder_lock import FolderLock
 from amctq.json_file import read_json_object
 from amctq.leftovers import Leftover, watched
-from amctq.progress import Notice, OnEvent, Progress, Reporter, silent
+from amctq.progress import Ended, Notice, OnEvent, Progress, Reporter, silent
 from amctq.services.launch.plan import plan_launch, refuse_used_port
 from amctq.services.launch.request import LaunchRequest
 from amctq.services.launch.result import LaunchPreview, LaunchResult
@@ -172,5 +172,7 @@ class _Relay:
             self.on_event(Progress(phase=phase, done=done, total=total, unit=unit, note=note, lane=state.name))
         elif state.name == "rank 0" and line["event"] == "notice":
             self.on_event(Notice(level=line["level"], text=line["text"]))
+        elif state.name == "rank 0" and line["event"] == "ended":
+            self.on_event(Ended(phase=line["phase"], seconds=line["seconds"]))
         elif state.name == "rank 0" and line["event"] == "error":
             self.left = line["message"]

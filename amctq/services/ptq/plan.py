@@ -16,6 +16,7 @@ from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.run.float_parts import layers_in_float
+from amctq.services.run.page import PAGE
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, model_files, plan_run
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PtqPlan(RunPlan):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files that the run will write; the report comes last, because it lists the others."""
+        """Files that the run will write; the report comes last, with its page."""
         return (*self.backend.own_files, *_files(self.request, self.record_files))
 
     @property
@@ -92,7 +93,7 @@ class PtqPlan(RunPlan):
 
 
 def ptq_files(request: PtqRequest) -> tuple[str, ...]:
-    """Files that a run will write, except those of its back end; the report comes last, because it lists the others.
+    """Files that a run will write, except those of its back end; the report comes last, with its page.
 
     Raises:
         UsageError: there is no such model.
@@ -107,10 +108,10 @@ def _files(request: PtqRequest, record: tuple[str, ...]) -> tuple[str, ...]:
     if converter is not None:
         models = (*models, converter)
         if request.export == (ExportFormat.MSLITE,):  # no file holds amctq's own quantization
-            return (*models, LOG, REPORT)
+            return (*models, LOG, REPORT, PAGE)
     config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
-    return (*models, *config, *record, *placement, LOG, REPORT)
+    return (*models, *config, *record, *placement, LOG, REPORT, PAGE)
 
 
 def _converter_config(models: Mapping[ExportFormat, str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from amctq.choices import BackendName
 from amctq.services.run import report
 from amctq.services.run.float_parts import why_skipped
+from amctq.services.run.histograms import histograms
 from amctq.services.run.result import RunResult
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class PtqResult(RunResult):
             "left_in_float": report.left_in_float(skipped, topology),
             "float_operators": [asdict(operator) for operator in self.float_operators],
         }
+
+    def histograms_section(self) -> list[dict[str, Any]] | None:
+        """The float weights, and the inputs of layers on the calibration images."""
+        return histograms(self.quantized, self.quantized)
 
 
 def _equalized(found: EqualizedPair) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import OpaqueNetwork, QuantizedNetwork
@@ -11,6 +10,7 @@ from amctq.files import OutputDirectory, writing
 from amctq.progress import Reporter
 from amctq.services.qat.plan import QatPlan
 from amctq.services.qat.prepare import Prepared
+from amctq.services.qat.stages import Stages
 from amctq.services.run.accuracy import PTQ_ACCURACY
 from amctq.services.run.checks import training_checks
 from amctq.services.run.exports import export_opaque
@@ -19,23 +19,7 @@ from amctq.services.run.simulation import SIMULATED_IMAGES
 
 if TYPE_CHECKING:
     from amctq.data.samples import Batches
-    from amctq.inference.metrics.measure import Outcome
     from amctq.inference.metrics.score import Metric, Score
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Stages:
-    """The three stages before export, measured on the evaluation images.
-
-    Attributes:
-        before: score of the float network.
-        ptq: score of the network that training started from, after post-training quantization.
-        training: outcome of the training network.
-    """
-
-    before: Score
-    ptq: Score
-    training: Outcome
 
 
 def measure_start(
@@ -104,6 +88,6 @@ def _finish_opaque(
     files = export_opaque(network, prepared.verified, plan.model_files, output, reporter)
     names = ", ".join(file.name for file in files.values())
     reporter.warn(f"{names}: not run, because an AIR file runs on an NPU, after ATC has compiled it")
-    scores = None if stages is None else (stages.before, stages.training.score)
+    scores = None if stages is None else (stages.before.score, stages.training.score)
     checks = training_checks(prepared.verified.proof, scores, plan.request.max_drop)
     return Finished(files=files, checks=checks)

@@ -17,6 +17,7 @@ from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.qat.request import QatRequest
 from amctq.services.run.float_parts import layers_in_float
+from amctq.services.run.page import PAGE
 from amctq.services.run.plan import LOG, REPORT, RunPlan, compiled_files, plan_run
 from amctq.training.process_group import Worker
 from amctq.training.recipe import Recipe
@@ -63,9 +64,9 @@ class QatPlan(RunPlan):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files that appear at the end of the run; the report comes last, because it lists the others."""
+        """Files that appear at the end of the run; the report comes last, with its page."""
         models = compiled_files(self.request, self.stem)
-        return (*models, *self.backend.own_files, RETRAIN_CONFIG, *self.record_files, LOG, REPORT)
+        return (*models, *self.backend.own_files, RETRAIN_CONFIG, *self.record_files, LOG, REPORT, PAGE)
 
     @cached_property
     def store(self) -> CheckpointStore:

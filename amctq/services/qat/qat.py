@@ -9,13 +9,15 @@ from amctq.backends.base import QuantizedNetwork
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
-from amctq.services.qat.finish import Stages, finish_trained, measure_start
+from amctq.services.qat.curves import curves
+from amctq.services.qat.finish import finish_trained, measure_start
 from amctq.services.qat.follower import join, share_checkpoint
 from amctq.services.qat.plan import RETRAIN_CONFIG, QatPlan, plan_qat
 from amctq.services.qat.prepare import announce, expected_phases, prepare, quantized_start
 from amctq.services.qat.preview import QatPreview
 from amctq.services.qat.request import QatRequest
 from amctq.services.qat.result import QatResult
+from amctq.services.qat.stages import Stages
 from amctq.services.qat.train import retrain, training_is_saved
 from amctq.services.run.advice import wider_weights
 from amctq.services.run.forecast import seconds_of
@@ -131,6 +133,7 @@ def _run(
         recipe=prepared.recipe,
         operators=retraining.operators,
         trained=trained,
+        curves=curves(plan.history, trained.state),
         start=start,
         stages=stages,
         warnings=tuple(reporter.warnings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,15 +11,15 @@ from amctq.choices import Placement
 from amctq.services.qat.gain import training_gain
 from amctq.services.run import report
 from amctq.services.run.float_parts import why_skipped
+from amctq.services.run.histograms import histograms
 from amctq.services.run.result import RunResult
 
 if TYPE_CHECKING:
     from amctq.data.samples import Samples
     from amctq.quant.retrain_config import RetrainConfig
-    from amctq.services.qat.finish import Stages
     from amctq.services.qat.images import QatImages
     from amctq.services.qat.plan import QatPlan
-    from amctq.services.qat.train import Trained
+    from amctq.services.qat.stages import Stages, Trained
     from amctq.training.recipe import Recipe
     from amctq.training.snapshot import EpochScore
 
@@ -34,6 +35,7 @@ class QatResult(RunResult):
         operators: the operators that computed its quantizers.
         trained: the result of the training.
         start: the network that training started from: the result of post-training quantization.
+        curves: of the training, from its history.
         stages: the accuracy of float, PTQ and training network; None without evaluation images.
     """
 
@@ -46,6 +48,7 @@ class QatResult(RunResult):
     operators: str
     trained: Trained
     start: QuantizedNetwork
+    curves: Mapping[str, Any]
     stages: Stages | None
 
     @property
@@ -108,7 +111,8 @@ class QatResult(RunResult):
                 "selected": request.select.value,
                 "best": _epoch(state.best),
                 "last": _epoch(state.last),
-            }
+            },
+            "history": dict(self.curves),
         }
 
     def accuracy_section(self) -> dict[str, Any] | None:
@@ -126,7 +130,7 @@ class QatResult(RunResult):
         }
         measured = super().accuracy_section()
         if measured is None or self.outcome is None:
-            before = self.stages.before
+            before = self.stages.before.score
             known = {"file": None, "metric": before.metric.data(), "images": before.samples}
             return {**known, "float": report.figures(before), "int8": None, **stages}
         differing, images = self.outcome.disagreeing(self.stages.training), measured["images"]
@@ -134,6 +138,12 @@ class QatResult(RunResult):
             return measured | stages | {"agreement": None}
         percent = round(100 * (images - len(differing)) / images, 4)
         return measured | stages | {"agreement": {"argmax_differences": len(differing), "percent": percent}}
+
+    def histograms_section(self) -> list[dict[str, Any]] | None:
+        """The trained weights; and the activations of the calibration that training started from."""
+        if not isinstance(self.quantized, QuantizedNetwork):
+            return None
+        return histograms(self.quantized, self.start)
 
     def further_timing(self) -> dict[str, Any]:
         """The step that the run resumed from, and the operators; with or without a compiler, the bits are the same."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from amctq.choices import Device, SelectEpoch
 from amctq.data.samples import Batches
 from amctq.errors import InputError, Stopped
-from amctq.files import Artifact
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import graph_mode
 from amctq.services.qat.identity import made_on, refuse_other_run
 from amctq.services.qat.plan import QatPlan
 from amctq.services.qat.prepare import Prepared
+from amctq.services.qat.stages import Trained
 from amctq.training.batches import TrainingBatches
 from amctq.training.history import History
 from amctq.training.loop import EVALUATION, train
@@ -34,25 +34,6 @@ if TYPE_CHECKING:
     from amctq.inference.session import Session
 
 _SHOWN = 5  # differences named in a message
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """The result of the training; the network has the parameters of the epoch to export.
-
-    Attributes:
-        state: state at the end of the training.
-        epoch: the epoch to export.
-        outcome: of the training network on the evaluation images; None if there are none.
-        resumed_at: the step that this process resumed from; None for a new run.
-        history: the training history, in the first worker.
-    """
-
-    state: TrainingState
-    epoch: int
-    outcome: Outcome | None
-    resumed_at: int | None
-    history: Artifact | None = None
 
 
 def retrain(

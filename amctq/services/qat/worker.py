@@ -11,7 +11,7 @@ from amctq.distributed.status import StatusWriter
 from amctq.errors import AmctqError, InputError, Stopped
 from amctq.files import writing
 from amctq.json_file import read_json_object
-from amctq.progress import Event, Notice, OnEvent
+from amctq.progress import Event, Notice, OnEvent, Progress
 from amctq.services.qat.worker_spec import read_request
 from amctq.training.process_group import Worker
 
@@ -44,8 +44,10 @@ def work(launch: Path, on_event: OnEvent) -> None:
     def tell(event: Event) -> None:
         if isinstance(event, Notice):
             status.tell("notice", level=event.level, text=event.text)
-        else:
+        elif isinstance(event, Progress):
             status.tell("progress", **{name: value for name, value in asdict(event).items() if name != "lane"})
+        else:
+            status.tell("ended", **asdict(event))
         on_event(event)
 
     # Imported late, because these load ONNX and onnxruntime.

@@ -13,6 +13,7 @@ from amctq.services.run.atc import AtcRun, atc_for, run_atc
 from amctq.services.run.check import Check
 from amctq.services.run.checks import agreement_check, file_checks, run_checks
 from amctq.services.run.exports import Exports, WrittenFile, export_all
+from amctq.services.run.sample_changes import SampleChanges, sample_changes
 from amctq.services.run.simulation import Simulation, simulate
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Finished:
         speed: of the float network and of the measured file; None if that is meant for another device.
         outcome: of the exported file on every evaluation sample; None if it was not measured.
         compared: by format, the files for NPUs and the fake-quantized files, compared with the QDQ graph.
+        changes: what quantization changes for single samples; None if accuracy was not measured.
         simulation: the ONNX file compared with an independent computation; None if the files cannot run here.
         atc: the ATC command for the deploy file, and its result; None without such a file.
         checks: the checks and their results.
@@ -58,6 +60,7 @@ class Finished:
     speed: Speed | None = None
     outcome: Outcome | None = None
     compared: Mapping[ExportFormat, ComparedFile] = field(default_factory=dict)
+    changes: SampleChanges | None = None
     simulation: Simulation | None = None
     atc: AtcRun | None = None
 
@@ -70,7 +73,7 @@ def finish(
     calibration: Batches,
     evaluation: Batches | None,
     metric: Metric | None,
-    before: Score | None,
+    before: Outcome | None,
     simulated_images: int,
     output: OutputDirectory,
     reporter: Reporter,
@@ -85,7 +88,7 @@ def finish(
         calibration: training samples.
         evaluation: test samples; None if there are none.
         metric: how good a network is; None where nothing says it.
-        before: score of the float network on ``evaluation``; None if it was not measured.
+        before: outcome of the float network on ``evaluation``; None if it was not measured.
         simulated_images: number of samples on which the ONNX file is compared with an independent computation.
         output: where the files are staged.
         reporter: shows the phases.
@@ -101,9 +104,10 @@ def finish(
     exports = export_all(quantized, verified, plan.model_files, metadata, output, reporter, runtime=runtime)
     in_float = verified.session_in(runtime)
     samples = evaluation or calibration
-    accuracy, outcome, fidelity = None, None, None
+    accuracy, outcome, fidelity, changes = None, None, None, None
     if evaluation is not None and metric is not None and before is not None:
-        accuracy, outcome = measure_exports(exports, metric, before, evaluation, reporter)
+        accuracy, outcome = measure_exports(exports, metric, before.score, evaluation, reporter)
+        changes = sample_changes(before, outcome, evaluation.samples)
     elif metric is None:
         fidelity = _fidelity(exports, in_float, verified.network.graph, samples, reporter)
     speed = None if evaluation is None else measure_speed(exports, evaluation, reporter)
@@ -125,6 +129,7 @@ def finish(
         fidelity=fidelity,
         speed=speed,
         outcome=outcome,
+        changes=changes,
         compared=compared,
         simulation=simulation,
         atc=atc,

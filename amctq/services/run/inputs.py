@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amctq.data.samples import Batches, Samples
-    from amctq.inference.metrics.score import Metric, Score
+    from amctq.inference.metrics.measure import Outcome
+    from amctq.inference.metrics.score import Metric
     from amctq.networks.float_network import FloatNetwork
     from amctq.progress import Reporter
     from amctq.quant.config import QuantConfig
@@ -168,7 +169,7 @@ def metric_for(plan: RunPlan, network: FloatNetwork, samples: Samples, reporter:
 
 def measure_float(
     plan: RunPlan, verified: VerifiedNetwork, evaluation: Batches | None, metric: Metric | None, reporter: Reporter
-) -> Score | None:
+) -> Outcome | None:
     """Measure the float network; None without evaluation samples or without a metric.
 
     Raises:
@@ -179,6 +180,6 @@ def measure_float(
     if evaluation is None or metric is None:
         return None
     with reporter.phase(FLOAT_ACCURACY, evaluation.images) as advance:
-        score = measure(verified.session_in(plan.request.rules.runtime), evaluation, metric, advance).score
-    refuse_chance(score, allow=plan.request.allow_poor_float)
-    return score
+        outcome = measure(verified.session_in(plan.request.rules.runtime), evaluation, metric, advance)
+    refuse_chance(outcome.score, allow=plan.request.allow_poor_float)
+    return outcome

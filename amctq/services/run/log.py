@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from amctq.json_value import unicode_text
-from amctq.progress import Event, Notice, OnEvent
+from amctq.progress import Event, Notice, OnEvent, Progress
 
 
 class RunLog:
@@ -20,7 +20,7 @@ class RunLog:
         """Receive one event."""
         if isinstance(event, Notice):
             self._line(event.level, event.text)
-        elif event.phase != self._phase:
+        elif isinstance(event, Progress) and event.phase != self._phase:
             self._phase = event.phase
             self._line("phase", event.phase)
         self._on_event(event)

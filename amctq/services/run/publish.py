@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from amctq.errors import CheckError
+from amctq.services.run.page import PAGE, drawn
 from amctq.services.run.plan import LOG, REPORT
 from amctq.services.run.report import report_bytes
 
@@ -38,6 +39,8 @@ def publish(
         raise CheckError(message, hint=failed[0].hint or hint, data=report)
     for name, content in {**contents, **result.quantized.own_files}.items():
         output.write(name, content)
-    output.write(REPORT, report_bytes(report))
+    encoded = report_bytes(report)
+    output.write(REPORT, encoded)
+    output.write(PAGE, drawn(encoded, result.plan.request.lang, log))
     output.write(LOG, log.content())
     return output.publish()

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from amctq.services.run import report
+from amctq.services.run.command_line import command_line
 from amctq.services.run.deployment import Deployment, deployment
 from amctq.services.run.finish import Finished
+from amctq.services.run.verdict import speed_note, verdict
 
 if TYPE_CHECKING:
     from amctq.backends.base import OpaqueNetwork, QuantizedNetwork
@@ -72,32 +74,39 @@ class RunResult(Finished, ABC):
         inputs = self.verified.network.graph.inputs
         return deployment(plan.request.target, plan.model_files, inputs, plan.converter_config)
 
+    @abstractmethod
+    def histograms_section(self) -> list[dict[str, Any]] | None:
+        """How weights and activations of each layer are distributed; None where the back end does not show them."""
+
     def further_timing(self) -> dict[str, Any]:
         """Further values that differ between two equal runs."""
         return {}
 
     def data(self) -> dict[str, Any]:
         """The report, ready for JSON; only ``timing`` differs between two equal runs."""
-        plan = self.plan
+        plan, quantization = self.plan, self.quantization_section()
         timing = {
             "seconds": report.rounded(self.seconds),
             "parts": report.rounded(self.parts),
             **self.further_timing(),
         }
         if self.exports is not None and self.speed is not None:
-            timing["images_per_second"] = report.speed(self.exports.measured.name, self.speed)
-        return {
-            "schema": report.SCHEMA,
-            "command": self.command,
+            note = speed_note(self.speed.ratio, quantization)
+            timing["images_per_second"] = report.speed(self.exports.measured.name, self.speed) | {"note": note}
+        sections = {
+            "command_line": list(command_line(self.command, plan.request)),
             "environment": report.environment(plan.device),
             "model": report.model(plan.spec.name, plan.num_classes, self.example_images)
             | {"checkpoint": str(self.verified.loaded[0].path), "checkpoint_sha256": self.verified.loaded[0].sha256}
             | ({} if plan.name_map is None else {"name_map": dict(plan.name_map.names)}),
             "data": self.data_section(),
-            "quantization": self.quantization_section(),
+            "quantization": quantization,
             **self.further_sections(),
             "accuracy": self.accuracy_section(),
             "fidelity": report.fidelity(self.fidelity),
+            "classes": None if self.changes is None else self.changes.classes,
+            "worst": [] if self.changes is None else list(self.changes.worst),
+            "histograms": self.histograms_section(),
             "simulation": report.simulation(self.simulation, measured=self.accuracy is not None),
             "files": report.model_files(self.files, self.compared),
             "atc": None if self.atc is None else self.atc.data(),
@@ -109,3 +118,4 @@ class RunResult(Finished, ABC):
             "warnings": list(self.warnings),
             "timing": timing,
         }
+        return {"schema": report.SCHEMA, "command": self.command, "verdict": verdict(sections), **sections}
