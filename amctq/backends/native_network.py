@@ -102,8 +102,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
 
     def only(self, names: Collection[str], *, attention: bool = True) -> NativeQuantizedNetwork:
         """The same network with fewer layers quantized; placement ``ort`` is decided anew for them."""
-        topology, graph = self.topology.only(names, pools=names, tables=names), self.network.graph
-        placed = placed_part(graph, topology, self.activations, rules=self.rules, attention=attention)
+        topology = self.topology.only(names, pools=names, tables=names)
         return replace(
             self,
             topology=topology,
@@ -113,7 +112,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             ),
             layers=tuple(item for item in self.layers if item.layer.name in names),
             tables=tuple(item for item in self.tables if item.table.name in names),
-            activations=placed,
+            activations=placed_part(
+                self.network.graph, topology, self.activations, rules=self.rules, attention=attention
+            ),
             weight_type=WeightType.INT8,
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import amctq
+from amctq.cli.blocks import Verdict
 from amctq.cli.from_request import command
 from amctq.cli.output import CommandResult, Output
-from amctq.cli.sensitivity import sensitivity_tables
+from amctq.cli.sensitivity import sensitivity_blocks
 
 
 @command(lambda: amctq.AnalyzeRequest)
@@ -20,4 +21,6 @@ def analyze(make: Callable[[], amctq.AnalyzeRequest], output: Output) -> Command
     """
     result = amctq.analyze(make(), output.event)
     report = result.data()
-    return CommandResult(data=report, tables=lambda: sensitivity_tables(report), artifacts=result.artifacts)
+    worst = report["sensitivity"][0]["layer"] if report["sensitivity"] else "none"
+    verdict = Verdict(text=f"{report['model']['name']}: {worst} costs most of {len(report['sensitivity'])} layers")
+    return CommandResult(data=report, tables=lambda: [verdict, *sensitivity_blocks(report)], artifacts=result.artifacts)

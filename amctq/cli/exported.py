@@ -21,6 +21,23 @@ def file_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 same_as = f"{same['mean_difference']:.1e} of the largest value from the QDQ graph in the mean"
             yield form, f"{file['name']}: {score}{same_as}"
     yield from _atc_rows(report["atc"])
+    for entry in report["deployment"]["commands"]:
+        yield f"for {report['deployment']['target']}", f"{entry['does']}: {entry['command']}"
+
+
+def not_run_rows(
+    report: Mapping[str, Any], measured: str = "amctq's ONNX graph on the scales of AMCT's record"
+) -> Iterator[tuple[str, str]]:
+    """What has not run on this machine, and why; ``measured`` is what has the accuracy of an AIR file's run."""
+    deployment = report["deployment"]
+    if deployment["not_run"] is not None:
+        yield "not run", deployment["not_run"]
+    elif report["not_run"]:
+        yield (
+            "not run",
+            f"{', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has compiled it; the accuracy is "
+            f"that of {measured}",
+        )
 
 
 def _atc_rows(atc: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import amctq
 from amctq.cli.blocks import FoundList
-from amctq.cli.exported import file_rows
+from amctq.cli.exported import file_rows, not_run_rows
 from amctq.cli.figures import FigureTable
 from amctq.cli.from_request import command
 from amctq.cli.measured import (
@@ -20,7 +20,7 @@ from amctq.cli.measured import (
     speed_rows,
 )
 from amctq.cli.output import CommandResult, Output
-from amctq.cli.sensitivity import sensitivity_tables
+from amctq.cli.sensitivity import sensitivity_blocks
 from amctq.cli.summary import closing_rows, layers_row, verdict_of
 from amctq.cli.table import TextTable
 from amctq.services.option import RUN, Option
@@ -36,10 +36,11 @@ def report_tables(report: Mapping[str, Any], more: Sequence[tuple[str, str]] = (
     stages = () if accuracy is None else accuracy_figures(accuracy, (accuracy["float"], accuracy["int8"]))
     speed = report["timing"].get("images_per_second")
     figures = (*stages, *size_figures(report["files"]), *speed_figures(speed))
+    layers = [] if "sensitivity" not in report else sensitivity_blocks(report, limit=10)
     return [
         verdict_of(report),
         FigureTable(stages=("float", name), rows=figures),
-        *([] if "sensitivity" not in report else sensitivity_tables(report, limit=10)),
+        *layers,
         FoundList(rows=(*more, *_found(report))),
     ]
 
@@ -50,12 +51,7 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (drop_row(accuracy), samples_row(accuracy))
     if report["fidelity"] is not None:
         yield from fidelity_rows(report["fidelity"])
-    if report["not_run"]:
-        yield (
-            "not run",
-            f"{', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has compiled it; the accuracy is "
-            "that of amctq's ONNX graph on the scales of AMCT's record",
-        )
+    yield from not_run_rows(report)
     yield layers_row(report)
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     yield (

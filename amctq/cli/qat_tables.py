@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.blocks import FoundList
-from amctq.cli.exported import file_rows
+from amctq.cli.exported import file_rows, not_run_rows
 from amctq.cli.figures import Figure, FigureTable
 from amctq.cli.measured import (
     accuracy_figures,
@@ -49,13 +49,8 @@ def tables(report: Mapping[str, Any]) -> list[RenderableType]:
 def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     accuracy, data, training = report["accuracy"], report["data"], report["training"]
     recipe, quantization = training["recipe"], report["quantization"]
-    if report["not_run"]:
-        yield (
-            "not run",
-            f"{', '.join(report['not_run'])}: an AIR file runs on an NPU, after ATC has compiled it; the accuracy is "
-            "that of AMCT's training network",
-        )
-    elif accuracy is not None:
+    yield from not_run_rows(report, "AMCT's training network")
+    if accuracy is not None and not report["not_run"]:
         metric = metric_of(accuracy)
         yield from (drop_row(accuracy), samples_row(accuracy))
         yield "training network", metric.shown(accuracy["training_network"][metric.key])

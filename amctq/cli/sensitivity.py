@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.blocks import FoundList
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def sensitivity_tables(report: Mapping[str, Any], *, limit: int | None = None) -> list[RenderableType]:
+def sensitivity_blocks(report: Mapping[str, Any], *, limit: int | None = None) -> list[RenderableType]:
     """Make the table of the layers, the worst first, and say how it is sorted.
 
     Args:
@@ -20,55 +20,46 @@ def sensitivity_tables(report: Mapping[str, Any], *, limit: int | None = None) -
         limit: the most rows; None for all.
     """
     about, layers = report["analysis"], report["sensitivity"]
-    classes, metric = about["kl"] is not None, about["metric"]
-    columns = ["layer", "bits", *(["KL"] if classes else ()), *([] if metric is None else [f"{_label(metric)} drop"])]
-    columns += ["output dB", "layer dB", "weights dB", "input dB"]
-    return [
-        TextTable(
-            title="what each layer costs",
-            columns=columns,
-            rows=[tuple(_cells(layer, metric, classes=classes)) for layer in layers[:limit]],
-            right=range(1, len(columns)),
-        ),
-        FoundList(rows=tuple(_found(about, len(layers), limit))),
-    ]
+    has_classes, metric = about["kl"] is not None, about["metric"]
+    heads = ["layer", "bits", *(["KL"] if has_classes else ())]
+    heads += [] if metric is None else [f"{metric['title'].partition(',')[0]} drop"]
+    heads += ["output dB", "layer dB", "weights dB", "input dB"]
+    rows = []
+    for layer in layers[:limit]:
+        own = layer["output"] or {}
+        cells = [layer["layer"], str(layer["weight_bits"])]
+        if has_classes:
+            cells.append(_number(layer["kl"], ".1e"))
+        if metric is not None:
+            cells.append(_number(layer["score_drop"], f".{metric['digits']}f"))
+        cells += [
+            _number(value, ".1f")
+            for value in (
+                layer["sqnr_db"],
+                own.get("sqnr_db"),
+                own.get("weights_only_sqnr_db"),
+                own.get("activations_only_sqnr_db"),
+            )
+        ]
+        rows.append(cells)
+    table = TextTable(columns=heads, rows=rows, right=range(1, len(heads)), title="what each layer costs")
+    return [table, FoundList(rows=_found(about, len(layers), limit))]
 
 
-def _cells(layer: Mapping[str, Any], metric: Mapping[str, Any] | None, *, classes: bool) -> Iterator[str]:
-    yield layer["layer"]
-    yield str(layer["weight_bits"])
-    if classes:
-        yield _number(layer["kl"], ".1e")
-    if metric is not None:
-        yield _number(layer["score_drop"], f".{metric['digits']}f")
-    yield _number(layer["sqnr_db"], ".1f")
-    own = layer["output"] or {}
-    for key in ("sqnr_db", "weights_only_sqnr_db", "activations_only_sqnr_db"):
-        yield _number(own.get(key), ".1f")
-
-
-def _found(about: Mapping[str, Any], layers: int, limit: int | None) -> Iterator[tuple[str, str]]:
-    yield (
-        "layers",
-        f"each quantized alone, on {about['samples']:,} training samples that did not calibrate",
-    )
-    how = "the KL divergence of the classes" if about["order"] == "kl" else "the error at the network's output"
-    yield (
-        "sorted by",
-        how if limit is None or layers <= limit else f"{how}; {limit} of {layers} are shown, report.json has all",
-    )
+def _found(about: Mapping[str, Any], layers: int, limit: int | None) -> list[tuple[str, str]]:
+    how = "the KL divergence of its classes" if about["order"] == "kl" else "the error at the network's output"
+    shown = "" if limit is None or layers <= limit else f"; {limit} of {layers} layers are shown, report.json has all"
+    alone = f"on {about['samples']:,} training samples that did not calibrate; sorted by {how}{shown}"
     whole = f"output {_number(about['sqnr_db'], '.1f')} dB"
     if about["class_changes"] is not None:
         whole += f", {100 * about['class_changes']:.1f} % of the classes change"
-    metric = about["metric"]
-    if metric is not None and about["quantized"] is not None:
-        before, after = (f"{about[stage][metric['key']]:.{metric['digits']}f}" for stage in ("float", "quantized"))
-        whole += f", {_label(metric)} {before} in float and {after} quantized on these samples, which is no accuracy"
-    yield "all quantized", whole
-
-
-def _label(metric: Mapping[str, Any]) -> str:
-    return str(metric["title"]).partition(",")[0]
+    if about["metric"] is not None and about["quantized"] is not None:
+        key, digits = about["metric"]["key"], about["metric"]["digits"]
+        whole += (
+            f", {about['metric']['title'].partition(',')[0]} {about['float'][key]:.{digits}f} in float and "
+            f"{about['quantized'][key]:.{digits}f} quantized (training samples: no accuracy)"
+        )
+    return [("each layer alone", alone), ("all quantized", whole)]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -188,6 +188,8 @@ def test_ascend_gets_what_converts_and_measures(shared: Shared) -> None:
     assert "convert_qat_model" in text
     assert "ais_bench" in text
     assert "atc" in done.data["atc"]["command"]
+    checks = {check["name"]: check["passed"] for check in done.data["checks"]}
+    assert checks["resnet20_quant.onnx fits amct_onnx.convert_qat_model"]
 
 
 def test_mslite_gets_a_float_network_its_configuration_and_samples(shared: Shared) -> None:

@@ -10,6 +10,7 @@ import onnx
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import PlacedActivations, placed_ascend
 from amctq.graph.placement_ort import place_ort
+from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
 from amctq.graph.topology import fuse, read_topology
 from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.integer import IntegerLayer, integer_layers, make_record
@@ -58,7 +59,14 @@ def quantize(
 
 
 def quantize_ort(
-    graph: FloatGraph, images: Float32Array, *, only: set[str] | None = None, attention: bool = False
+    graph: FloatGraph,
+    images: Float32Array,
+    *,
+    only: set[str] | None = None,
+    attention: bool = False,
+    rules: QdqRules = ONNXRUNTIME,
+    symmetric: bool = False,
+    bits: int = 8,
 ) -> Quantized:
     """Any network with placement ``ort``, on the smallest and the largest values that these images give.
 
@@ -67,11 +75,14 @@ def quantize_ort(
         images: (N, C, H, W).
         only: names of the layers to quantize; None for all.
         attention: products of two activations are quantized too.
+        rules: of the runtime.
+        symmetric: every zero point is 0.
+        bits: width of weights.
     """
     topology = read_topology(graph)
     if only is not None:
         topology = topology.only(only)
-    plan = place_ort(graph, topology, attention=attention)
+    plan = place_ort(graph, topology, rules=rules, attention=attention)
     tapped = list(dict.fromkeys(site.watched for site in plan.sites if site.watched not in graph.inputs))
     model = copy.deepcopy(graph.model)
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tapped)
@@ -79,13 +90,14 @@ def quantize_ort(
     seen |= image(images)
     ranges = [(float(seen[site.watched].min()), float(seen[site.watched].max())) for site in plan.sites]
     qparams = tuple(
-        range_qparams(low, high, symmetric=site.symmetric).within(*site.bounds)
+        range_qparams(low, high, symmetric=symmetric or site.symmetric).within(*site.bounds)
         for site, (low, high) in zip(plan.sites, ranges, strict=True)
     )
     placed = PlacedActivations(plan=plan, qparams=qparams)
     fused = fuse(graph, topology)
+    widths = dict.fromkeys((layer.name for layer in topology.layers), bits)
     scales = {
-        layer.name: arq_scale(fused[layer.name].weight, channel_wise=layer.channel_axis is not None)
+        layer.name: arq_scale(fused[layer.name].weight, channel_wise=layer.channel_axis is not None, bits=bits)
         for layer in topology.layers
     }
-    return integer_layers(topology, fused, make_record(topology, fused, scales, placed.by_layer)), placed
+    return integer_layers(topology, fused, make_record(topology, fused, scales, placed.by_layer, widths)), placed

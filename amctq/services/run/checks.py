@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,21 @@ def refuse_chance(ranks: Score, *, allow: bool) -> None:
         )
         hint = "check --image-size, --model and the normalisation; --allow-poor-float continues anyway"
         raise InputError(message, hint=hint)
+
+
+def converter_check(path: Path) -> Check:
+    """Whether the QDQ file keeps the documented limits of Huawei's own converter."""
+    import onnx
+
+    from amctq.export.qat_model import unfit_nodes
+
+    unfit = list(unfit_nodes(onnx.load(path)))
+    return Check(
+        name=f"{path.name} fits amct_onnx.convert_qat_model",
+        passed=not unfit,
+        detail=unfit[0] if unfit else "by its documented limits",
+        hint="use --export ascend alone: the deploy file has no such limits",
+    )
 
 
 def run_checks(

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from amctq.choices import ExportFormat
+from amctq.choices import ExportFormat, Target
 from amctq.data.inputs import part
 from amctq.services.run.accuracy import Accuracy, ComparedFile, compare_files, measure_exports, measure_speed
 from amctq.services.run.atc import AtcRun, atc_for, run_atc
 from amctq.services.run.check import Check
-from amctq.services.run.checks import agreement_check, file_checks, run_checks
+from amctq.services.run.checks import agreement_check, converter_check, file_checks, run_checks
 from amctq.services.run.exports import Exports, WrittenFile, export_all
 from amctq.services.run.sample_changes import SampleChanges, sample_changes
 from amctq.services.run.simulation import Simulation, simulate
@@ -118,6 +118,8 @@ def finish(
     if training is not None and accuracy is not None:
         checks += (agreement_check(training, accuracy.after),)
     checks += file_checks(compared.values())
+    if plan.request.target is Target.ASCEND and ExportFormat.ONNX in exports.files:
+        checks += (converter_check(output.staged(exports.files[ExportFormat.ONNX].name)),)
     graph = verified.network.graph
     atc = atc_for(plan.model_files, graph.inputs, plan.request.soc_version)
     if all(check.passed for check in checks):
