@@ -1,10 +1,11 @@
 """``amctq analyze``: its time against plain ``ptq``, and its order of layers against the truth.
 
-    python benchmarks/sensitivity.py --data ../shared/data --checkpoints ../shared/checkpoints time
-    python benchmarks/sensitivity.py --data ../shared/data --checkpoints ../shared/checkpoints order
+    python benchmarks/sensitivity.py --data ../shared/data --checkpoints ../shared/checkpoints --what time
+    python benchmarks/sensitivity.py --data ../shared/data --checkpoints ../shared/checkpoints --what order
     python benchmarks/sensitivity.py --data ../shared/data/imagenet_sample --checkpoints ../shared/networks \
-        order --images 500 -- --model ../shared/networks/efficientnet_lite0.py:efficientnet_lite0 \
-        --ckpt ../shared/networks/efficientnet_lite0_imagenet.ckpt --num-classes 1000
+        --what order --images 300 -- --model ../shared/networks/efficientnet_lite0.py:efficientnet_lite0 \
+        --ckpt ../shared/networks/efficientnet_lite0_imagenet.ckpt --num-classes 1000 \
+        --mean 0.49803922,0.49803922,0.49803922 --std 0.50196078,0.50196078,0.50196078
 
 ``time``: whole processes on the same samples, in turns. ``order``: each layer quantized alone to 2 bits, rounded one by
 one; the truth is the accuracy on 2,000 training samples that neither calibrate nor measure the layers, the order that
@@ -35,7 +36,7 @@ ROUNDINGS = {"arq": ("--weight-algo", "arq", "--no-bias-correction"), "gptq": ()
 
 def main() -> None:
     parser = harness.parser_for(__doc__)
-    parser.add_argument("what", choices=("time", "order"))
+    parser.add_argument("--what", choices=("time", "order"), required=True)
     parser.add_argument("--models", nargs="+", help="default: resnet56 and resnet50 (time), resnet20 (order)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=2000, help="that say what is true")

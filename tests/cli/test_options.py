@@ -25,7 +25,7 @@ NO_OPTIONS = {
     "AnalyzeRequest.eval_images": "test images measure nothing",
     **{
         f"AnalyzeRequest.{field}": "it writes no network"
-        for field in ("export", "soc_version", "max_drop", "simulate", "weight_storage", "isa")
+        for field in ("export", "lang", "soc_version", "max_drop", "simulate", "weight_storage", "isa")
     },
     "LaunchRequest.qat": "its options are those of qat",
     "LaunchRequest.grace": "for tests",

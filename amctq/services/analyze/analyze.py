@@ -14,6 +14,7 @@ from amctq.services.ptq.expected import calibration_phases
 from amctq.services.ptq.plan import PtqPlan, plan_calibration
 from amctq.services.ptq.prepare import prepare
 from amctq.services.run import report
+from amctq.services.run.command_line import command_line
 from amctq.services.run.forecast import Forecast
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
@@ -78,6 +79,7 @@ class AnalyzeResult:
         return {
             "schema": report.SCHEMA,
             "command": "analyze",
+            "command_line": list(command_line("analyze", request)),
             "environment": report.environment(plan.device),
             "model": report.model(plan.spec.name, plan.num_classes, split.calibration)
             | {"checkpoint": str(self.verified.loaded[0].path), "checkpoint_sha256": self.verified.loaded[0].sha256},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from amctq.choices import ExportFormat, TargetIsa, WeightStorage
+from amctq.choices import ExportFormat, Language, TargetIsa, WeightStorage
 from amctq.services import request as shared
 from amctq.services.analyze.options import TUNING_IMAGES
 from amctq.services.ptq.request import PtqRequest
@@ -26,6 +26,7 @@ class AnalyzeRequest(PtqRequest):
     tuning_images: Annotated[int | None, replace(TUNING_IMAGES, after="batch_size")] = None
     output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("analysis")
     analyze: bool = True
+    lang: Language | None = None
     eval_images: int | None = 0
     export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
     soc_version: str | None = None
