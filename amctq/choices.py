@@ -67,11 +67,12 @@ class ArqRule(str, Enum):
     """ARQ's scale of a channel whose |min| is slightly larger than its max.
 
     AMCT uses |min| / 128, and the largest weight saturates. The Ascend operator WtsARQ uses the larger of |min| / 128
-    and max / 127.
+    and max / 127. NARROW divides the largest by 127, so that no weight is -128, which ``--isa amx`` has no room for.
     """
 
     AMCT = "amct"
     ASCEND = "ascend"
+    NARROW = "narrow"
 
 
 class ActType(str, Enum):
@@ -127,11 +128,12 @@ class TargetIsa(str, Enum):
     """The x86 instructions that a file is written for. Every CPU that has them computes the same result.
 
     VNNI adds products of uint8 and int8 exactly. AVX2, and AVX-512 without VNNI, add them in pairs, which saturate at
-    16 bits.
+    16 bits. AMX is exact too; onnxruntime uses it for weights that have a zero point.
     """
 
     VNNI = "vnni"
     AVX2 = "avx2"
+    AMX = "amx"
 
 
 class WeightType(str, Enum):
@@ -140,6 +142,7 @@ class WeightType(str, Enum):
     INT8 = "int8"
     UINT8 = "uint8"
     INT4 = "int4"
+    AMX = "int8, zero point -1"
 
 
 class Runtime(str, Enum):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from amctq.choices import ActType, TargetIsa, WeightStorage, WeightType
+from amctq.choices import ActType, ArqRule, Target, TargetIsa, WeightStorage, WeightType
 from amctq.export.isa import resolve_isa, saturation_warning
 from amctq.inference.onnx_session import session_options
 from amctq.runtime import saturates
 from amctq.services.doctor import _cpu
 
 OLD, AVX512, VNNI, ARM = ("avx2",), ("avx2", "avx512f"), ("avx2", "avx512f", "avx512_vnni"), ("asimd", "asimddp")
+AMX = (*VNNI, "amx_int8")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ def test_doctor_names_what_is_there() -> None:
         (None, OLD, WeightStorage.INT8, ActType.INT8, WeightType.INT8),
         (TargetIsa.VNNI, OLD, WeightStorage.INT8, ActType.UINT8, WeightType.INT8),
         (TargetIsa.AVX2, VNNI, WeightStorage.INT8, ActType.UINT8, WeightType.UINT8),
+        (TargetIsa.AMX, VNNI, WeightStorage.INT8, ActType.UINT8, WeightType.AMX),
     ],
 )
 def test_a_file_is_written_for_this_cpu_unless_another_is_asked_for(
@@ -67,6 +69,21 @@ def test_a_file_is_written_for_this_cpu_unless_another_is_asked_for(
     expected: WeightType,
 ) -> None:
     assert resolve_isa(asked, instructions, storage, act_type).weight_type is expected
+
+
+@pytest.mark.parametrize(
+    ("threads", "act_type", "target", "isa"),
+    [
+        (2, ActType.UINT8, Target.ONNXRUNTIME, TargetIsa.AMX),
+        (1, ActType.UINT8, Target.ONNXRUNTIME, TargetIsa.VNNI),
+        (2, ActType.INT8, Target.ONNXRUNTIME, TargetIsa.VNNI),
+        (2, ActType.UINT8, Target.OPENVINO, TargetIsa.VNNI),
+    ],
+)
+def test_amx_is_used_where_it_pays(threads: int, act_type: ActType, target: Target, isa: TargetIsa) -> None:
+    found = resolve_isa(None, AMX, WeightStorage.INT8, act_type, target, threads)
+    assert found.isa is isa
+    assert (found.arq_rule is ArqRule.NARROW) == (isa is TargetIsa.AMX)
 
 
 @pytest.mark.parametrize(

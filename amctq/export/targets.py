@@ -20,7 +20,7 @@ from amctq.choices import (
 )
 from amctq.graph.qdq_rules import ONNXRUNTIME, OPENVINO, TENSORRT, QdqRules
 
-_X86 = (TargetIsa.VNNI, TargetIsa.AVX2)
+_X86 = (TargetIsa.VNNI, TargetIsa.AVX2)  # AMX is for onnxruntime alone
 _ALL_FORMATS = tuple(ExportFormat)
 _NO_X86 = "does not run on x86 instructions"
 _BY_ITSELF = "converter_lite quantizes by itself"

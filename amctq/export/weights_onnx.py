@@ -3,8 +3,9 @@
     INT8    int8 initializer ─ DequantizeLinear ─
     UINT8   uint8 initializer, zero point 128 ─ DequantizeLinear ─
     INT4    int4 initializer, two to a byte ─ Cast to int8 ─ DequantizeLinear ─
+    AMX     int8 initializer, zero point -1 ─ DequantizeLinear ─
 
-All three have the same values. onnxruntime folds the Cast when it loads the file, and runs the layer with its int8
+All four have the same values. onnxruntime folds the Cast when it loads the file, and runs the layer with its int8
 kernels; without the Cast, a layer with INT4 weights would run in float.
 
 UINT8 is for x86 CPUs without VNNI. There, onnxruntime's kernels (MLAS) for uint8 times int8 add pairs of products with
@@ -13,6 +14,9 @@ same in QgemmU8X8KernelAvx512Core.S and, for convolutions, ConvSymKernelAvx2.S).
 both to 16 bits (VPMOVZXBW) and add pairs in 32 bits (VPMADDWD, macro MultiplyAccumulateRowU8U8Avx2). Nothing saturates
 there, at about half the speed. Weights of at most 7 bits cannot saturate, 2 × 255 × 64 = 32,640 < 2^15, and stay int8.
 So do those of depthwise convolutions, whose kernel adds in 32 bits, and takes 1.2 to 1.5 times as long with uint8.
+
+AMX is for CPUs with these instructions: onnxruntime's convolutions use them for weights with a zero point only, and a
+layer gains from 512 products to an output on; with fewer it loses. What is -128 has no place there, and stays as it is.
 """
 
 from __future__ import annotations
@@ -31,10 +35,16 @@ from amctq.quant.integer import IntegerLayer
 from amctq.quant.numerics import Float32Array
 from amctq.quant.weights import QuantizedWeight
 
+_PRODUCTS_FOR_AMX = 512
+
 
 def weight_type_of(weight: QuantizedWeight, wanted: WeightType) -> WeightType:
-    """The type that stores a weight: ``wanted`` where its width fits (INT4: at most 4 bits, UINT8: 8), else INT8."""
-    fits = {WeightType.INT4: weight.bits <= 4, WeightType.UINT8: weight.bits == 8}
+    """The type that stores a weight: ``wanted`` where it fits (INT4: at most 4 bits, UINT8: 8), else INT8."""
+    fits = {
+        WeightType.INT4: weight.bits <= 4,
+        WeightType.UINT8: weight.bits == 8,
+        WeightType.AMX: weight.values[0].size >= _PRODUCTS_FOR_AMX and int(weight.values.min()) > -128,
+    }
     return wanted if fits.get(wanted) else WeightType.INT8
 
 
@@ -58,9 +68,11 @@ def write_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) ->
         values = writer.node("Cast", f"{name}.cast", [packed], f"{name}.int8", to=onnx.TensorProto.INT8)
     elif kind is WeightType.UINT8:
         values = writer.initializer(f"{name}.q", stored.view(np.uint8) ^ np.uint8(0x80))
+    elif kind is WeightType.AMX:
+        values = writer.initializer(f"{name}.q", stored - np.int8(1))
     else:
         values = writer.initializer(f"{name}.q", stored)
-    zero = np.uint8(128) if kind is WeightType.UINT8 else np.int8(0)
+    zero = {WeightType.UINT8: np.uint8(128), WeightType.AMX: np.int8(-1)}.get(kind, np.int8(0))
     return write_dequantized(writer, name, values, weight.scale, zero, axis=layer.channel_axis or 0)
 
 

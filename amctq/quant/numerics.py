@@ -128,7 +128,8 @@ def symmetric_scales(
     """Symmetric scales for ranges [low, high], element by element.
 
     AMCT's rule: ``|max| / (2^(n-1) - 1)`` where |max| >= |min|, else ``|min| / 2^(n-1)``. The rule of Ascend's WtsARQ:
-    the larger of max and -min, each by its integer (docs/en/reference.md, "Range to scale and offset", "ARQ").
+    the larger of max and -min, each by its integer (docs/en/reference.md, "Range to scale and offset", "ARQ"). The
+    narrow rule: the larger of both by the largest integer, so that the lowest one is not used.
 
     Args:
         low: lowest values, any shape.
@@ -143,6 +144,8 @@ def symmetric_scales(
     lowest, highest = signed_range(bits)
     if rule is ArqRule.ASCEND:
         chosen = np.maximum(high / highest, low / lowest)
+    elif rule is ArqRule.NARROW:
+        chosen = np.maximum(np.abs(high), np.abs(low)) / highest
     else:  # equal negative values take the branch of the maximum
         chosen = np.where(np.abs(high) >= np.abs(low), np.abs(high) / highest, np.abs(low) / -lowest)
     scales = chosen.astype(np.float32)

@@ -6,10 +6,14 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from amctq.amct_files.record_text import load_record
+from amctq.inference.onnx_session import OnnxSession
+from tests.arrays import logits_of
 from tests.command import Own, Shared
 from tests.kernels import optimised
 from tests.runs import ptq
@@ -40,6 +44,31 @@ def test_no_float_lies_between_integer_layers(model: str, shared: Shared) -> Non
             read = [name for name in node.input if name and name not in constants]
             assert read
             assert all(makers[name] in INTEGER | MOVES | {"QuantizeLinear"} for name in read)
+
+
+def test_a_file_for_amx_computes_the_same(shared: Shared) -> None:
+    """The layers of 512 products and more have weights with the zero point -1; every sum is as it was."""
+    files = {}
+    for name, words in (("amx", ()), ("vnni", ("--arq-rule", "narrow"))):
+        few = ("--calib-images", 8, "--eval-images", 0, "--output-dir", name)
+        done = ptq(shared.network("resnet20"), *few, "--isa", name, *words)
+        assert done.data["quantization"]["arq_rule"] == "narrow"
+        files[name] = onnx.load(Path(name) / "resnet20_quant.onnx")
+    arrays = {
+        name: {item.name: numpy_helper.to_array(item) for item in file.graph.initializer}
+        for name, file in files.items()
+    }
+    shifted = 0
+    for name, stored in arrays["vnni"].items():
+        if name.endswith(".weight.q"):
+            assert stored.min() >= -127
+            difference = stored.astype(int) - arrays["amx"][name]
+            assert (difference == (stored[0].size >= 512)).all()
+            shifted += int(difference.max())
+    assert shifted == 5  # layer3 but its first convolution, which has 288
+    images = np.random.default_rng(1).normal(0, 1, (16, 3, 32, 32)).astype(np.float32)
+    one, other = (logits_of(OnnxSession(file), images) for file in files.values())
+    np.testing.assert_array_equal(one, other)
 
 
 def test_the_further_scales_stand_apart_from_the_record(shared: Shared, own: Own) -> None:

@@ -29,7 +29,7 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         rules=request.rules.qdq,
         ifmr_variant=request.ifmr_variant,
         hfmg_variant=request.hfmg_variant,
-        arq_rule=request.arq_rule,
+        arq_rule=plan.arq_rule,
         weight_type=plan.isa.weight_type,
         bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,

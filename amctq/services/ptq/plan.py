@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
+from amctq.choices import ActAlgo, ArqRule, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
 from amctq.errors import InputError, UsageError
 from amctq.export.isa import resolve_isa
 from amctq.networks.registry import find_model, is_model_file
 from amctq.progress import Reporter
-from amctq.runtime import cpu_instructions
+from amctq.runtime import cpu_count, cpu_instructions
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.run.float_parts import layers_in_float
 from amctq.services.run.page import PAGE
@@ -85,6 +85,13 @@ class PtqPlan(RunPlan):
         return min(TUNING_IMAGES, left)
 
     @property
+    def arq_rule(self) -> ArqRule:
+        """The rule of ARQ's scales: AMCT's where a file of AMCT or its placement says how layers are quantized."""
+        request = self.request
+        by_amct = self.config is not None or request.resolved_placement is Placement.ASCEND
+        return request.arq_rule if by_amct or request.arq_rule is not ArqRule.AMCT else self.isa.arq_rule
+
+    @property
     def corrects_biases(self) -> bool:
         """Whether biases make up for rounded weights: by default wherever amctq chooses the scales."""
         if self.request.bias_correction is not None:
@@ -144,7 +151,7 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
         AmctqError: as ``plan_run``.
     """
     storage, act_type = request.weight_storage, request.resolved_act_type
-    isa = resolve_isa(request.isa, cpu_instructions(), storage, act_type, request.target)
+    isa = resolve_isa(request.isa, cpu_instructions(), storage, act_type, request.target, cpu_count())
     if request.weight_bits is None and request.config is None and request.record is None:
         request = replace(request, weight_bits=isa.weight_bits)
     return plan_run(

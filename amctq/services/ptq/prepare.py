@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.data.samples import Batches, Split, images_to_calibrate_with, images_to_tune_with, split
-from amctq.export.isa import saturation_warning
+from amctq.export.isa import amx_warning, saturation_warning
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
@@ -97,8 +97,9 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         topology = quantized.topology
     check_exportable(plan, network, topology, reporter)
     warning = saturation_warning(cpu_instructions(), plan.isa.weight_type, widths, request.target)
-    if warning is not None:
-        reporter.warn(warning)
+    for text in (warning, amx_warning(request.isa, cpu_instructions())):
+        if text is not None:
+            reporter.warn(text)
     return Prepared(
         split=images,
         calibration=calibration,

@@ -108,9 +108,9 @@ class PtqRequest(QuantizationRequest):
             "networks. Writes no record.",
         ),
     ] = False
-    arq_rule: Annotated[ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, or as in Ascend's WtsARQ.")] = (
-        ArqRule.AMCT
-    )
+    arq_rule: Annotated[
+        ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, as in Ascend's WtsARQ, or without -128.")
+    ] = ArqRule.AMCT
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()
     float_head: Annotated[bool, shared.FLOAT_HEAD] = False
@@ -143,7 +143,8 @@ class PtqRequest(QuantizationRequest):
         TargetIsa | None,
         Option(
             QUANTIZATION,
-            "x86 instructions of the target; avx2 is exact on CPUs without VNNI, but slower (see amctq doctor).",
+            "x86 instructions of the target; avx2 is exact on CPUs without VNNI, but slower (see amctq doctor); amx is "
+            "for two threads and more.",
             default_help="those of this CPU",
         ),
     ] = None

@@ -96,7 +96,7 @@ class PtqResult(RunResult):
             "from": "record" if request.record else "config" if request.config else "options",
             "ifmr_variant": request.ifmr_variant.value if own else None,
             "hfmg_variant": request.hfmg_variant.value if own else None,
-            "arq_rule": request.arq_rule.value if own else None,
+            "arq_rule": plan.arq_rule.value if own else None,
             "bias_correction": plan.corrects_biases,
             "equalized": [_equalized(pair) for pair in self.quantized.equalized] if request.equalize else None,
             "act_type": request.resolved_act_type.value,
