@@ -22,14 +22,31 @@ def command(words: Words, report: Part) -> Markup | None:
         "section",
         element("h2", words("command"), id="command"),
         element("p", words("command.note"), class_="note"),
-        element(
-            "div",
-            element("pre", element("code", shlex.join(given)), tabindex="0", lang=_OF_RUN, aria_label=words("command")),
-            copy_button(words, words("command")),
-            class_="tabled",
-        ),
+        _shell(words, shlex.join(given), words("command")),
+        *_deployment(words, report.part("deployment")),
         aria_labelledby="command",
     )
+
+
+def _shell(words: Words, text: str, name: str) -> Markup:
+    return element(
+        "div",
+        element("pre", element("code", text), tabindex="0", lang=_OF_RUN, aria_label=name),
+        copy_button(words, name),
+        class_="tabled",
+    )
+
+
+def _deployment(words: Words, found: Part) -> list[Child]:
+    """The commands for the files, and what of them has not run."""
+    commands = found.parts("commands")
+    content: list[Child] = [element("h3", words("deployment", target=found.text("target")))] if commands else []
+    if found.said("not_run"):
+        content.append(element("p", found.said("not_run"), class_="note", lang=_OF_RUN))
+    for each in commands:
+        content.append(element("p", each.text("does"), lang=_OF_RUN))
+        content.append(_shell(words, each.text("command"), each.text("does")))
+    return content
 
 
 def checks(words: Words, report: Part) -> Markup | None:
