@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amctq.choices import ActType, ArqRule, Target, TargetIsa, WeightStorage, WeightType
+from amctq.choices import ActType, ArqRule, Placement, Target, TargetIsa, WeightStorage, WeightType
 from amctq.export.isa import resolve_isa, saturation_warning
 from amctq.inference.onnx_session import session_options
 from amctq.runtime import saturates
@@ -81,9 +81,11 @@ def test_a_file_is_written_for_this_cpu_unless_another_is_asked_for(
     ],
 )
 def test_amx_is_used_where_it_pays(threads: int, act_type: ActType, target: Target, isa: TargetIsa) -> None:
-    found = resolve_isa(None, AMX, WeightStorage.INT8, act_type, target, threads)
+    found = resolve_isa(None, AMX, WeightStorage.INT8, act_type, target, threads=threads)
     assert found.isa is isa
     assert (found.arq_rule is ArqRule.NARROW) == (isa is TargetIsa.AMX)
+    in_float = resolve_isa(None, AMX, WeightStorage.INT8, act_type, target, placement=Placement.ASCEND, threads=threads)
+    assert in_float.isa is TargetIsa.VNNI
 
 
 @pytest.mark.parametrize(

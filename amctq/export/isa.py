@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from amctq.choices import ActType, ArqRule, Runtime, Target, TargetIsa, WeightStorage, WeightType
+from amctq.choices import ActType, ArqRule, Placement, Runtime, Target, TargetIsa, WeightStorage, WeightType
 from amctq.export.targets import TARGETS
 from amctq.runtime import SATURATION_ADVICE, saturates
 
@@ -48,6 +48,8 @@ def resolve_isa(
     storage: WeightStorage,
     act_type: ActType,
     target: Target = Target.ONNXRUNTIME,
+    *,
+    placement: Placement = Placement.ORT,
     threads: int = 1,
 ) -> ResolvedIsa:
     """The instructions of ``--isa``, else those of this CPU, so that a plain session computes the file exactly.
@@ -58,10 +60,11 @@ def resolve_isa(
         storage: INT4 excludes the uint8 weights that a CPU without VNNI needs.
         act_type: INT8 excludes them too.
         target: OpenVINO computes layers with uint8 weights in float; weights of 7 bits are exact there.
+        placement: with placement ascend, onnxruntime computes convolutions in float.
         threads: that run the file; AMX pays from two on.
     """
     pays = "amx_int8" in instructions and threads >= _THREADS_FOR_AMX and target is Target.ONNXRUNTIME
-    plain = storage is WeightStorage.INT8 and act_type is ActType.UINT8
+    plain = (storage, act_type, placement) == (WeightStorage.INT8, ActType.UINT8, Placement.ORT)
     if asked is not None:
         isa, reason = asked, "asked for"
     elif pays and plain:

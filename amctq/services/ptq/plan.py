@@ -151,7 +151,15 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
         AmctqError: as ``plan_run``.
     """
     storage, act_type = request.weight_storage, request.resolved_act_type
-    isa = resolve_isa(request.isa, cpu_instructions(), storage, act_type, request.target, cpu_count())
+    isa = resolve_isa(
+        request.isa,
+        cpu_instructions(),
+        storage,
+        act_type,
+        request.target,
+        placement=request.resolved_placement,
+        threads=cpu_count(),
+    )
     if request.weight_bits is None and request.config is None and request.record is None:
         request = replace(request, weight_bits=isa.weight_bits)
     return plan_run(

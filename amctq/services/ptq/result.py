@@ -92,6 +92,7 @@ class PtqResult(RunResult):
         return {
             "backend": plan.backend.name.value,
             "backend_reason": plan.backend_reason,
+            "target": request.target.value,
             "placement": request.resolved_placement.value,
             "from": "record" if request.record else "config" if request.config else "options",
             "ifmr_variant": request.ifmr_variant.value if own else None,

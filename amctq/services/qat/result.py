@@ -83,6 +83,7 @@ class QatResult(RunResult):
         return {
             "backend": plan.backend.name.value,
             "backend_reason": plan.backend_reason,
+            "target": plan.request.target.value,
             "placement": Placement.ASCEND.value,
             "isa": plan.isa.isa.value,
             "isa_reason": plan.isa.reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from amctq.choices import Placement, TargetIsa
+from amctq.choices import Placement, Target, TargetIsa
 
 if TYPE_CHECKING:
     from amctq.inference.metrics.score import MetricName
@@ -59,11 +59,16 @@ def speed_note(ratio: float, quantization: Mapping[str, Any]) -> str | None:
     """
     if ratio >= 1:
         return None
+    target = Target(quantization["target"])
     if quantization["placement"] == Placement.ASCEND.value:
         return "an ascend-placed file is for an NPU and for proof, not for speed on this CPU"
+    if target is Target.TENSORRT:
+        return "int8 activations are slow on x86: this says nothing of a GPU"
+    if target is not Target.ONNXRUNTIME:
+        return None
     if quantization["isa"] == TargetIsa.AVX2.value:
         return "without VNNI exact 8-bit weights are no faster than float: --weight-bits 7 is"
-    return None
+    return "onnxruntime's kernels for these layers are no faster in integers; --target openvino is for the same CPU"
 
 
 def _quality(report: Mapping[str, Any]) -> str:
