@@ -30,6 +30,7 @@ from amctq.choices import (
     Device,
     ExportFormat,
     Placement,
+    Target,
     TargetIsa,
     WeightAlgo,
     WeightStorage,
@@ -79,6 +80,7 @@ class AmctBackend(RecordBackend):
     # AMCT's MindSpore front end, according to its manual (docs/en/reference.md, "amct_mindspore"): IFMR and ARQ, 8
     # bits, on an NPU, only AIR. --act-type is about ONNX: AMCT's activations are always int8.
     supports: ClassVar[Mapping[str, frozenset[Any]]] = {
+        "target": frozenset({Target.ASCEND, Target.ONNXRUNTIME}),
         "act_algo": frozenset({ActAlgo.IFMR}),
         "act_type": frozenset(ActType),
         "weight_bits": frozenset({8}),

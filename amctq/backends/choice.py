@@ -15,6 +15,7 @@ from amctq.choices import (
     Device,
     ExportFormat,
     Placement,
+    Target,
     TargetIsa,
     WeightAlgo,
     WeightStorage,
@@ -39,6 +40,7 @@ class Asked:
         weight_storage: how ONNX stores weights.
         isa: the x86 instructions that the file is written for.
         placement: which activations are quantized; None for the engine's default.
+        target: what the file is for.
         record: a model is made from a record, without calibration.
         file: the network is a file, and has no cells of MindSpore.
     """
@@ -54,6 +56,7 @@ class Asked:
     weight_storage: WeightStorage = WeightStorage.INT8
     isa: TargetIsa = TargetIsa.VNNI
     placement: Placement | None = None
+    target: Target = Target.ONNXRUNTIME
     record: bool = False
     file: bool = False
 

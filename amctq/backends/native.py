@@ -24,6 +24,7 @@ from amctq.choices import (
     Device,
     ExportFormat,
     Placement,
+    Target,
     TargetIsa,
     WeightAlgo,
     WeightStorage,
@@ -62,6 +63,7 @@ class NativeBackend(RecordBackend):
         "weight_storage": frozenset(WeightStorage),
         "isa": frozenset(TargetIsa),
         "placement": frozenset(Placement),
+        "target": frozenset(Target),
         "device": frozenset(Device),
         "export": frozenset(ExportFormat) - {ExportFormat.AIR},
     }

@@ -25,6 +25,8 @@ def refuse_other_target(target: Target, request: Request) -> None:
             continue
         for value in given if isinstance(given, tuple) else (given,):
             reason = why_not(target, item.name, value)
+            if reason is None and item.name == "layer_bits":  # a pattern and its width
+                reason = why_not(target, "weight_bits", value[1])
             if reason is not None:
                 name = option.spelling(item.name)
                 message = f"--target {target.value} and {name}{_shown(value)}: {target.value} {reason}"
@@ -33,4 +35,8 @@ def refuse_other_target(target: Target, request: Request) -> None:
 
 def _shown(value: Any) -> str:
     """A value behind its option; nothing for a switch."""
-    return "" if isinstance(value, bool) else f" {value.value if isinstance(value, Enum) else value}"
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, tuple):
+        return f" {'='.join(map(str, value))}"
+    return f" {value.value if isinstance(value, Enum) else value}"

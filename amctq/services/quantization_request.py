@@ -57,8 +57,8 @@ class QuantizationRequest(NetworkRequest):
 
     @property
     def resolved_export(self) -> tuple[ExportFormat, ...]:
-        """The formats asked for, or those of the target; empty for the default of the back end."""
-        return self.export or self.rules.export
+        """The formats asked for, or those of the target; empty for the default of the back end. AMCT has only AIR."""
+        return self.export or (() if self.backend is BackendName.AMCT else self.rules.export)
 
 
 def _refuse_no_images(calib_images: int | None) -> None:

@@ -93,6 +93,8 @@ CONTRADICTIONS = [
     ("tensorrt", "--record", "calibration_record.txt"),
     ("ascend", "--placement", "ort"),
     ("ascend", "--weight-bits", "3"),
+    ("ascend", "--layer-bits", "conv1=2"),
+    ("tensorrt", "--backend", "amct"),
     ("mslite", "--weight-bits", "4"),
     ("mslite", "--config", "config.json"),
     ("mslite", "--weight-algo", "gptq"),

@@ -186,6 +186,7 @@ def _asked(request: PtqRequest) -> Asked:
         weight_storage=request.weight_storage,
         isa=request.isa or TargetIsa.VNNI,
         placement=request.placement,
+        target=request.target,
         record=request.record is not None,
         file=is_model_file(request.model),
     )

@@ -106,7 +106,12 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         InputError: a dataset, checkpoint, configuration or record is missing, or there is nothing to resume.
         UnavailableError: back end or device are missing.
     """
-    asked = Asked(export=request.resolved_export, device=request.device, weight_bits=request.weight_bits or 8)
+    asked = Asked(
+        export=request.resolved_export,
+        device=request.device,
+        weight_bits=request.weight_bits or 8,
+        target=request.target,
+    )
     isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target)
     plan = plan_run(
         QatPlan,
