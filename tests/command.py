@@ -207,3 +207,15 @@ def write_records(
         records[:, 1:] = pixel
     path.parent.mkdir(parents=True, exist_ok=True)
     records.tofile(path)
+
+
+def without(package: str) -> dict[str, str]:
+    """The environment of a command that cannot find a package; makes a folder in the current directory."""
+    folder = Path("without")
+    folder.mkdir()
+    folder.joinpath("sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "own = importlib.util.find_spec\n"
+        f"importlib.util.find_spec = lambda name, *more: None if name == {package!r} else own(name, *more)\n"
+    )
+    return {"PYTHONPATH": str(folder.absolute())}

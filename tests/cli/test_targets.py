@@ -17,7 +17,7 @@ from amctq.choices import Target
 from amctq.inference.openvino_operators import float_operators
 from amctq.inference.openvino_session import OpenVinoSession
 from tests import strict_tensorrt
-from tests.command import Own, Shared, amctq, amctq_here
+from tests.command import Own, Shared, amctq, amctq_here, without
 from tests.runs import ptq
 
 FEW = ("--calib-images", 16, "--allow-poor-float")
@@ -130,15 +130,7 @@ def test_a_configuration_with_zero_points_contradicts_tensorrt(shared: Shared, o
 
 
 def test_without_openvino_a_run_says_what_to_install(shared: Shared) -> None:
-    Path("none").mkdir()
-    Path("none/sitecustomize.py").write_text(
-        "import importlib.util\n"
-        "own = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *more: None if name == 'openvino' else own(name, *more)\n"
-    )
-    done = amctq(
-        *("ptq", *shared.network("resnet20"), "--target", "openvino"), env={"PYTHONPATH": str(Path("none").absolute())}
-    )
+    done = amctq(*("ptq", *shared.network("resnet20"), "--target", "openvino"), env=without("openvino"))
     assert done.code == 4, done.stderr
     assert "pip install 'amctq[openvino]'" in done.stderr
     assert not Path("results").exists()
