@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amctq.services.option import Option, Request
 
-# They change where files lie, in which language a page is, and whether a stopped run goes on: not what is in the report.
+# They change where files lie, the language of a page, and whether a stopped run goes on: not what is in the report.
 _LEFT_OUT = frozenset({"output_dir", "force", "lang", "resume"})
 
 
