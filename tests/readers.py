@@ -106,7 +106,7 @@ def _drawn_report() -> bytes:
     report = {
         "schema": 1,
         "command": "ptq",
-        "model": {"name": "网络"},
+        "model": {"name": "network"},
         "accuracy": {
             "metric": {"key": "top1", "title": "top-1, %", "unit": "points", "digits": 2},
             "images": 200,
@@ -123,7 +123,7 @@ def _drawn_report() -> bytes:
 
 
 def _draw(path: Path) -> Any:
-    return draw_page(report_in(path.read_bytes(), "report"), Language.EN)
+    return draw_page(report_in(path.read_bytes(), str(path)), Language.EN)
 
 
 TEXT_FILES = (

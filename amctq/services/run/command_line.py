@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amctq.services.option import Option, Request
 
-# They change where files lie and in which language a page is, not what is in the report.
-_LEFT_OUT = frozenset({"output_dir", "force", "lang"})
+# They change where files lie, the language of a page, and whether a stopped run goes on: not what is in the report.
+_LEFT_OUT = frozenset({"output_dir", "force", "lang", "resume"})
 
 
 def command_line(command: str, request: Request) -> Iterator[str]:
