@@ -67,14 +67,14 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
             engine="onnxruntime" if cell is None else "MindSpore",
         )
     )
-    return (*steps, *_layers(prepared, onnx))
+    return (*steps, *_layers(plan, prepared, onnx))
 
 
 def calibration_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
     """The phases of ``analyze``."""
     preparation = preparation_seconds(prepared.calibration)
     onnx = forward_seconds(prepared.verified.session, prepared.calibration)
-    return (*_calibration(plan, prepared, preparation, onnx), *_layers(prepared, onnx))
+    return (*_calibration(plan, prepared, preparation, onnx), *_layers(plan, prepared, onnx))
 
 
 def _calibration(plan: PtqPlan, prepared: Prepared, preparation: float, onnx: float) -> list[Expected]:
@@ -86,9 +86,9 @@ def _calibration(plan: PtqPlan, prepared: Prepared, preparation: float, onnx: fl
     return [calibration, Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(prepared) / 100)]
 
 
-def _layers(prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
+def _layers(plan: PtqPlan, prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
     """Measuring the layers: every one runs half of the network, once alone and once left in float."""
-    if prepared.tuning is None:
+    if prepared.tuning is None or not plan.request.analyze:
         return ()
     topology, quant = prepared.verified.network.topology, prepared.quant
     layers = len(topology.layers if quant is None else quant.enabled)

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
+from amctq.choices import (
+    AMCT_WEIGHT_BITS,
+    AUTO,
+    ActAlgo,
+    BackendName,
+    ExportFormat,
+    Placement,
+    TargetIsa,
+    WeightStorage,
+)
 from amctq.errors import InputError, UsageError
 from amctq.export.isa import resolve_isa
 from amctq.networks.registry import find_model, is_model_file
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
 CONFIG, PLACEMENT = "config.json", "placement.json"
 _CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
 TUNING_IMAGES = 64
+# To choose widths: their costs are small differences, and a drop is counted in samples.
+_COSTS_IMAGES, _DROP_IMAGES = 256, 2000
 Kind = TypeVar("Kind", bound="PtqPlan")
 
 
@@ -59,10 +70,19 @@ class PtqPlan(RunPlan):
         return None if self.request.resolved_placement is Placement.ORT else super().why_no_tables
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """What ``--weight-bits auto`` chooses from, the narrowest first: what the target and this CPU take."""
+        widest = self.isa.weight_bits
+        return (*(bits for bits in self.request.rules.widths if bits < widest), widest)
+
+    @property
     def why_no_record(self) -> str | None:
-        """Equalization changes the weights that a record belongs to."""
+        """Equalization changes the weights that a record belongs to; and it holds not every width."""
         if self.request.equalize:
             return "--equalize changes the weights, and AMCT's record belongs to those of the checkpoint"
+        beyond = [str(bits) for bits in self.widths if bits not in AMCT_WEIGHT_BITS]
+        if self.request.weight_bits == AUTO and beyond:
+            return f"AMCT's record cannot hold weights of {' and '.join(beyond)} bits, which may be chosen"
         return super().why_no_record
 
     def tuning_images(self, dataset: str, left: int) -> int:
@@ -75,14 +95,18 @@ class PtqPlan(RunPlan):
         Raises:
             InputError: none is left.
         """
-        if self.request.tuning_images is not None:
-            return self.request.tuning_images
+        request = self.request
+        if request.tuning_images is not None:
+            return request.tuning_images
+        usual = TUNING_IMAGES
+        if request.weight_bits == AUTO:
+            usual = _DROP_IMAGES if request.max_size is None else _COSTS_IMAGES
         if left < 0:
-            return TUNING_IMAGES  # too many calibrate, which is refused first
+            return usual  # too many calibrate, which is refused first
         if left == 0:
             message = f"{dataset}: every image calibrates or evaluates, and none is left to measure the layers on"
             raise InputError(message, hint="ask for fewer --calib-images, or give more training images")
-        return min(TUNING_IMAGES, left)
+        return min(usual, left)
 
     @property
     def corrects_biases(self) -> bool:
@@ -206,8 +230,8 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         symmetric=request.symmetric,
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
-        weight_bits=request.weight_bits or 8,
-        weight_algo=request.weight_algo_of,
+        weight_bits=plan.widths[-1] if request.weight_bits == AUTO else request.weight_bits or 8,
+        weight_algo=request.resolved_weight_algo if request.weight_bits == AUTO else request.weight_algo_of,
         widths=request.layer_bits,
         skip=request.skip_layers,
         in_float=layers_in_float(network, head=request.float_head, after=request.skip_after),
