@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 COSTS = "widths of each layer"  # the phase
 # Beyond this width a layer alone costs so little that the error of its own output says it better.
-_MEASURED_WIDTHS = 4
-_MEASURED_SAMPLES = 256  # of each layer; all samples measure whole networks
+MEASURED_WIDTHS = 4
+MEASURED_SAMPLES = 256  # of each layer; all samples measure whole networks
 
 
 def cost_of(change: OutputChange) -> float:
@@ -81,7 +81,7 @@ class WidthTrials:
         from amctq.quant.width_cost import costs_of
 
         count, samples = 0, 0
-        while count < len(self.inputs) and samples < _MEASURED_SAMPLES:
+        while count < len(self.inputs) and samples < MEASURED_SAMPLES:
             samples += samples_in(self.inputs[count])
             count += 1
         reference = ReferenceGraph(self.whole.onnx_graph(), self.inputs[:count])
@@ -91,7 +91,7 @@ class WidthTrials:
         found = {}
         with reporter.phase(COSTS, len(sizes.by_width), "layers") as advance:
             for done, (name, own) in enumerate(sizes.by_width.items(), 1):
-                narrow = [bits for bits in own if bits <= max(_MEASURED_WIDTHS, min(own))]
+                narrow = [bits for bits in own if bits <= max(MEASURED_WIDTHS, min(own))]
                 measured = {}
                 for bits in narrow:
                     variant = self.with_widths(self.whole, {name: bits}).onnx_graph()

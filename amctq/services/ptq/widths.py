@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from amctq.services.ptq.prepare import Prepared
 
 TRIES = "sizes tried"  # the phase
-_PROBES = 5  # points of the frontier that are measured beside the choice
+PROBES = 5  # points of the frontier that are measured beside the choice
 _SHOWN = 48  # of its points in the report
 
 
@@ -217,7 +217,7 @@ class _Search:
 
     def probe(self) -> None:
         """Measure some corners, the first and the last among them."""
-        for index in np.linspace(0, len(self.corners) - 1, _PROBES).round().astype(int):
+        for index in np.linspace(0, len(self.corners) - 1, PROBES).round().astype(int):
             self._tried(self._named(self.corners[int(index)]), "frontier")
 
     def _named(self, choice: Choice) -> Mapping[str, int]:
