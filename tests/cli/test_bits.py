@@ -107,8 +107,8 @@ def test_the_configuration_gives_the_same_widths_again(outcome: tuple[Finished, 
     assert {name: layer["weight_bits"] for name, layer in after.items()} == chosen
     convolutions = [name for name in chosen if name != "end_point"]  # AMCT's file has one scale for a Dense
     for name in convolutions:
-        assert after[name]["weight_scale_min"] == before[name]["weight_scale_min"]
-        assert after[name]["weight_scale_max"] == before[name]["weight_scale_max"]
+        assert after[name]["scale_w_min"] == before[name]["scale_w_min"]
+        assert after[name]["scale_w_max"] == before[name]["scale_w_max"]
 
 
 def test_a_drop_on_tuning_samples_sets_the_size(shared: Shared) -> None:
