@@ -1,4 +1,7 @@
-"""What a layer costs at every width, from a few widths at which that was measured."""
+"""What a layer costs at every width, from a few widths at which that was measured.
+
+See docs/en/reference.md, "Bits by layer".
+"""
 
 from __future__ import annotations
 
