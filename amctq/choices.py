@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal
 
 
 class Device(str, Enum):
@@ -94,6 +95,9 @@ class Placement(str, Enum):
 
 
 WEIGHT_BITS = (8, 7, 6, 4, 3, 2)
+# In place of a width: each layer gets one of its own, out of AUTO_WEIGHT_BITS.
+AUTO: Literal["auto"] = "auto"
+AUTO_WEIGHT_BITS = (2, 3, 4, 6, 8)
 # Those that AMCT has names for; its record holds no others.
 AMCT_WEIGHT_BITS = (8, 7, 6, 4)
 

@@ -25,7 +25,7 @@ from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.distribution import LayerDistribution
 from amctq.quant.equalization import EqualizedPair
-from amctq.quant.integer import IntegerLayer, IntegerTable
+from amctq.quant.integer import AllAtWidth, IntegerLayer, IntegerTable
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -68,6 +68,7 @@ class QuantizedNetwork(FinishedNetwork):
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
         equalized: the pairs of equalized layers; the record is then that of other weights than the checkpoint's.
         distributions: by layer, how its weights and its calibrated input are distributed, as far as that is known.
+        widths: its layers at the configured widths and at each of the others that were asked for; empty without these.
     """
 
     record: QuantRecord
@@ -78,6 +79,7 @@ class QuantizedNetwork(FinishedNetwork):
     per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
     equalized: tuple[EqualizedPair, ...] = ()
     distributions: Mapping[str, LayerDistribution] = MappingProxyType({})
+    widths: tuple[AllAtWidth, ...] = ()
 
     @property
     def amct_record(self) -> QuantRecord:

@@ -40,7 +40,7 @@ from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig
 from amctq.quant.distribution import Distribution, LayerDistribution, distribution_in, distribution_of
 from amctq.quant.folding import FusedParameters
-from amctq.quant.integer import IntegerTable, integer_layers, make_record
+from amctq.quant.integer import AllAtWidth, IntegerTable, integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import PoolRecord, QuantRecord
@@ -141,10 +141,10 @@ class NativeBackend(RecordBackend):
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
-        rounded = rounding.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))
-        bits = {name: layer.weight.bits for name, layer in layers.items()}
-        record = make_record(topology, rounded.fused, rounded.scales, activations.by_layer, bits)
-        record = replace(record, pools=_recorded_pools(topology, activations))
+        found = rounding.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))
+        records = [make_record(topology, each.fused, each.scales, activations.by_layer, each.bits) for each in found]
+        record = replace(records[0], pools=_recorded_pools(topology, activations))
+        integers = [integer_layers(topology, each.fused, entries) for each, entries in zip(found, records, strict=True)]
         if config.placement is Placement.ORT:
             changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
             if changed:
@@ -161,7 +161,7 @@ class NativeBackend(RecordBackend):
         return NativeQuantizedNetwork(
             record=record,
             topology=topology,
-            layers=integer_layers(topology, rounded.fused, record),
+            layers=integers[0],
             tables=_integer_tables(network.graph, topology, config),
             activations=activations,
             network=network,
@@ -171,6 +171,9 @@ class NativeBackend(RecordBackend):
             per_tensor=per_tensor,
             equalized=equalization.pairs,
             distributions=_distributions(topology, fused, plan.sites, watches),
+            widths=tuple(AllAtWidth(layers=own, errors=each.errors) for own, each in zip(integers, found, strict=True))
+            if config.other_widths
+            else (),
         )
 
     def retrain(

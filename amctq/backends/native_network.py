@@ -29,7 +29,7 @@ from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.distribution import LayerDistribution, distribution_of
 from amctq.quant.equalization import EqualizedPair
-from amctq.quant.integer import IntegerLayer, IntegerTable, integer_layers
+from amctq.quant.integer import AllAtWidth, IntegerLayer, IntegerTable, integer_layers
 from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
@@ -52,6 +52,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         per_tensor: as in the base class.
         equalized: as in the base class.
         distributions: as in the base class.
+        widths: as in the base class.
     """
 
     record: QuantRecord
@@ -66,6 +67,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
     equalized: tuple[EqualizedPair, ...] = ()
     distributions: Mapping[str, LayerDistribution] = field(default_factory=dict)
+    widths: tuple[AllAtWidth, ...] = ()
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""

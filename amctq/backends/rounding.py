@@ -7,13 +7,13 @@ While the network is calibrated, the inputs of every layer are watched: how they
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
+from amctq.backends.layer_inputs import Readers, by_tensor, gram_bytes, passes
 from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import Placement, WeightAlgo
 from amctq.graph.float_graph import FloatGraph
@@ -24,6 +24,7 @@ from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 from amctq.quant.numerics import FLOAT32_MAX, Float32Array, QParams
 from amctq.quant.rounding.bias import bias_error
 from amctq.quant.rounding.columns import Windows
+from amctq.quant.rounding.error import relative_error
 from amctq.quant.rounding.gptq import around_mean, gptq, operations
 from amctq.quant.rounding.inputs import InputStatistics, InputWatcher
 from amctq.quant.rounding.scale import NEIGHBOURS, power_scale, refitted_scale
@@ -34,8 +35,6 @@ WatchAgain = Callable[[Mapping[str, tuple[InputWatcher, ...]]], object]
 ROUNDING = "rounding"  # the phase
 # Weights of a channel. Beyond it the Gram matrix takes more than half a gigabyte, and its factor minutes.
 _LARGEST_GRAM = 12288
-# Of the Gram matrices that are in memory at once. Layers that need more wait for another pass over the images.
-_GRAM_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,20 +44,15 @@ class Rounded:
     Attributes:
         fused: by layer, a weight that its scale divides into the chosen integers, and the corrected bias.
         scales: by layer, the scale of its weight.
+        bits: by layer, the width of its weight.
+        errors: by layer, the error of its output that rounding the weight makes, as a share of the output's power: by
+            the Gram matrix of its inputs, or of all inputs alike where that is not known.
     """
 
-    fused: Mapping[str, FusedParameters]
-    scales: Mapping[str, Float32Array]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Readers:
-    """Layers that read the same, as query, key and value do, and what watches it for all of them."""
-
-    tensor: str
-    layers: tuple[str, ...]
-    watcher: InputWatcher
-    gram_bytes: int
+    fused: dict[str, FusedParameters]
+    scales: dict[str, Float32Array]
+    bits: Mapping[str, int]
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 class WeightRounding:
@@ -86,15 +80,16 @@ class WeightRounding:
         self._by_kernel = {layer.name for layer in topology.layers if self._rounds_kernels(layer)}
         self._second_order = {layer.name for layer in topology.layers if self._rounds_by_inputs(layer)}
         self._corrected = {layer.name for layer in topology.layers if self._corrects(layer)}
-        self._scales: dict[str, Float32Array] = {}
+        own = {name: weight.bits for name, weight in self._weights.items()}
+        widths = (own, *(dict.fromkeys(own, bits) for bits in config.other_widths))
+        self._found = tuple(Rounded(fused=dict(fused), scales={}, bits=bits) for bits in widths)
         self._alone: dict[str, FusedParameters] = {}
         with reporter.phase("weights", len(topology.layers), "layers") as advance:
             for done, layer in enumerate(topology.layers, 1):
                 if layer.name not in self._second_order:
                     self._round_alone(layer.name)
                 advance(done)
-        self._passes = tuple(_passes(self._read(graph, topology)))
-        self._chosen = dict(self.fused)
+        self._passes = tuple(passes(self._read(graph, topology)))
 
     @property
     def while_calibrating(self) -> Mapping[str, FusedParameters]:
@@ -104,30 +99,31 @@ class WeightRounding:
     @property
     def watchers(self) -> Mapping[str, tuple[InputWatcher, ...]]:
         """By tensor, who watches it while the network is calibrated."""
-        return _by_tensor(self._passes[0]) if self._passes else {}
+        return by_tensor(self._passes[0]) if self._passes else {}
 
-    def finish(self, activations: Mapping[str, QParams], watch_again: WatchAgain) -> Rounded:
-        """Round the weights and correct the biases.
+    def finish(self, activations: Mapping[str, QParams], watch_again: WatchAgain) -> tuple[Rounded, ...]:
+        """Round the weights and correct the biases: at the configured widths, and at each of the other widths.
 
         Args:
             activations: by layer, how its input is quantized.
             watch_again: shows the images once more, to layers that the first pass had no memory for.
         """
-        for layer in self._alone:
-            self._choose_alone(layer, activations[layer])
+        for name, found in itertools.product(self._alone, self._found):
+            self._choose_alone(found, name, activations[name])
         costs = {name: self._cost(name) for item in itertools.chain(*self._passes) for name in item.layers}
         total, spent, done = max(sum(costs.values()), 1), 0, 0
         for index, readers in enumerate(self._passes):
             if index:
-                watch_again(_by_tensor(readers))
+                watch_again(by_tensor(readers))
             with self._reporter.phase(ROUNDING, 100, "%", done=100 * spent // total) as advance:
                 for item in readers:
                     known = item.watcher.finish()
                     for name in item.layers:
-                        self._choose(name, known, activations[name])
+                        for found in self._found:
+                            self._choose(found, name, known, activations[name])
                         spent, done = spent + costs[name], done + 1
                         advance(100 * spent // total, f"{done} of {len(costs)} layers")
-        return Rounded(fused=self._chosen, scales=self._scales)
+        return self._found
 
     def _rounds_by_inputs(self, layer: QuantizableLayer) -> bool:
         if self._weights[layer.name].algo is not WeightAlgo.GPTQ:
@@ -147,7 +143,7 @@ class WeightRounding:
         adds = self._config.placement is Placement.ORT and layer.kind is not LayerKind.MATMUL
         return adds or self.fused[layer.name].bias is not None
 
-    def _read(self, graph: FloatGraph, topology: Topology) -> Iterator[_Readers]:
+    def _read(self, graph: FloatGraph, topology: Topology) -> Iterator[Readers]:
         """Who reads what, in the order of execution."""
         nodes = {node.name: node for node in graph.model.graph.node}
         found: dict[tuple[str, Windows | None], list[str]] = {}
@@ -159,92 +155,78 @@ class WeightRounding:
             gram = not self._second_order.isdisjoint(names)
             watcher = InputWatcher(windows, second=gram)
             size = gram_bytes(self.fused[names[0]].weight, 1 if windows is None else windows.groups) if gram else 0
-            yield _Readers(tensor=tensor, layers=tuple(names), watcher=watcher, gram_bytes=size)
+            yield Readers(tensor=tensor, layers=tuple(names), watcher=watcher, gram_bytes=size)
 
     def _round_alone(self, name: str) -> None:
+        """Round a weight without what the layer reads; the network is calibrated with its configured width."""
         parameters, config = self.fused[name], self._config
-        scale = self._weights[name].scale(parameters.weight, config.arq_rule, smallest=config.smallest_scale)
-        self._scales[name] = scale
-        self._alone[name] = replace(parameters, weight=self._nearest(name, scale).dequantized())
+        for found in self._found:
+            weight = replace(self._weights[name], bits=found.bits[name])
+            found.scales[name] = weight.scale(parameters.weight, config.arq_rule, smallest=config.smallest_scale)
+        self._alone[name] = replace(parameters, weight=self._nearest(self._found[0], name).dequantized())
 
-    def _nearest(self, name: str, scale: Float32Array) -> QuantizedWeight:
-        weight, bits = self.fused[name].weight, self._weights[name].bits
+    def _nearest(self, found: Rounded, name: str) -> QuantizedWeight:
+        weight, scale, bits = self.fused[name].weight, found.scales[name], found.bits[name]
         if name in self._by_kernel:
             return squant(weight, scale, bits=bits)
         return quantize_weight(weight, scale, bits=bits)
 
-    def _choose_alone(self, name: str, activation: QParams) -> None:
+    def _choose_alone(self, found: Rounded, name: str, activation: QParams) -> None:
         """Keep what rounding alone has found, but for a scale that the bias does not allow."""
         parameters = self.fused[name]
-        if name not in self._by_kernel:  # the float weight gives these integers again
-            return
-        self._scales[name] = _limited(self._scales[name], bias=parameters.bias, activation=activation)
-        self._chosen[name] = replace(parameters, weight=self._nearest(name, self._scales[name]).dequantized())
+        if name in self._by_kernel:  # else the float weight gives these integers again
+            found.scales[name] = _limited(found.scales[name], bias=parameters.bias, activation=activation)
+            found.fused[name] = replace(parameters, weight=self._nearest(found, name).dequantized())
+        if self._config.other_widths:
+            found.errors[name] = relative_error(parameters.weight, self._nearest(found, name).dequantized())
 
-    def _choose(self, name: str, known: InputStatistics, activation: QParams) -> None:
-        config, parameters = self._weights[name], self.fused[name]
+    def _choose(self, found: Rounded, name: str, known: InputStatistics, activation: QParams) -> None:
+        parameters = self.fused[name]
         weight, bias = parameters.weight, parameters.bias
         if name in self._second_order:
             assert known.second is not None
             gram = around_mean(known.second) if name in self._corrected else known.second.gram
-            power = np.diagonal(gram, axis1=1, axis2=2)
-            smallest = self._config.smallest_scale
-            alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=config.bits, smallest=smallest)
             limit = partial(_limited, bias=bias, activation=activation)
-            rounded = self._by_gptq(name, [limit(alone * np.float32(share)) for share in NEIGHBOURS], gram)
-            refitted = refitted_scale(rounded, weight, gram)
-            rounded = replace(rounded, scale=np.where(limit(refitted) == refitted, refitted, rounded.scale))
-            self._scales[name] = rounded.scale
-            self._chosen[name] = replace(parameters, weight=rounded.dequantized())
+            rounded = self._by_second_order(found, name, gram, limit)
+            found.scales[name] = rounded.scale
+            found.fused[name] = replace(parameters, weight=rounded.dequantized())
+            if self._config.other_widths:
+                found.errors[name] = relative_error(weight, rounded.dequantized(), gram)
         else:
-            rounded = self._nearest(name, self._scales[name])
+            rounded = self._nearest(found, name)
         if name in self._corrected:
             error = bias_error(weight, rounded.dequantized(), known.mean)
             corrected = (0.0 if bias is None else bias.astype(np.float64)) - error
             corrected = np.clip(corrected, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
-            self._chosen[name] = replace(self._chosen[name], bias=corrected)
+            found.fused[name] = replace(found.fused[name], bias=corrected)
 
-    def _by_gptq(self, name: str, scales: Sequence[Float32Array], gram: Float32Array) -> QuantizedWeight:
+    def _by_second_order(
+        self,
+        found: Rounded,
+        name: str,
+        gram: Float32Array,
+        limit: Callable[[Float32Array], Float32Array],
+    ) -> QuantizedWeight:
+        weight, config, bits = self.fused[name].weight, self._weights[name], found.bits[name]
+        power = np.diagonal(gram, axis1=1, axis2=2)
+        smallest = self._config.smallest_scale
+        alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=bits, smallest=smallest)
+        scales = [limit(alone * np.float32(share)) for share in NEIGHBOURS]
         try:
-            return gptq(self.fused[name].weight, scales, gram, bits=self._weights[name].bits)
+            rounded = gptq(weight, scales, gram, bits=bits)
         except np.linalg.LinAlgError:  # its inputs are huge or not finite
             self._reporter.warn(f"{name}: its inputs have no finite power; its weights are rounded one by one")
-            return self._nearest(name, scales[0])
+            rounded = quantize_weight(weight, scales[0], bits=bits)
+        refitted = refitted_scale(rounded, weight, gram)
+        return replace(rounded, scale=np.where(limit(refitted) == refitted, refitted, rounded.scale))
 
     def _cost(self, name: str) -> int:
         weight = self.fused[name].weight
         return operations(weight.shape) if name in self._second_order else weight.size
 
 
-def gram_bytes(weight: Float32Array, groups: int) -> int:
-    """Size of the Gram matrix of a layer's inputs; the weight is (C_out, C_in / groups, …)."""
-    d = math.prod(weight.shape[1:])
-    return 4 * groups * d * d
-
-
 def _limited(scale: Float32Array, *, bias: Float32Array | None, activation: QParams) -> Float32Array:
     return scale if bias is None else scale_that_fits_bias(scale, bias, activation.scale)
-
-
-def _passes(readers: Iterable[_Readers]) -> Iterator[tuple[_Readers, ...]]:
-    """Parts of ``readers`` whose Gram matrices fit into memory together."""
-    part: list[_Readers] = []
-    held = 0
-    for item in readers:
-        if part and item.gram_bytes and held + item.gram_bytes > _GRAM_BYTES:
-            yield tuple(part)
-            part, held = [], 0
-        part.append(item)
-        held += item.gram_bytes
-    if part:
-        yield tuple(part)
-
-
-def _by_tensor(readers: Iterable[_Readers]) -> Mapping[str, tuple[InputWatcher, ...]]:
-    found: dict[str, tuple[InputWatcher, ...]] = {}
-    for item in readers:
-        found[item.tensor] = (*found.get(item.tensor, ()), item.watcher)
-    return found
 
 
 def _why_not(layer: QuantizableLayer, weight: Float32Array) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import amctq
+from amctq.cli.bits import bits_rows
 from amctq.cli.blocks import FoundList
 from amctq.cli.exported import file_rows, not_run_rows
 from amctq.cli.figures import FigureTable
@@ -53,6 +54,7 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from fidelity_rows(report["fidelity"])
     yield from not_run_rows(report)
     yield layers_row(report)
+    yield from bits_rows(report)
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     yield (
         "calibration",
@@ -112,7 +114,8 @@ def _preview_tables(preview: Mapping[str, Any]) -> list[RenderableType]:
         elif layer["weight_algo"]:
             has_rows = layer["type"] == "Embedding"
             scales = ("per row" if has_rows else "per channel") if layer["channel_wise"] else "per tensor"
-            cells = (layer["act_algo"] or "none", f"{layer['weight_bits']} bits, {layer['weight_algo']}, {scales}")
+            width = "bits by layer" if layer["weight_bits"] == "auto" else f"{layer['weight_bits']} bits"
+            cells = (layer["act_algo"] or "none", f"{width}, {layer['weight_algo']}, {scales}")
         rows.append((layer["name"], layer["type"], *cells))
     for pool in preview["pools"]:
         observed = pool["act_algo"] or "from the record"

@@ -9,6 +9,8 @@ from typing import Any
 
 from amctq.choices import (
     AMCT_WEIGHT_BITS,
+    AUTO,
+    AUTO_WEIGHT_BITS,
     ActAlgo,
     ActType,
     ExportFormat,
@@ -71,6 +73,12 @@ class TargetRules:
         isa = self.wishes.get("isa")
         return isa is None or bool(isa.values)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of weights that a layer may get, the narrowest first."""
+        wish = self.wishes.get("weight_bits")
+        return tuple(bits for bits in AUTO_WEIGHT_BITS if wish is None or bits in wish.values)
+
     def first(self, name: str) -> Any:
         """What the target wants of an option where nobody says it; None where it has no wish of its own."""
         wish = self.wishes.get(name)
@@ -117,7 +125,7 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
             wishes={
                 "export": Wish(values=_ALL_FORMATS),
                 "placement": Wish(values=(Placement.ASCEND,), reason="quantizes the inputs of layers"),
-                "weight_bits": Wish(values=AMCT_WEIGHT_BITS, reason="takes the widths that AMCT has"),
+                "weight_bits": Wish(values=(*AMCT_WEIGHT_BITS, AUTO), reason="takes the widths that AMCT has"),
             },
             export=(ExportFormat.ONNX, ExportFormat.ASCEND),
             not_run="not run on an NPU here: onnxruntime computes what the operators of the deploy file stand for",

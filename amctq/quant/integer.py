@@ -64,6 +64,19 @@ class IntegerTable:
     weight: QuantizedWeight
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AllAtWidth:
+    """Every layer of a network, with weights of one width.
+
+    Attributes:
+        layers: the integers of each layer.
+        errors: by layer, what rounding its weight does to its output, as a share of the output's power.
+    """
+
+    layers: tuple[IntegerLayer, ...]
+    errors: Mapping[str, float]
+
+
 def make_record(
     topology: Topology,
     fused: Mapping[str, FusedParameters],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from amctq.choices import WEIGHT_BITS, Device, ExportFormat
 from amctq.errors import InputError, UsageError
 from amctq.services.option import INPUT, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
-from amctq.services.spelling import formats, images_or_all, three_numbers
+from amctq.services.spelling import fixed_width, formats, images_or_all, three_numbers
 
 if TYPE_CHECKING:
     from amctq.data.preprocess import Preprocessing
@@ -68,6 +68,7 @@ WIDTH = Option(
     "Bits per weight.  [default: 8]",
     metavar="|".join(map(str, WEIGHT_BITS)),
     limits=(Limit(expected=f"one of {', '.join(map(str, WEIGHT_BITS))}", holds=WEIGHT_BITS.__contains__),),
+    read=fixed_width,
 )
 SKIP_LAYER = Option(
     QUANTIZATION,

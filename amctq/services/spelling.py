@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from amctq.choices import ExportFormat
+from typing import Literal
+
+from amctq.choices import AUTO, ExportFormat
 from amctq.errors import UsageError
 
 _LONGEST_PORT = 5
+_UNITS = {"K": 1_000, "M": 1_000_000}  # of bytes
 
 
 def images_or_all(text: str) -> int | None:
@@ -62,6 +65,50 @@ def layer_width(text: str) -> tuple[tuple[str, int], ...]:
         message = f"{text!r} is not PATTERN=BITS, such as stem=8"
         raise ValueError(message)
     return ((pattern.strip(), int(bits)),)
+
+
+def fixed_width(text: str) -> int:
+    """Read a width of weights.
+
+    Raises:
+        ValueError: it is no number; what ``auto`` means, ``ptq`` alone knows.
+    """
+    if text.strip().lower() == AUTO:
+        message = (
+            "'auto' is for amctq ptq: retraining trains all layers at one width, and analyze measures given widths"
+        )
+        raise ValueError(message)
+    if not text.strip().isdecimal():
+        message = f"{text!r} is not a number of bits"
+        raise ValueError(message)
+    return int(text)
+
+
+def width_or_auto(text: str) -> int | Literal["auto"]:
+    """Read a width of weights, or ``auto``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return AUTO if text.strip().lower() == AUTO else fixed_width(text)
+
+
+def size_limit(text: str) -> int | float:
+    """Read bytes, ``40K`` or ``1.5M`` (1,000 and 1,000,000 bytes) as a whole number, and a share as another.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    number, unit = text.strip(), 1
+    if number[-1:].upper() in _UNITS:
+        number, unit = number[:-1], _UNITS[number[-1:].upper()]
+    try:
+        if unit == 1 and not number.isdecimal():
+            return float(number)
+        return int(float(number) * unit)
+    except (ValueError, OverflowError):
+        message = f"{text!r} is neither a share, such as 0.12, nor a number of bytes, such as 40K"
+        raise ValueError(message) from None
 
 
 def input_shape(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -11,17 +11,24 @@ ANALYZE = Option(RUN, "Measure what each layer costs too, as amctq analyze does.
 TUNING_IMAGES = Option(
     RUN, "How many training images measure the layers, none of which calibrates.  [default: 64]", min=1
 )
-TUNING_WITH_ANALYZE = replace(TUNING_IMAGES, help=f"With --analyze: h{TUNING_IMAGES.help[1:]}", after="analyze")
+TUNING_WITH_ANALYZE = replace(
+    TUNING_IMAGES,
+    help="With --analyze or --weight-bits auto: how many training images measure the layers, none of which "
+    "calibrates.  [default: 64; auto: 256, with --max-drop 2,000]",
+    after="analyze",
+)
 
 
-def refuse_idle_analysis(*, analyze: bool, tuning_images: int | None, equalize: bool) -> None:
+def refuse_idle_analysis(*, analyze: bool, tunes: bool, tuning_images: int | None, equalize: bool) -> None:
     """Refuse images that nothing is measured on, and layers that cannot be measured alone.
 
     Raises:
         UsageError: one of the two.
     """
-    if tuning_images is not None and not analyze:
-        message = f"--tuning-images {tuning_images} without --analyze: nothing is measured on them"
+    if tuning_images is not None and not tunes:
+        message = (
+            f"--tuning-images {tuning_images} without --analyze or --weight-bits auto: nothing is measured on them"
+        )
         raise UsageError(message, hint="add --analyze, or leave it out")
     if analyze and equalize:
         message = "--analyze and --equalize: equalized layers belong together, and none can be measured alone"

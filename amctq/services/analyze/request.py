@@ -25,6 +25,8 @@ class AnalyzeRequest(PtqRequest):
 
     tuning_images: Annotated[int | None, replace(TUNING_IMAGES, after="batch_size")] = None
     output_dir: Annotated[Path, shared.OUTPUT_DIR] = Path("analysis")
+    weight_bits: Annotated[int | None, shared.WIDTH] = None
+    max_size: float | None = None
     analyze: bool = True
     lang: Language | None = None
     eval_images: int | None = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.backends.ptq_config import PtqConfig
+from amctq.choices import AUTO
 from amctq.progress import Reporter
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
@@ -34,6 +35,7 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,
         equalize=request.equalize,
+        other_widths=plan.widths[:-1] if request.weight_bits == AUTO else (),
     )
     return plan.backend.quantize(
         network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter

@@ -10,6 +10,8 @@ from amctq.choices import ExportFormat, WeightAlgo
 from amctq.quant.rounding.gptq import operations
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
+from amctq.services.ptq.width_trials import COSTS, MEASURED_SAMPLES, MEASURED_WIDTHS
+from amctq.services.ptq.widths import PROBES, TRIES
 from amctq.services.run.accuracy import QUANTIZED_ACCURACY
 from amctq.services.run.forecast import Expected, forward_seconds, preparation_seconds
 from amctq.services.run.inputs import FLOAT_ACCURACY
@@ -67,14 +69,14 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
             engine="onnxruntime" if cell is None else "MindSpore",
         )
     )
-    return (*steps, *_layers(prepared, onnx))
+    return (*steps, *_widths(plan, prepared, onnx), *_layers(plan, prepared, onnx))
 
 
 def calibration_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
     """The phases of ``analyze``."""
     preparation = preparation_seconds(prepared.calibration)
     onnx = forward_seconds(prepared.verified.session, prepared.calibration)
-    return (*_calibration(plan, prepared, preparation, onnx), *_layers(prepared, onnx))
+    return (*_calibration(plan, prepared, preparation, onnx), *_layers(plan, prepared, onnx))
 
 
 def _calibration(plan: PtqPlan, prepared: Prepared, preparation: float, onnx: float) -> list[Expected]:
@@ -83,12 +85,12 @@ def _calibration(plan: PtqPlan, prepared: Prepared, preparation: float, onnx: fl
     # An observer takes about as much time as the forward pass.
     images = prepared.calibration.images * (2 if plan.request.equalize else 1)
     calibration = Expected(phases=(CALIBRATION,), units=images, seconds=preparation + 2 * onnx, engine="onnxruntime")
-    return [calibration, Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(prepared) / 100)]
+    return [calibration, Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(plan, prepared) / 100)]
 
 
-def _layers(prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
+def _layers(plan: PtqPlan, prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
     """Measuring the layers: every one runs half of the network, once alone and once left in float."""
-    if prepared.tuning is None:
+    if prepared.tuning is None or not plan.request.analyze:
         return ()
     topology, quant = prepared.verified.network.topology, prepared.quant
     layers = len(topology.layers if quant is None else quant.enabled)
@@ -99,7 +101,21 @@ def _layers(prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
     )
 
 
-def _rounding_seconds(prepared: Prepared) -> float:
+def _widths(plan: PtqPlan, prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
+    """Choosing widths: every layer runs half of the network at some of them, and some choices run all of it."""
+    if prepared.sizes is None or prepared.tuning is None:
+        return ()
+    images = prepared.tuning.images
+    measured = sum(bits <= MEASURED_WIDTHS for bits in plan.widths)
+    one = measured * (_PREPARED_LAYER + min(images, MEASURED_SAMPLES) * onnx / 2)
+    whole = (PROBES + 2) * (_PREPARED_LAYER + images * onnx)
+    return (
+        Expected(phases=(COSTS,), units=len(prepared.sizes.by_width), seconds=one, engine="layers"),
+        Expected(phases=(TRIES,), units=100, seconds=whole / 100, engine="onnxruntime"),
+    )
+
+
+def _rounding_seconds(plan: PtqPlan, prepared: Prepared) -> float:
     assert prepared.quant is not None
     arrays, layers = prepared.verified.network.graph.arrays, prepared.quant.enabled
     by_gptq = [
@@ -107,4 +123,5 @@ def _rounding_seconds(prepared: Prepared) -> float:
         for layer in prepared.verified.network.topology.layers
         if layer.name in layers and layers[layer.name].weight.algo is WeightAlgo.GPTQ
     ]
-    return sum(map(operations, by_gptq)) / _OPERATIONS_A_SECOND
+    times = 1 if prepared.sizes is None else len(plan.widths)
+    return times * sum(map(operations, by_gptq)) / _OPERATIONS_A_SECOND

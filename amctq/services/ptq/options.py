@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from amctq.choices import WEIGHT_BITS
 from amctq.services import request as shared
-from amctq.services.option import QUANTIZATION, Limit, Option
-from amctq.services.spelling import layer_width
+from amctq.services.option import INPUT, QUANTIZATION, Limit, Option
+from amctq.services.spelling import input_shape, layer_width
 
 
 def _known_widths(layers: tuple[tuple[str, int], ...]) -> bool:
@@ -18,6 +18,15 @@ MODEL = replace(
     shared.MODEL,
     help="Network of the checkpoint: a known name, mindcv:NAME, or your own file.py:function. Or a file with its "
     "weights: net.onnx, net.mindir.",
+)
+INPUT_SHAPE = Option(
+    INPUT,
+    "Shape of one sample for an input of --model FILE, where the file leaves it open; repeatable.",
+    name="input",
+    metavar="NAME:SHAPE",
+    read=input_shape,
+    repeatable=True,
+    after="image_size",
 )
 LAYER_BITS = Option(
     QUANTIZATION,

@@ -1,32 +1,39 @@
-"""The plan of ``amctq ptq``, and the configuration of each layer."""
+"""The plan of ``amctq ptq``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.choice import Asked
-from amctq.choices import ActAlgo, ArqRule, BackendName, ExportFormat, Placement, TargetIsa, WeightStorage
-from amctq.errors import InputError, UsageError
+from amctq.choices import (
+    AMCT_WEIGHT_BITS,
+    AUTO,
+    ActAlgo,
+    ArqRule,
+    BackendName,
+    ExportFormat,
+    Placement,
+    TargetIsa,
+)
+from amctq.errors import InputError
 from amctq.export.isa import resolve_isa
 from amctq.networks.registry import find_model, is_model_file
-from amctq.progress import Reporter
 from amctq.runtime import cpu_count, cpu_instructions
 from amctq.services.ptq.request import PtqRequest
-from amctq.services.run.float_parts import layers_in_float
 from amctq.services.run.page import PAGE
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, model_files, plan_run
 
 if TYPE_CHECKING:
-    from amctq.graph.qdq_rules import QdqRules
-    from amctq.networks.float_network import FloatNetwork
-    from amctq.quant.config import QuantConfig
+    pass
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
 _CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
 TUNING_IMAGES = 64
+# To choose widths: their costs are small differences, and a drop is counted in samples.
+_COSTS_IMAGES, _DROP_IMAGES = 256, 2000
 Kind = TypeVar("Kind", bound="PtqPlan")
 
 
@@ -59,10 +66,19 @@ class PtqPlan(RunPlan):
         return None if self.request.resolved_placement is Placement.ORT else super().why_no_tables
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """What ``--weight-bits auto`` chooses from, the narrowest first: what the target and this CPU take."""
+        widest = self.isa.weight_bits
+        return (*(bits for bits in self.request.rules.widths if bits < widest), widest)
+
+    @property
     def why_no_record(self) -> str | None:
-        """Equalization changes the weights that a record belongs to."""
+        """Equalization changes the weights that a record belongs to; and it holds not every width."""
         if self.request.equalize:
             return "--equalize changes the weights, and AMCT's record belongs to those of the checkpoint"
+        beyond = [str(bits) for bits in self.widths if bits not in AMCT_WEIGHT_BITS]
+        if self.request.weight_bits == AUTO and beyond:
+            return f"AMCT's record cannot hold weights of {' and '.join(beyond)} bits, which may be chosen"
         return super().why_no_record
 
     def tuning_images(self, dataset: str, left: int) -> int:
@@ -75,14 +91,18 @@ class PtqPlan(RunPlan):
         Raises:
             InputError: none is left.
         """
-        if self.request.tuning_images is not None:
-            return self.request.tuning_images
+        request = self.request
+        if request.tuning_images is not None:
+            return request.tuning_images
+        usual = TUNING_IMAGES
+        if request.weight_bits == AUTO:
+            usual = _DROP_IMAGES if request.max_size is None else _COSTS_IMAGES
         if left < 0:
-            return TUNING_IMAGES  # too many calibrate, which is refused first
+            return usual  # too many calibrate, which is refused first
         if left == 0:
             message = f"{dataset}: every image calibrates or evaluates, and none is left to measure the layers on"
             raise InputError(message, hint="ask for fewer --calib-images, or give more training images")
-        return min(TUNING_IMAGES, left)
+        return min(usual, left)
 
     @property
     def arq_rule(self) -> ArqRule:
@@ -190,95 +210,3 @@ def _asked(request: PtqRequest) -> Asked:
         record=request.record is not None,
         file=is_model_file(request.model),
     )
-
-
-def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> QuantConfig:
-    """Make the configuration of each layer: from ``--config``, else from the options.
-
-    Args:
-        plan: the plan of the run.
-        network: the float network.
-        reporter: warns of each correction to the file.
-
-    Raises:
-        UsageError: ``--skip-layer`` or ``--skip-after`` matches nothing, or ``--weight-storage int4`` has nothing to
-            store.
-        InputError: the file is not valid, or no layer is left to quantize.
-    """
-    from amctq.quant.config import pairs_for_int4
-    from amctq.quant.default_config import default_config
-
-    request, topology = plan.request, network.topology
-    if plan.config is not None:
-        config = plan.config.quant_config(topology, reporter.warn)
-        _refuse_zero_points(request, config)
-        if ExportFormat.ASCEND in request.export:
-            config = pairs_for_int4(config, topology, reporter.warn)
-        refuse_idle_int4(request, (layer.weight.bits for layer in config.enabled.values()))
-        return config
-    config = default_config(
-        topology,
-        algo=request.act_algo or ActAlgo.IFMR,
-        symmetric=request.symmetric,
-        per_tensor=request.per_tensor,
-        dense_per_channel=request.resolved_placement is Placement.ORT,
-        weight_bits=request.weight_bits or 8,
-        weight_algo=request.weight_algo_of,
-        widths=request.layer_bits,
-        skip=request.skip_layers,
-        in_float=layers_in_float(network, head=request.float_head, after=request.skip_after),
-    )
-    if ExportFormat.ASCEND in request.export:
-        config = pairs_for_int4(config, topology, reporter.warn)
-    adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
-    if not adapts or request.resolved_placement is not Placement.ORT:
-        return config
-    return _observing_floats(config, network, request.rules.qdq)
-
-
-def _observing_floats(config: QuantConfig, network: FloatNetwork, rules: QdqRules) -> QuantConfig:
-    """The least squared error chooses the range of what operators in float yield: LayerNorm, GELU, attention.
-
-    A few of their channels may be far larger than the others. Measured with random weights and one observer for all
-    tensors, MSE against IFMR: 0.3 dB (PiT) and 1.0 dB (Swin) more with such channels put in, 0.6 dB and 0.05 dB less
-    without them.
-    """
-    from amctq.graph.placement_ort import place_ort
-
-    graph = network.graph
-    sites = place_ort(graph, config.selected(network.topology), rules=rules).sites
-    names = {name for site in sites if site.only_integers and site.tensor not in graph.inputs for name in site.layers}
-    return replace(
-        config,
-        layers=tuple(
-            replace(layer, activation=replace(layer.activation, algo=ActAlgo.MSE)) if layer.name in names else layer
-            for layer in config.layers
-        ),
-    )
-
-
-def _refuse_zero_points(request: PtqRequest, config: QuantConfig) -> None:
-    """Refuse a configuration that gives activations a zero point which the target cannot have.
-
-    Raises:
-        UsageError: it does.
-    """
-    names = [name for name, layer in config.enabled.items() if layer.activation.asymmetric]
-    if request.rules.symmetric and names:
-        shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
-        message = (
-            f"--target {request.target.value} and --config {request.config}: the target has the zero point 0, and the "
-            f"configuration has activation_offset true for {shown}"
-        )
-        raise UsageError(message, hint="set activation_offset to false, or choose another --target")
-
-
-def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:
-    """Refuse ``--weight-storage int4`` if the configuration or the record has no layer with weights of 4 bits or less.
-
-    Raises:
-        UsageError: there is no such layer.
-    """
-    if request.weight_storage is WeightStorage.INT4 and min(weight_bits) > 4:
-        message = f"--weight-storage int4: {request.config or request.record} has no layer with weights of 4 bits"
-        raise UsageError(message, hint="leave --weight-storage out, or quantize with --weight-bits 4")

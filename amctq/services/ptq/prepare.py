@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
+from amctq.choices import AUTO
 from amctq.data.samples import Batches, Split, images_to_calibrate_with, images_to_tune_with, split
 from amctq.export.isa import amx_warning, saturation_warning
 from amctq.networks.verified import VerifiedNetwork
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
+from amctq.services.ptq.layer_configs import quant_config, refuse_idle_int4
+from amctq.services.ptq.layer_sizes import LayerSizes, layer_sizes
 from amctq.services.ptq.model_file import settle
-from amctq.services.ptq.plan import PtqPlan, quant_config, refuse_idle_int4
+from amctq.services.ptq.plan import PtqPlan
 from amctq.services.run.inputs import begin, check_exportable, metric_for, named_record, verified_network
 from amctq.services.run.plan import CALIB_IMAGES
 
@@ -35,6 +38,7 @@ class Prepared:
         verified: the float network.
         quant: the configuration of each layer; None if a record is used without one.
         quantized: the network quantized by the record; None if calibration has to quantize it.
+        sizes: of each layer at every width that it may get; None where its width is given.
     """
 
     split: Split
@@ -45,6 +49,7 @@ class Prepared:
     verified: VerifiedNetwork
     quant: QuantConfig | None
     quantized: QuantizedNetwork | None
+    sizes: LayerSizes | None
 
 
 def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
@@ -71,7 +76,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
             evaluation_images=request.eval_images,
             seed=request.seed,
             tuning_images=0
-            if not request.analyze
+            if not request.tunes
             else plan.tuning_images(dataset.name, images_to_tune_with(dataset, calibrate, request.eval_images)),
         )
     if plan.spec.file is not None:
@@ -82,11 +87,15 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
     calibration = calibration.renamed(verified.names)
     metric = metric_for(plan, network, images.calibration, reporter)
     quant = None if plan.config is None and plan.recorded is not None else quant_config(plan, network, reporter)
-    record, quantized = named_record(plan, network, reporter, quant), None
+    record, quantized, sizes = named_record(plan, network, reporter, quant), None, None
     if record is None:
         assert quant is not None
         plan.backend.check_quantizable(network, quant)
         quant = replace(quant, batch_num=-(-calibration.images // calibration.size))
+        if request.weight_bits == AUTO:
+            sizes = layer_sizes(plan, network, quant)
+            if request.max_size is not None:
+                sizes.limit(request.max_size)
         topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
     else:
         widths = [entry.weight_bits for entry in record.layers]
@@ -109,4 +118,5 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         verified=verified,
         quant=quant,
         quantized=quantized,
+        sizes=sizes,
     )

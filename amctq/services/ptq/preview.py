@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amctq.choices import AUTO
+
 if TYPE_CHECKING:
     from amctq.data.samples import Split
     from amctq.quant.config import QuantConfig
@@ -69,13 +71,14 @@ class PtqPreview:
 
     def _layer(self, layer: QuantizableLayer) -> dict[str, Any]:
         config = None if self.quant is None else self.quant.enabled.get(layer.name)
+        chosen = self.plan.request.weight_bits == AUTO
         return {
             "name": layer.name,
             "type": layer.kind.value,
             "quantized": self.quant is None or config is not None,
             "why_in_float": None if self.quant is None else self.quant.why_in_float.get(layer.name),
             "act_algo": None if config is None else config.activation.algo.value,
-            "weight_bits": None if config is None else config.weight.bits,
+            "weight_bits": None if config is None else AUTO if chosen else config.weight.bits,
             "weight_algo": None if config is None else config.weight.algo.value,
             "channel_wise": None if config is None else config.weight.channel_wise,
             "batch_norm": layer.batch_norm is not None,

@@ -17,6 +17,7 @@ from amctq.services.ptq.prepare import prepare
 from amctq.services.ptq.preview import PtqPreview
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.ptq.result import PtqResult
+from amctq.services.ptq.widths import choose_widths
 from amctq.services.run.advice import wider_weights
 from amctq.services.run.finish import finish
 from amctq.services.run.forecast import Forecast, seconds_of
@@ -113,7 +114,10 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         f"{0 if evaluation is None else evaluation.images:,} evaluation images"
     )
     before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
-    quantized = calibrated(plan, prepared, reporter)
+    quantized, quant, widths = calibrated(plan, prepared, reporter), prepared.quant, None
+    if prepared.sizes is not None:
+        widths = choose_widths(plan, prepared, quantized, reporter)
+        quantized, quant = widths.quantized, widths.quant
     finished = finish(
         plan,
         quantized,
@@ -127,7 +131,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         reporter=reporter,
     )
     sensitivity = None
-    if prepared.tuning is not None:
+    if plan.request.analyze and prepared.tuning is not None:
         sensitivity = measure_layers(quantized, prepared.tuning, prepared.metric, reporter)
     return PtqResult(
         **vars(finished),
@@ -135,8 +139,9 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         verified=prepared.verified,
         quantized=quantized,
         split=prepared.split,
-        quant=prepared.quant,
+        quant=quant,
         sensitivity=sensitivity,
+        widths=widths,
         float_operators=float_operators(plan, quantized, prepared, finished, output),
         warnings=tuple(reporter.warnings),
         seconds=dict(reporter.seconds),

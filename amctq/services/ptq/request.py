@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from amctq.choices import (
+    AUTO,
     ActAlgo,
     ActType,
     ArqRule,
@@ -22,10 +23,9 @@ from amctq.choices import (
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.analyze.options import ANALYZE, TUNING_WITH_ANALYZE, refuse_idle_analysis
-from amctq.services.option import INPUT, QUANTIZATION, RUN, Option
-from amctq.services.ptq import options
+from amctq.services.option import QUANTIZATION, RUN, Option
+from amctq.services.ptq import options, width_options
 from amctq.services.quantization_request import QuantizationRequest
-from amctq.services.spelling import input_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +47,7 @@ class PtqRequest(QuantizationRequest):
     model: Annotated[str, options.MODEL] = "resnet50"
     inputs: Annotated[
         tuple[tuple[str, tuple[int, ...]], ...],
-        Option(
-            INPUT,
-            "Shape of one sample for an input of --model FILE, where the file leaves it open; repeatable.",
-            name="input",
-            metavar="NAME:SHAPE",
-            read=input_shape,
-            repeatable=True,
-            after="image_size",
-        ),
+        options.INPUT_SHAPE,
     ] = ()
     calib_images: Annotated[int | None, shared.CALIB_IMAGES] = None
     config: Annotated[
@@ -81,7 +73,8 @@ class PtqRequest(QuantizationRequest):
     ] = HfmgVariant.FREE_ZEROS
     act_symmetric: Annotated[bool, Option(QUANTIZATION, "Quantize activations with zero point 0.")] = False
     per_tensor: Annotated[bool, Option(QUANTIZATION, "One weight scale per layer instead of one per channel.")] = False
-    weight_bits: Annotated[int | None, shared.WIDTH] = None
+    weight_bits: Annotated[int | Literal["auto"] | None, width_options.WEIGHT_WIDTH] = None
+    max_size: Annotated[float | None, width_options.MAX_SIZE] = None
     layer_bits: Annotated[tuple[tuple[str, int], ...], options.LAYER_BITS] = ()
     weight_algo: Annotated[
         WeightAlgo | None,
@@ -168,7 +161,7 @@ class PtqRequest(QuantizationRequest):
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
         self._refuse_weight_options()
-        refuse_idle_analysis(analyze=self.analyze, tuning_images=self.tuning_images, equalize=self.equalize)
+        self._refuse_what_is_not_tuned()
         said = {
             "--act-algo": self.act_algo is not None,
             "--act-symmetric": self.act_symmetric,
@@ -259,7 +252,25 @@ class PtqRequest(QuantizationRequest):
     @property
     def narrowest_weights(self) -> int:
         """The least number of bits that the options ask for."""
-        return min(self.weight_bits or 8, *(bits for _, bits in self.layer_bits), 8)
+        asked = min(self.rules.widths) if self.weight_bits == AUTO else self.weight_bits or 8
+        return min(asked, *(bits for _, bits in self.layer_bits), 8)
+
+    @property
+    def tunes(self) -> bool:
+        """Whether some training images measure layers, or what is chosen for them."""
+        return self.analyze or self.weight_bits == AUTO
+
+    def _refuse_what_is_not_tuned(self) -> None:
+        refuse_idle_analysis(
+            analyze=self.analyze, tunes=self.tunes, tuning_images=self.tuning_images, equalize=self.equalize
+        )
+        width_options.refuse_width_options(
+            weight_bits=self.weight_bits,
+            max_size=self.max_size,
+            max_drop=self.max_drop,
+            layer_bits=self.layer_bits,
+            backend=self.backend,
+        )
 
     def _refuse_weight_options(self) -> None:
         """Refuse weight options that contradict each other."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from amctq.quant.config import QuantConfig
     from amctq.quant.equalization import EqualizedPair
     from amctq.services.ptq.plan import PtqPlan
+    from amctq.services.ptq.widths import WidthChoice
     from amctq.services.run.exports import Exports
     from amctq.services.run.sensitivity import Sensitivity
 
@@ -30,6 +31,7 @@ class PtqResult(RunResult):
         split: images used for calibration and for evaluation.
         quant: the configuration of each layer; None if a record was used without one.
         sensitivity: what each layer costs; None if it was not measured.
+        widths: how the width of each layer was chosen; None where it was given.
         float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 
@@ -41,6 +43,7 @@ class PtqResult(RunResult):
     split: Split
     quant: QuantConfig | None
     sensitivity: Sensitivity | None
+    widths: WidthChoice | None
     float_operators: tuple[FloatOperator, ...]
 
     @property
@@ -62,10 +65,12 @@ class PtqResult(RunResult):
         }
 
     def further_sections(self) -> dict[str, Any]:
-        """What each layer costs, where it was measured."""
-        if self.sensitivity is None:
-            return {}
-        return {"analysis": self.sensitivity.summary(), "sensitivity": self.sensitivity.data()}
+        """What each layer costs, where it was measured, and how its width was chosen, where it was."""
+        costs, widths = self.sensitivity, self.widths
+        return {
+            **({} if widths is None else widths.data()),
+            **({} if costs is None else {"analysis": costs.summary(), "sensitivity": costs.data()}),
+        }
 
     def quantization_section(self) -> dict[str, Any]:
         """The quantization of each layer, and the settings used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.choices import WEIGHT_BITS
+from amctq.choices import AUTO, WEIGHT_BITS
 
 if TYPE_CHECKING:
     from amctq.services.quantization_request import QuantizationRequest
@@ -29,4 +29,6 @@ def _source(request: QuantizationRequest, narrowest: int) -> str:
         return f"wider weights for some layers in {request.config} ({wider} bits)"
     if request.record is not None:
         return f"a record with wider weights ({wider} bits), or none"
+    if getattr(request, "weight_bits", None) == AUTO:
+        return "a larger --max-size, or a lower --max-drop with more --tuning-images"
     return f"--weight-bits {wider}, or wider weights for some layers by --layer-bits"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from amctq.inference.changed_graph import ReferenceGraph
     from amctq.inference.metrics.score import Metric, Score
     from amctq.inference.output_change import OutputChange
+    from amctq.inference.session import Outputs
     from amctq.progress import Reporter
     from amctq.quant.channel_ranges import ChannelRanges
 
@@ -108,15 +109,15 @@ def measure_layers(
     from amctq.inference.output_change import output_change
     from amctq.quant.channel_ranges import ranges_of
 
-    inputs, targets = _kept(tuning)
+    inputs, targets = kept_samples(tuning)
     # Numbers (N, k) that are compared with targets of their own are no scores of classes.
     classes = tuning.samples.classified or all(wanted is None for wanted in targets)
     compare = partial(output_change, targets=targets, metric=metric, classes=classes)
-    whole = quantized.only(_all_names(quantized))
+    whole = quantized.only(all_names(quantized))
     with reporter.phase(LAYERS, tuning.images) as advance:
         errors = layer_errors(whole, inputs, advance)
         floats = ReferenceGraph(quantized.network.graph.model, inputs)
-        _refuse_nan(floats, inputs)
+        refuse_nan(floats.outputs, inputs)
         integers = ReferenceGraph(whole.onnx_graph(), inputs)
 
     def change(reference: ReferenceGraph, names: set[str], *, attention: bool) -> OutputChange:
@@ -132,7 +133,7 @@ def measure_layers(
             advance(done)
     with reporter.phase(LEFT_IN_FLOAT, len(places), "layers") as advance:
         for done, name in enumerate(places, 1):
-            left[name] = change(integers, _all_names(quantized) - {name}, attention=True)
+            left[name] = change(integers, all_names(quantized) - {name}, attention=True)
             advance(done)
     before = compare(floats.outputs, floats.outputs)
     after = compare(floats.outputs, integers.outputs)
@@ -167,7 +168,8 @@ def measure_layers(
     )
 
 
-def _all_names(quantized: QuantizedNetwork) -> set[str]:
+def all_names(quantized: QuantizedNetwork) -> set[str]:
+    """Of the layers, tables and means over windows that are quantized."""
     return {
         *(item.layer.name for item in quantized.layers),
         *(item.table.name for item in quantized.tables),
@@ -175,8 +177,12 @@ def _all_names(quantized: QuantizedNetwork) -> set[str]:
     }
 
 
-def _kept(tuning: Batches) -> tuple[Sequence[Inputs], Sequence[Targets]]:
-    """The samples, prepared once."""
+def kept_samples(tuning: Batches) -> tuple[Sequence[Inputs], Sequence[Targets]]:
+    """Inputs and targets of the samples by batch, prepared once.
+
+    Raises:
+        InputError: a sample holds NaN or infinity.
+    """
     from amctq.data.inputs import samples_in
     from amctq.data.samples import check_finite
 
@@ -189,13 +195,16 @@ def _kept(tuning: Batches) -> tuple[Sequence[Inputs], Sequence[Targets]]:
     return inputs, targets
 
 
-def _refuse_nan(floats: ReferenceGraph, inputs: Sequence[Inputs]) -> None:
+def refuse_nan(floats: Sequence[Outputs], inputs: Sequence[Inputs]) -> None:
+    """Refuse a float network that gives NaN on these samples.
+
+    Raises:
+        InputError: it does.
+    """
     from amctq.data.inputs import samples_in
     from amctq.inference.metrics.measure import samples_with_nan
 
-    wrong = sum(
-        samples_with_nan(outputs, samples_in(some)) for outputs, some in zip(floats.outputs, inputs, strict=True)
-    )
+    wrong = sum(samples_with_nan(outputs, samples_in(some)) for outputs, some in zip(floats, inputs, strict=True))
     if wrong:
         message = f"the network gives NaN for {wrong} of the samples that measure its layers"
         raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
