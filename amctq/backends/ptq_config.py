@@ -26,6 +26,7 @@ class PtqConfig:
         attention: products of two activations are quantized too, with placement ``ort``.
         rules: of the runtime that the file is for.
         equalize: channels between two layers get factors that cancel, where that lowers the error.
+        others: the same layers with weights of other widths, to be rounded from the same calibration.
     """
 
     quant: QuantConfig
@@ -39,6 +40,7 @@ class PtqConfig:
     attention: bool = False
     equalize: bool = False
     rules: QdqRules = ONNXRUNTIME
+    others: tuple[QuantConfig, ...] = ()
 
     @property
     def smallest_scale(self) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import amctq
 from amctq.cli.blocks import FoundList
 from amctq.cli.exported import file_rows
+from amctq.cli.fallback import fallback_row
 from amctq.cli.figures import FigureTable
 from amctq.cli.from_request import command
 from amctq.cli.measured import (
@@ -58,6 +59,8 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "that of amctq's ONNX graph on the scales of AMCT's record",
         )
     yield layers_row(report)
+    if "fallback" in report:
+        yield fallback_row(report)
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     yield (
         "calibration",

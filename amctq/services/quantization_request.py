@@ -51,6 +51,11 @@ class QuantizationRequest(NetworkRequest):
         refuse_other_target(self.target, self)
 
     @property
+    def tunes_to_drop(self) -> bool:
+        """Whether the network was chosen by ``--max-drop``, on other samples than those of the evaluation."""
+        return False
+
+    @property
     def rules(self) -> TargetRules:
         """What the target wants."""
         return TARGETS[self.target]

@@ -11,18 +11,23 @@ ANALYZE = Option(RUN, "Measure what each layer costs too, as amctq analyze does.
 TUNING_IMAGES = Option(
     RUN, "How many training images measure the layers, none of which calibrates.  [default: 64]", min=1
 )
-TUNING_WITH_ANALYZE = replace(TUNING_IMAGES, help=f"With --analyze: h{TUNING_IMAGES.help[1:]}", after="analyze")
+TUNING_WITH_ANALYZE = replace(
+    TUNING_IMAGES,
+    help="How many training images measure layers (--analyze) and tries (--auto), none of which calibrates.  "
+    "[default: 64; 2000 with --auto]",
+    after="analyze",
+)
 
 
-def refuse_idle_analysis(*, analyze: bool, tuning_images: int | None, equalize: bool) -> None:
+def refuse_idle_analysis(*, analyze: bool, auto: bool, tuning_images: int | None, equalize: bool) -> None:
     """Refuse images that nothing is measured on, and layers that cannot be measured alone.
 
     Raises:
         UsageError: one of the two.
     """
-    if tuning_images is not None and not analyze:
-        message = f"--tuning-images {tuning_images} without --analyze: nothing is measured on them"
-        raise UsageError(message, hint="add --analyze, or leave it out")
+    if tuning_images is not None and not analyze and not auto:
+        message = f"--tuning-images {tuning_images} without --analyze or --auto: nothing is measured on them"
+        raise UsageError(message, hint="add --analyze or --auto, or leave it out")
     if analyze and equalize:
         message = "--analyze and --equalize: equalized layers belong together, and none can be measured alone"
         raise UsageError(message, hint="leave one of the two out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amctq.backends.base import QuantizedNetwork
 from amctq.backends.ptq_config import PtqConfig
 from amctq.progress import Reporter
+from amctq.services.fallback.fallback import wider_weights
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
 
@@ -22,6 +23,11 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         return prepared.quantized
     request = plan.request
     assert prepared.quant is not None
+    wider = (
+        wider_weights(prepared.quant, plan.isa.weight_bits, request.weight_algo_of(plan.isa.weight_bits))
+        if request.auto
+        else None
+    )
     config = PtqConfig(
         quant=prepared.quant,
         placement=request.resolved_placement,
@@ -34,6 +40,7 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,
         equalize=request.equalize,
+        others=() if wider is None else (wider,),
     )
     return plan.backend.quantize(
         network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter

@@ -8,6 +8,8 @@ from amctq.backends.base import CALIBRATION
 from amctq.backends.rounding import ROUNDING
 from amctq.choices import ExportFormat, WeightAlgo
 from amctq.quant.rounding.gptq import operations
+from amctq.services.fallback.fallback import FLOAT_TUNING, TUNING_ACCURACY
+from amctq.services.fallback.search import MOST_TRIES
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
 from amctq.services.run.accuracy import QUANTIZED_ACCURACY
@@ -67,7 +69,8 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
             engine="onnxruntime" if cell is None else "MindSpore",
         )
     )
-    return (*steps, *_layers(prepared, onnx))
+    layers = _layers(prepared, onnx) if plan.request.analyze else ()
+    return (*steps, *layers, *_tries(plan, prepared, preparation + onnx))
 
 
 def calibration_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
@@ -96,6 +99,17 @@ def _layers(prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
     return (
         Expected(phases=(LAYERS,), units=prepared.tuning.images, seconds=_SIDE_BY_SIDE * onnx, engine="onnxruntime"),
         *(Expected(phases=(name,), units=layers, seconds=one, engine="layers") for name in (ALONE, LEFT_IN_FLOAT)),
+    )
+
+
+def _tries(plan: PtqPlan, prepared: Prepared, one: float) -> tuple[Expected, ...]:
+    """``--auto``, as if it took all its tries; a network that is good enough takes one."""
+    if prepared.tuning is None or not plan.request.auto:
+        return ()
+    images = prepared.tuning.images
+    return (
+        Expected(phases=(FLOAT_TUNING,), units=images, seconds=one, engine="onnxruntime"),
+        Expected(phases=(TUNING_ACCURACY,), units=MOST_TRIES * images, seconds=one, engine="onnxruntime"),
     )
 
 

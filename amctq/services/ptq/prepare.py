@@ -30,7 +30,7 @@ class Prepared:
         split: images for calibration and for evaluation.
         calibration: the calibration images, in batches.
         evaluation: the evaluation images, in batches; None if there are none.
-        tuning: the images on which layers are measured, in batches; None if no layer is.
+        tuning: the images on which layers and tries are measured, in batches; None if nothing is.
         metric: how good a network is; None where nothing says it.
         verified: the float network.
         quant: the configuration of each layer; None if a record is used without one.
@@ -71,7 +71,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
             evaluation_images=request.eval_images,
             seed=request.seed,
             tuning_images=0
-            if not request.analyze
+            if not (request.analyze or request.auto)
             else plan.tuning_images(dataset.name, images_to_tune_with(dataset, calibrate, request.eval_images)),
         )
     if plan.spec.file is not None:

@@ -22,6 +22,7 @@ from amctq.choices import (
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.analyze.options import ANALYZE, TUNING_WITH_ANALYZE, refuse_idle_analysis
+from amctq.services.fallback.options import AUTO, RESUME, refuse_contradictions
 from amctq.services.option import INPUT, QUANTIZATION, RUN, Option
 from amctq.services.ptq import options
 from amctq.services.quantization_request import QuantizationRequest
@@ -114,6 +115,7 @@ class PtqRequest(QuantizationRequest):
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()
     float_head: Annotated[bool, shared.FLOAT_HEAD] = False
+    auto: Annotated[bool, AUTO] = False
     placement: Annotated[
         Placement | None,
         Option(
@@ -157,6 +159,7 @@ class PtqRequest(QuantizationRequest):
     ] = False
     analyze: Annotated[bool, ANALYZE] = False
     tuning_images: Annotated[int | None, TUNING_WITH_ANALYZE] = None
+    resume: Annotated[bool, RESUME] = False
     seed: Annotated[int, Option(RUN, "Random seed that chooses the calibration images.", min=0, after="batch_size")] = 1
     output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
@@ -167,7 +170,10 @@ class PtqRequest(QuantizationRequest):
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
         self._refuse_weight_options()
-        refuse_idle_analysis(analyze=self.analyze, tuning_images=self.tuning_images, equalize=self.equalize)
+        refuse_idle_analysis(
+            analyze=self.analyze, auto=self.auto, tuning_images=self.tuning_images, equalize=self.equalize
+        )
+        refuse_contradictions(self)
         said = {
             "--act-algo": self.act_algo is not None,
             "--act-symmetric": self.act_symmetric,
@@ -218,6 +224,11 @@ class PtqRequest(QuantizationRequest):
         if others:
             message = f"--placement ort and --export {','.join(others)}: this format has only placement ascend"
             raise UsageError(message, hint="use --placement ascend, or only --export onnx")
+
+    @property
+    def tunes_to_drop(self) -> bool:
+        """``--auto`` has chosen layers by ``--max-drop`` on other samples."""
+        return self.auto
 
     @property
     def input_size(self) -> int | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from amctq.inference.between_integers import FloatOperator
     from amctq.quant.config import QuantConfig
     from amctq.quant.equalization import EqualizedPair
+    from amctq.services.fallback.fallback import Fallback
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.run.exports import Exports
     from amctq.services.run.sensitivity import Sensitivity
@@ -30,6 +31,7 @@ class PtqResult(RunResult):
         split: images used for calibration and for evaluation.
         quant: the configuration of each layer; None if a record was used without one.
         sensitivity: what each layer costs; None if it was not measured.
+        fallback: what ``--auto`` has found; None without it.
         float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 
@@ -41,6 +43,7 @@ class PtqResult(RunResult):
     split: Split
     quant: QuantConfig | None
     sensitivity: Sensitivity | None
+    fallback: Fallback | None
     float_operators: tuple[FloatOperator, ...]
 
     @property
@@ -62,10 +65,11 @@ class PtqResult(RunResult):
         }
 
     def further_sections(self) -> dict[str, Any]:
-        """What each layer costs, where it was measured."""
-        if self.sensitivity is None:
-            return {}
-        return {"analysis": self.sensitivity.summary(), "sensitivity": self.sensitivity.data()}
+        """What each layer costs, where it was measured, and what ``--auto`` has found."""
+        sections: dict[str, Any] = {} if self.fallback is None else {"fallback": self.fallback.data()}
+        if self.sensitivity is not None:
+            sections |= {"analysis": self.sensitivity.summary(), "sensitivity": self.sensitivity.data()}
+        return sections
 
     def quantization_section(self) -> dict[str, Any]:
         """The quantization of each layer, and the settings used."""

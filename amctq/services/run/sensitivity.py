@@ -108,7 +108,7 @@ def measure_layers(
     from amctq.inference.output_change import output_change
     from amctq.quant.channel_ranges import ranges_of
 
-    inputs, targets = _kept(tuning)
+    inputs, targets = kept_samples(tuning)
     # Numbers (N, k) that are compared with targets of their own are no scores of classes.
     classes = tuning.samples.classified or all(wanted is None for wanted in targets)
     compare = partial(output_change, targets=targets, metric=metric, classes=classes)
@@ -123,8 +123,7 @@ def measure_layers(
         variant = quantized.only(names, attention=attention).onnx_graph()
         return compare(floats.outputs, reference.outputs_of(variant))
 
-    places = {layer.layer.name: layer.layer.output for layer in quantized.layers}
-    places |= {item.table.name: "" for item in quantized.tables}
+    places = names_of_layers(quantized)
     alone, left = {}, {}
     with reporter.phase(ALONE, len(places), "layers") as advance:
         for done, name in enumerate(places, 1):
@@ -163,19 +162,23 @@ def measure_layers(
         for item in quantized.tables
     ]
     return Sensitivity(
-        layers=tuple(sorted(found, key=_worst_first)), samples=tuning.images, before=before.score, whole=after
+        layers=tuple(sorted(found, key=lambda layer: worst_first(layer.alone))),
+        samples=tuning.images,
+        before=before.score,
+        whole=after,
     )
 
 
+def names_of_layers(quantized: QuantizedNetwork) -> tuple[str, ...]:
+    """The quantized layers and embedding tables, in the order of execution."""
+    return (*(item.layer.name for item in quantized.layers), *(item.table.name for item in quantized.tables))
+
+
 def _all_names(quantized: QuantizedNetwork) -> set[str]:
-    return {
-        *(item.layer.name for item in quantized.layers),
-        *(item.table.name for item in quantized.tables),
-        *(pool.name for pool in quantized.record.pools),
-    }
+    return {*names_of_layers(quantized), *(pool.name for pool in quantized.record.pools)}
 
 
-def _kept(tuning: Batches) -> tuple[Sequence[Inputs], Sequence[Targets]]:
+def kept_samples(tuning: Batches) -> tuple[Sequence[Inputs], Sequence[Targets]]:
     """The samples, prepared once."""
     from amctq.data.inputs import samples_in
     from amctq.data.samples import check_finite
@@ -201,10 +204,10 @@ def _refuse_nan(floats: ReferenceGraph, inputs: Sequence[Inputs]) -> None:
         raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
 
 
-def _worst_first(layer: LayerSensitivity) -> tuple[float, float]:
-    """By the divergence of the classes, which says more of them than the values do; else by the values."""
-    figure = -layer.alone.sqnr_db if layer.alone.kl is None else layer.alone.kl
-    return (-math.inf if math.isnan(figure) else -figure, layer.alone.sqnr_db)
+def worst_first(change: OutputChange) -> tuple[float, float]:
+    """A key to sort by: the divergence of the classes, which says more of them than the values do; else the values."""
+    figure = -change.sqnr_db if change.kl is None else change.kl
+    return (-math.inf if math.isnan(figure) else -figure, change.sqnr_db)
 
 
 def _data(layer: LayerSensitivity, before: Score | None) -> dict[str, Any]:
