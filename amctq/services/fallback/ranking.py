@@ -1,17 +1,20 @@
-"""In which order layers fall back: the one first that costs the most alone."""
+"""What each layer costs when it is quantized alone: the order in which layers fall back."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from amctq.data.samples import Batches
-from amctq.services.run.sensitivity import ALONE, kept_samples, names_of_layers, worst_first
+from amctq.services.run.sensitivity import ALONE, kept_samples, names_of_layers
 
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
+    from amctq.inference.output_change import OutputChange
     from amctq.progress import Reporter
 
 RANKING_IMAGES = 64
+_WORST = 1e300  # JSON has no infinity
 
 
 def ranking_samples(tuning: Batches) -> Batches:
@@ -24,8 +27,10 @@ def ranking_samples(tuning: Batches) -> Batches:
     return Batches(samples=tuning.samples.take(positions), size=tuning.size)
 
 
-def ranked_layers(quantized: QuantizedNetwork, tuning: Batches, reporter: Reporter) -> tuple[str, ...]:
-    """The layers and embedding tables by what the network loses with this one alone quantized, as ``analyze`` has it.
+def costs_of_layers(quantized: QuantizedNetwork, tuning: Batches, reporter: Reporter) -> dict[str, float]:
+    """By layer or embedding table, what the network loses with this one alone quantized, as ``analyze`` has it.
+
+    That is the KL divergence of the classes; without classes the noise at the outputs over their signal.
 
     Args:
         quantized: the quantized network; none of its layers is equalized.
@@ -42,6 +47,11 @@ def ranked_layers(quantized: QuantizedNetwork, tuning: Batches, reporter: Report
     with reporter.phase(ALONE, len(names), "layers") as advance:
         for done, name in enumerate(names, 1):
             variant = floats.outputs_of(quantized.only({name}, attention=False).onnx_graph())
-            found[name] = output_change(floats.outputs, variant, targets=targets, metric=None, classes=classes)
+            found[name] = _cost(output_change(floats.outputs, variant, targets=targets, metric=None, classes=classes))
             advance(done)
-    return tuple(sorted(found, key=lambda name: worst_first(found[name])))
+    return found
+
+
+def _cost(change: OutputChange) -> float:
+    cost = math.pow(10, -change.sqnr_db / 10) if change.kl is None else change.kl
+    return min(cost, _WORST) if math.isfinite(cost) else _WORST

@@ -1,6 +1,7 @@
 """Which layers fall back, so that few do and the network is good enough.
 
-The layers are ranked by what they cost, the worst first. A group of the worst ones falls back, and its size is found by
+The layers are ranked, the worst first: for float by what they cost, for wider weights by what each of their weights
+costs, because narrow weights are there for the size. A group of the worst ones falls back, and its size is found by
 bisection; then single layers are given back, those with the most weights first. No choice is tried twice.
 """
 
@@ -37,14 +38,14 @@ class Search:
 
     Attributes:
         meets: whether the network with this choice is good enough.
-        rank: the layers that can fall back, the worst first; called where the network is not good enough without.
+        rank: by layer that can fall back, what it costs; called where the network is not good enough without.
         weights: by layer, how many it has.
         narrow: names of the layers that have wider weights to fall back to.
         tries: how many choices may be tried; bisection goes beyond where there are many layers.
     """
 
     meets: Callable[[Choice], bool]
-    rank: Callable[[], Sequence[str]]
+    rank: Callable[[], Mapping[str, float]]
     weights: Mapping[str, int]
     narrow: Collection[str]
     tries: int = MOST_TRIES
@@ -54,8 +55,10 @@ class Search:
         """The choice; None where the network is not good enough with all layers but one in float."""
         if self._try(Choice()):
             return Choice()
-        ranked = self.rank()
-        narrow = [name for name in ranked if name in self.narrow]
+        costs = self.rank()
+        ranked = sorted(costs, key=lambda name: -costs[name])
+        by_weight = sorted(costs, key=lambda name: -costs[name] / self.weights[name])
+        narrow = [name for name in by_weight if name in self.narrow]
         in_float: frozenset[str] = frozenset()
         if not narrow or not self._try(Choice(wider=frozenset(narrow))):
             size = _least(0, len(ranked), lambda size: self._try(_prefix(ranked, size, narrow)))

@@ -44,12 +44,12 @@ class TriesFile:
     Attributes:
         path: of the file.
         resume: continue from it.
-        ranked: the layers, the worst first; None while that is not known.
+        costs: by layer, what it costs alone; None while that is not known.
     """
 
     path: Path
     resume: bool
-    ranked: tuple[str, ...] | None = None
+    costs: Mapping[str, float] | None = None
     _identity: Mapping[str, Any] | None = None
     _known: dict[Choice, Measured] = field(default_factory=dict)
     _read: Mapping[str, Any] | None = None
@@ -82,7 +82,7 @@ class TriesFile:
                 raise InputError(message, hint=f"give the options of that run, or {_BEGIN_ANEW}")
             try:
                 self._take(self._read)
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                 message = f"--resume: {self.path} is damaged"
                 raise InputError(message, hint=_BEGIN_ANEW) from error
         self._identity = identity
@@ -92,13 +92,13 @@ class TriesFile:
         """What was measured of a choice; None if nothing was."""
         return self._known.get(choice)
 
-    def rank(self, ranked: tuple[str, ...]) -> None:
-        """Keep the order of the layers.
+    def rank(self, costs: Mapping[str, float]) -> None:
+        """Keep what each layer costs.
 
         Raises:
             WriteError: the file cannot be written.
         """
-        self.ranked = ranked
+        self.costs = costs
         self._write()
 
     def add(self, choice: Choice, measured: Measured) -> None:
@@ -117,8 +117,8 @@ class TriesFile:
         return read_json_object(self.path, what="the tries", option="--resume", takes=f"the {TRIES} of a run")
 
     def _take(self, content: Mapping[str, Any]) -> None:
-        ranked = content["ranked"]
-        self.ranked = None if ranked is None else tuple(map(str, ranked))
+        costs = content["costs"]
+        self.costs = None if costs is None else {name: float(cost) for name, cost in costs.items()}
         for item in content["tries"]:
             choice = Choice(wider=frozenset(item["wider"]), in_float=frozenset(item["in_float"]))
             low_high = item["interval"]
@@ -135,5 +135,5 @@ class TriesFile:
             }
             for choice, measured in self._known.items()
         ]
-        content = {"identity": self._identity, "ranked": self.ranked, "tries": tries}
+        content = {"identity": self._identity, "costs": self.costs, "tries": tries}
         write_whole(self.path, [(json.dumps(content, indent=1) + "\n").encode()])

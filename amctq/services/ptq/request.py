@@ -173,7 +173,15 @@ class PtqRequest(QuantizationRequest):
         refuse_idle_analysis(
             analyze=self.analyze, auto=self.auto, tuning_images=self.tuning_images, equalize=self.equalize
         )
-        refuse_contradictions(self)
+        refuse_contradictions(
+            auto=self.auto,
+            resume=self.resume,
+            force=self.force,
+            max_drop=self.max_drop,
+            record=self.record is not None,
+            equalize=self.equalize,
+            export=self.resolved_export,
+        )
         said = {
             "--act-algo": self.act_algo is not None,
             "--act-symmetric": self.act_symmetric,
@@ -224,11 +232,6 @@ class PtqRequest(QuantizationRequest):
         if others:
             message = f"--placement ort and --export {','.join(others)}: this format has only placement ascend"
             raise UsageError(message, hint="use --placement ascend, or only --export onnx")
-
-    @property
-    def tunes_to_drop(self) -> bool:
-        """``--auto`` has chosen layers by ``--max-drop`` on other samples."""
-        return self.auto
 
     @property
     def input_size(self) -> int | None:

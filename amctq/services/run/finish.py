@@ -115,9 +115,7 @@ def finish(
     simulation = simulate(exports, quantized, in_float, samples, images=simulated_images, reporter=reporter)
     outputs = exports.measured.session.run(part(calibration.first(), slice(_CHECKED_IMAGES)))
     request = plan.request
-    checks = run_checks(
-        verified.proof, accuracy, fidelity, simulation, outputs, request.max_drop, tuned=request.tunes_to_drop
-    )
+    checks = run_checks(verified.proof, accuracy, fidelity, simulation, outputs, request.max_drop, tuned=request.auto)
     if training is not None and accuracy is not None:
         checks += (agreement_check(training, accuracy.after),)
     checks += file_checks(compared.values())

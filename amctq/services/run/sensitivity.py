@@ -162,7 +162,7 @@ def measure_layers(
         for item in quantized.tables
     ]
     return Sensitivity(
-        layers=tuple(sorted(found, key=lambda layer: worst_first(layer.alone))),
+        layers=tuple(sorted(found, key=lambda layer: _worst_first(layer.alone))),
         samples=tuning.images,
         before=before.score,
         whole=after,
@@ -204,7 +204,7 @@ def _refuse_nan(floats: ReferenceGraph, inputs: Sequence[Inputs]) -> None:
         raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
 
 
-def worst_first(change: OutputChange) -> tuple[float, float]:
+def _worst_first(change: OutputChange) -> tuple[float, float]:
     """A key to sort by: the divergence of the classes, which says more of them than the values do; else the values."""
     figure = -change.sqnr_db if change.kl is None else change.kl
     return (-math.inf if math.isnan(figure) else -figure, change.sqnr_db)
