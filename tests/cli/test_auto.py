@@ -127,7 +127,7 @@ def test_an_impossible_target_says_the_best(shared: Shared) -> None:
 
 def test_an_interrupted_run_is_resumed(narrow: tuple[Finished, Path], shared: Shared) -> None:
     options = (*shared.network("resnet20"), *FEW, "--weight-bits", 2, "--auto", "--max-drop", 2, "--json")
-    command = [AMCTQ, "ptq", *map(str, options), "--output-dir", "cut"]
+    command = [str(AMCTQ), "ptq", *map(str, options), "--output-dir", "cut"]
     state = Path("cut") / TRIES
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=plain_environment())
     while process.poll() is None and not (_known(state) >= 3):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amctq.services.fallback.fallback import Fallback, Tuning
+from amctq.services.fallback.fallback import Tuning
 
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.progress import Reporter
+    from amctq.services.fallback.result import Fallback
     from amctq.services.fallback.tries import TriesFile
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.ptq.prepare import Prepared

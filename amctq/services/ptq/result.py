@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amctq.inference.between_integers import FloatOperator
     from amctq.quant.config import QuantConfig
     from amctq.quant.equalization import EqualizedPair
-    from amctq.services.fallback.fallback import Fallback
+    from amctq.services.fallback.result import Fallback
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.run.exports import Exports
     from amctq.services.run.sensitivity import Sensitivity
