@@ -28,8 +28,10 @@ _SCHEMAS: dict[str, Schema] = {
         "PtqConfig": (
             f"batch_num:int32 activation_offset:bool joint_quant:bool weight_offset:bool {_PRECISION} {_SKIP} "
             "do_fusion:bool skip_fusion_layers:string* "
-            "common_config:Calibration override_layer_types:TypeOverride* override_layer_configs:LayerOverride*"
+            "common_config:Calibration override_layer_types:TypeOverride* override_layer_configs:LayerOverride* "
+            "accuracy_based_auto_calibration:AutoCalibration"
         ),
+        "AutoCalibration": "strategy:string sensitivity:string",
         "TypeOverride": "layer_type:string calibration_config:Calibration",
         "LayerOverride": "layer_name:string calibration_config:Calibration",
         "Calibration": "arq_quantize:Arq ada_quantize:Ada ifmr_quantize:Ifmr hfmg_quantize:Hfmg",

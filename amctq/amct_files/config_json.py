@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from amctq.amct_files import ada_quantize
+from amctq.amct_files import ada_quantize, auto_calibration
 from amctq.amct_files.cfg_parts import quant_parts
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
 from amctq.amct_files.config_pools import PoolReaders
@@ -36,7 +36,7 @@ LAYOUT = Layout(
     file="config.json",
     schema="PtqConfig",
     parts=quant_parts,
-    keys=("version", "batch_num", *FUSION_KEYS, "fakequant_precision_mode", *_ONLY),
+    keys=("version", "batch_num", *FUSION_KEYS, "fakequant_precision_mode", *_ONLY, auto_calibration.KEY),
     switch="quant_enable",
     activation="activation_quant_params",
     activation_keys=("num_bits", "act_algo", "asymmetric", *KEYS_OF[ActAlgo.IFMR], *KEYS_OF[ActAlgo.HFMG]),
@@ -80,6 +80,7 @@ def load_config(
     """
     for key, value in _ONLY.items():
         document.only(key, value)
+    auto_calibration.check(document, warn)
     offset, layers = document.take("activation_offset", bool, True), tuple(layers)
     config = QuantConfig(
         layers=load_layers(layers, partial(_load_activation, offset), _load_weight),

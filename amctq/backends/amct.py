@@ -87,6 +87,7 @@ class AmctBackend(RecordBackend):
         "weight_algo": frozenset({WeightAlgo.ARQ}),
         "bias_correction": frozenset({False}),
         "equalize": frozenset({False}),
+        "auto": frozenset({False}),
         "weight_storage": frozenset({WeightStorage.INT8}),
         "isa": frozenset({TargetIsa.VNNI}),
         "placement": frozenset({Placement.ASCEND}),

@@ -1,7 +1,6 @@
 """The contract of a back end.
 
-What a back end supports (``supports``) is known before any work starts. It calibrates a network once, and exports the
-result in one or more formats.
+What it supports (``supports``) is known before any work starts. It calibrates a network once, and exports the result.
 """
 
 from __future__ import annotations
@@ -68,18 +67,19 @@ class QuantizedNetwork(FinishedNetwork):
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
         equalized: the pairs of equalized layers; the record is then that of other weights than the checkpoint's.
         distributions: by layer, how its weights and its calibrated input are distributed, as far as that is known.
-        widths: its layers at the configured widths and at each of the others that were asked for; empty without these.
+        widths: its layers at the configured widths and at each of ``PtqConfig.other_widths``; empty without these.
+        others: the network with weights of other widths, as ``PtqConfig.others`` asks for it.
     """
 
     record: QuantRecord
     layers: tuple[IntegerLayer, ...]
     activations: PlacedActivations
-    # Replaced by engines that have such.
     tables: tuple[IntegerTable, ...] = ()
     per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
     equalized: tuple[EqualizedPair, ...] = ()
     distributions: Mapping[str, LayerDistribution] = MappingProxyType({})
     widths: tuple[AllAtWidth, ...] = ()
+    others: tuple[QuantizedNetwork, ...] = ()
 
     @property
     def amct_record(self) -> QuantRecord:
@@ -102,20 +102,24 @@ class QuantizedNetwork(FinishedNetwork):
         )
 
     @abstractmethod
-    def only(self, names: Collection[str], *, attention: bool = True) -> QuantizedNetwork:
+    def only(self, names: Collection[str], *, attention: bool = True, stored: bool = False) -> QuantizedNetwork:
         """The same network with only some of its layers quantized, on the same scales, without a new calibration.
 
         Args:
             names: of layers, tables and means over windows; all others are in float.
             attention: products of two activations stay quantized.
+            stored: weights keep the type in which the file stores them; else int8.
         """
 
     @abstractmethod
-    def with_layers(self, layers: Iterable[IntegerLayer]) -> QuantizedNetwork:
+    def with_layers(
+        self, layers: Iterable[IntegerLayer], per_tensor: Mapping[str, Float32Array] | None = None
+    ) -> QuantizedNetwork:
         """The same network with other integers in some layers, such as weights of another width.
 
         Args:
             layers: of the same network and the same calibration; those that this network lacks are ignored.
+            per_tensor: of these layers, as the attribute says.
         """
 
     @abstractmethod
@@ -288,8 +292,7 @@ class Backend(ABC):
         Args:
             network: the float network; nothing else may use its cell until ``finish``.
             config: which layers are quantized, and how.
-            initial: initial clips of the layers for which ``config`` gives none, and the scales that weights of GPTQ
-                keep.
+            initial: clips of the layers for which ``config`` gives none, and the scales that weights of GPTQ keep.
             reporter: gets a warning about layers that the engine leaves in float.
 
         Raises:

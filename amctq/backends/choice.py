@@ -37,6 +37,7 @@ class Asked:
         weight_algo: how weight scales are chosen.
         bias_correction: biases make up for rounded weights; False where the engine decides.
         equalize: channels between layers get factors that cancel.
+        auto: layers fall back to wider weights or to float until the accuracy is enough.
         weight_storage: how ONNX stores weights.
         isa: the x86 instructions that the file is written for.
         placement: which activations are quantized; None for the engine's default.
@@ -53,6 +54,7 @@ class Asked:
     weight_algo: WeightAlgo = WeightAlgo.ARQ
     bias_correction: bool = False
     equalize: bool = False
+    auto: bool = False
     weight_storage: WeightStorage = WeightStorage.INT8
     isa: TargetIsa = TargetIsa.VNNI
     placement: Placement | None = None

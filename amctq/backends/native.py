@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
 from amctq.backends.ptq_config import PtqConfig
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
-from amctq.backends.rounding import WeightRounding
+from amctq.backends.rounding import Rounded, WeightRounding
 from amctq.choices import (
     WEIGHT_BITS,
     ActType,
@@ -42,10 +42,12 @@ from amctq.quant.distribution import Distribution, LayerDistribution, distributi
 from amctq.quant.folding import FusedParameters
 from amctq.quant.integer import AllAtWidth, IntegerTable, integer_layers, make_record
 from amctq.quant.layers import Topology
+from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import PoolRecord, QuantRecord
 from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
+from amctq.quant.rounding.inputs import InputWatcher
 from amctq.quant.weights import quantize_weight
 
 
@@ -60,6 +62,7 @@ class NativeBackend(RecordBackend):
         "weight_algo": frozenset(WeightAlgo),
         "bias_correction": frozenset({False, True}),
         "equalize": frozenset({False, True}),
+        "auto": frozenset({False, True}),
         "weight_storage": frozenset(WeightStorage),
         "isa": frozenset(TargetIsa),
         "placement": frozenset(Placement),
@@ -111,7 +114,7 @@ class NativeBackend(RecordBackend):
         self, network: FloatNetwork, config: PtqConfig, calibration: Batches, reporter: Reporter
     ) -> NativeQuantizedNetwork:
         topology = config.quant.selected(network.topology)
-        layers, observed_as = config.quant.enabled, config.quant.activations
+        observed_as = config.quant.activations
         show = partial(
             observe_activations,
             network.graph,
@@ -136,8 +139,12 @@ class NativeBackend(RecordBackend):
             )
             for site in plan.sites
         )
+        others = [
+            WeightRounding(network.graph, topology, fused, replace(config, quant=quant), Reporter())
+            for quant in config.others
+        ]
         show = partial(show, rounding.while_calibrating)
-        observed = show(watches=watches, inputs=rounding.watchers)
+        observed = show(watches=watches, inputs=_together(item.watchers for item in (rounding, *others)))
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
@@ -151,14 +158,7 @@ class NativeBackend(RecordBackend):
                 reporter.warn(record_warning(changed))
         else:
             warn_of_replaced_weights(fused, record, reporter)
-        per_tensor = {
-            layer.name: replace(layers[layer.name].weight, channel_wise=False).scale(
-                fused[layer.name].weight, config.arq_rule
-            )
-            for layer in topology.layers
-            if layer.kind.is_dense and layers[layer.name].weight.channel_wise
-        }
-        return NativeQuantizedNetwork(
+        made = NativeQuantizedNetwork(
             record=record,
             topology=topology,
             layers=integers[0],
@@ -168,13 +168,18 @@ class NativeBackend(RecordBackend):
             act_type=config.act_type,
             weight_type=config.weight_type,
             rules=config.rules,
-            per_tensor=per_tensor,
+            per_tensor=_per_tensor(topology, fused, config),
             equalized=equalization.pairs,
             distributions=_distributions(topology, fused, plan.sites, watches),
             widths=tuple(AllAtWidth(layers=own, errors=each.errors) for own, each in zip(integers, found, strict=True))
             if config.other_widths
             else (),
         )
+        if not others:
+            return made
+        asked = [replace(config, quant=quant) for quant in config.others]
+        anew = [item.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))[0] for item in others]
+        return replace(made, others=tuple(_rounded_as(made, fused, *pair) for pair in zip(asked, anew, strict=True)))
 
     def retrain(
         self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
@@ -185,6 +190,40 @@ class NativeBackend(RecordBackend):
 
         self.check_record(network, initial)
         return NativeRetrainingNetwork(network, config, initial, reporter or Reporter())
+
+
+def _together(watchers: Iterable[Mapping[str, tuple[InputWatcher, ...]]]) -> dict[str, tuple[InputWatcher, ...]]:
+    """Who watches each tensor, for several roundings of the weights."""
+    found: dict[str, tuple[InputWatcher, ...]] = {}
+    for each in watchers:
+        found |= {tensor: (*found.get(tensor, ()), *some) for tensor, some in each.items()}
+    return found
+
+
+def _rounded_as(
+    made: NativeQuantizedNetwork, fused: Mapping[str, FusedParameters], config: PtqConfig, rounded: Rounded
+) -> NativeQuantizedNetwork:
+    """The same network with weights that ``config`` has rounded in another way."""
+    topology, activations = made.topology, made.activations.by_layer
+    bits = {name: layer.weight.bits for name, layer in config.quant.enabled.items()}
+    record = make_record(topology, rounded.fused, rounded.scales, activations, bits)
+    record = replace(record, pools=made.record.pools)
+    return replace(
+        made,
+        record=record,
+        layers=integer_layers(topology, rounded.fused, record),
+        per_tensor=_per_tensor(topology, fused, config),
+    )
+
+
+def _per_tensor(topology: Topology, fused: Mapping[str, FusedParameters], config: PtqConfig) -> dict[str, Float32Array]:
+    """By layer with a scale for each channel where AMCT has one for the tensor, that one."""
+    weights = {name: layer.weight for name, layer in config.quant.enabled.items()}
+    return {
+        layer.name: replace(weights[layer.name], channel_wise=False).scale(fused[layer.name].weight, config.arq_rule)
+        for layer in topology.layers
+        if layer.kind.is_dense and weights[layer.name].channel_wise
+    }
 
 
 def _distributions(

@@ -53,6 +53,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         equalized: as in the base class.
         distributions: as in the base class.
         widths: as in the base class.
+        others: as in the base class.
     """
 
     record: QuantRecord
@@ -68,6 +69,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     equalized: tuple[EqualizedPair, ...] = ()
     distributions: Mapping[str, LayerDistribution] = field(default_factory=dict)
     widths: tuple[AllAtWidth, ...] = ()
+    others: tuple[NativeQuantizedNetwork, ...] = ()
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""
@@ -102,7 +104,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             metadata=metadata,
         )
 
-    def only(self, names: Collection[str], *, attention: bool = True) -> NativeQuantizedNetwork:
+    def only(self, names: Collection[str], *, attention: bool = True, stored: bool = False) -> NativeQuantizedNetwork:
         """The same network with fewer layers quantized; placement ``ort`` is decided anew for them."""
         topology = self.topology.only(names, pools=names, tables=names)
         return replace(
@@ -117,15 +119,18 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             activations=placed_part(
                 self.network.graph, topology, self.activations, rules=self.rules, attention=attention
             ),
-            weight_type=WeightType.INT8,
+            weight_type=self.weight_type if stored else WeightType.INT8,
         )
 
-    def with_layers(self, layers: Iterable[IntegerLayer]) -> NativeQuantizedNetwork:
+    def with_layers(
+        self, layers: Iterable[IntegerLayer], per_tensor: Mapping[str, Float32Array] | None = None
+    ) -> NativeQuantizedNetwork:
         """The same network with other integers, on the scales that they bring along."""
         new = {item.layer.name: item for item in layers}
         return replace(
             self,
             layers=tuple(new.get(item.layer.name, item) for item in self.layers),
+            per_tensor={**self.per_tensor, **(per_tensor or {})},
             record=replace(
                 self.record,
                 layers=tuple(

@@ -27,6 +27,7 @@ class PtqConfig:
         rules: of the runtime that the file is for.
         equalize: channels between two layers get factors that cancel, where that lowers the error.
         other_widths: at which every weight is rounded too, to choose from.
+        others: the same layers with weights of other widths, to be rounded from the same calibration.
     """
 
     quant: QuantConfig
@@ -41,6 +42,7 @@ class PtqConfig:
     equalize: bool = False
     rules: QdqRules = ONNXRUNTIME
     other_widths: tuple[int, ...] = ()
+    others: tuple[QuantConfig, ...] = ()
 
     @property
     def smallest_scale(self) -> float:

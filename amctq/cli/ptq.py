@@ -9,6 +9,7 @@ import amctq
 from amctq.cli.bits import bits_rows
 from amctq.cli.blocks import FoundList
 from amctq.cli.exported import file_rows, not_run_rows
+from amctq.cli.fallback import fallback_row
 from amctq.cli.figures import FigureTable
 from amctq.cli.from_request import command
 from amctq.cli.measured import (
@@ -55,6 +56,8 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from not_run_rows(report)
     yield layers_row(report)
     yield from bits_rows(report)
+    if "fallback" in report:
+        yield fallback_row(report)
     algos = sorted({layer["act_algo"] for layer in quantization["layers"] if layer["act_algo"]})
     yield (
         "calibration",

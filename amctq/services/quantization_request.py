@@ -27,6 +27,7 @@ class QuantizationRequest(NetworkRequest):
         export: empty means the default format of the back end, onnx or air.
         soc_version: None means that ATC is not run.
         max_drop: None means no limit.
+        auto: the network is chosen by ``max_drop``, on other samples than those of the evaluation.
         target: what the file is for.
     """
 
@@ -35,6 +36,7 @@ class QuantizationRequest(NetworkRequest):
     config: Path | None = None
     record: Path | None = None
     max_drop: Annotated[float | None, shared.MAX_DROP] = None
+    auto: bool = False
     allow_poor_float: Annotated[bool, shared.ALLOW_POOR_FLOAT] = False
     backend: Annotated[BackendName, shared.BACKEND] = BackendName.AUTO
     target: Annotated[Target, shared.TARGET] = Target.ONNXRUNTIME

@@ -12,12 +12,12 @@ import pytest
 
 from amctq.choices import WEIGHT_BITS
 from tests.cli import tasks
+from tests.cli.planted import BAD, plant
 from tests.command import Finished, Shared, amctq, amctq_here
 from tests.runs import Runs, ptq
 
 TASKS = Path(tasks.__file__)
 FEW = ("--calib-images", 16, "--tuning-images", 24)
-BAD = "layer2.1.conv2"
 
 
 def _report(folder: str | Path) -> dict[str, Any]:
@@ -86,18 +86,7 @@ def test_ptq_measures_the_same(outcome: tuple[Finished, Path], shared: Shared) -
 
 def test_a_layer_with_an_outlier_channel_is_named_first(shared: Shared) -> None:
     """Where a channel is 300 times as large and its weights behind it 300 times as small, the network is the same."""
-    import mindspore
-
-    parameters = mindspore.load_checkpoint(str(shared.checkpoint("resnet20")))
-    before, behind = "layer2.1.bn1", f"{BAD}.weight"
-    for name in (f"{before}.gamma", f"{before}.beta"):
-        values = parameters[name].asnumpy().copy()
-        values[5] *= 300
-        parameters[name].set_data(mindspore.Tensor(values))
-    weight = parameters[behind].asnumpy().copy()
-    weight[:, 5] /= 300
-    parameters[behind].set_data(mindspore.Tensor(weight))
-    mindspore.save_checkpoint([{"name": name, "data": item} for name, item in parameters.items()], "bad.ckpt")
+    plant(shared, "bad.ckpt")
     network = ("--model", "resnet20", "--ckpt", "bad.ckpt", "--dataset", shared.data)
     done = amctq("analyze", *network, *FEW)
     assert done.code == 0, done.stderr

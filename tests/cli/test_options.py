@@ -25,10 +25,13 @@ NO_OPTIONS = {
     "AnalyzeRequest.eval_images": "test images measure nothing",
     **{
         f"AnalyzeRequest.{field}": "it writes no network"
-        for field in ("export", "lang", "soc_version", "max_drop", "simulate", "weight_storage", "isa")
+        for field in (
+            *("export", "lang", "soc_version", "max_drop", "simulate", "weight_storage", "isa", "auto", "resume"),
+        )
     },
     "LaunchRequest.qat": "its options are those of qat",
     "LaunchRequest.grace": "for tests",
+    "QatRequest.auto": "a training gives accuracy back by itself",
     "QatRequest.unused_hyper_parameters": "comes from --hyper-parameters",
     "RankTableRequest.merge": "made of --merge and of the files",
 }

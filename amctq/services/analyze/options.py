@@ -13,8 +13,8 @@ TUNING_IMAGES = Option(
 )
 TUNING_WITH_ANALYZE = replace(
     TUNING_IMAGES,
-    help="With --analyze or --weight-bits auto: how many training images measure the layers, none of which "
-    "calibrates.  [default: 64; auto: 256, with --max-drop 2,000]",
+    help="How many training images measure layers (--analyze), widths (--weight-bits auto) and tries (--auto), none of "
+    "which calibrates.  [default: 64; --weight-bits auto: 256, with --max-drop 2,000; --auto: 2,000]",
     after="analyze",
 )
 
@@ -26,10 +26,9 @@ def refuse_idle_analysis(*, analyze: bool, tunes: bool, tuning_images: int | Non
         UsageError: one of the two.
     """
     if tuning_images is not None and not tunes:
-        message = (
-            f"--tuning-images {tuning_images} without --analyze or --weight-bits auto: nothing is measured on them"
-        )
-        raise UsageError(message, hint="add --analyze, or leave it out")
+        options = "--analyze, --auto or --weight-bits auto"
+        message = f"--tuning-images {tuning_images} without {options}: nothing is measured on them"
+        raise UsageError(message, hint="add --analyze or --auto, or leave it out")
     if analyze and equalize:
         message = "--analyze and --equalize: equalized layers belong together, and none can be measured alone"
         raise UsageError(message, hint="leave one of the two out")

@@ -34,6 +34,8 @@ class AnalyzeRequest(PtqRequest):
     soc_version: str | None = None
     max_drop: float | None = None
     simulate: bool = False
+    auto: bool = False
+    resume: bool = False
     equalize: bool = False
     weight_storage: WeightStorage = WeightStorage.INT8
     isa: TargetIsa | None = None

@@ -6,6 +6,7 @@ from amctq.backends.base import QuantizedNetwork
 from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import AUTO
 from amctq.progress import Reporter
+from amctq.services.fallback.fallback import wider_weights
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
 
@@ -23,6 +24,11 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         return prepared.quantized
     request = plan.request
     assert prepared.quant is not None
+    wider = (
+        wider_weights(prepared.quant, plan.isa.weight_bits, request.weight_algo_of(plan.isa.weight_bits))
+        if request.auto
+        else None
+    )
     config = PtqConfig(
         quant=prepared.quant,
         placement=request.resolved_placement,
@@ -36,6 +42,7 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         attention=request.quantize_attention,
         equalize=request.equalize,
         other_widths=plan.widths[:-1] if request.weight_bits == AUTO else (),
+        others=() if wider is None else (wider,),
     )
     return plan.backend.quantize(
         network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter

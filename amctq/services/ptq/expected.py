@@ -8,6 +8,8 @@ from amctq.backends.base import CALIBRATION
 from amctq.backends.rounding import ROUNDING
 from amctq.choices import ExportFormat, WeightAlgo
 from amctq.quant.rounding.gptq import operations
+from amctq.services.fallback.fallback import FLOAT_TUNING, TUNING_ACCURACY
+from amctq.services.fallback.search import MOST_TRIES
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
 from amctq.services.ptq.width_trials import COSTS, MEASURED_SAMPLES, MEASURED_WIDTHS
@@ -69,7 +71,8 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
             engine="onnxruntime" if cell is None else "MindSpore",
         )
     )
-    return (*steps, *_widths(plan, prepared, onnx), *_layers(plan, prepared, onnx))
+    tries = _tries(plan, prepared, preparation + onnx)
+    return (*steps, *_widths(plan, prepared, onnx), *_layers(plan, prepared, onnx), *tries)
 
 
 def calibration_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
@@ -112,6 +115,17 @@ def _widths(plan: PtqPlan, prepared: Prepared, onnx: float) -> tuple[Expected, .
     return (
         Expected(phases=(COSTS,), units=len(prepared.sizes.by_width), seconds=one, engine="layers"),
         Expected(phases=(TRIES,), units=100, seconds=whole / 100, engine="onnxruntime"),
+    )
+
+
+def _tries(plan: PtqPlan, prepared: Prepared, one: float) -> tuple[Expected, ...]:
+    """``--auto``, as if it took all its tries; a network that is good enough takes one."""
+    if prepared.tuning is None or not plan.request.auto:
+        return ()
+    images = prepared.tuning.images
+    return (
+        Expected(phases=(FLOAT_TUNING,), units=images, seconds=one, engine="onnxruntime"),
+        Expected(phases=(TUNING_ACCURACY,), units=MOST_TRIES * images, seconds=one, engine="onnxruntime"),
     )
 
 

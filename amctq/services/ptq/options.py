@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from amctq.choices import WEIGHT_BITS
+from amctq.choices import WEIGHT_BITS, ActType, TargetIsa, WeightStorage
+from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import INPUT, QUANTIZATION, Limit, Option
 from amctq.services.spelling import input_shape, layer_width
@@ -36,3 +37,17 @@ LAYER_BITS = Option(
     repeatable=True,
     limits=(Limit(expected=f"a width of {', '.join(map(str, WEIGHT_BITS))}", holds=_known_widths),),
 )
+
+
+def refuse_types(isa: TargetIsa | None, storage: WeightStorage, act_type: ActType | None) -> None:
+    """Refuse integer types that the instructions asked for have no exact products of.
+
+    Raises:
+        UsageError: they have none.
+    """
+    if isa is TargetIsa.AVX2 and storage is WeightStorage.INT4:
+        message = "--isa avx2 and --weight-storage int4 both say how weights are stored"
+        raise UsageError(message, hint="4-bit weights are exact on every CPU: leave --isa avx2 out")
+    if isa is TargetIsa.AVX2 and act_type is ActType.INT8:
+        message = "--isa avx2 and --act-type int8: the exact products of AVX2 are those of uint8 and uint8"
+        raise UsageError(message, hint="leave one of the two out")

@@ -33,7 +33,7 @@ class Prepared:
         split: images for calibration and for evaluation.
         calibration: the calibration images, in batches.
         evaluation: the evaluation images, in batches; None if there are none.
-        tuning: the images on which layers are measured, in batches; None if no layer is.
+        tuning: the images on which layers and tries are measured, in batches; None if nothing is.
         metric: how good a network is; None where nothing says it.
         verified: the float network.
         quant: the configuration of each layer; None if a record is used without one.

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
+from amctq.services.fallback.ranking import ranking_samples
+from amctq.services.fallback.tries import REMEDY, TRIES, TriesFile
 from amctq.services.ptq.calibrate import calibrated
 from amctq.services.ptq.expected import expected_phases, simulated_images
+from amctq.services.ptq.fall_back import fallback_of, warn_of_missed_target
 from amctq.services.ptq.float_operators import float_operators
 from amctq.services.ptq.mslite import claim_samples, converter_files
 from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq
@@ -49,7 +52,7 @@ def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
         WriteError: the output directory cannot be written.
     """
     plan = plan_ptq(request)
-    with OutputDirectory(request.output_dir, names=plan.files, force=request.force) as output:
+    with _output(plan) as output:
         return run_ptq(plan, output, on_event)
 
 
@@ -59,12 +62,25 @@ def run_ptq(plan: PtqPlan, output: OutputDirectory, on_event: OnEvent) -> PtqRes
     Raises:
         AmctqError: as ``ptq``.
     """
+    log = RunLog(on_event)
+    with TriesFile(path=output.path / TRIES, resume=plan.request.resume) as tries:
+        result = _run(plan, output, tries, Reporter(log))
+        return _published(plan, result, output, log)
+
+
+def _output(plan: PtqPlan) -> OutputDirectory:
+    request = plan.request
+    if not request.auto:
+        return OutputDirectory(request.output_dir, names=plan.files, force=request.force)
+    names = plan.files if request.resume else (*plan.files, TRIES)
+    return OutputDirectory(request.output_dir, names=names, force=request.force, remedy=REMEDY)
+
+
+def _published(plan: PtqPlan, result: PtqResult, output: OutputDirectory, log: RunLog) -> PtqResult:
     from amctq.amct_files.config_json import dump_config
     from amctq.amct_files.record_text import dump_record
     from amctq.export.placement_json import dump_placement
 
-    log = RunLog(on_event)
-    result = _run(plan, output, Reporter(log))
     topology = result.verified.network.topology
     contents = {}
     if RECORD in plan.files:
@@ -90,7 +106,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
         AmctqError: as ``ptq``, for everything that it finds before calibration.
     """
     plan = plan_ptq(request)
-    OutputDirectory(request.output_dir, names=plan.files, force=request.force).check()
+    _output(plan).check()
     reporter = Reporter(on_event)
     with temporary_folder() as folder:
         prepared = prepare(plan, folder, reporter)
@@ -105,7 +121,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
         )
 
 
-def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResult:
+def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Reporter) -> PtqResult:
     prepared = prepare(plan, output.scratch(), reporter)
     claim_samples(plan, prepared.split.calibration, output)
     calibration, evaluation = prepared.calibration, prepared.evaluation
@@ -118,6 +134,10 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
     if prepared.sizes is not None:
         widths = choose_widths(plan, prepared, quantized, reporter)
         quantized, quant = widths.quantized, widths.quant
+    fallback = None
+    if plan.request.auto:
+        fallback = fallback_of(plan, prepared, quantized, tries, reporter)
+        quantized, quant = fallback.network, fallback.quant
     finished = finish(
         plan,
         quantized,
@@ -130,9 +150,13 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         output=output,
         reporter=reporter,
     )
+    if fallback is not None:
+        finished = replace(finished, checks=(fallback.check, *finished.checks))
+        warn_of_missed_target(finished.accuracy, fallback, reporter)
     sensitivity = None
-    if plan.request.analyze and prepared.tuning is not None:
-        sensitivity = measure_layers(quantized, prepared.tuning, prepared.metric, reporter)
+    if prepared.tuning is not None and plan.request.analyze:
+        tuning = ranking_samples(prepared.tuning) if plan.request.auto else prepared.tuning
+        sensitivity = measure_layers(quantized, tuning, prepared.metric, reporter)
     return PtqResult(
         **vars(finished),
         plan=plan,
@@ -142,6 +166,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, reporter: Reporter) -> PtqResul
         quant=quant,
         sensitivity=sensitivity,
         widths=widths,
+        fallback=fallback,
         float_operators=float_operators(plan, quantized, prepared, finished, output),
         warnings=tuple(reporter.warnings),
         seconds=dict(reporter.seconds),

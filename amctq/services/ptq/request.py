@@ -23,6 +23,7 @@ from amctq.choices import (
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.analyze.options import ANALYZE, TUNING_WITH_ANALYZE, refuse_idle_analysis
+from amctq.services.fallback import options as fallback_options
 from amctq.services.option import QUANTIZATION, RUN, Option
 from amctq.services.ptq import options, width_options
 from amctq.services.quantization_request import QuantizationRequest
@@ -107,6 +108,7 @@ class PtqRequest(QuantizationRequest):
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()
     float_head: Annotated[bool, shared.FLOAT_HEAD] = False
+    auto: Annotated[bool, fallback_options.AUTO] = False
     placement: Annotated[
         Placement | None,
         Option(
@@ -151,6 +153,7 @@ class PtqRequest(QuantizationRequest):
     ] = False
     analyze: Annotated[bool, ANALYZE] = False
     tuning_images: Annotated[int | None, TUNING_WITH_ANALYZE] = None
+    resume: Annotated[bool, fallback_options.RESUME] = False
     seed: Annotated[int, Option(RUN, "Random seed that chooses the calibration images.", min=0, after="batch_size")] = 1
     output_dir: Annotated[Path, replace(shared.OUTPUT_DIR, after="soc_version")] = Path("results")
 
@@ -258,7 +261,7 @@ class PtqRequest(QuantizationRequest):
     @property
     def tunes(self) -> bool:
         """Whether some training images measure layers, or what is chosen for them."""
-        return self.analyze or self.weight_bits == AUTO
+        return self.analyze or self.auto or self.weight_bits == AUTO
 
     def _refuse_what_is_not_tuned(self) -> None:
         refuse_idle_analysis(
@@ -270,6 +273,16 @@ class PtqRequest(QuantizationRequest):
             max_drop=self.max_drop,
             layer_bits=self.layer_bits,
             backend=self.backend,
+        )
+        fallback_options.refuse_contradictions(
+            auto=self.auto,
+            widths=self.weight_bits == AUTO,
+            resume=self.resume,
+            force=self.force,
+            max_drop=self.max_drop,
+            record=self.record is not None,
+            equalize=self.equalize,
+            export=self.resolved_export,
         )
 
     def _refuse_weight_options(self) -> None:
@@ -284,12 +297,7 @@ class PtqRequest(QuantizationRequest):
         if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is {algo.value}"
             raise UsageError(message, hint="leave one of the two out")
-        if self.isa is TargetIsa.AVX2 and self.weight_storage is WeightStorage.INT4:
-            message = "--isa avx2 and --weight-storage int4 both say how weights are stored"
-            raise UsageError(message, hint="4-bit weights are exact on every CPU: leave --isa avx2 out")
-        if self.isa is TargetIsa.AVX2 and self.act_type is ActType.INT8:
-            message = "--isa avx2 and --act-type int8: the exact products of AVX2 are those of uint8 and uint8"
-            raise UsageError(message, hint="leave one of the two out")
+        options.refuse_types(self.isa, self.weight_storage, self.act_type)
         by_options = self.config is None and self.record is None
         if by_options and self.weight_storage is WeightStorage.INT4 and self.narrowest_weights > 4:
             message = f"--weight-storage int4 and --weight-bits {self.narrowest_weights}: INT4 holds 4 bits"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from amctq.inference.between_integers import FloatOperator
     from amctq.quant.config import QuantConfig
     from amctq.quant.equalization import EqualizedPair
+    from amctq.services.fallback.result import Fallback
     from amctq.services.ptq.plan import PtqPlan
     from amctq.services.ptq.widths import WidthChoice
     from amctq.services.run.exports import Exports
@@ -32,6 +33,7 @@ class PtqResult(RunResult):
         quant: the configuration of each layer; None if a record was used without one.
         sensitivity: what each layer costs; None if it was not measured.
         widths: how the width of each layer was chosen; None where it was given.
+        fallback: what ``--auto`` has found; None without it.
         float_operators: what onnxruntime computes in float between integer layers; nothing with placement ``ascend``.
     """
 
@@ -44,6 +46,7 @@ class PtqResult(RunResult):
     quant: QuantConfig | None
     sensitivity: Sensitivity | None
     widths: WidthChoice | None
+    fallback: Fallback | None
     float_operators: tuple[FloatOperator, ...]
 
     @property
@@ -65,10 +68,11 @@ class PtqResult(RunResult):
         }
 
     def further_sections(self) -> dict[str, Any]:
-        """What each layer costs, where it was measured, and how its width was chosen, where it was."""
-        costs, widths = self.sensitivity, self.widths
+        """What each layer costs, where it was measured, how its width was chosen, and what ``--auto`` has found."""
+        costs, widths, fallback = self.sensitivity, self.widths, self.fallback
         return {
             **({} if widths is None else widths.data()),
+            **({} if fallback is None else {"fallback": fallback.data()}),
             **({} if costs is None else {"analysis": costs.summary(), "sensitivity": costs.data()}),
         }
 

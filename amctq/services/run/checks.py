@@ -73,6 +73,8 @@ def run_checks(
     simulation: Simulation,
     outputs: Outputs,
     max_drop: float | None,
+    *,
+    tuned: bool = False,
 ) -> tuple[Check, ...]:
     """Check the quantized network and its measured file.
 
@@ -83,6 +85,7 @@ def run_checks(
         simulation: the ONNX file compared with an independent computation.
         outputs: of the exported file on calibration samples.
         max_drop: by how much the metric may get worse, in its own unit; None for no limit.
+        tuned: other samples have chosen the network by ``max_drop``, and these only must not speak against it.
     """
     checks = [
         _graph_check(proof),
@@ -113,7 +116,8 @@ def run_checks(
     if accuracy is not None:
         checks.append(half_check(accuracy.before, accuracy.after, "quantized"))
         if max_drop is not None:
-            checks.append(drop_check(accuracy.difference.drop, accuracy.before.metric, max_drop))
+            interval = accuracy.difference.interval if tuned else None
+            checks.append(drop_check(accuracy.difference.drop, accuracy.before.metric, max_drop, interval=interval))
     elif fidelity is not None:
         checks += [
             Check(
@@ -137,10 +141,27 @@ def half_check(before: Score, after: Score, what: str) -> Check:
     )
 
 
-def drop_check(drop: float, metric: MetricName, max_drop: float, where: str = "") -> Check:
-    """Check that the metric has not got worse by more than ``max_drop``."""
-    detail = f"drop {drop:.{metric.digits}f}{where}, allowed {max_drop:g}{metric.unit_behind}"
-    return Check(name="--max-drop", passed=drop <= max_drop, detail=detail)
+def drop_check(
+    drop: float,
+    metric: MetricName,
+    max_drop: float,
+    where: str = "",
+    interval: tuple[float, float] | None = None,
+) -> Check:
+    """Check that the metric has not got worse by more than ``max_drop``.
+
+    Args:
+        drop: by how much it is worse.
+        metric: its name.
+        max_drop: the limit.
+        where: it was measured, for the message.
+        interval: of the drop, where it is enough that this does not lie beyond the limit.
+    """
+    least, ends = drop, ""
+    if interval is not None:
+        least, ends = min(drop, interval[0]), " [{:.{d}f} to {:.{d}f}]".format(*interval, d=metric.digits)
+    detail = f"drop {drop:.{metric.digits}f}{ends}{where}, allowed {max_drop:g}{metric.unit_behind}"
+    return Check(name="--max-drop", passed=least <= max_drop, detail=detail)
 
 
 def file_checks(compared: Iterable[ComparedFile]) -> tuple[Check, ...]:

@@ -114,7 +114,8 @@ def finish(
     compared = compare_files(exports, in_float, samples, None if accuracy is None else metric, reporter)
     simulation = simulate(exports, quantized, in_float, samples, images=simulated_images, reporter=reporter)
     outputs = exports.measured.session.run(part(calibration.first(), slice(_CHECKED_IMAGES)))
-    checks = run_checks(verified.proof, accuracy, fidelity, simulation, outputs, plan.request.max_drop)
+    request = plan.request
+    checks = run_checks(verified.proof, accuracy, fidelity, simulation, outputs, request.max_drop, tuned=request.auto)
     if training is not None and accuracy is not None:
         checks += (agreement_check(training, accuracy.after),)
     checks += file_checks(compared.values())

@@ -124,8 +124,7 @@ def measure_layers(
         variant = quantized.only(names, attention=attention).onnx_graph()
         return compare(floats.outputs, reference.outputs_of(variant))
 
-    places = {layer.layer.name: layer.layer.output for layer in quantized.layers}
-    places |= {item.table.name: "" for item in quantized.tables}
+    places = names_of_layers(quantized)
     alone, left = {}, {}
     with reporter.phase(ALONE, len(places), "layers") as advance:
         for done, name in enumerate(places, 1):
@@ -164,17 +163,21 @@ def measure_layers(
         for item in quantized.tables
     ]
     return Sensitivity(
-        layers=tuple(sorted(found, key=_worst_first)), samples=tuning.images, before=before.score, whole=after
+        layers=tuple(sorted(found, key=lambda layer: _worst_first(layer.alone))),
+        samples=tuning.images,
+        before=before.score,
+        whole=after,
     )
+
+
+def names_of_layers(quantized: QuantizedNetwork) -> tuple[str, ...]:
+    """The quantized layers and embedding tables, in the order of execution."""
+    return (*(item.layer.name for item in quantized.layers), *(item.table.name for item in quantized.tables))
 
 
 def all_names(quantized: QuantizedNetwork) -> set[str]:
     """Of the layers, tables and means over windows that are quantized."""
-    return {
-        *(item.layer.name for item in quantized.layers),
-        *(item.table.name for item in quantized.tables),
-        *(pool.name for pool in quantized.record.pools),
-    }
+    return {*names_of_layers(quantized), *(pool.name for pool in quantized.record.pools)}
 
 
 def kept_samples(tuning: Batches) -> tuple[Sequence[Inputs], Sequence[Targets]]:
@@ -210,10 +213,10 @@ def refuse_nan(floats: Sequence[Outputs], inputs: Sequence[Inputs]) -> None:
         raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
 
 
-def _worst_first(layer: LayerSensitivity) -> tuple[float, float]:
-    """By the divergence of the classes, which says more of them than the values do; else by the values."""
-    figure = -layer.alone.sqnr_db if layer.alone.kl is None else layer.alone.kl
-    return (-math.inf if math.isnan(figure) else -figure, layer.alone.sqnr_db)
+def _worst_first(change: OutputChange) -> tuple[float, float]:
+    """A key to sort by: the divergence of the classes, which says more of them than the values do; else the values."""
+    figure = -change.sqnr_db if change.kl is None else change.kl
+    return (-math.inf if math.isnan(figure) else -figure, change.sqnr_db)
 
 
 def _data(layer: LayerSensitivity, before: Score | None) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import pytest
 
 from amctq.errors import InputError
 from amctq.inference.agreement import Agreement
-from amctq.inference.metrics.top1 import LabelRanks
+from amctq.inference.metrics.top1 import TOP1, LabelRanks
 from amctq.inference.proof import ForwardProof
 from amctq.services.run.accuracy import ComparedFile
-from amctq.services.run.checks import file_checks, refuse_chance, run_checks
+from amctq.services.run.checks import drop_check, file_checks, refuse_chance, run_checks
 from amctq.services.run.simulation import Simulation
 
 
@@ -68,3 +68,23 @@ def test_a_network_may_differ_as_far_as_quantization_changes_it(
     checks = run_checks(proof, None, None, simulation, (np.zeros((4, 10), np.float32),), None)
     (check,) = [check for check in checks if "float arithmetic" in check.name]
     assert check.passed == passed
+
+
+@pytest.mark.parametrize(
+    ("drop", "interval", "passed"),
+    [
+        (0.3, None, True),
+        (0.31, None, False),
+        (0.6, (0.2, 1.0), True),
+        (0.9, (0.4, 1.4), False),
+        (0.1, (0.05, 0.15), True),
+    ],
+)
+def test_samples_that_have_not_chosen_the_network_must_not_speak_against_it(
+    drop: float, interval: tuple[float, float] | None, passed: bool
+) -> None:
+    """With an interval, that of --auto, the limit may lie inside it."""
+    check = drop_check(drop, TOP1, 0.3, interval=interval)
+    assert check.passed == passed
+    assert check.detail.endswith("allowed 0.3 points")
+    assert ("[" in check.detail) == (interval is not None)

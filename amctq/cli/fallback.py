@@ -1,0 +1,29 @@
+"""What ``ptq --auto`` has found, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_NAMED = 8  # layers in the row; report.json has all
+
+
+def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
+    """Which layers fall back, and what the tuning samples say of it."""
+    found = report["fallback"]
+    digits, tries = found["metric"]["digits"], len(found["tries"])
+    ends = "" if found["drop_95"] is None else " [{:.{d}f} to {:.{d}f}]".format(*found["drop_95"], d=digits)
+    levels: dict[str, list[str]] = {}
+    for name, level in found["layers"].items():
+        levels.setdefault("in float" if level == "float" else f"at {level} bits", []).append(name)
+    layers = "; ".join(f"{_named(names)} {where}" for where, names in levels.items()) or "no layer had to"
+    return (
+        "fell back",
+        f"{layers}: {100 * found['share_narrow']:.1f} % of the weights are as asked for, and {found['samples']:,} "
+        f"training samples lose {found['drop']:.{digits}f}{ends} ({tries} {'try' if tries == 1 else 'tries'})",
+    )
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
