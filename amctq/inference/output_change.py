@@ -32,6 +32,11 @@ class OutputChange:
     class_changes: float | None
     score: Score | None
 
+    @property
+    def cost(self) -> float:
+        """How far the outputs have moved: the divergence of the classes, else noise to signal."""
+        return 10 ** (-self.sqnr_db / 10) if self.kl is None else self.kl
+
 
 def output_change(
     before: Sequence[Outputs],

@@ -26,7 +26,8 @@ NO_OPTIONS = {
     **{
         f"AnalyzeRequest.{field}": "it writes no network"
         for field in (
-            *("export", "lang", "soc_version", "max_drop", "simulate", "weight_storage", "isa", "auto", "resume"),
+            *("export", "lang", "soc_version", "max_drop", "max_size", "simulate", "weight_storage", "isa", "auto"),
+            "resume",
         )
     },
     "LaunchRequest.qat": "its options are those of qat",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from amctq.choices import WEIGHT_BITS, ActType, TargetIsa, WeightStorage
 from amctq.errors import UsageError
@@ -51,3 +53,27 @@ def refuse_types(isa: TargetIsa | None, storage: WeightStorage, act_type: ActTyp
     if isa is TargetIsa.AVX2 and act_type is ActType.INT8:
         message = "--isa avx2 and --act-type int8: the exact products of AVX2 are those of uint8 and uint8"
         raise UsageError(message, hint="leave one of the two out")
+
+
+def refuse_other_weights(model: str, inputs: tuple[tuple[str, Any], ...], others: Mapping[str, Any]) -> None:
+    """Refuse weights beside a network that is a file with its own, and shapes beside one that is not.
+
+    Args:
+        model: of ``--model``.
+        inputs: of ``--input``.
+        others: by option, what says where the weights are, or what they are called; None where it is not given.
+
+    Raises:
+        UsageError: there are such.
+    """
+    from amctq.networks.registry import is_model_file
+
+    if not is_model_file(model):
+        if inputs:
+            message = f"--input {inputs[0][0]}: the inputs of --model {model} have the samples' shapes"
+            raise UsageError(message, hint="leave it out")
+        return
+    for option, given in others.items():
+        if given is not None:
+            message = f"{option} {given} and --model {model}: the file has its own"
+            raise UsageError(message, hint=f"leave {option} out, or name the network as file.py:function")

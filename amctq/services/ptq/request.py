@@ -159,7 +159,11 @@ class PtqRequest(QuantizationRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._refuse_other_weights()
+        options.refuse_other_weights(
+            self.model,
+            self.inputs,
+            {"--ckpt": self.ckpt, "--name-map": self.name_map, "--num-classes": self.num_classes},
+        )
         if self.max_drop is not None and self.eval_images == 0:
             message = "--max-drop needs an accuracy, and --eval-images 0 measures none"
             raise UsageError(message, hint="leave one of the two out")
@@ -190,21 +194,6 @@ class PtqRequest(QuantizationRequest):
                 if given and spoken:
                     message = f"{option} and {file} both say how layers are quantized"
                     raise UsageError(message, hint=f"leave {option} out, or {file}")
-
-    def _refuse_other_weights(self) -> None:
-        """Refuse weights beside a file that has its own."""
-        from amctq.networks.registry import is_model_file
-
-        if not is_model_file(self.model):
-            if self.inputs:
-                message = f"--input {self.inputs[0][0]}: the inputs of --model {self.model} have the samples' shapes"
-                raise UsageError(message, hint="leave it out")
-            return
-        others = {"--ckpt": self.ckpt, "--name-map": self.name_map, "--num-classes": self.num_classes}
-        for option, given in others.items():
-            if given is not None:
-                message = f"{option} {given} and --model {self.model}: the file has its own"
-                raise UsageError(message, hint=f"leave {option} out, or name the network as file.py:function")
 
     def _refuse_ort(self) -> None:
         """Refuse placement ``ort`` if its scales are not known or cannot be written."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from amctq.quant.equalization import EqualizedPair
     from amctq.services.fallback.result import Fallback
     from amctq.services.ptq.plan import PtqPlan
-    from amctq.services.ptq.widths import WidthChoice
+    from amctq.services.ptq.width_choice import WidthChoice
     from amctq.services.run.exports import Exports
     from amctq.services.run.sensitivity import Sensitivity
 

@@ -26,11 +26,6 @@ MEASURED_WIDTHS = 4
 MEASURED_SAMPLES = 256  # of each layer; all samples measure whole networks
 
 
-def cost_of(change: OutputChange) -> float:
-    """How far outputs have moved: the divergence of the classes, else noise to signal."""
-    return 10 ** (-change.sqnr_db / 10) if change.kl is None else change.kl
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WidthTrials:
     """The network and the samples.
@@ -95,7 +90,7 @@ class WidthTrials:
                 measured = {}
                 for bits in narrow:
                     variant = self.with_widths(self.whole, {name: bits}).onnx_graph()
-                    measured[bits] = cost_of(compare(after=reference.outputs_of(variant)))
+                    measured[bits] = compare(after=reference.outputs_of(variant)).cost
                 found[name] = costs_of({bits: self.errors[bits][name] for bits in own}, measured)
                 advance(done)
         return found
