@@ -205,7 +205,7 @@ def _task(name: str, dataset: str) -> tuple[object, ...]:
     mindspore.save_checkpoint(getattr(tasks, name)(), f"{name}.ckpt")
     source = Path(tasks.__file__)
     network = ("--model", f"{source}:{name}", "--ckpt", f"{name}.ckpt", "--dataset", f"{source}:{dataset}")
-    return (*network, "--allow-poor-float")
+    return (*network, "--allow-poor-float", "--num-classes", 10)
 
 
 def test_without_labels_nothing_says_how_good_a_network_is() -> None:
