@@ -26,6 +26,7 @@ FAILING = ("--allow-poor-float", "--max-drop", "-100", "--eval-images", 16, "--c
         ([8, 8], "INT8"),
         ([4, 4], "INT4 weights"),
         ([8, 4, 4], "INT4 and INT8 weights"),
+        ([8, 3, 4, 6], "INT3 to INT8 weights"),
         ([7], "INT7 weights"),
         ([], "INT8"),
     ],

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def width_name(quantization: Mapping[str, Any]) -> str:
-    """``INT8``; ``INT4 weights`` or ``INT4 and INT8 weights`` where some are narrower. Activations have 8 bits.
+    """``INT8``; ``INT4 weights``, ``INT4 and INT8 weights`` or ``INT3 to INT8 weights``. Activations have 8 bits.
 
     Args:
         quantization: the section of the report.
     """
     widths = sorted({layer["weight_bits"] for layer in quantization["layers"]})
     names = " and ".join(f"INT{width}" for width in widths)
+    if len(widths) > 2:
+        names = f"INT{widths[0]} to INT{widths[-1]}"
     return "INT8" if widths in ([], [8]) else f"{names} weights"
 
 
