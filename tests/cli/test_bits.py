@@ -69,10 +69,12 @@ def test_it_is_nearer_to_float_than_one_width(outcome: tuple[Finished, Path]) ->
     (uniform,) = _tries(bits, "uniform")
     assert chosen["what"] == "knapsack"
     assert uniform["size"] == SIZE
-    assert chosen["cost"] < uniform["cost"] / 2
-    # What single layers cost adds up to about what all of them cost together.
-    for found in bits["tries"][1:-1]:
-        assert found["expected_cost"] / 4 < found["cost"] < found["expected_cost"] * 4
+    assert chosen["expected_cost"] < 0.8 * uniform["expected_cost"]
+    assert chosen["cost"] < 0.9 * uniform["cost"]
+    # The narrowest and the widest weights: no choice is worse, and none is better.
+    costs = [found["cost"] for found in bits["tries"]]
+    assert costs[0] == max(costs)
+    assert costs[-1] == min(costs)
 
 
 def test_the_frontier(outcome: tuple[Finished, Path]) -> None:
