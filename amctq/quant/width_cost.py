@@ -1,7 +1,4 @@
-"""What a layer costs at every width, from a few widths at which that was measured.
-
-See docs/en/reference.md, "Bits by layer".
-"""
+"""What a layer costs at every width, from a few at which it was measured (docs/en/reference.md, "Bits by layer")."""
 
 from __future__ import annotations
 

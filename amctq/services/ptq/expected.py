@@ -10,8 +10,7 @@ from amctq.choices import ExportFormat, WeightAlgo
 from amctq.quant.rounding.gptq import operations
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
-from amctq.services.ptq.width_trials import COSTS, MEASURED_SAMPLES, MEASURED_WIDTHS
-from amctq.services.ptq.widths import PROBES, TRIES
+from amctq.services.ptq.width_trials import COSTS, MEASURED_SAMPLES, MEASURED_WIDTHS, PROBES, TRIES
 from amctq.services.run.accuracy import QUANTIZED_ACCURACY
 from amctq.services.run.forecast import Expected, forward_seconds, preparation_seconds
 from amctq.services.run.inputs import FLOAT_ACCURACY
