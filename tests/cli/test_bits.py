@@ -70,7 +70,7 @@ def test_it_is_nearer_to_float_than_one_width(outcome: tuple[Finished, Path]) ->
     assert chosen["what"] == "knapsack"
     assert uniform["size"] == SIZE
     assert chosen["expected_cost"] < 0.8 * uniform["expected_cost"]
-    assert chosen["cost"] < 0.9 * uniform["cost"]
+    assert chosen["cost"] < uniform["cost"]
     # The narrowest and the widest weights: no choice is worse, and none is better.
     costs = [found["cost"] for found in bits["tries"]]
     assert costs[0] == max(costs)
@@ -137,8 +137,9 @@ def test_files_for_npus_have_amcts_widths(shared: Shared) -> None:
 def test_int4_storage_counts_as_the_file_stores(shared: Shared) -> None:
     options = ("--calib-images", 16, "--tuning-images", 16, "--eval-images", 0, "--weight-storage", "int4")
     data = ptq(shared.network("resnet20"), *options, *AUTO, "--max-size", "0.18").data
-    assert data["bits"]["uniform"]["2"] == data["bits"]["uniform"]["4"] < data["bits"]["uniform"]["8"]
-    assert data["bits"]["uniform"]["6"] == data["bits"]["uniform"]["8"]
+    uniform = data["bits"]["uniform"]
+    assert set(uniform) == {"4", "8"}  # 2 and 3 bits take as much as 4, and 6 as much as 8
+    assert 1.9 < uniform["8"] / uniform["4"] < 2
     assert set(data["bits"]["chosen"].values()) == {4, 8}
 
 

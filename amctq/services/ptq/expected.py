@@ -12,8 +12,7 @@ from amctq.services.fallback.fallback import FLOAT_TUNING, TUNING_ACCURACY
 from amctq.services.fallback.search import MOST_TRIES
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
-from amctq.services.ptq.width_trials import COSTS, MEASURED_SAMPLES, MEASURED_WIDTHS
-from amctq.services.ptq.widths import PROBES, TRIES
+from amctq.services.ptq.width_trials import COSTS, MEASURED_SAMPLES, MEASURED_WIDTHS, PROBES, TRIES
 from amctq.services.run.accuracy import QUANTIZED_ACCURACY
 from amctq.services.run.forecast import Expected, forward_seconds, preparation_seconds
 from amctq.services.run.inputs import FLOAT_ACCURACY

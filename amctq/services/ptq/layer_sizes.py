@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from amctq.choices import ExportFormat, Placement, WeightStorage
+from amctq.choices import WeightStorage
 from amctq.errors import UsageError
 
 if TYPE_CHECKING:
     from amctq.networks.float_network import FloatNetwork
     from amctq.quant.config import QuantConfig
     from amctq.quant.layers import QuantizableLayer
-    from amctq.services.ptq.plan import PtqPlan
 
 _NUMBER = 4  # bytes of a scale, a bias or a float weight
 
@@ -57,23 +56,34 @@ class LayerSizes:
         return limit
 
 
-def layer_sizes(plan: PtqPlan, network: FloatNetwork, quant: QuantConfig) -> LayerSizes:
+def layer_sizes(
+    network: FloatNetwork,
+    quant: QuantConfig,
+    widths: Sequence[int],
+    *,
+    storage: WeightStorage,
+    in_pairs: bool,
+    adds_biases: bool,
+) -> LayerSizes:
     """The sizes of the layers that ``quant`` quantizes.
 
-    Where AMCT's deploy file cannot hold weights of 4 bits, a layer does not get these. ``--weight-storage int4``
-    stores up to 4 bits in 4, and all others in 8; else every width is packed.
+    Args:
+        network: the float network.
+        quant: its configuration.
+        widths: to choose from.
+        storage: INT4 stores up to 4 bits in 4, and all others in 8; else every width is packed.
+        in_pairs: weights of 4 bits are only for layers where AMCT's deploy file can store two of them in a byte.
+        adds_biases: a layer without a bias gets one, which makes up for its rounded weights.
     """
     topology, arrays = quant.selected(network.topology), network.graph.arrays
     found, floats = {}, 0
     for layer in topology.layers:
         weight = layer.by_channel(arrays[layer.weight])
         scales = len(weight) if quant.enabled[layer.name].weight.channel_wise else 1
-        beside = _NUMBER * (scales + (len(weight) if _has_bias(plan, layer) else 0))
-        found[layer.name] = {
-            bits: -(-weight.size * _stored(plan, bits) // 8) + beside
-            for bits in plan.widths
-            if bits != 4 or layer.packs_int4 or ExportFormat.ASCEND not in plan.request.export
-        }
+        beside = _NUMBER * (scales + (len(weight) if _has_bias(layer, adds_biases=adds_biases) else 0))
+        possible = [bits for bits in widths if bits != 4 or layer.packs_int4 or not in_pairs]
+        by_size = {-(-weight.size * _stored(bits, storage) // 8) + beside: bits for bits in sorted(possible)}
+        found[layer.name] = {bits: size for size, bits in by_size.items()}  # of equal sizes the widest
         floats += _NUMBER * weight.size
     tables = 0
     for table in topology.tables:
@@ -83,15 +93,14 @@ def layer_sizes(plan: PtqPlan, network: FloatNetwork, quant: QuantConfig) -> Lay
     return LayerSizes(by_width=found, tables=tables, floats=floats)
 
 
-def _stored(plan: PtqPlan, bits: int) -> int:
-    return bits if plan.request.weight_storage is not WeightStorage.INT4 else 4 if bits <= 4 else 8
+def _stored(bits: int, storage: WeightStorage) -> int:
+    return bits if storage is not WeightStorage.INT4 else 4 if bits <= 4 else 8
 
 
-def _has_bias(plan: PtqPlan, layer: QuantizableLayer) -> bool:
+def _has_bias(layer: QuantizableLayer, *, adds_biases: bool) -> bool:
     """Whether a layer has a bias in integers: its own, that of its BatchNorm, or one that corrects its weights."""
     from amctq.quant.layers import LayerKind
 
     if layer.bias is not None or layer.batch_norm is not None:
         return True
-    adds = plan.corrects_biases and plan.request.resolved_placement is Placement.ORT
-    return adds and layer.channel_axis is not None and layer.kind is not LayerKind.MATMUL
+    return adds_biases and layer.channel_axis is not None and layer.kind is not LayerKind.MATMUL

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.choices import AUTO
+from amctq.choices import AUTO, ExportFormat, Placement
 from amctq.data.samples import Batches, Split, images_to_calibrate_with, images_to_tune_with, split
 from amctq.export.isa import amx_warning, saturation_warning
 from amctq.networks.verified import VerifiedNetwork
@@ -93,7 +93,14 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
         plan.backend.check_quantizable(network, quant)
         quant = replace(quant, batch_num=-(-calibration.images // calibration.size))
         if request.weight_bits == AUTO:
-            sizes = layer_sizes(plan, network, quant)
+            sizes = layer_sizes(
+                network,
+                quant,
+                plan.widths,
+                storage=request.weight_storage,
+                in_pairs=ExportFormat.ASCEND in request.export,
+                adds_biases=plan.corrects_biases and request.resolved_placement is Placement.ORT,
+            )
             if request.max_size is not None:
                 sizes.limit(request.max_size)
         topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]

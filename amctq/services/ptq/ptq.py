@@ -131,8 +131,8 @@ def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Rep
     )
     before = measure_float(plan, prepared.verified, evaluation, prepared.metric, reporter)
     quantized, quant, widths = calibrated(plan, prepared, reporter), prepared.quant, None
-    if prepared.sizes is not None:
-        widths = choose_widths(plan, prepared, quantized, reporter)
+    if prepared.sizes is not None and quant is not None and prepared.tuning is not None:
+        widths = choose_widths(plan, quantized, quant, prepared.sizes, prepared.tuning, prepared.metric, reporter)
         quantized, quant = widths.quantized, widths.quant
     fallback = None
     if plan.request.auto:

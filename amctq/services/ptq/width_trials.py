@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from amctq.quant.integer import IntegerLayer
     from amctq.services.ptq.layer_sizes import LayerSizes
 
-COSTS = "widths of each layer"  # the phase
+COSTS, TRIES = "widths of each layer", "sizes tried"  # the phases
+PROBES = 5  # points of the frontier that are measured beside the choice
 # Beyond this width a layer alone costs so little that the error of its own output says it better.
 MEASURED_WIDTHS = 4
 MEASURED_SAMPLES = 256  # of each layer; all samples measure whole networks

@@ -14,37 +14,44 @@ import numpy as np
 
 from amctq.quant.knapsack import Choice, Option, frontier, least_cost
 from amctq.services.ptq.width_choice import Try, WidthChoice
-from amctq.services.ptq.width_trials import WidthTrials, width_trials
+from amctq.services.ptq.width_trials import PROBES, TRIES, WidthTrials, width_trials
 
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
+    from amctq.data.samples import Batches
+    from amctq.inference.metrics.score import Metric
     from amctq.progress import Reporter
+    from amctq.quant.config import QuantConfig
     from amctq.services.ptq.layer_sizes import LayerSizes
     from amctq.services.ptq.plan import PtqPlan
-    from amctq.services.ptq.prepare import Prepared
-
-TRIES = "sizes tried"  # the phase
-PROBES = 5  # points of the frontier that are measured beside the choice
 
 
-def choose_widths(plan: PtqPlan, prepared: Prepared, quantized: QuantizedNetwork, reporter: Reporter) -> WidthChoice:
+def choose_widths(
+    plan: PtqPlan,
+    quantized: QuantizedNetwork,
+    quant: QuantConfig,
+    sizes: LayerSizes,
+    tuning: Batches,
+    metric: Metric | None,
+    reporter: Reporter,
+) -> WidthChoice:
     """Choose a width for each layer: of least cost within ``--max-size``, else of least size within ``--max-drop``.
 
     Args:
         plan: the plan of the run.
-        prepared: its inputs.
         quantized: the network, with its layers at all widths.
+        quant: its configuration.
+        sizes: of each layer at every width.
+        tuning: training samples that do not calibrate.
+        metric: how good a network is; None where nothing says it.
         reporter: shows the phases.
 
     Raises:
         UsageError: ``--max-size`` is below what is possible.
         InputError: as ``width_trials``.
     """
-    sizes, tuning, quant, request = prepared.sizes, prepared.tuning, prepared.quant, plan.request
-    assert sizes is not None
-    assert tuning is not None
-    assert quant is not None
-    trials = width_trials(quantized, tuning, prepared.metric)
+    request = plan.request
+    trials = width_trials(quantized, tuning, metric)
     search = _Search(trials, sizes, trials.costs(sizes, reporter))
     limit = None if request.max_size is None else sizes.limit(request.max_size)
     with reporter.phase(TRIES, 100, "%") as advance:
