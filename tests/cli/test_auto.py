@@ -130,7 +130,7 @@ def test_an_interrupted_run_is_resumed(narrow: tuple[Finished, Path], shared: Sh
     command = [str(AMCTQ), "ptq", *map(str, options), "--output-dir", "cut"]
     state = Path("cut") / TRIES
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=plain_environment())
-    while process.poll() is None and not (_known(state) >= 3):
+    while process.poll() is None and _known(state) < 3:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -146,7 +146,7 @@ def test_an_interrupted_run_is_resumed(narrow: tuple[Finished, Path], shared: Sh
     assert _known(state) == known
     resumed = amctq("ptq", *options, "--output-dir", "cut", "--resume")
     assert resumed.code == 0, resumed.stderr
-    assert f"{known} tries are known" in resumed.stderr
+    assert f"{known} tries are known" in (Path("cut") / "amctq.log").read_text()
     assert not state.exists()
     assert resumed.data["fallback"] == narrow[0].data["fallback"]
     for name in ("resnet20_quant.onnx", "config.json", "placement.json"):
@@ -216,7 +216,7 @@ def test_without_labels_nothing_says_how_good_a_network_is() -> None:
 
 def test_too_few_samples_for_three_roles() -> None:
     options = ("--metric", "psnr", "--auto", "--max-drop", 1, "--json")
-    done = amctq_here("ptq", *_task("autoencoder", "itself"), *options, "--calib-images", 47)
+    done = amctq_here("ptq", *_task("autoencoder", "itself"), *options, "--calib-images", 32)
     assert done.code == 3
     assert "none is left" in done.envelope["errors"][0]["message"]
 
