@@ -23,7 +23,8 @@ def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
     return (
         "fell back",
         f"{missed}{layers}: {100 * found['share_narrow']:.1f} % of the weights are as asked for, and "
-        f"{found['samples']:,} training samples lose {found['drop']:.{digits}f}{ends} ({tries} {'try' if tries == 1 else 'tries'})",
+        f"{found['samples']:,} training samples lose {found['drop']:.{digits}f}{ends} "
+        f"({tries} {'try' if tries == 1 else 'tries'})",
     )
 
 
