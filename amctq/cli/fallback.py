@@ -16,11 +16,15 @@ def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
     levels: dict[str, list[str]] = {}
     for name, level in found["layers"].items():
         levels.setdefault("in float" if level == "float" else f"at {level} bits", []).append(name)
-    layers = "; ".join(f"{_named(names)} {where}" for where, names in levels.items()) or "no layer had to"
+    layers = "; ".join(f"{_named(names)} {where}" for where, names in levels.items()) or (
+        "no layer had to" if found["met"] else "no layer"
+    )
+    missed = "" if found["met"] else "the target is not met; the best found: "
     return (
         "fell back",
-        f"{layers}: {100 * found['share_narrow']:.1f} % of the weights are as asked for, and {found['samples']:,} "
-        f"training samples lose {found['drop']:.{digits}f}{ends} ({tries} {'try' if tries == 1 else 'tries'})",
+        f"{missed}{layers}: {100 * found['share_narrow']:.1f} % of the weights are as asked for, and "
+        f"{found['samples']:,} training samples lose {found['drop']:.{digits}f}{ends} "
+        f"({tries} {'try' if tries == 1 else 'tries'})",
     )
 
 
