@@ -368,7 +368,7 @@ def test_bytes_rate_and_time_left_are_shown(server: Server) -> None:
     thread.start()
     shown = on_a_terminal("fetch-model", "--url", url, "--sha256", SHA256)
     thread.join()
-    assert re.search(r"net\.ckpt .*\d/300\.0 kB .*kB/s .*0:00:\d\d", shown), shown
+    assert re.search(r"net\.ckpt .*\d/300\.0 kB .*[kM]B/s .*0:00:\d\d", shown), shown
 
 
 # Stopped
