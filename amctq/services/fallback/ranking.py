@@ -10,7 +10,6 @@ from amctq.services.run.sensitivity import ALONE, kept_samples, names_of_layers
 
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
-    from amctq.inference.output_change import OutputChange
     from amctq.progress import Reporter
 
 RANKING_IMAGES = 64
@@ -47,11 +46,7 @@ def costs_of_layers(quantized: QuantizedNetwork, tuning: Batches, reporter: Repo
     with reporter.phase(ALONE, len(names), "layers") as advance:
         for done, name in enumerate(names, 1):
             variant = floats.outputs_of(quantized.only({name}, attention=False).onnx_graph())
-            found[name] = _cost(output_change(floats.outputs, variant, targets=targets, metric=None, classes=classes))
+            change = output_change(floats.outputs, variant, targets=targets, metric=None, classes=classes)
+            found[name] = min(change.cost, _WORST) if math.isfinite(change.cost) else _WORST
             advance(done)
     return found
-
-
-def _cost(change: OutputChange) -> float:
-    cost = math.pow(10, -change.sqnr_db / 10) if change.kl is None else change.kl
-    return min(cost, _WORST) if math.isfinite(cost) else _WORST

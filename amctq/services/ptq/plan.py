@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from amctq.backends.choice import Asked
 from amctq.choices import (
@@ -25,9 +25,6 @@ from amctq.runtime import cpu_count, cpu_instructions
 from amctq.services.ptq.request import PtqRequest
 from amctq.services.run.page import PAGE
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, model_files, plan_run
-
-if TYPE_CHECKING:
-    pass
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
 _CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
@@ -29,9 +28,6 @@ from amctq.services.run.log import RunLog
 from amctq.services.run.plan import RECORD
 from amctq.services.run.publish import publish
 from amctq.services.run.sensitivity import measure_layers
-
-if TYPE_CHECKING:
-    pass
 
 
 def ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqResult:
