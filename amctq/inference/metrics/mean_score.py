@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from amctq.data.samples import Targets
 from amctq.errors import InputError
 from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
+from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
 PSNR = MetricName(key="psnr", title="PSNR, dB", unit="dB", digits=2)
@@ -112,16 +113,11 @@ def matching(outputs: Outputs, targets: Targets, metric: MetricName) -> tuple[ND
         InputError: the shapes differ, or there are no targets.
     """
     values = outputs[0].astype(np.float64)
-    try:
-        wanted = np.asarray(targets, np.float64)
-    except (TypeError, ValueError):
-        wanted = np.asarray(0.0)
-    if wanted.shape != values.shape and wanted.size == values.size:
-        wanted = wanted.reshape(values.shape)  # (N,) for (N, 1)
-    if wanted.shape != values.shape:
-        given = "no targets" if targets is None else f"targets {np.shape(wanted)}"
-        message = f"--metric {metric.key}: the network gives {values.shape}, and the dataset {given}"
+    array = one_array(targets)
+    if array is None or array.size != values.size:
+        message = f"--metric {metric.key}: the network gives {values.shape}, and the dataset {described(targets)}"
         raise InputError(message, hint="give targets of the shape of the network's first output")
+    wanted = array.astype(np.float64).reshape(values.shape)  # (N,) for (N, 1)
     if not np.isfinite(wanted).all():
         message = f"--metric {metric.key}: a target holds NaN or infinity"
         raise InputError(message, hint="correct the targets")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from amctq.data.samples import Targets
 from amctq.errors import InputError
 from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
+from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
 MIOU = MetricName(key="miou", title="mIoU")
@@ -72,11 +73,11 @@ class _Counting(Scoring):
         values = outputs[0]
         scores = values.ndim == 4 and values.shape[1] > 1
         found = values.argmax(axis=1) if scores else values
-        wanted = np.asarray(targets)
-        whole = found.dtype.kind in "iu" and wanted.dtype.kind in "iu"
-        if found.ndim != 3 or not whole or wanted.shape != found.shape:
-            given = "no targets" if targets is None else f"targets {wanted.dtype} {wanted.shape}"
-            message = f"--metric miou: the network gives {values.dtype} {values.shape}, and the dataset {given}"
+        wanted = one_array(targets)
+        whole = wanted is not None and wanted.dtype.kind in "iu" and found.dtype.kind in "iu"
+        if wanted is None or not whole or found.ndim != 3 or wanted.shape != found.shape:
+            given = f"the network gives {values.dtype} {values.shape}, and the dataset {described(targets)}"
+            message = f"--metric miou: {given}"
             raise InputError(message, hint="expected scores (N, classes, H, W), and classes as whole numbers (N, H, W)")
         counted = (wanted >= 0) & (wanted != _IGNORED)
         largest = int(max(wanted.max(where=counted, initial=0), 0))

@@ -13,6 +13,7 @@ from amctq.data.samples import Targets, check_labels
 from amctq.errors import InputError
 from amctq.inference.classes import gives_classes
 from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
+from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
 TOP1 = MetricName(key="top1", title="top-1, %", unit="points", digits=2)
@@ -109,11 +110,14 @@ class _Ranking(Scoring):
         self._classes = 0
 
     def add(self, outputs: Outputs, targets: Targets) -> None:
-        labels = np.asarray(targets)
-        if not gives_classes(outputs) or len(outputs[0]) != len(labels) or labels.dtype.kind not in "iu":
+        if not gives_classes(outputs):
             shapes = ", ".join(f"{array.dtype} {array.shape}" for array in outputs)
-            message = f"the network gives {shapes} for {len(labels)} samples, and top-1 needs (N, classes)"
+            message = f"the network gives {shapes}, and top-1 needs (N, classes)"
             raise InputError(message, hint="name another --metric, or give amctq only the classifier")
+        labels = one_array(targets)
+        if labels is None or labels.shape != outputs[0].shape[:1] or labels.dtype.kind not in "iu":
+            message = f"the dataset gives {described(targets)}, and top-1 needs a class for each of {len(outputs[0])}"
+            raise InputError(message, hint="give whole numbers as targets, or name another --metric")
         check_labels(labels, outputs[0].shape[1])
         self._classes = outputs[0].shape[1]
         self._ranks.append(rank_labels(outputs[0], labels))

@@ -61,7 +61,7 @@ def test_a_column_of_values_is_a_list_of_them() -> None:
     ("targets", "said"),
     [
         (None, "no targets"),
-        (TARGETS[:, :1], "targets (5, 1, 8, 8)"),
+        (TARGETS[:, :1], f"targets {TARGETS.dtype} (5, 1, 8, 8)"),
         (np.full_like(TARGETS, np.nan), "NaN"),
         (np.full(12, "x"), "targets"),
     ],
