@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from tests.command import AMCTQ, Finished, amctq
@@ -54,7 +55,8 @@ class Example:
 
 SEGMENTATION = Example("segmentation", "unet", ("--metric", "miou"), ("--loss", f"{EXAMPLES}/segmentation.py:loss"))
 TEXT = Example("text", "classifier", ("--num-classes", "3"), ("--num-classes", "3"))
-BOTH = pytest.mark.parametrize("example", [SEGMENTATION, TEXT], ids=lambda example: example.file)
+DETECTION = Example("detection", "detector", ("--metric", "map50"), ("--loss", f"{EXAMPLES}/detection.py:loss"))
+EACH = pytest.mark.parametrize("example", [SEGMENTATION, TEXT, DETECTION], ids=lambda example: example.file)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def untrained(runs: Runs) -> Callable[[Example], Path]:
 
 @pytest.fixture(scope="module")
 def trained(runs: Runs) -> Callable[[Example], Path]:
-    """The checkpoint that the example itself trains: half a minute of one core."""
+    """The checkpoint that the example itself trains: half a minute to two minutes of one core."""
 
     def of(example: Example) -> Path:
         def make(folder: Path) -> None:
@@ -92,7 +94,7 @@ def trained(runs: Runs) -> Callable[[Example], Path]:
 
 
 @pytest.mark.slow
-@BOTH
+@EACH
 def test_killed_within_an_epoch_training_ends_in_the_same_bytes(
     example: Example, untrained: Callable[[Example], Path]
 ) -> None:
@@ -125,6 +127,43 @@ def _kill(command: list[str], output: Path) -> int:
 
 def _without_timing(done: Finished) -> dict[str, Any]:
     return {key: value for key, value in done.data.items() if key != "timing"}
+
+
+def test_boxes_are_decoded_in_float(untrained: Callable[[Example], Path]) -> None:
+    few = ("--calib-images", 8, "--eval-images", 16, "--batch-size", 8, "--allow-poor-float")
+    data = ptq(DETECTION.named(untrained(DETECTION)), *DETECTION.metric, *few).data
+    _decodes_in_float(data)
+    assert data["accuracy"]["metric"]["key"] == "map50"
+    low, high = data["accuracy"]["map50_drop_95"]
+    assert low <= data["accuracy"]["map50_drop"] <= high
+
+
+def _decodes_in_float(data: dict[str, Any]) -> None:
+    """Every layer is quantized, and no operator behind the last one has integers."""
+    assert len(data["quantization"]["layers"]) == 6
+    assert data["quantization"]["left_in_float"] == []
+    graph = onnx.load("results/detector_quant.onnx").graph
+    behind, last = {"output_1"}, [node for node in graph.node if node.op_type == "Conv"][-1]
+    assert last.output[0] in behind
+    decoding = []
+    for node in graph.node:
+        if behind.intersection(node.input):
+            behind.update(node.output)
+            decoding.append(node.op_type)
+    assert {"Sigmoid", "Exp", "MaxPool", "Concat"} <= set(decoding)
+    assert not [name for name in decoding if "Quantize" in name or "Conv" in name]
+
+
+@pytest.mark.slow
+def test_a_trained_detector_keeps_its_boxes(trained: Callable[[Example], Path]) -> None:
+    network = DETECTION.named(trained(DETECTION))
+    data = ptq(network, *DETECTION.metric).data
+    _decodes_in_float(data)
+    assert data["accuracy"]["float"]["map50"] >= 0.8
+    assert data["accuracy"]["map50_drop"] <= 0.01
+    retrained = amctq("qat", *network, *DETECTION.metric, *DETECTION.loss, "--epochs", 1, "--json", timeout=600)
+    assert retrained.code == 0, retrained.stderr
+    assert retrained.data["accuracy"]["map50_drop"] <= 0.02
 
 
 @pytest.mark.slow
