@@ -136,7 +136,7 @@ def as_tensor(targets: Targets) -> Tensor:
     array = np.asarray(targets) if isinstance(targets, np.ndarray) else None
     if array is None or array.dtype == object:
         message = "the targets of the training samples are no arrays of one shape"
-        raise InputError(message, hint="training stacks them to a batch: pad boxes to one number, and mark the rest")
+        raise InputError(message, hint="training stacks them: fill boxes up to one number with rows of class -1")
     kind = {"i": np.int32, "u": np.int32, "f": np.float32, "b": np.bool_}[array.dtype.kind]
     return Tensor(array.astype(kind))
 

@@ -171,6 +171,8 @@ def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options)
         ("autoencoder", "unlabelled", ("--metric", "mae"), 3, "no targets"),
         ("autoencoder", "itself", ("--metric", "top1"), 3, "top-1 needs (N, classes)"),
         ("autoencoder", "itself", ("--metric", "miou"), 3, "--metric miou"),
+        ("autoencoder", "of_several_shapes", ("--metric", "miou"), 3, "targets that make no array"),
+        ("autoencoder", "itself", ("--metric", "map50"), 3, "--metric map50: the network gives"),
     ],
 )
 def test_what_does_not_fit_is_refused(
