@@ -69,11 +69,14 @@ class ArqRule(str, Enum):
 
     AMCT uses |min| / 128, and the largest weight saturates. The Ascend operator WtsARQ uses the larger of |min| / 128
     and max / 127. NARROW divides the largest by 127, so that no weight is -128, which ``--isa amx`` has no room for.
+    PAIRS raises AMCT's until no two neighbours of one sign add up to more than 128: then the sums are exact without
+    VNNI too, and ``--isa avx2`` stays with the fast int8 kernels.
     """
 
     AMCT = "amct"
     ASCEND = "ascend"
     NARROW = "narrow"
+    PAIRS = "pairs"
 
 
 class ActType(str, Enum):

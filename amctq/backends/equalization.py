@@ -19,7 +19,7 @@ from amctq.progress import Reporter
 from amctq.quant.channel_statistics import ChannelWatcher
 from amctq.quant.equalization import EqualizedPair, Equalizer, LayerQuantizer
 from amctq.quant.folding import FusedParameters
-from amctq.quant.layers import Topology
+from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.rounding.scale import power_scale
 from amctq.quant.weights import quantize_weight
@@ -80,7 +80,7 @@ def equalize(
         between={pair.first: seen[pair.between] for pair in pairs},
         quantizers={
             name: LayerQuantizer(
-                round=partial(_round, config, name),
+                round=partial(_round, config, layers[name]),
                 channel_wise=enabled[name].weight.channel_wise,
                 symmetric=not enabled[name].activation.asymmetric,
             )
@@ -99,11 +99,13 @@ def equalize(
     return Equalization(fused={**fused, **changed}, pairs=found)
 
 
-def _round(config: PtqConfig, name: str, weight: Float32Array, power: NDArray[np.float64]) -> Float32Array:
+def _round(
+    config: PtqConfig, layer: QuantizableLayer, weight: Float32Array, power: NDArray[np.float64]
+) -> Float32Array:
     """What a weight becomes where each of its elements is rounded alone."""
-    how = config.quant.enabled[name].weight
+    how = config.quant.enabled[layer.name].weight
     if how.algo is WeightAlgo.GPTQ:
         scale = power_scale(weight, power, channel_wise=how.channel_wise, bits=how.bits, smallest=config.smallest_scale)
     else:
-        scale = how.scale(weight, config.arq_rule, smallest=config.smallest_scale)
+        scale = config.weight_scale(layer, how, weight)
     return quantize_weight(weight, scale, bits=how.bits).dequantized()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amctq.choices import ActType, ArqRule, HfmgVariant, IfmrVariant, Placement, WeightType
+from amctq.export.isa import EXACT_BITS
 from amctq.graph.qdq_rules import ONNXRUNTIME, QdqRules
-from amctq.quant.config import QuantConfig
-from amctq.quant.numerics import EPSILON, SMALLEST
+from amctq.quant.config import QuantConfig, WeightConfig
+from amctq.quant.layers import QuantizableLayer
+from amctq.quant.numerics import EPSILON, SMALLEST, Float32Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class PtqConfig:
         placement: which activations are quantized.
         act_type: integer type of activations in ONNX.
         ifmr_variant: which of AMCT's two versions of IFMR.
-        arq_rule: which of AMCT's two rules for weight scales.
+        arq_rule: the rule for weight scales.
         weight_type: integer type of weights in ONNX.
         hfmg_variant: HFMG with exact zeros free of cost, or AMCT's own search.
         bias_correction: the mean error that rounding a weight makes is taken from its layer's bias.
@@ -43,6 +45,15 @@ class PtqConfig:
     rules: QdqRules = ONNXRUNTIME
     other_widths: tuple[int, ...] = ()
     others: tuple[QuantConfig, ...] = ()
+
+    def weight_scale(self, layer: QuantizableLayer, how: WeightConfig, weight: Float32Array) -> Float32Array:
+        """The scales of a layer's weight, float32 of shape (C_out,) or (1,)."""
+        rule = self.arq_rule
+        if rule is ArqRule.PAIRS and layer.depthwise:  # its kernels add in 32 bits
+            rule = ArqRule.AMCT
+        elif rule is ArqRule.PAIRS and layer.channel_axis is None:  # any two weights may be neighbours
+            how = replace(how, bits=min(how.bits, EXACT_BITS))
+        return how.scale(weight, rule, smallest=self.smallest_scale)
 
     @property
     def smallest_scale(self) -> float:

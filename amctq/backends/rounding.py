@@ -87,7 +87,7 @@ class WeightRounding:
         with reporter.phase("weights", len(topology.layers), "layers") as advance:
             for done, layer in enumerate(topology.layers, 1):
                 if layer.name not in self._second_order:
-                    self._round_alone(layer.name)
+                    self._round_alone(layer)
                 advance(done)
         self._passes = tuple(passes(self._read(graph, topology)))
 
@@ -157,12 +157,13 @@ class WeightRounding:
             size = gram_bytes(self.fused[names[0]].weight, 1 if windows is None else windows.groups) if gram else 0
             yield Readers(tensor=tensor, layers=tuple(names), watcher=watcher, gram_bytes=size)
 
-    def _round_alone(self, name: str) -> None:
+    def _round_alone(self, layer: QuantizableLayer) -> None:
         """Round a weight without what the layer reads; the network is calibrated with its configured width."""
-        parameters, config = self.fused[name], self._config
+        name = layer.name
+        parameters = self.fused[name]
         for found in self._found:
             weight = replace(self._weights[name], bits=found.bits[name])
-            found.scales[name] = weight.scale(parameters.weight, config.arq_rule, smallest=config.smallest_scale)
+            found.scales[name] = self._config.weight_scale(layer, weight, parameters.weight)
         self._alone[name] = replace(parameters, weight=self._nearest(self._found[0], name).dequantized())
 
     def _nearest(self, found: Rounded, name: str) -> QuantizedWeight:

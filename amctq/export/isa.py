@@ -15,7 +15,7 @@ PLAIN_SESSION_WARNING = (
 )
 OPENVINO_WARNING = (
     "without VNNI OpenVINO's sums of products with weights of 8 bits saturate at 16 bits, and it measures that: "
-    "--weight-bits 7 is exact, and as fast"
+    "--weight-bits 7, and --arq-rule pairs, are exact, and as fast"
 )
 # On one thread the kernels of AMX are slower than those of VNNI: 0.88 x on ResNet-50; on two 1.27 x.
 _THREADS_FOR_AMX = 2
@@ -49,6 +49,7 @@ def resolve_isa(
     act_type: ActType,
     target: Target = Target.ONNXRUNTIME,
     *,
+    in_pairs: bool = True,
     placement: Placement = Placement.ORT,
     threads: int = 1,
 ) -> ResolvedIsa:
@@ -59,7 +60,8 @@ def resolve_isa(
         instructions: those of this CPU.
         storage: INT4 excludes the uint8 weights that a CPU without VNNI needs.
         act_type: INT8 excludes them too.
-        target: OpenVINO computes layers with uint8 weights in float; weights of 7 bits are exact there.
+        target: OpenVINO computes layers with uint8 weights in float.
+        in_pairs: ARQ chooses the scales of weights of 8 bits, so that its rule can make them exact without VNNI.
         placement: with placement ascend, onnxruntime computes convolutions in float.
         threads: that run the file; AMX pays from two on.
     """
@@ -83,8 +85,9 @@ def resolve_isa(
     if isa is not TargetIsa.AVX2:
         return ResolvedIsa(isa=isa, reason=reason, weight_type=weight_type)
     if TARGETS[target].runtime is Runtime.OPENVINO:
-        return ResolvedIsa(isa=isa, reason=reason, weight_type=weight_type, weight_bits=EXACT_BITS)
-    return ResolvedIsa(isa=isa, reason=reason, weight_type=WeightType.UINT8)
+        bits = 8 if in_pairs else EXACT_BITS
+        return ResolvedIsa(isa=isa, reason=reason, weight_type=weight_type, weight_bits=bits, arq_rule=ArqRule.PAIRS)
+    return ResolvedIsa(isa=isa, reason=reason, weight_type=WeightType.UINT8, arq_rule=ArqRule.PAIRS)
 
 
 def amx_warning(asked: TargetIsa | None, instructions: Collection[str]) -> str | None:

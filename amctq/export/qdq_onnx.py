@@ -20,15 +20,8 @@ from amctq.export.integer_operators import IntegerOperators, channels_to_stay_in
 from amctq.export.site_writer import SiteWriter
 from amctq.export.stem import write_stem
 from amctq.export.table_onnx import TableWriter
-from amctq.export.weights_onnx import (
-    is_depthwise,
-    weight_type_of,
-    write_bias,
-    write_float_bias,
-    write_folded_weight,
-    write_weight,
-)
-from amctq.graph.float_graph import FloatGraph, attributes_of
+from amctq.export.weights_onnx import weight_type_of, write_bias, write_float_bias, write_folded_weight, write_weight
+from amctq.graph.float_graph import FloatGraph
 from amctq.graph.integer_operators import is_clip
 from amctq.graph.opset import graph_for
 from amctq.graph.placement import PlacedActivations
@@ -130,7 +123,7 @@ class _QdqWriter(SiteWriter):
             and self._act_type is ActType.UINT8
             and layer.input in self._graph.inputs
             # The direct kernels take only int8 weights; with uint8 weights nothing is gained.
-            and weight_type_of(item.weight, self._weight_type) is not WeightType.UINT8
+            and weight_type_of(item, self._weight_type) is not WeightType.UINT8
         ):
             shape = self._graph.inputs[layer.input].shape
             stem = write_stem(self, item, node, self._integers[site, layer.input], shape)
@@ -139,10 +132,7 @@ class _QdqWriter(SiteWriter):
         else:
             item, attributes = stem.item, dict(stem.attributes)
             activation = self._dequantize_as(site, stem.integers)
-        depthwise = node.op_type == "Conv" and is_depthwise(
-            attributes_of(node).get("group", 1), item.weight.values.shape
-        )
-        exact = WeightType.INT8 if depthwise and self._weight_type is WeightType.UINT8 else self._weight_type
+        exact = WeightType.INT8 if layer.depthwise and self._weight_type is WeightType.UINT8 else self._weight_type
         inputs = [activation, write_weight(self, item, exact)]
         if item.bias is not None:
             as_stored = write_float_bias if self._rules.float_biases else write_bias

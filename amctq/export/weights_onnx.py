@@ -12,8 +12,9 @@ UINT8 is for x86 CPUs without VNNI. There, onnxruntime's kernels (MLAS) for uint
 VPMADDUBSW, which saturates at 16 bits (mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, macro MultiplyAccumulateRowU8S8Avx2; the
 same in QgemmU8X8KernelAvx512Core.S and, for convolutions, ConvSymKernelAvx2.S). The kernels for uint8 times uint8 widen
 both to 16 bits (VPMOVZXBW) and add pairs in 32 bits (VPMADDWD, macro MultiplyAccumulateRowU8U8Avx2). Nothing saturates
-there, at about half the speed. Weights of at most 7 bits cannot saturate, 2 × 255 × 64 = 32,640 < 2^15, and stay int8.
-So do those of depthwise convolutions, whose kernel adds in 32 bits, and takes 1.2 to 1.5 times as long with uint8.
+there, at about half the speed. So a layer has uint8 weights only where two of its neighbours can saturate
+(quant/pair_sums.py). Those of depthwise convolutions cannot, whose kernel adds in 32 bits, and takes 1.2 to 1.5 times
+as long with uint8.
 
 AMX is for CPUs with these instructions: onnxruntime's convolutions use them for weights with a zero point only, and a
 layer gains from 512 products to an output on; with fewer it loses. What is -128 has no place there, and stays as it is.
@@ -21,47 +22,39 @@ layer gains from 512 products to an output on; with fewer it loses. What is -128
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from amctq.choices import WeightType
-from amctq.graph.float_graph import attributes_of
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
+from amctq.quant.layers import QuantizableLayer
 from amctq.quant.numerics import Float32Array
-from amctq.quant.weights import QuantizedWeight
+from amctq.quant.pair_sums import are_exact, none_is_wide
 
 _PRODUCTS_FOR_AMX = 512
 
 
-def weight_type_of(weight: QuantizedWeight, wanted: WeightType) -> WeightType:
-    """The type that stores a weight: ``wanted`` where it fits (INT4: at most 4 bits, UINT8: 8), else INT8."""
+def weight_type_of(item: IntegerLayer, wanted: WeightType) -> WeightType:
+    """The type that stores a weight: ``wanted`` where it fits (UINT8: where int8 would saturate), else INT8."""
+    weight = item.weight
     fits = {
         WeightType.INT4: weight.bits <= 4,
-        WeightType.UINT8: weight.bits == 8,
+        WeightType.UINT8: weight.bits == 8 and not _adds_exactly(item.layer, weight.values),
         WeightType.AMX: weight.values[0].size >= _PRODUCTS_FOR_AMX and int(weight.values.min()) > -128,
     }
     return wanted if fits.get(wanted) else WeightType.INT8
 
 
-def is_depthwise(group: int, shape: Sequence[int]) -> bool:
-    """Whether a convolution multiplies each channel by weights of its own; its integer kernels never saturate.
-
-    Args:
-        group: of the convolution.
-        shape: of its weight.
-    """
-    return group > 1 and tuple(shape[:2]) == (group, 1)
+def _adds_exactly(layer: QuantizableLayer, values: NDArray[np.int8]) -> bool:
+    return are_exact(values) if layer.channel_axis is not None else none_is_wide(values)
 
 
 def write_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightType) -> str:
     """Add a layer's weight and its DequantizeLinear, per channel or per tensor; returns the float tensor's name."""
     name, weight, layer = f"{item.layer.name}.weight", item.weight, item.layer
-    kind = weight_type_of(weight, wanted)
+    kind = weight_type_of(item, wanted)
     stored = layer.as_stored(weight.values)
     if kind is WeightType.INT4:
         packed = writer.tensor(f"{name}.q", _int4(stored))
@@ -87,7 +80,7 @@ def write_folded_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightT
     """
     name, layer = f"{item.layer.name}.weight", item.layer
     integers = layer.as_stored(item.weight.values)
-    if weight_type_of(item.weight, wanted) is WeightType.INT4:
+    if weight_type_of(item, wanted) is WeightType.INT4:
         stored = writer.tensor(f"{name}.q", _int4(integers))
     else:
         stored = writer.initializer(f"{name}.q", integers)
@@ -103,26 +96,6 @@ def write_folded_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightT
         return written
     bias = item.bias.astype(np.float32) * item.bias_scale
     return (*written, writer.initializer(f"{layer.name}.bias", bias))
-
-
-def may_saturate(model: onnx.ModelProto) -> bool:
-    """Whether a file has int8 weights of more than 7 bits, whose sums saturate without VNNI."""
-    depthwise = set(_depthwise_weights(model))
-    weights = (
-        item
-        for item in model.graph.initializer
-        if item.data_type == onnx.TensorProto.INT8 and item.name not in depthwise
-    )
-    return any(np.abs(numpy_helper.to_array(item).astype(np.int16)).max(initial=0) > 64 for item in weights)
-
-
-def _depthwise_weights(model: onnx.ModelProto) -> Iterator[str]:
-    producers = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    shapes = {item.name: item.dims for item in model.graph.initializer}
-    for node in model.graph.node:
-        source = producers.get(node.input[1]) if node.op_type == "Conv" else None
-        if source is not None and is_depthwise(attributes_of(node).get("group", 1), shapes.get(source.input[0], ())):
-            yield str(source.input[0])
 
 
 def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:

@@ -16,6 +16,7 @@ from amctq.graph.embeddings import read_embeddings
 from amctq.graph.float_graph import FloatGraph, attributes_of
 from amctq.quant.folding import FusedParameters, fold
 from amctq.quant.layers import BatchNorm, FloatLayer, LayerKind, PoolLayer, QuantizableLayer, Topology
+from amctq.quant.pair_sums import is_depthwise
 
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV, 5: LayerKind.CONV3D}
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -194,6 +195,7 @@ def _layer(name: str, node: onnx.NodeProto, graph: FloatGraph, *, shared: bool) 
         batch_norm=norm,
         batch_norm_node=None if norm_node is None else norm_node.name,
         channel_axis=axis,
+        depthwise=node.op_type == "Conv" and is_depthwise(attributes.get("group", 1), weight.shape),
         beyond_amct=beyond,
         beyond_amct_int4=_beyond_amct_int4(weight.shape[_input_axis(node)], attributes.get("group", 1)),
     )

@@ -13,13 +13,14 @@ import onnxruntime
 from amctq.data.inputs import Inputs
 from amctq.errors import CheckError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
+from amctq.inference.saturation import may_saturate
 from amctq.inference.session import FileSession, Outputs, Port, in_batches
 from amctq.quant.numerics import Float32Array
 from amctq.runtime import cpu_instructions, has_vnni
 
 
 def session_options(
-    instructions: Collection[str], *, shares_cores: bool = False, optimized: bool = True
+    instructions: Collection[str], *, shares_cores: bool = False, optimized: bool = True, exact: bool = False
 ) -> onnxruntime.SessionOptions:
     """The options of every session of amctq.
 
@@ -27,6 +28,7 @@ def session_options(
         instructions: those of this CPU, by their names in Linux; empty where not known.
         shares_cores: other threads of this process work during a run.
         optimized: onnxruntime may rewrite the graph; else it runs every node as it is.
+        exact: no sum of the file saturates, whatever the CPU is.
 
     Raises:
         CheckError: onnxruntime does not load the graph, or, from every method that runs it, fails in a node. The
@@ -40,9 +42,9 @@ def session_options(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if shares_cores:  # threads that spin during a run slow down the other work
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without VNNI, products of uint8 and int8 saturate in a plain session; with this option all results are exact.
+    # Without VNNI, products of uint8 and int8 can saturate in a plain session; with this option all results are exact.
     # VNNI is exact too, and three times as fast as the kernels that this option selects.
-    if not has_vnni(instructions):
+    if not exact and not has_vnni(instructions):
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
@@ -57,9 +59,13 @@ class OnnxSession(FileSession):
     """
 
     def __init__(self, model: onnx.ModelProto | bytes, *, shares_cores: bool = False, optimized: bool = True) -> None:
-        options = session_options(cpu_instructions(), shares_cores=shares_cores, optimized=optimized)
         content = model if isinstance(model, bytes) else model.SerializeToString()
+        instructions = cpu_instructions()
         with _named("onnxruntime does not load the graph"):
+            exact = has_vnni(instructions) or not may_saturate(
+                onnx.load_model_from_string(model) if isinstance(model, bytes) else model
+            )
+            options = session_options(instructions, shares_cores=shares_cores, optimized=optimized, exact=exact)
             self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs, self.outputs = (
             tuple(Port(name=node.name, type=node.type, shape=tuple(node.shape)) for node in nodes)

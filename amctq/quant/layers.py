@@ -60,6 +60,7 @@ class QuantizableLayer:
         batch_norm: the BatchNorm that is fused, or None.
         batch_norm_node: name of its ONNX node, or None.
         fusion_skipped: a BatchNorm follows, but is not fused.
+        depthwise: it multiplies each channel by weights of its own.
         beyond_amct: why AMCT cannot quantize it; None where it can.
         beyond_amct_int4: why AMCT cannot give it weights of 4 bits, two to a byte along C_in; None where it can.
     """
@@ -76,6 +77,7 @@ class QuantizableLayer:
     batch_norm_node: str | None
     channel_axis: int | None = 0
     fusion_skipped: bool = False
+    depthwise: bool = False
     beyond_amct: str | None = None
     beyond_amct_int4: str | None = None
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from amctq.choices import ArqRule
 from amctq.quant import numerics
 from amctq.quant.numerics import EPSILON, INT32_MAX, SMALLEST_NORMAL, Float32Array
+from amctq.quant.pair_sums import LIMIT, largest_pair
+
+_ROUNDED = np.float32(1 + 2.0**-20)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +50,7 @@ def arq_scale(
         weight: float32 of shape (C_out, …).
         channel_wise: one scale per output channel, else one for the tensor.
         bits: width of the signed integer.
-        rule: AMCT's rule, or the one of Ascend's WtsARQ.
+        rule: AMCT's rule, or another one. PAIRS changes weights of 8 bits only.
         smallest: a smaller scale becomes 1, as in ``numerics.range_qparams``.
 
     Returns:
@@ -60,7 +63,14 @@ def arq_scale(
         message = "the weight holds NaN or infinity"
         raise ValueError(message)
     rows = weight.reshape(weight.shape[0] if channel_wise else 1, -1)
-    return numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits, rule=rule, smallest=smallest)
+    scales = numerics.symmetric_scales(rows.min(axis=1), rows.max(axis=1), bits=bits, rule=rule, smallest=smallest)
+    if rule is not ArqRule.PAIRS or bits < 8:
+        return scales
+    pairs = largest_pair(weight)
+    if not channel_wise:
+        pairs = pairs.max(keepdims=True)
+    # A little more, because quotients are rounded to float32.
+    return np.maximum(scales, (pairs / np.float32(LIMIT) * _ROUNDED).astype(np.float32))
 
 
 def quantize_weight(weight: Float32Array, scale: Float32Array, *, bits: int = 8) -> QuantizedWeight:

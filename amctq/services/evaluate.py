@@ -173,8 +173,8 @@ def _open(
 ) -> tuple[Path, FileSession, tuple[LoadedFile, ...]]:
     """The path of the model file, a session for it, and the files that it was read from."""
     if request.onnx is not None:
-        from amctq.export.weights_onnx import may_saturate
         from amctq.inference.onnx_file import read_onnx
+        from amctq.inference.saturation import may_saturate
 
         file = read_onnx(request.onnx, option="--onnx")
         if request.runtime is Runtime.OPENVINO:

@@ -17,12 +17,12 @@ from amctq.errors import InputError
 from amctq.export.ascend_onnx import build_ascend
 from amctq.export.fakequant_onnx import build_fakequant
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.weights_onnx import may_saturate
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.topology import fuse, read_topology
 from amctq.inference.ascend_lowering import is_deploy, lower
 from amctq.inference.onnx_file import read_onnx
 from amctq.inference.onnx_session import OnnxSession
+from amctq.inference.saturation import may_saturate
 from amctq.inference.session import UserFileSession
 from amctq.quant.integer import integer_layers
 from amctq.quant.numerics import Float32Array, QParams

@@ -12,6 +12,7 @@ from amctq.choices import WeightType
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession
+from amctq.inference.saturation import may_saturate
 from amctq.quant.numerics import Float32Array
 from tests.arrays import logits_of
 from tests.export.quantized import quantize
@@ -27,6 +28,16 @@ def graph() -> FloatGraph:
 @pytest.fixture
 def images() -> Float32Array:
     return np.random.default_rng(5).normal(size=(6, 3, 8, 8)).astype(np.float32)
+
+
+def _wide(graph: FloatGraph) -> FloatGraph:
+    """The same network with the largest weight of each layer in two neighbouring places of every channel."""
+    changed = {}
+    for item in quantize(graph)[0]:
+        weight = graph.arrays[item.layer.weight].copy()
+        item.layer.by_channel(weight)[:, :2] = np.abs(weight).max()
+        changed[item.layer.weight] = weight
+    return graph.with_arrays(changed)
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
@@ -48,6 +59,7 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
 def test_the_type_is_the_one_asked_for_where_the_width_allows_it(
     bits: int, wanted: WeightType, stored: int, opset: int, graph: FloatGraph, images: Float32Array
 ) -> None:
+    graph = _wide(graph)
     quantized = quantize(graph, bits=bits)
     model = build_qdq(graph, *quantized, weight_type=wanted)
     onnx.checker.check_model(model, full_check=True)
@@ -75,6 +87,7 @@ def test_one_file_can_hold_several_widths(graph: FloatGraph, images: Float32Arra
 
 
 def test_no_zero_point_but_128_stands_for_the_same_numbers(graph: FloatGraph) -> None:
+    graph = _wide(graph)
     model = build_qdq(graph, *quantize(graph), weight_type=WeightType.UINT8)
     arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
     zero_points = {node.name: node.input[2] for node in model.graph.node if len(node.input) > 2}
@@ -84,8 +97,22 @@ def test_no_zero_point_but_128_stands_for_the_same_numbers(graph: FloatGraph) ->
         assert np.array_equal(arrays[f"{name}.q"].astype(int) - 128, item.weight.values)
 
 
+def test_only_what_can_saturate_is_unsigned(graph: FloatGraph) -> None:
+    """The file stays exact in any session, and each layer has the fastest kernel that is exact."""
+    wide = _wide(graph)
+    apart = wide.arrays["left.weight"].copy()
+    apart[:, 1::2] = 0  # no neighbours
+    mixed = wide.with_arrays({"left.weight": apart})
+    model = build_qdq(mixed, *quantize(mixed), weight_type=WeightType.UINT8)
+    int8, uint8 = onnx.TensorProto.INT8, onnx.TensorProto.UINT8
+    assert _types(model) == {"conv1": uint8, "left": int8, "right": uint8, "end_point": uint8}
+    assert not may_saturate(model)
+    assert may_saturate(build_qdq(mixed, *quantize(mixed)))
+
+
 @pytest.mark.parametrize("wanted", [WeightType.INT4, WeightType.UINT8])
 def test_onnxruntime_runs_the_layers_in_integers(wanted: WeightType, graph: FloatGraph, tmp_path: Path) -> None:
+    graph = _wide(graph)
     quantized = quantize(graph, bits=4 if wanted is WeightType.INT4 else 8)
     plain, other = (
         kernels(build_qdq(graph, *quantized, weight_type=kind), tmp_path) for kind in (WeightType.INT8, wanted)

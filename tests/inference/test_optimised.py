@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from amctq.choices import ActType, WeightType
 from amctq.export.qdq_onnx import build_qdq
-from amctq.export.weights_onnx import may_saturate
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession, session_options
 from amctq.inference.optimised import float_operators, optimised_graph
+from amctq.inference.saturation import may_saturate
 from amctq.quant.numerics import Float32Array
 from tests.arrays import logits_of
 from tests.export.quantized import quantize_ort

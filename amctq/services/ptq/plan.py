@@ -17,6 +17,7 @@ from amctq.choices import (
     ExportFormat,
     Placement,
     TargetIsa,
+    WeightAlgo,
 )
 from amctq.errors import InputError
 from amctq.export.isa import resolve_isa
@@ -176,6 +177,7 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
         storage,
         act_type,
         request.target,
+        in_pairs=request.weight_algo in {None, WeightAlgo.ARQ},
         placement=request.resolved_placement,
         threads=cpu_count(),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amctq.backends.base import QuantizedNetwork
-from amctq.choices import AUTO, ExportFormat, Placement
+from amctq.choices import AUTO, ArqRule, ExportFormat, Placement, WeightAlgo
 from amctq.data.samples import Batches, Split, images_to_calibrate_with, images_to_tune_with, split
 from amctq.export.isa import amx_warning, saturation_warning
 from amctq.networks.verified import VerifiedNetwork
@@ -103,7 +103,14 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
             )
             if request.max_size is not None:
                 sizes.limit(request.max_size)
-        topology, widths = quant.selected(network.topology), [item.weight.bits for item in quant.enabled.values()]
+        topology, widths = (
+            quant.selected(network.topology),
+            [
+                item.weight.bits
+                for item in quant.enabled.values()
+                if plan.arq_rule is not ArqRule.PAIRS or item.weight.algo is not WeightAlgo.ARQ
+            ],
+        )
     else:
         widths = [entry.weight_bits for entry in record.layers]
         refuse_idle_int4(request, widths)

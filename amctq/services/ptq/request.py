@@ -103,7 +103,8 @@ class PtqRequest(QuantizationRequest):
         ),
     ] = False
     arq_rule: Annotated[
-        ArqRule, Option(QUANTIZATION, "ARQ's weight scale as in AMCT, as in Ascend's WtsARQ, or without -128.")
+        ArqRule,
+        Option(QUANTIZATION, "ARQ's weight scale as in AMCT, as in Ascend's WtsARQ, without -128, or exact in pairs."),
     ] = ArqRule.AMCT
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()

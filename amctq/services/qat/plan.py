@@ -112,7 +112,7 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         weight_bits=request.weight_bits or 8,
         target=request.target,
     )
-    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target)
+    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target, in_pairs=False)
     plan = plan_run(
         QatPlan,
         request,
