@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from amctq.inference.saturation import may_saturate
 from amctq.runtime import cpu_instructions, saturates
 from tests.command import RECORD_BYTES, Own, Shared
 from tests.kernels import kernels
@@ -80,9 +81,23 @@ def test_unsigned_weights_are_the_same_bits(shared: Shared) -> None:
 def test_a_file_is_for_this_cpu(shared: Shared) -> None:
     data = _quantize(shared, "here")
     alone = saturates(cpu_instructions())
-    assert _weight_types("here") == {UINT8 if alone else INT8}
+    assert _weight_types("here") == {INT8}
     assert data["quantization"]["isa"] in ({"avx2"} if alone else {"vnni", "amx"})
+    assert data["quantization"]["arq_rule"] in ({"pairs"} if alone else {"amct", "narrow"})
+    assert not (alone and may_saturate(onnx.load(_file("here"))))
     assert not [text for text in data["warnings"] if "session" in text]
+
+
+def test_weights_in_pairs_are_the_same_in_any_session(shared: Shared) -> None:
+    """A file that is fast without VNNI, and exact; those of another algorithm are exact too."""
+    data = _quantize(shared, "pairs", "--isa", "avx2")
+    assert data["quantization"]["arq_rule"] == "pairs"
+    assert _weight_types("pairs") == {INT8}
+    assert not may_saturate(onnx.load(_file("pairs")))
+    assert np.array_equal(_logits(shared, "pairs"), _logits(shared, "pairs", precise=True))
+    _quantize(shared, "mse", "--isa", "avx2", "--weight-algo", "mse")
+    assert UINT8 in _weight_types("mse")
+    assert np.array_equal(_logits(shared, "mse"), _logits(shared, "mse", precise=True))
 
 
 @pytest.mark.slow

@@ -139,8 +139,8 @@ class PtqRequest(QuantizationRequest):
         TargetIsa | None,
         Option(
             QUANTIZATION,
-            "x86 instructions of the target; avx2 is exact on CPUs without VNNI, but slower (see amctq doctor); amx is "
-            "for two threads and more.",
+            "x86 instructions of the target; avx2 is exact on CPUs without VNNI too (see amctq doctor); amx is for two "
+            "threads and more.",
             default_help="those of this CPU",
         ),
     ] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from amctq.choices import Placement, Target, TargetIsa
+from amctq.choices import ArqRule, Placement, Target, TargetIsa
 
 if TYPE_CHECKING:
     from amctq.inference.metrics.score import MetricName
@@ -68,8 +68,8 @@ def speed_note(ratio: float, quantization: Mapping[str, Any]) -> str | None:
         return "int8 activations are slow on x86: this says nothing of a GPU"
     if target is not Target.ONNXRUNTIME:
         return None
-    if quantization["isa"] == TargetIsa.AVX2.value:
-        return "without VNNI exact 8-bit weights are no faster than float: --weight-bits 7 is"
+    if quantization["isa"] == TargetIsa.AVX2.value and quantization.get("arq_rule") != ArqRule.PAIRS.value:
+        return "without VNNI weights that are uint8 to be exact are no faster than float: those of 7 bits are"
     return "onnxruntime's kernels for these layers are no faster in integers; --target openvino is for the same CPU"
 
 
