@@ -18,7 +18,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from amctq.backends.exchange import LayerPlace
 from amctq.backends.replacement import Slot
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.numerics import QParams
+from amctq.quant.numerics import QParams, dequantize_bias
 
 
 class FakeQuantize(nn.Cell):
@@ -68,8 +68,8 @@ class QuantizedProduct(nn.Cell):
         if weight is not None:
             self.weight = weight
         self.adds_bias = adds_bias and item.bias is not None
-        if self.adds_bias:
-            bias = dequantized_bias(item)
+        if adds_bias and item.bias is not None:
+            bias = dequantize_bias(item.bias, item.bias_scale)
             columns = bias if layer.kind.is_dense else bias.reshape(-1, *shape[2:])
             self.bias = Parameter(Tensor(columns), name=f"{name}.bias", requires_grad=False)
         self.quantizes_output = output is not None
@@ -127,7 +127,7 @@ def quantized_layer(item: IntegerLayer, place: LayerPlace, output: QParams | Non
     # The result of the operator is that of the layer if the bias is added before it is quantized.
     adds_bias = place.bias is None or (output is not None and place.norm is None)
     if place.bias is not None and item.bias is not None:
-        bias = dequantized_bias(item)
+        bias = dequantize_bias(item.bias, item.bias_scale)
         values = np.zeros_like(bias) if adds_bias else bias
         substitutes[place.bias] = Parameter(Tensor(values), name=layer.bias, requires_grad=False)
     substitutes[place.operator] = QuantizedProduct(
@@ -140,9 +140,3 @@ def quantized_layer(item: IntegerLayer, place: LayerPlace, output: QParams | Non
     if place.norm is not None:
         substitutes[place.norm] = FoldedNorm(output)
     return substitutes
-
-
-def dequantized_bias(item: IntegerLayer) -> Any:
-    """The bias of a layer that has one, float32 of shape (C_out,)."""
-    assert item.bias is not None
-    return (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)

@@ -28,7 +28,7 @@ from amctq.inference.onnx_session import OnnxSession
 from amctq.quant.channel_ranges import ChannelRanges, ranges_of
 from amctq.quant.folding import FusedParameters
 from amctq.quant.integer import IntegerLayer
-from amctq.quant.numerics import Float32Array, QParams
+from amctq.quant.numerics import Float32Array, QParams, dequantize_bias
 
 # Values of the inputs of one pass: three images of 224 x 224. All activations are some hundred times as many.
 _VALUES_AT_ONCE = 3 * 3 * 224 * 224
@@ -186,7 +186,8 @@ class _Writer(GraphWriter):
 
     def _write_layer(self, item: IntegerLayer) -> None:
         layer, name = item.layer, item.layer.name
-        rounded = self._parameters(name, "rounded", layer.as_stored(item.weight.dequantized()), _bias(item))
+        bias = None if item.bias is None else dequantize_bias(item.bias, item.bias_scale)
+        rounded = self._parameters(name, "rounded", layer.as_stored(item.weight.dequantized()), bias)
         fused = self._fused[name]
         self._square(f"{name}|signal", layer.output)
         self._compare(item, _WEIGHTS, [layer.input, *rounded])
@@ -274,7 +275,3 @@ class _Writer(GraphWriter):
         for output, item in self._items.items():
             if output in written:
                 self._differ(item, _ACCUMULATED, own(output))
-
-
-def _bias(item: IntegerLayer) -> Float32Array | None:
-    return None if item.bias is None else (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)

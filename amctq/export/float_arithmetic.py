@@ -21,7 +21,7 @@ from amctq.graph.placement import PlacedActivations
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer, IntegerTable
 from amctq.quant.layers import QuantizableLayer
-from amctq.quant.numerics import SMALLEST, QParams, dequantize, quantize, range_qparams
+from amctq.quant.numerics import SMALLEST, QParams, dequantize, dequantize_bias, quantize, range_qparams
 
 _WITH_CONSTANTS = frozenset({"Add", "Mul", "Sub", "Div"})
 
@@ -110,7 +110,7 @@ class _FloatWriter(GraphWriter):
         weight = layer.as_stored(item.weight.dequantized())
         inputs = [tensor, self.initializer(f"{layer.name}.weight.float", weight)]
         if item.bias is not None:
-            bias = (item.bias * item.bias_scale.astype(np.float64)).astype(np.float32)
+            bias = dequantize_bias(item.bias, item.bias_scale)
             inputs.append(self.initializer(f"{layer.name}.bias.float", bias))
         self.layer(layer, node, inputs)
 

@@ -30,7 +30,7 @@ from amctq.choices import WeightType
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.layers import QuantizableLayer
-from amctq.quant.numerics import Float32Array
+from amctq.quant.numerics import Float32Array, dequantize_bias
 from amctq.quant.pair_sums import are_exact, none_is_wide
 
 _PRODUCTS_FOR_AMX = 512
@@ -94,8 +94,7 @@ def write_folded_weight(writer: GraphWriter, item: IntegerLayer, wanted: WeightT
     written = (writer.node("Mul", f"{name}.mul", [values, factor], f"{name}.dq"),)
     if item.bias is None:
         return written
-    bias = item.bias.astype(np.float32) * item.bias_scale
-    return (*written, writer.initializer(f"{layer.name}.bias", bias))
+    return (*written, write_float_bias(writer, f"{layer.name}.bias", item.bias, item.bias_scale))
 
 
 def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:
@@ -106,7 +105,7 @@ def write_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: F
 
 def write_float_bias(writer: GraphWriter, name: str, bias: NDArray[np.int32], scale: Float32Array) -> str:
     """Add the same bias as float32; returns the tensor's name."""
-    return writer.initializer(name, (bias * scale.astype(np.float64)).astype(np.float32))
+    return writer.initializer(name, dequantize_bias(bias, scale))
 
 
 def write_dequantized(

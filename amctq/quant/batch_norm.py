@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from amctq.quant.numerics import SMALLEST_NORMAL, Float32Array, dequantize, quantize_bias
+from amctq.quant.numerics import SMALLEST_NORMAL, Float32Array, dequantize, dequantize_bias, quantize_bias
 from amctq.quant.weights import QuantizedWeight
 
 # Largest bias of a convolution in units of its scale: int32, with room for the sum of products.
@@ -37,8 +37,8 @@ class IntegerBatchNorm:
     @property
     def dequantized(self) -> tuple[Float32Array, Float32Array]:
         """Factor and bias that the integers stand for, float32 of shape (C,)."""
-        bias = (self.bias * self.bias_scale.astype(np.float64)).astype(np.float32)
-        return dequantize(self.weight.values, self.weight.scale), bias
+        factor = dequantize(self.weight.values, self.weight.scale)
+        return factor, dequantize_bias(self.bias, self.bias_scale)
 
 
 def integer_batch_norm(

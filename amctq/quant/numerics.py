@@ -192,3 +192,8 @@ def quantize_bias(bias: Float32Array, scale: Float32Array) -> NDArray[np.int32]:
         raise OverflowError(message)
     q: NDArray[np.int32] = steps.astype(np.int32)
     return q
+
+
+def dequantize_bias(bias: NDArray[np.int32], scale: Float32Array) -> Float32Array:
+    """The float32 that an integer bias stands for, of shape (C_out,); the product has all digits of an int32."""
+    return (bias * scale.astype(np.float64)).astype(np.float32)
