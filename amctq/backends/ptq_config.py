@@ -26,8 +26,7 @@ class PtqConfig:
         attention: products of two activations are quantized too, with placement ``ort``.
         rules: of the runtime that the file is for.
         equalize: channels between two layers get factors that cancel, where that lowers the error.
-        other_widths: at which every weight is rounded too, to choose from.
-        others: the same layers with weights of other widths, to be rounded from the same calibration.
+        others: the same layers with other weights, such as narrower ones, to be rounded from the same calibration.
     """
 
     quant: QuantConfig
@@ -41,7 +40,6 @@ class PtqConfig:
     attention: bool = False
     equalize: bool = False
     rules: QdqRules = ONNXRUNTIME
-    other_widths: tuple[int, ...] = ()
     others: tuple[QuantConfig, ...] = ()
 
     @property
