@@ -6,7 +6,7 @@ What it supports (``supports``) is known before any work starts. It calibrates a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from amctq.progress import Reporter
 from amctq.quant.config import QuantConfig
 from amctq.quant.distribution import LayerDistribution
 from amctq.quant.equalization import EqualizedPair
-from amctq.quant.integer import AllAtWidth, IntegerLayer, IntegerTable
+from amctq.quant.integer import IntegerLayer, IntegerTable, IntegerWeights
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import LayerRecord, QuantRecord
@@ -67,8 +67,7 @@ class QuantizedNetwork(FinishedNetwork):
         per_tensor: by layer that has a weight scale for each channel where AMCT has one for the tensor, that one.
         equalized: the pairs of equalized layers; the record is then that of other weights than the checkpoint's.
         distributions: by layer, how its weights and its calibrated input are distributed, as far as that is known.
-        widths: its layers at the configured widths and at each of ``PtqConfig.other_widths``; empty without these.
-        others: the network with weights of other widths, as ``PtqConfig.others`` asks for it.
+        choices: its weights as configured, and as each of ``PtqConfig.others`` has them; empty without these.
     """
 
     record: QuantRecord
@@ -78,8 +77,7 @@ class QuantizedNetwork(FinishedNetwork):
     per_tensor: Mapping[str, Float32Array] = MappingProxyType({})
     equalized: tuple[EqualizedPair, ...] = ()
     distributions: Mapping[str, LayerDistribution] = MappingProxyType({})
-    widths: tuple[AllAtWidth, ...] = ()
-    others: tuple[QuantizedNetwork, ...] = ()
+    choices: tuple[IntegerWeights, ...] = ()
 
     @property
     def amct_record(self) -> QuantRecord:
@@ -112,14 +110,11 @@ class QuantizedNetwork(FinishedNetwork):
         """
 
     @abstractmethod
-    def with_layers(
-        self, layers: Iterable[IntegerLayer], per_tensor: Mapping[str, Float32Array] | None = None
-    ) -> QuantizedNetwork:
-        """The same network with other integers in some layers, such as weights of another width.
+    def with_weights(self, *weights: IntegerWeights) -> QuantizedNetwork:
+        """The same network with other weights in some layers, such as those of another width.
 
         Args:
-            layers: of the same network and the same calibration; those that this network lacks are ignored.
-            per_tensor: of these layers, as the attribute says.
+            weights: of the same network and the same calibration; layers that this network lacks are ignored.
         """
 
     @abstractmethod

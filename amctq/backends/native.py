@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -16,10 +16,11 @@ from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
 from amctq.backends.ptq_config import PtqConfig
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
-from amctq.backends.rounding import Rounded, WeightRounding
+from amctq.backends.rounding import WeightRounding
 from amctq.choices import (
     WEIGHT_BITS,
     ActType,
+    ArqRule,
     BackendName,
     Device,
     ExportFormat,
@@ -40,14 +41,13 @@ from amctq.progress import Reporter
 from amctq.quant.config import ActivationConfig, QuantConfig
 from amctq.quant.distribution import Distribution, LayerDistribution, distribution_in, distribution_of
 from amctq.quant.folding import FusedParameters
-from amctq.quant.integer import AllAtWidth, IntegerTable, integer_layers, make_record
+from amctq.quant.integer import IntegerTable, IntegerWeights, integer_layers, make_record
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import PoolRecord, QuantRecord
 from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
-from amctq.quant.rounding.inputs import InputWatcher
 from amctq.quant.weights import quantize_weight
 
 
@@ -139,47 +139,43 @@ class NativeBackend(RecordBackend):
             )
             for site in plan.sites
         )
-        others = [
-            WeightRounding(network.graph, topology, fused, replace(config, quant=quant), Reporter())
-            for quant in config.others
-        ]
         show = partial(show, rounding.while_calibrating)
-        observed = show(watches=watches, inputs=_together(item.watchers for item in (rounding, *others)))
+        observed = show(watches=watches, inputs=rounding.watchers)
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
         found = rounding.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))
         records = [make_record(topology, each.fused, each.scales, activations.by_layer, each.bits) for each in found]
         record = replace(records[0], pools=_recorded_pools(topology, activations))
-        integers = [integer_layers(topology, each.fused, entries) for each, entries in zip(found, records, strict=True)]
+        choices = tuple(
+            IntegerWeights(
+                layers=integer_layers(topology, each.fused, entries),
+                per_tensor=_per_tensor(topology, fused, quant, config.arq_rule),
+                errors=each.errors,
+            )
+            for each, entries, quant in zip(found, records, (config.quant, *config.others), strict=True)
+        )
         if config.placement is Placement.ORT:
             changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
             if changed:
                 reporter.warn(record_warning(changed))
         else:
             warn_of_replaced_weights(fused, record, reporter)
-        made = NativeQuantizedNetwork(
+        return NativeQuantizedNetwork(
             record=record,
             topology=topology,
-            layers=integers[0],
+            layers=choices[0].layers,
             tables=_integer_tables(network.graph, topology, config),
             activations=activations,
             network=network,
             act_type=config.act_type,
             weight_type=config.weight_type,
             rules=config.rules,
-            per_tensor=_per_tensor(topology, fused, config),
+            per_tensor=choices[0].per_tensor,
             equalized=equalization.pairs,
             distributions=_distributions(topology, fused, plan.sites, watches),
-            widths=tuple(AllAtWidth(layers=own, errors=each.errors) for own, each in zip(integers, found, strict=True))
-            if config.other_widths
-            else (),
+            choices=choices if config.others else (),
         )
-        if not others:
-            return made
-        asked = [replace(config, quant=quant) for quant in config.others]
-        anew = [item.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))[0] for item in others]
-        return replace(made, others=tuple(_rounded_as(made, fused, *pair) for pair in zip(asked, anew, strict=True)))
 
     def retrain(
         self, *, network: FloatNetwork, config: RetrainConfig, initial: QuantRecord, reporter: Reporter | None = None
@@ -192,35 +188,13 @@ class NativeBackend(RecordBackend):
         return NativeRetrainingNetwork(network, config, initial, reporter or Reporter())
 
 
-def _together(watchers: Iterable[Mapping[str, tuple[InputWatcher, ...]]]) -> dict[str, tuple[InputWatcher, ...]]:
-    """Who watches each tensor, for several roundings of the weights."""
-    found: dict[str, tuple[InputWatcher, ...]] = {}
-    for each in watchers:
-        found |= {tensor: (*found.get(tensor, ()), *some) for tensor, some in each.items()}
-    return found
-
-
-def _rounded_as(
-    made: NativeQuantizedNetwork, fused: Mapping[str, FusedParameters], config: PtqConfig, rounded: Rounded
-) -> NativeQuantizedNetwork:
-    """The same network with weights that ``config`` has rounded in another way."""
-    topology, activations = made.topology, made.activations.by_layer
-    bits = {name: layer.weight.bits for name, layer in config.quant.enabled.items()}
-    record = make_record(topology, rounded.fused, rounded.scales, activations, bits)
-    record = replace(record, pools=made.record.pools)
-    return replace(
-        made,
-        record=record,
-        layers=integer_layers(topology, rounded.fused, record),
-        per_tensor=_per_tensor(topology, fused, config),
-    )
-
-
-def _per_tensor(topology: Topology, fused: Mapping[str, FusedParameters], config: PtqConfig) -> dict[str, Float32Array]:
+def _per_tensor(
+    topology: Topology, fused: Mapping[str, FusedParameters], quant: QuantConfig, rule: ArqRule
+) -> dict[str, Float32Array]:
     """By layer with a scale for each channel where AMCT has one for the tensor, that one."""
-    weights = {name: layer.weight for name, layer in config.quant.enabled.items()}
+    weights = {name: layer.weight for name, layer in quant.enabled.items()}
     return {
-        layer.name: replace(weights[layer.name], channel_wise=False).scale(fused[layer.name].weight, config.arq_rule)
+        layer.name: replace(weights[layer.name], channel_wise=False).scale(fused[layer.name].weight, rule)
         for layer in topology.layers
         if layer.kind.is_dense and weights[layer.name].channel_wise
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from amctq.inference.ascend_lowering import lower
 from amctq.networks.float_network import FloatNetwork
 from amctq.quant.distribution import LayerDistribution, distribution_of
 from amctq.quant.equalization import EqualizedPair
-from amctq.quant.integer import AllAtWidth, IntegerLayer, IntegerTable, integer_layers
+from amctq.quant.integer import IntegerLayer, IntegerTable, IntegerWeights, integer_layers
 from amctq.quant.layers import QuantizableLayer, Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.record import QuantRecord
@@ -52,8 +52,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         per_tensor: as in the base class.
         equalized: as in the base class.
         distributions: as in the base class.
-        widths: as in the base class.
-        others: as in the base class.
+        choices: as in the base class.
     """
 
     record: QuantRecord
@@ -68,8 +67,7 @@ class NativeQuantizedNetwork(QuantizedNetwork):
     per_tensor: Mapping[str, Float32Array] = field(default_factory=dict)
     equalized: tuple[EqualizedPair, ...] = ()
     distributions: Mapping[str, LayerDistribution] = field(default_factory=dict)
-    widths: tuple[AllAtWidth, ...] = ()
-    others: tuple[NativeQuantizedNetwork, ...] = ()
+    choices: tuple[IntegerWeights, ...] = ()
 
     def export(self, form: ExportFormat, path: Path, metadata: Mapping[str, str]) -> None:
         """Write and check an ONNX file of one kind, or write MindIR, which MindSpore exports from the simulation."""
@@ -122,15 +120,14 @@ class NativeQuantizedNetwork(QuantizedNetwork):
             weight_type=self.weight_type if stored else WeightType.INT8,
         )
 
-    def with_layers(
-        self, layers: Iterable[IntegerLayer], per_tensor: Mapping[str, Float32Array] | None = None
-    ) -> NativeQuantizedNetwork:
+    def with_weights(self, *weights: IntegerWeights) -> NativeQuantizedNetwork:
         """The same network with other integers, on the scales that they bring along."""
-        new = {item.layer.name: item for item in layers}
+        new = {item.layer.name: item for each in weights for item in each.layers}
+        per_tensor = {name: scale for each in weights for name, scale in each.per_tensor.items()}
         return replace(
             self,
             layers=tuple(new.get(item.layer.name, item) for item in self.layers),
-            per_tensor={**self.per_tensor, **(per_tensor or {})},
+            per_tensor={**self.per_tensor, **per_tensor},
             record=replace(
                 self.record,
                 layers=tuple(

@@ -28,8 +28,7 @@ class PtqConfig:
         attention: products of two activations are quantized too, with placement ``ort``.
         rules: of the runtime that the file is for.
         equalize: channels between two layers get factors that cancel, where that lowers the error.
-        other_widths: at which every weight is rounded too, to choose from.
-        others: the same layers with weights of other widths, to be rounded from the same calibration.
+        others: the same layers with other weights, such as narrower ones, to be rounded from the same calibration.
     """
 
     quant: QuantConfig
@@ -43,7 +42,6 @@ class PtqConfig:
     attention: bool = False
     equalize: bool = False
     rules: QdqRules = ONNXRUNTIME
-    other_widths: tuple[int, ...] = ()
     others: tuple[QuantConfig, ...] = ()
 
     def weight_scale(self, layer: QuantizableLayer, how: WeightConfig, weight: Float32Array) -> Float32Array:

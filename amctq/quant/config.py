@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -236,6 +236,21 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
         super().selected(topology)
         pools = {pool.name for pool in self.pools if pool.enabled}
         return topology.only(self.enabled, pools=pools, tables=self.enabled_tables).without_fusion(self.unfused)
+
+    def with_widths(self, widths: Mapping[str, int], algo: WeightAlgo | None = None) -> QuantConfig:
+        """The same configuration with other weights in some layers.
+
+        Args:
+            widths: by layer, bits of its weight.
+            algo: how these are rounded; None for what is configured.
+        """
+        layers = (
+            replace(item, weight=replace(item.weight, bits=widths[item.name], algo=algo or item.weight.algo))
+            if item.name in widths
+            else item
+            for item in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
     def pools_in_float(self, topology: Topology) -> frozenset[str]:
         """The nodes of the means over windows of ``topology`` that the configuration leaves in float."""

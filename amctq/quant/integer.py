@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,16 +65,27 @@ class IntegerTable:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AllAtWidth:
-    """Every layer of a network, with weights of one width.
+class IntegerWeights:
+    """The weights of a network as one configuration has them; several may share a calibration.
 
     Attributes:
         layers: the integers of each layer.
-        errors: by layer, what rounding its weight does to its output, as a share of the output's power.
+        per_tensor: by layer that has a scale for each channel where AMCT has one for the tensor, that one.
+        errors: by layer, what rounding its weight does to its output, as a share of the output's power; empty where
+            there are no other weights to choose from.
     """
 
     layers: tuple[IntegerLayer, ...]
+    per_tensor: Mapping[str, Float32Array]
     errors: Mapping[str, float]
+
+    def only(self, names: Collection[str]) -> IntegerWeights:
+        """Those of some layers."""
+        return IntegerWeights(
+            layers=tuple(item for item in self.layers if item.layer.name in names),
+            per_tensor={name: scale for name, scale in self.per_tensor.items() if name in names},
+            errors={name: error for name, error in self.errors.items() if name in names},
+        )
 
 
 def make_record(

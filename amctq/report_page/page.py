@@ -10,6 +10,7 @@ from string import Template
 from amctq.choices import Language
 from amctq.report_page.classes import classes, worst
 from amctq.report_page.facts import checks, command, environment
+from amctq.report_page.fallback import fallback
 from amctq.report_page.layers import layers
 from amctq.report_page.markup import Markup, element, joined
 from amctq.report_page.measured import measured, timing
@@ -24,6 +25,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Words, Part], Markup | None]], ...] = (
     ("verdict", verdict),
     ("measured", measured),
     ("timing", timing),
+    ("fallback", fallback),
     ("sensitivity", sensitivity),
     ("frontier", frontier),
     ("training", training),

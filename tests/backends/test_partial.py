@@ -9,7 +9,7 @@ from amctq.backends.native_network import NativeQuantizedNetwork
 from amctq.graph.topology import fuse
 from amctq.inference.changed_graph import ReferenceGraph
 from amctq.inference.onnx_session import OnnxSession
-from amctq.quant.integer import integer_layers, make_record
+from amctq.quant.integer import IntegerWeights, integer_layers, make_record
 from amctq.quant.weights import arq_scale
 from tests.arrays import image
 from tests.backends.quantized_graph import quantized_network
@@ -66,10 +66,11 @@ def test_layers_of_another_width_take_the_place_of_their_own() -> None:
     topology, fused = quantized.topology, fuse(quantized.network.graph, quantized.topology)
     scales = {name: arq_scale(item.weight, channel_wise=True, bits=3) for name, item in fused.items()}
     record = make_record(topology, fused, scales, quantized.activations.by_layer, dict.fromkeys(scales, 3))
-    narrow = {item.layer.name: item for item in integer_layers(topology, fused, record)}
-    mixed = quantized.with_layers([narrow["left"]])
+    narrow = IntegerWeights(layers=integer_layers(topology, fused, record), per_tensor={}, errors={})
+    own = IntegerWeights(layers=quantized.layers, per_tensor={}, errors={})
+    mixed = quantized.with_weights(narrow.only({"left"}))
     assert {entry.name: entry.weight_bits for entry in mixed.record.layers if entry.weight_bits != 8} == {"left": 3}
-    assert mixed.with_layers(quantized.layers).onnx_graph() == quantized.onnx_graph()
+    assert mixed.with_weights(own).onnx_graph() == quantized.onnx_graph()
     floats = ReferenceGraph(quantized.network.graph.model, [image(IMAGES)])
 
     def error(network: NativeQuantizedNetwork) -> float:

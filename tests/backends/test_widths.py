@@ -32,16 +32,17 @@ def _quantized(
         sources=("random",),
         indices=np.arange(16),
     )
+    quant = default_config(network.topology, weight_bits=bits, weight_algo=algo, dense_per_channel=True)
     return NativeBackend().quantize(
         network=network,
         config=PtqConfig(
-            quant=default_config(network.topology, weight_bits=bits, weight_algo=algo, dense_per_channel=True),
+            quant=quant,
             placement=Placement.ORT,
             act_type=ActType.UINT8,
             ifmr_variant=IfmrVariant.EXACT,
             arq_rule=ArqRule.AMCT,
             bias_correction=True,
-            other_widths=others,
+            others=tuple(quant.with_widths(dict.fromkeys(quant.enabled, other)) for other in others),
         ),
         calibration=Batches(samples=samples, size=8),
         reporter=Reporter(),
@@ -51,9 +52,9 @@ def _quantized(
 @pytest.mark.parametrize("algo", [WeightAlgo.GPTQ, WeightAlgo.SQUANT])
 def test_each_width_is_what_a_run_of_that_width_gives(network: FloatNetwork, algo: WeightAlgo) -> None:
     all_widths = _quantized(network, algo, 8, (4, 2))
-    assert _quantized(network, algo, 8).widths == ()
-    assert [each.layers[0].weight.bits for each in all_widths.widths] == [8, 4, 2]
-    for each in all_widths.widths:
+    assert _quantized(network, algo, 8).choices == ()
+    assert [each.layers[0].weight.bits for each in all_widths.choices] == [8, 4, 2]
+    for each in all_widths.choices:
         # While SQuant's network is calibrated, its weights are rounded, and to the configured width.
         if algo is WeightAlgo.GPTQ:
             alone = _quantized(network, algo, each.layers[0].weight.bits)
@@ -64,7 +65,7 @@ def test_each_width_is_what_a_run_of_that_width_gives(network: FloatNetwork, alg
                 assert len(biases) in {0, 2}
                 assert all(np.array_equal(bias, biases[0]) for bias in biases)
         assert set(each.errors) == {item.layer.name for item in each.layers}
-    for name, error in all_widths.widths[0].errors.items():
-        at_4, at_2 = (each.errors[name] for each in all_widths.widths[1:])
+    for name, error in all_widths.choices[0].errors.items():
+        at_4, at_2 = (each.errors[name] for each in all_widths.choices[1:])
         assert 0 < error < at_4 / 20
         assert at_4 < at_2 / 4

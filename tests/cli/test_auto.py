@@ -49,6 +49,10 @@ def test_narrow_weights_fall_back_to_eight_bits(narrow: tuple[Finished, Path]) -
     assert [item["kept"] for item in tries] == [item["drop"] <= 2 for item in tries]
     assert min(item["layers"] for item in tries if item["kept"]) == len(found["layers"])
     assert len(tries) <= 12
+    (chosen,) = [item for item in tries if item["chosen"]]
+    assert (chosen["layers"], chosen["in_float"]) == (len(found["layers"]), 0)
+    assert (chosen["drop"], chosen["drop_95"]) == (found["drop"], found["drop_95"])
+    assert found["bits"] == 8
     assert 0 < found["share_narrow"] < 1
     assert data["quantization"]["left_in_float"] == []
     assert not (narrow[1] / TRIES).exists()
@@ -102,7 +106,8 @@ def test_a_bad_layer_is_left_in_float(placement: str, layers: set[str], shared: 
 def test_nothing_falls_back_where_the_target_is_met(shared: Shared) -> None:
     data = ptq(shared.network("resnet20"), *FEW, "--auto", "--max-drop", 3).data
     found = data["fallback"]
-    assert found["tries"] == [{"layers": 0, "in_float": 0, "drop": found["drop"], "kept": True}]
+    only = {"layers": 0, "in_float": 0, "drop": found["drop"], "drop_95": found["drop_95"]}
+    assert found["tries"] == [only | {"kept": True, "chosen": True}]
     assert found["layers"] == {}
     assert found["share_narrow"] == 1
     assert data["quantization"]["left_in_float"] == []

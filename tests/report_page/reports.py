@@ -55,3 +55,34 @@ def analyzed(report: dict[str, Any]) -> dict[str, Any]:
         for place in range(18)
     ]
     return full
+
+
+def fallen_back(report: dict[str, Any]) -> dict[str, Any]:
+    """The same report after a search for layers that fall back."""
+    full = copy.deepcopy(report)
+    names = [layer["name"] for layer in full["quantization"]["layers"]]
+    drops = (1.05, 0.0, 0.3, 0.8, 0.25, 0.4)
+    full["fallback"] = {
+        "target": 0.3,
+        "metric": full["accuracy"]["metric"],
+        "samples": 2000,
+        "seed": 1,
+        "met": True,
+        "drop": 0.25,
+        "drop_95": [-0.04, 0.54],
+        "bits": 8,
+        "tries": [
+            {
+                "layers": layers,
+                "in_float": place % 2,
+                "drop": drop,
+                "drop_95": [drop - 0.29, drop + 0.29],
+                "kept": drop <= 0.3,
+                "chosen": drop == 0.25,
+            }
+            for place, (layers, drop) in enumerate(zip((0, 20, 10, 5, 8, 7), drops, strict=True))
+        ],
+        "layers": {name: "float" if place == 0 else 8 for place, name in enumerate(names[:8])},
+        "share_narrow": 0.7384,
+    }
+    return full

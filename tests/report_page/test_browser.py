@@ -15,7 +15,7 @@ import pytest
 from amctq.choices import Language
 from amctq.pretrained import CHECKPOINT
 from tests.command import Shared
-from tests.report_page.reports import FEW, analyzed, drawn, read
+from tests.report_page.reports import FEW, analyzed, drawn, fallen_back, read
 from tests.runs import Runs
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -24,7 +24,7 @@ FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-back
 FLAGS += " --disable-component-update --disable-sync"
 WIDTHS = (390, 1440)
 OPENS = 2.0  # seconds
-PAGES = ("ptq", "zh", "analyzed", "qat")
+PAGES = ("ptq", "zh", "analyzed", "qat", "fallback", "fallback-zh")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, to look at the page")
 
@@ -51,6 +51,8 @@ def pages(shared: Shared, pictures: Path, runs: Runs) -> dict[str, Path]:
     def make(folder: Path) -> None:
         (folder / "zh.html").write_text(drawn(report, Language.ZH), encoding="utf-8")
         (folder / "analyzed.html").write_text(drawn(analyzed(report)), encoding="utf-8")
+        (folder / "fallback.html").write_text(drawn(fallen_back(report)), encoding="utf-8")
+        (folder / "fallback-zh.html").write_text(drawn(fallen_back(report), Language.ZH), encoding="utf-8")
 
     made = runs.made("report-pages", make)
     return {
@@ -58,6 +60,8 @@ def pages(shared: Shared, pictures: Path, runs: Runs) -> dict[str, Path]:
         "qat": trained / "report.html",
         "zh": made / "zh.html",
         "analyzed": made / "analyzed.html",
+        "fallback": made / "fallback.html",
+        "fallback-zh": made / "fallback-zh.html",
     }
 
 

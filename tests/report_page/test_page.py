@@ -16,7 +16,7 @@ import pytest
 from amctq.choices import Language
 from amctq.errors import InputError
 from tests.command import Shared
-from tests.report_page.reports import FEW, analyzed, drawn, read
+from tests.report_page.reports import FEW, analyzed, drawn, fallen_back, read
 from tests.runs import Runs
 
 WRONG: tuple[Any, ...] = (
@@ -86,11 +86,58 @@ def test_sensitivity_is_drawn_where_it_is_known(report: dict[str, Any]) -> None:
     assert page.count('class="chosen"') == 1
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (Language.EN, ("Allowed was a drop of 0.30 points; the choice loses 0.25 points", "good enough", "too much")),
+        (Language.ZH, ("允许下降 0.30 个百分点；所选方案在调优样本上下降 0.25 个百分点", "达到目标", "下降过多")),
+    ],
+)
+def test_fallback_shows_every_try_and_the_final_figure(
+    report: dict[str, Any], language: Language, said: tuple[str, str, str]
+) -> None:
+    assert 'id="fallback"' not in drawn(report, language)
+    full = fallen_back(report)
+    section = _section(drawn(full, language), "fallback")
+    lead, kept, much = said
+    assert lead in section
+    assert (section.count(kept), section.count(much)) == (3, 3)
+    assert section.count('class="point"') == section.count('class="interval"') == 6
+    assert section.count('class="chosen"') == 1
+    for each in full["fallback"]["tries"]:
+        low, high = each["drop_95"]
+        assert f"{low:.2f} … {high:.2f}" in section
+    low, high = full["accuracy"]["top1_drop_95"]
+    assert f"{low:.2f} … {high:.2f}" in section  # of the evaluation samples
+    assert f'data-raw="{full["accuracy"]["top1_drop"]:.10g}"' in section
+    assert "73.8 %" in section
+    for name in full["fallback"]["layers"]:
+        assert name in section
+
+
+def test_fallback_that_misses_its_target_says_so(report: dict[str, Any]) -> None:
+    full = fallen_back(report)
+    full["fallback"] |= {"met": False, "layers": {}, "drop_95": None}
+    for each in full["fallback"]["tries"]:
+        each |= {"kept": False, "drop_95": None}  # a metric without scores of samples
+    section = _section(drawn(full), "fallback")
+    assert "which no try meets; the best one loses 0.25 points" in section
+    assert "No layer falls back." in section
+    assert 'class="interval"' not in section
+    assert section.count("too much") == 6
+
+
+def _section(page: str, name: str) -> str:
+    start = page.index(f'id="{name}"')
+    return page[start : page.index("</section>", start)]
+
+
 def test_names_from_a_file_are_text(report: dict[str, Any]) -> None:
     wicked = "<script>alert(1)</script>\"'&\x07"
-    other = analyzed(report)
+    other = fallen_back(analyzed(report))
     other["model"]["name"] = other["quantization"]["layers"][0]["name"] = wicked
     other["warnings"] = [wicked]
+    other["fallback"]["layers"] = {wicked: wicked}
     other["sensitivity"][0]["layer"] = other["histograms"][0]["layer"] = wicked
     other["worst"][0]["thumbnail"] = 'https://example.com/x.png" onerror="alert(1)'
     page = drawn(other)
@@ -113,7 +160,8 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 @pytest.mark.parametrize("found", WRONG, ids=repr)
 def test_whatever_a_report_holds_it_is_drawn_or_refused(report: dict[str, Any], found: Any) -> None:
     """Two layers and two worst samples are as good as all, and drawn in no time."""
-    small = analyzed(report)
+    small = fallen_back(analyzed(report))
+    small["fallback"]["layers"] = {"conv1": 8, "fc": "float"}
     for rows in (small["histograms"], small["worst"], small["sensitivity"], small["quantization"]["layers"]):
         del rows[2:]
     small["history"] = {"steps": [{"step": 1, "epoch": 1, "loss": 2.0, "learning_rate": 0.1}], "epochs": []}

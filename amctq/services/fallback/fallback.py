@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amctq.inference.session import Session
     from amctq.progress import Reporter
     from amctq.quant.config import QuantConfig
+    from amctq.quant.integer import IntegerWeights
 
 TUNING_ACCURACY, FLOAT_TUNING = "tries on tuning samples", "float accuracy on tuning samples"
 
@@ -38,9 +39,7 @@ def wider_weights(quant: QuantConfig, bits: int, algo: WeightAlgo) -> QuantConfi
     """
     if all(layer.weight.bits >= bits for layer in quant.enabled.values()):
         return None
-    return _with_bits(
-        quant, frozenset(name for name, item in quant.enabled.items() if item.weight.bits < bits), bits, algo
-    )
+    return quant.with_widths({name: bits for name, item in quant.enabled.items() if item.weight.bits < bits}, algo)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,7 +47,8 @@ class Tuning:
     """Tries networks.
 
     Attributes:
-        quantized: the network as it was asked for; ``others`` has it with wider weights where these were narrower.
+        quantized: the network as it was asked for; the last of its ``choices`` has wider weights where these were
+            narrower.
         quant: its configuration.
         bits: width of the wider weights.
         algo: how these are rounded.
@@ -94,7 +94,8 @@ class Tuning:
             return tries[-1].kept
 
         weights = self._weights
-        narrow = {item.layer.name for item in self._wider if item.weight.bits > self._bits_of[item.layer.name]}
+        wider = () if self._wider is None else self._wider.layers
+        narrow = {item.layer.name for item in wider if item.weight.bits > self._bits_of[item.layer.name]}
         found = Search(meets=meets, rank=self._costs, weights=weights, narrow=narrow).find()
         by_choice = {item.choice: item for item in tries}
         chosen = min(tries, key=lambda item: item.measured.drop) if found is None else by_choice[found]
@@ -120,8 +121,8 @@ class Tuning:
             return measure(self.session, self.samples, self.metric, advance).score
 
     @property
-    def _wider(self) -> tuple[Any, ...]:
-        return self.quantized.others[0].layers if self.quantized.others else ()
+    def _wider(self) -> IntegerWeights | None:
+        return self.quantized.choices[-1] if self.quantized.choices else None
 
     @cached_property
     def _bits_of(self) -> dict[str, int]:
@@ -140,12 +141,8 @@ class Tuning:
 
     def _network(self, choice: Choice) -> QuantizedNetwork:
         network = self.quantized
-        if choice.wider:
-            other = network.others[0]
-            per_tensor = {name: scale for name, scale in other.per_tensor.items() if name in choice.wider}
-            network = network.with_layers(
-                (item for item in other.layers if item.layer.name in choice.wider), per_tensor
-            )
+        if self._wider is not None:
+            network = network.with_weights(self._wider.only(choice.wider))
         if choice.in_float:
             pools = {pool.name for pool in network.record.pools}
             network = network.only({*names_of_layers(network), *pools} - choice.in_float, stored=True)
@@ -169,7 +166,8 @@ class Tuning:
 
     def _identity(self) -> dict[str, Any]:
         """All that decides what a try measures: the integers, the samples and what the float network makes of these."""
-        networks = (self.quantized, *self.quantized.others)
+        wider = () if self._wider is None else (self.quantized.with_weights(self._wider),)
+        networks = (self.quantized, *wider)
         graphs = [network.onnx_graph().SerializeToString(deterministic=True) for network in networks]
         return {
             "network": [hashlib.sha256(graph).hexdigest() for graph in graphs],
@@ -182,7 +180,7 @@ class Tuning:
 
     def _configured(self, chosen: Try) -> QuantConfig:
         """The configuration that says the same, with the reason where a layer is in float."""
-        quant = _with_bits(self.quant, chosen.choice.wider, self.bits, self.algo)
+        quant = self.quant.with_widths(dict.fromkeys(chosen.choice.wider, self.bits), self.algo)
         reason = (
             f"left in float by --auto: --max-drop {self.target:g} needs it on {self.samples.images:,} tuning samples"
         )
@@ -194,14 +192,6 @@ class Tuning:
 
     def _told(self, number: int, made: Try) -> str:
         digits, choice = self.metric.name.digits, made.choice
-        wider = f"{len(choice.wider)} layers at {self.bits} bits, " if self.quantized.others else ""
+        wider = f"{len(choice.wider)} layers at {self.bits} bits, " if self._wider is not None else ""
         drop = f"{made.measured.drop:.{digits}f}"
         return f"try {number}: {wider}{len(choice.in_float)} in float: drop {drop}{'' if made.kept else ', too much'}"
-
-
-def _with_bits(quant: QuantConfig, names: frozenset[str], bits: int, algo: WeightAlgo) -> QuantConfig:
-    layers = (
-        replace(layer, weight=replace(layer.weight, bits=bits, algo=algo)) if layer.name in names else layer
-        for layer in quant.layers
-    )
-    return replace(quant, layers=tuple(layers))

@@ -100,13 +100,16 @@ class Fallback:
             "seed": self.seed,
             "met": self.met,
             "drop": _round(chosen.drop),
-            "drop_95": None if chosen.interval is None else [_round(end) for end in chosen.interval],
+            "drop_95": _ends(chosen),
+            "bits": self.bits,
             "tries": [
                 {
                     "layers": item.choice.layers,
                     "in_float": len(item.choice.in_float),
                     "drop": _round(item.measured.drop),
+                    "drop_95": _ends(item.measured),
                     "kept": item.kept,
+                    "chosen": item is self.chosen,
                 }
                 for item in self.tries
             ],
@@ -125,6 +128,10 @@ def _named(names: frozenset[str], order: Mapping[str, int]) -> str:
     shown = [name for name in order if name in names]
     more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
     return f"{', '.join(shown[:_NAMED])}{more}"
+
+
+def _ends(measured: Measured) -> list[float] | None:
+    return None if measured.interval is None else [_round(end) for end in measured.interval]
 
 
 def _round(value: float) -> float:

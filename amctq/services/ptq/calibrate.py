@@ -6,6 +6,7 @@ from amctq.backends.base import QuantizedNetwork
 from amctq.backends.ptq_config import PtqConfig
 from amctq.choices import AUTO
 from amctq.progress import Reporter
+from amctq.quant.config import QuantConfig
 from amctq.services.fallback.fallback import wider_weights
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.prepare import Prepared
@@ -24,11 +25,6 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         return prepared.quantized
     request = plan.request
     assert prepared.quant is not None
-    wider = (
-        wider_weights(prepared.quant, plan.isa.weight_bits, request.weight_algo_of(plan.isa.weight_bits))
-        if request.auto
-        else None
-    )
     config = PtqConfig(
         quant=prepared.quant,
         placement=request.resolved_placement,
@@ -41,9 +37,17 @@ def calibrated(plan: PtqPlan, prepared: Prepared, reporter: Reporter) -> Quantiz
         bias_correction=plan.corrects_biases,
         attention=request.quantize_attention,
         equalize=request.equalize,
-        other_widths=plan.widths[:-1] if request.weight_bits == AUTO else (),
-        others=() if wider is None else (wider,),
+        others=_other_weights(plan, prepared.quant),
     )
     return plan.backend.quantize(
         network=prepared.verified.network, config=config, calibration=prepared.calibration, reporter=reporter
     )
+
+
+def _other_weights(plan: PtqPlan, quant: QuantConfig) -> tuple[QuantConfig, ...]:
+    """What the weights are chosen from beside those of ``quant``: narrower ones, or wider ones to fall back to."""
+    request, widest = plan.request, plan.isa.weight_bits
+    if request.weight_bits == AUTO:
+        return tuple(quant.with_widths(dict.fromkeys(quant.enabled, bits)) for bits in plan.widths[:-1])
+    wider = wider_weights(quant, widest, request.weight_algo_of(widest)) if request.auto else None
+    return () if wider is None else (wider,)

@@ -30,10 +30,9 @@ from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files
 CONFIG, PLACEMENT = "config.json", "placement.json"
 _CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
 TUNING_IMAGES = 64
-# To choose widths: their costs are small differences, and a drop is counted in samples.
-_COSTS_IMAGES, _DROP_IMAGES = 256, 2000
-# Of images of which 2 % become right or wrong, the drop then has a standard error of 0.3 points.
-TUNING_IMAGES_OF_TRIES = 2000
+_COSTS_IMAGES = 256  # the costs of widths are small differences
+# A drop is counted in samples: where 2 % of them become right or wrong, it has a standard error of 0.3 points.
+_DROP_IMAGES = 2000
 Kind = TypeVar("Kind", bound="PtqPlan")
 
 
@@ -94,7 +93,7 @@ class PtqPlan(RunPlan):
         request = self.request
         if request.tuning_images is not None:
             return request.tuning_images
-        usual = TUNING_IMAGES_OF_TRIES if request.auto else TUNING_IMAGES
+        usual = _DROP_IMAGES if request.auto else TUNING_IMAGES
         if request.weight_bits == AUTO:
             usual = _DROP_IMAGES if request.max_size is None else _COSTS_IMAGES
         if left < 0:

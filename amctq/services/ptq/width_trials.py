@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amctq.inference.output_change import OutputChange
     from amctq.inference.session import Outputs
     from amctq.progress import Reporter
-    from amctq.quant.integer import IntegerLayer
+    from amctq.quant.integer import IntegerWeights
     from amctq.services.ptq.layer_sizes import LayerSizes
 
 COSTS, TRIES = "widths of each layer", "sizes tried"  # the phases
@@ -33,8 +33,7 @@ class WidthTrials:
 
     Attributes:
         whole: the network with its widest weights.
-        layers: by width and name, the integers of each layer.
-        errors: by width and name, what rounding the weight does to the layer's own output.
+        weights: by width, those of all layers.
         inputs: of the samples, by batch.
         targets: of the samples, by batch.
         floats: the outputs of the float network.
@@ -44,8 +43,7 @@ class WidthTrials:
     """
 
     whole: QuantizedNetwork
-    layers: Mapping[int, Mapping[str, IntegerLayer]]
-    errors: Mapping[int, Mapping[str, float]]
+    weights: Mapping[int, IntegerWeights]
     inputs: Sequence[Inputs]
     targets: Sequence[Targets]
     floats: Sequence[Outputs]
@@ -55,7 +53,10 @@ class WidthTrials:
 
     def with_widths(self, network: QuantizedNetwork, widths: Mapping[str, int]) -> QuantizedNetwork:
         """``network``, of the same calibration, with these widths."""
-        return network.with_layers(self.layers[bits][name] for name, bits in widths.items())
+        chosen: dict[int, list[str]] = {}
+        for name, bits in widths.items():
+            chosen.setdefault(bits, []).append(name)
+        return network.with_weights(*(self.weights[bits].only(names) for bits, names in chosen.items()))
 
     def measured(self, widths: Mapping[str, int]) -> OutputChange:
         """The network with these widths against the float network."""
@@ -92,7 +93,7 @@ class WidthTrials:
                 for bits in narrow:
                     variant = self.with_widths(self.whole, {name: bits}).onnx_graph()
                     measured[bits] = compare(after=reference.outputs_of(variant)).cost
-                found[name] = costs_of({bits: self.errors[bits][name] for bits in own}, measured)
+                found[name] = costs_of({bits: self.weights[bits].errors[name] for bits in own}, measured)
                 advance(done)
         return found
 
@@ -112,11 +113,9 @@ def width_trials(quantized: QuantizedNetwork, tuning: Batches, metric: Metric | 
     session = OnnxSession(quantized.network.graph.model)
     floats = [session.run(some) for some in inputs]
     refuse_nan(floats, inputs)
-    by_width = {each.layers[0].weight.bits: each for each in quantized.widths}
     return WidthTrials(
         whole=quantized.only(all_names(quantized)),
-        layers={bits: {item.layer.name: item for item in each.layers} for bits, each in by_width.items()},
-        errors={bits: each.errors for bits, each in by_width.items()},
+        weights={each.layers[0].weight.bits: each for each in quantized.choices},
         inputs=inputs,
         targets=targets,
         floats=floats,

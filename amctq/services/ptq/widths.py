@@ -7,7 +7,6 @@ what stands beside it, is then measured whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,10 +69,6 @@ def choose_widths(
         search.probe()
         advance(100)
     widths = chosen.widths
-    layers = tuple(
-        replace(layer, weight=replace(layer.weight, bits=widths.get(layer.name, layer.weight.bits)))
-        for layer in quant.layers
-    )
     return WidthChoice(
         plan=plan,
         sizes=sizes,
@@ -83,7 +78,7 @@ def choose_widths(
         corners=tuple((corner.size + sizes.tables, corner.cost) for corner in search.corners),
         samples=tuning.images,
         quantized=trials.with_widths(quantized, widths),
-        quant=replace(quant, layers=layers),
+        quant=quant.with_widths(widths),
     )
 
 
