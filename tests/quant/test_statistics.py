@@ -26,11 +26,11 @@ def large() -> Float32Array:
 def test_every_nth_value_falls_on_all_rows_and_channels(size: int, images: int) -> None:
     step = _step(size, images)
     assert np.gcd(step, size) == 1
-    assert size * images / step >= min(size * images, 1 << 24)
+    assert size * images / step >= min(size * images, 1 << 22)
 
 
 def test_few_images_are_counted_whole() -> None:
-    assert _step(802_816, 20) == 1
+    assert _step(802_816, 5) == 1
     assert _step(802_816, 512) > 10
 
 

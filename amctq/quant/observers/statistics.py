@@ -21,7 +21,7 @@ from amctq.quant.observers.values import CountedValues, FewValues
 
 _ROW = 1 << 15
 # The histogram counts about this many values where more are expected.
-_COUNTED = 1 << 24
+_COUNTED = 1 << 22
 
 
 class Statistics:

@@ -14,7 +14,7 @@ from amctq.quant.observers.error import Candidates, Float64Array, squared_error_
 _FEW = 1 << 19
 # More different ones are no levels. An image of three channels has 768.
 _FEW_DIFFERENT = 1 << 16
-# Values looked at first: if they differ, so do all.
+# Values looked at at a time.
 _SAMPLE = 1 << 17
 # Up to this many, every difference is computed, so that an error of 0 is 0. Beyond it running sums are faster.
 _ONE_BY_ONE = 1 << 12
@@ -81,12 +81,22 @@ class FewValues:
         """Count what waits."""
         assert self._counted is not None
         seen = int(self._counted.counts.sum()) + self._waiting
-        waiting, self._pending, self._waiting = self._pending, [], 0
-        if seen > _FEW and len(np.unique(max(waiting, key=len))) > _FEW_DIFFERENT:
+        waiting, self._pending, self._waiting = np.concatenate(self._pending), [], 0
+        if seen > _FEW and _differ(waiting):
             self._counted = None
             return
-        values, counts = np.unique(np.concatenate(waiting), return_counts=True)
+        values, counts = np.unique(waiting, return_counts=True)
         merged, places = np.unique(np.concatenate([self._counted.values, values]), return_inverse=True)
         number = np.bincount(places, np.concatenate([self._counted.counts, counts]), len(merged)).astype(np.int64)
         few = seen <= _FEW or len(merged) <= _FEW_DIFFERENT
         self._counted = CountedValues(merged, number) if few else None
+
+
+def _differ(values: Float32Array) -> bool:
+    """Whether it is quickly seen that more than ``_FEW_DIFFERENT`` of these values, which are not zero, differ."""
+    # Equal values have equal hashes (Knuth's multiplicative one), so that there are no fewer values than hashes. To sort
+    # the values takes ten times as long.
+    hashes = values.view(np.uint32) * np.uint32(2_654_435_761) >> np.uint32(12)
+    found = np.zeros(1 << 20, np.bool_)
+    found[hashes] = True
+    return np.count_nonzero(found) > _FEW_DIFFERENT
