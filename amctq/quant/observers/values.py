@@ -94,8 +94,8 @@ class FewValues:
 
 def _differ(values: Float32Array) -> bool:
     """Whether it is quickly seen that more than ``_FEW_DIFFERENT`` of these values, which are not zero, differ."""
-    # Equal values have equal hashes (Knuth's multiplicative one), so that there are no fewer values than hashes. To sort
-    # the values takes ten times as long.
+    # Equal values have equal hashes (Knuth's multiplicative one), so that there are no fewer values than hashes.
+    # To sort the values takes ten times as long.
     hashes = values.view(np.uint32) * np.uint32(2_654_435_761) >> np.uint32(12)
     found = np.zeros(1 << 20, np.bool_)
     found[hashes] = True
