@@ -4,8 +4,8 @@
     python benchmarks/float_speed.py --data ../shared/data/imagenet_sample --folders zoo/mobilenet_v2_100 \
         -- --weight-bits 7
 
-What follows ``--`` goes to ``amctq ptq``. Sessions have onnxruntime's own settings, and run in turns. The time is that of
-the processor, of which another program takes nothing; the row has the medians.
+What follows ``--`` goes to ``amctq ptq``. Sessions have onnxruntime's own settings, and run in turns. The time is that
+of the processor, of which another program takes nothing; the row has the medians.
 """
 
 from __future__ import annotations

@@ -105,9 +105,9 @@ class PtqPlan(RunPlan):
 
     @property
     def arq_rule(self) -> ArqRule:
-        """The rule of ARQ's scales: AMCT's where a file of AMCT or its placement says how layers are quantized."""
+        """The rule of ARQ's scales: AMCT's where AMCT places activations, else the one that the instructions need."""
         request = self.request
-        by_amct = self.config is not None or request.resolved_placement is Placement.ASCEND
+        by_amct = request.resolved_placement is Placement.ASCEND
         return request.arq_rule if by_amct or request.arq_rule is not ArqRule.AMCT else self.isa.arq_rule
 
     @property
