@@ -102,14 +102,14 @@ def test_a_layer_of_too_many_inputs_is_rounded_alone_and_named() -> None:
 
 STOPPED = """
 import os, signal
-from amctq.backends import rounding
-gptq = rounding.gptq
+from amctq.backends import rounded_weights
+gptq = rounded_weights.gptq
 
 def stopped(*arguments, **options):
     os.kill(os.getpid(), signal.{name})
     return gptq(*arguments, **options)
 
-rounding.gptq = stopped
+rounded_weights.gptq = stopped
 from amctq.__main__ import main
 main()
 """
