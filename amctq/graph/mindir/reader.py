@@ -31,10 +31,12 @@ class ReadGraph:
     Attributes:
         model: opset 17, batch dynamic.
         half: cells that compute in float16; they are read as float32.
+        computes_with_batch: the number of images is among its values, and not only in shapes.
     """
 
     model: onnx.ModelProto
     half: tuple[str, ...]
+    computes_with_batch: bool
 
 
 def read_mindir(
@@ -109,7 +111,9 @@ class _Reader:
             self._onnx.output(value.name, name)
             named.append((name, Type(value.dtype, value.shape)))
         model = self._onnx.model(named, OPSET, IR_VERSIONS[OPSET])
-        return ReadGraph(model=model, half=tuple(dict.fromkeys(half)))
+        return ReadGraph(
+            model=model, half=tuple(dict.fromkeys(half)), computes_with_batch=self._onnx.computes_with_batch
+        )
 
     def _input(self, name: str, kind: Type) -> Tensor:
         dtype = known(kind.dtype)
