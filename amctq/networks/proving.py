@@ -56,6 +56,7 @@ def _proved(
     graph: FloatGraph, original: Session, inputs: Inputs, *, device: ResolvedDevice, runtime: str
 ) -> ProvedGraph:
     from amctq.graph.choices import chosen_outputs
+    from amctq.graph.rounding import coarse_outputs
     from amctq.inference.onnx_session import OnnxSession
     from amctq.inference.proof import forward_tolerance, prove_forward
 
@@ -71,5 +72,6 @@ def _proved(
         tolerance=forward_tolerance(device.kind, half=bool(graph.half)),
         runtime=runtime,
         chosen=chosen_outputs(graph),
+        coarse=coarse_outputs(graph),
     )
     return ProvedGraph(graph=graph, session=session, proof=proof)
