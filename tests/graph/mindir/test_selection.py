@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from mindspore import mint, ops
 
-from tests.graph.mindir.compare import assert_same
+from amctq.errors import InputError
+from tests.graph.mindir.compare import Function, assert_same, read
 
 
 def ranges(x: Any) -> Any:
@@ -70,3 +71,53 @@ def joined(x: Any) -> Any:
 
 def test_a_roll_that_mindspore_has_no_kernel_of_on_a_cpu() -> None:
     assert_same(rolled, (4, 6), outputs=3, like=joined)
+
+
+def of_the_batch(x: Any) -> Any:
+    n = x.shape[0]
+    both = ops.cat([x, x * 2], 0)
+    return both[:n], both[n:], both[::2], both[1::2], both[1], both[-1:], both[::-1], ops.chunk(both, 2, 0)[1], x[::-1]
+
+
+def test_parts_of_the_batch_that_every_batch_has() -> None:
+    assert_same(of_the_batch, (4, 6), outputs=9)
+
+
+def without_first(x: Any) -> Any:
+    return x[1:]
+
+
+def every_second(x: Any) -> Any:
+    return x[::2]
+
+
+def second(x: Any) -> Any:
+    return x[1]
+
+
+def first_half(x: Any) -> Any:
+    return x[: x.shape[0] // 2]
+
+
+def without_last(x: Any) -> Any:
+    return ops.Slice()(x, (0, 0, 0), (x.shape[0] - 1, 4, 6))
+
+
+def narrowed(x: Any) -> Any:
+    return mint.narrow(x, 0, 1, 2)
+
+
+@pytest.mark.parametrize("function", [without_first, every_second, second, first_half, without_last, narrowed])
+def test_other_parts_of_the_batch_are_refused(function: Callable[[Any], Any]) -> None:
+    with pytest.raises(InputError, match="a slice over the batch") as caught:
+        read(Function(function), (4, 6))
+    assert "other axes" in str(caught.value.hint)
+
+
+def halves(x: Any) -> Any:
+    return mint.chunk(x, 2, 0)[0]
+
+
+def test_a_division_of_the_batch_is_refused() -> None:
+    with pytest.raises(InputError, match="a division of the batch"):
+        read(Function(halves), (4, 6))
