@@ -13,6 +13,8 @@ from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
 _END = np.iinfo(np.int64).max
 _WHOLE = (0, _END, 1)
+# The kernels of MindSpore 2.10 count the axes as if every ellipsis were one axis, and every new axis one of the input.
+_BY_INDEX = "write it as x[..., 1:3] or x[:, None, 1:3], which MindSpore computes in another way"
 
 
 @primitive("StridedSlice")
@@ -36,6 +38,8 @@ def strided_slice(call: Call) -> Tensor:
                 first, step = begin[index], 1
                 last = None if first == -1 else first + 1
             slices.append((axis, *_ends(first, last, size, step), step))
+            if axis != index and slices[-1][1:] != _WHOLE:
+                call.refuse("behind this ellipsis or new axis, MindSpore itself takes part of another axis", _BY_INDEX)
             axis += 1
     return call.reshape(_slice(call, x, slices), call.shape)
 
