@@ -32,6 +32,10 @@ _NUDGE = 1e-6  # of an input's values: less than two engines differ by
 _NUDGES = 10
 
 
+class CannotRunError(InputError):
+    """What is to run the network itself cannot do so."""
+
+
 def forward_tolerance(device: Device, *, half: bool = False) -> float:
     """The allowed difference between MindSpore and onnxruntime, as a fraction of the largest value.
 
@@ -87,7 +91,8 @@ def prove_forward(
             than its own.
 
     Raises:
-        InputError: the network's outputs are no tensors, or not finite, or a runtime cannot run it.
+        CannotRunError: ``original`` cannot run the network.
+        InputError: the network's outputs are no tensors, or not finite, or onnxruntime cannot run it.
         CheckError: the two differ by more than ``tolerance``.
     """
     if not all(np.isfinite(array).all() for array in inputs.values()):
@@ -173,7 +178,7 @@ def _run_both(original: Session, session: OnnxSession, inputs: Inputs, runtime: 
         raise
     except Exception as error:
         message = f"{runtime} cannot run this network on a batch of {shapes}: {first_line(error)}"
-        raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
+        raise CannotRunError(message, hint="check --image-size, and that the network runs by itself") from error
     try:
         read = session.run(inputs)
     except Exception as error:  # its message names the node, which has the name of its cell and primitive

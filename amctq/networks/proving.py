@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from amctq.errors import CheckError, InputError, first_line
+from amctq.inference.proof import CannotRunError
 
 if TYPE_CHECKING:
     from amctq.data.inputs import Inputs
@@ -19,15 +21,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProvedGraph:
-    """A float graph, what runs it, and the comparison with the network itself."""
+    """A float graph, what runs it, and the comparison with the network itself.
+
+    Attributes:
+        graph: the graph.
+        session: runs it.
+        proof: the comparison.
+        unlike: how the network differs from it where it is run in the other way; None where it does not.
+    """
 
     graph: FloatGraph
     session: OnnxSession
     proof: ForwardProof
+    unlike: str | None = None
 
 
 def first_proved(
-    graphs: Iterable[FloatGraph], original: Session, inputs: Inputs, *, device: ResolvedDevice, runtime: str
+    graphs: Iterable[FloatGraph],
+    original: Session,
+    inputs: Inputs,
+    *,
+    device: ResolvedDevice,
+    runtime: str,
+    compiled: Session | None = None,
 ) -> ProvedGraph:
     """The first of ``graphs`` that passes the proof. The next one is asked for only where one does not.
 
@@ -37,6 +53,8 @@ def first_proved(
         inputs: a few samples.
         device: where MindSpore runs.
         runtime: what runs the network itself.
+        compiled: runs it in MindSpore's graph mode, where ``original`` does so in pynative mode. MindSpore's modes do
+            not agree about every operator, and has kernels for some in one mode only; what is exported is the graph.
 
     Raises:
         InputError: a runtime cannot run the network, or its outputs are no tensors, or not finite.
@@ -49,6 +67,10 @@ def first_proved(
         except (InputError, CheckError) as error:
             failed = error
     assert failed is not None
+    if compiled is not None and isinstance(failed, (CannotRunError, CheckError)):
+        with contextlib.suppress(InputError, CheckError):
+            proved = _proved(graph, compiled, inputs, device=device, runtime=f"{runtime} in graph mode")
+            return replace(proved, unlike=failed.message)
     raise failed
 
 

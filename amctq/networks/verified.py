@@ -110,8 +110,15 @@ def load_network(
         found = source.of_cells(spec, ckpt, num_classes, name_map, given)
     with reporter.phase("proof"):
         some = part(examples.renamed(found.names).first(), slice(_COMPARED_IMAGES))
-        proved = first_proved(found.graphs, found.original, some, device=device, runtime=found.runtime)
+        proved = first_proved(
+            found.graphs, found.original, some, device=device, runtime=found.runtime, compiled=found.compiled
+        )
     graph = proved.graph
+    if proved.unlike is not None:
+        reporter.warn(
+            "MindSpore's two modes disagree about this network: in graph mode, in which it is exported, it computes "
+            f"what amctq has read; in pynative mode: {proved.unlike}"
+        )
     if graph.half:
         cells = ", ".join(cell or "the network itself" for cell in graph.half[:3]) + " …" * (len(graph.half) > 3)
         reporter.warn(f"parts of the network compute in float16 ({cells}); amctq quantizes them from float32")
@@ -124,7 +131,14 @@ def load_network(
         topology = topology.without_tables(no_tables)
     for layer in topology.left_in_float:
         reporter.warn(f"{layer.name} stays in float: {layer.reason}")
-    network = FloatNetwork(cell=found.cell, graph=graph, topology=topology, rebuild=found.rebuild, scratch=scratch)
+    network = FloatNetwork(
+        cell=found.cell,
+        graph=graph,
+        topology=topology,
+        rebuild=found.rebuild,
+        scratch=scratch,
+        unlike=proved.unlike,
+    )
     return VerifiedNetwork(
         network=network, loaded=found.loaded, session=proved.session, proof=proved.proof, names=found.names
     )
@@ -134,7 +148,7 @@ def load_network(
 class _Found:
     """A network before it is verified; ``cell`` and ``rebuild`` are None where it is a file.
 
-    ``graphs`` yields the graph that amctq reads, and others if that is wrong.
+    ``graphs`` yields the graph that amctq reads, and others if that is wrong; ``compiled`` runs the cell in graph mode.
     """
 
     graphs: Iterable[FloatGraph]
@@ -142,6 +156,7 @@ class _Found:
     runtime: str
     names: Mapping[str, str]
     loaded: tuple[LoadedFile, ...]
+    compiled: Session | None = None
     cell: Any = None
     rebuild: Callable[[], Any] | None = None
 
@@ -190,7 +205,7 @@ class _Source:
                 self.reporter.info(f"{ckpt}: {matched}")
             # A user's file may have set graph mode, in which hooks do not work.
             mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-        from amctq.inference.cell_session import CellSession
+        from amctq.inference.cell_session import CellSession, GraphModeSession
         from amctq.networks.float_onnx import float_graphs
 
         names = input_names(cell, given)
@@ -200,6 +215,7 @@ class _Source:
         return _Found(
             graphs=itertools.chain((first,), graphs),
             original=CellSession(cell),
+            compiled=GraphModeSession(cell),
             runtime="MindSpore",
             names=names,
             loaded=(checkpoint.loaded,),
