@@ -166,8 +166,7 @@ class Call:
         Raises:
             InputError: always.
         """
-        where = f" in {self.node.cell}" if self.node.cell else ""
-        message = f"{self.node.primitive}{where}: {found}"
+        message = f"{self.node.primitive} ({self.node.place}): {found}"
         raise InputError(message, hint=hint or "amctq does not know this form; rewrite it in construct()")
 
 
