@@ -148,6 +148,9 @@ class NativeQuantizedNetwork(QuantizedNetwork):
         if self.network.cell is None:
             message = "the network is a file"
             raise NoSimulationError(message)
+        if self.network.unlike is not None:
+            message = "only the graph mode of MindSpore computes it"
+            raise NoSimulationError(message)
         if self.tables:
             message = f"the cells hold the embedding table {self.tables[0].table.name} in float"
             raise NoSimulationError(message)

@@ -41,6 +41,8 @@ def is_move(node: onnx.NodeProto, graph: FloatGraph) -> bool:
     """
     if node.op_type not in _MOVES or not set(graph.outputs).isdisjoint(node.output) or node.input[0] in graph.arrays:
         return False
+    if any(is_number(name, graph) for name in (node.input[0], *node.output)):
+        return False
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:
         value = graph.arrays.get(node.input[2])
         return value is not None and not bool(np.any(value))
@@ -57,6 +59,8 @@ def is_clip(node: onnx.NodeProto, graph: FloatGraph) -> bool:
 def operands(node: onnx.NodeProto, graph: FloatGraph) -> tuple[str, ...] | None:
     """The activations that a node reads, where integer kernels can compute it; None where not."""
     activations = tuple(name for name in node.input if name and name not in graph.arrays)
+    if any(is_number(name, graph) for name in activations):
+        return None
     constants = [graph.arrays[name] for name in node.input if name in graph.arrays]
     if node.op_type in _OF_ONE or (node.op_type == "Concat" and not constants):
         return activations
@@ -68,6 +72,11 @@ def operands(node: onnx.NodeProto, graph: FloatGraph) -> tuple[str, ...] | None:
         divides_by_zero = node.op_type == "Div" and not np.all(constants[0])
         return None if divides_by_zero else activations
     return None
+
+
+def is_number(tensor: str, graph: FloatGraph) -> bool:
+    """Whether a tensor has rank 0. In integers it would gain nothing, and it may be the size of the batch."""
+    return graph.shapes.get(tensor) == ()
 
 
 def why_convolution_in_float(node: onnx.NodeProto, weight: NDArray[Any]) -> str | None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Collection
 
 # Nothing is computed with it, so it may be large; a small number would divide other sizes.
-_PRIMES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061, 1063, 1069)
+_LEAST = 1009
 
 
-def prime_batch(sizes: Collection[int]) -> int:
-    """A prime that no size of a network is a multiple of, so that its multiples in the graph come from the batch."""
-    return next((prime for prime in _PRIMES if all(size % prime for size in sizes if size)), _PRIMES[0])
+def prime_batch(sizes: Collection[int], *, least: int = _LEAST) -> int:
+    """The first prime from ``least`` on that none of ``sizes`` is a multiple of.
+
+    So its multiples in a graph come from the batch, where ``sizes`` are the other numbers of the network.
+    """
+    return next(
+        number
+        for number in itertools.count(least)
+        if all(number % factor for factor in range(2, math.isqrt(number) + 1))
+        and not any(size and size % number == 0 for size in sizes)
+    )

@@ -20,7 +20,7 @@ _RANGES: dict[str, Bounds] = {
     "Tanh": (-1.0, 1.0),
 }
 # Every value that they yield is one that they read, or lies between some of these.
-_BETWEEN_INPUTS = frozenset(
+BETWEEN_INPUTS = frozenset(
     """
     DepthToSpace Expand Flatten Gather GatherElements GlobalAveragePool GlobalMaxPool Identity MaxPool ReduceMax
     ReduceMean ReduceMin Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze
@@ -58,7 +58,7 @@ def _bounds(node: onnx.NodeProto, graph: FloatGraph, known: dict[str, Bounds]) -
     if node.op_type in {"Relu", "Clip"}:
         lowest, highest = clip_limits(node, graph)
         return min(max(low, lowest), highest), max(min(high, highest), lowest)
-    if node.op_type in _BETWEEN_INPUTS:
+    if node.op_type in BETWEEN_INPUTS:
         return low, high
     if node.op_type == "Resize" and attributes_of(node).get("mode", b"nearest") != b"cubic":
         return low, high

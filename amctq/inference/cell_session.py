@@ -34,6 +34,21 @@ class CellSession(Session):
             return tuple(as_arrays(self._cell(*map(mindspore.Tensor, inputs.values()))))
 
 
+class GraphModeSession(CellSession):
+    """Runs a cell in MindSpore's graph mode, the one in which it is exported."""
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the cell; MindSpore is in pynative mode afterwards."""
+        import mindspore
+
+        self._cell.compile_cache.clear()  # what was compiled for an export cannot be run
+        mindspore.set_context(mode=mindspore.GRAPH_MODE)
+        try:
+            return super().run(inputs)
+        finally:
+            mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+
+
 class FixedBatchSession(CellSession):
     """Runs a cell on batches of one size, so that its graph is compiled once; zeros fill a smaller batch.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,19 @@ FORWARD_TOLERANCE = 1e-3
 # float16 has 11 bits, and the cube unit of an NPU multiplies in it; each of about 50 layers adds half a step.
 # Estimated, not measured.
 _HALF_TOLERANCE = 2e-2
-# Four steps of float32 at 1. Kernels compute a Sigmoid near 0 as a difference from 1, so that a share of its value says
-# nothing.
+# Four steps of float32 at 1: of what is the difference of values near 1, a share of its own size says nothing.
 _ROUNDING = 2.0**-21
+# The smallest size of an output. Below, engines may lose digits that float32 has no room for.
+_LEAST = 1e-30
 # Of an output that depends on a choice, the share of values that may be others. Of YOLOv10's 300 best boxes, 1 % are.
 _EXCHANGED = 0.1
 _NUDGE = 1e-6  # of an input's values: less than two engines differ by
+# How often what a nudge changes two engines may differ by, in many layers.
+_NUDGES = 10
+
+
+class CannotRunError(InputError):
+    """What is to run the network itself cannot do so."""
 
 
 def forward_tolerance(device: Device, *, half: bool = False) -> float:
@@ -64,6 +72,7 @@ def prove_forward(
     tolerance: float = FORWARD_TOLERANCE,
     runtime: str = "MindSpore",
     chosen: Container[str] = (),
+    coarse: Mapping[str, float] = MappingProxyType({}),
 ) -> ForwardProof:
     """Compare the forward pass of the network itself with that of amctq's float graph, at two batch sizes.
 
@@ -78,9 +87,12 @@ def prove_forward(
         runtime: what runs the network itself.
         chosen: names of the outputs that depend on a choice, such as the best boxes in their order. Where two values
             are nearly equal, each engine may choose another one.
+        coarse: by name of an output, the size of the values that its last digits come from, where these may be larger
+            than its own.
 
     Raises:
-        InputError: the network's outputs are no tensors, or not finite, or a runtime cannot run it.
+        CannotRunError: ``original`` cannot run the network.
+        InputError: the network's outputs are no tensors, or not finite, or onnxruntime cannot run it.
         CheckError: the two differ by more than ``tolerance``.
     """
     if not all(np.isfinite(array).all() for array in inputs.values()):
@@ -93,7 +105,14 @@ def prove_forward(
     exchanged, differences = 0.0, []
     for index, port in enumerate(session.outputs):
         own, read = ([both[way][index] for both in results] for way in (0, 1))
-        apart = _apart(own, read)
+        rounding = _ROUNDING * coarse.get(port.name, 0.0)
+        apart = _apart(own, read, rounding)
+        if apart.max(initial=0.0) > tolerance:
+            # A small rest of large values changes as much when the input does.
+            before, after = _nudged(session, batches, index)
+            pairs = zip(before, after, strict=True)
+            changed = max(float(np.abs(one.astype(np.float64) - other).max(initial=0.0)) for one, other in pairs)
+            apart = _apart(own, read, max(rounding, min(_ROUNDING, _NUDGES * changed)))
         if port.name in chosen:
             share = float(np.mean(apart > tolerance))
             if share <= _EXCHANGED or share <= 2 * _share_of_a_nudge(session, batches, index, tolerance):
@@ -116,18 +135,18 @@ def prove_forward(
     return proof
 
 
-def _apart(own: Sequence[Array], read: Sequence[Array]) -> NDArray[np.float64]:
-    """The differences of the batches of one output, as fractions of its largest value."""
+def _apart(own: Sequence[Array], read: Sequence[Array], rounding: float = 0.0) -> NDArray[np.float64]:
+    """The differences of the batches of one output, as fractions of its largest value; 0 where within ``rounding``."""
     largest = max(float(np.abs(one).max(initial=0.0)) for one in own)
     pairs = zip(own, read, strict=True)
     apart: NDArray[np.float64] = np.concatenate(
         [np.abs(one.astype(np.float64) - other).ravel() for one, other in pairs]
     )
-    return np.where(apart > _ROUNDING, apart / max(largest, 1e-12), 0.0)
+    return np.where(apart > rounding, apart / max(largest, _LEAST), 0.0)
 
 
-def _share_of_a_nudge(session: OnnxSession, batches: Sequence[Inputs], index: int, tolerance: float) -> float:
-    """The share of an output's values that the smallest change of the inputs exchanges."""
+def _nudged(session: OnnxSession, batches: Sequence[Inputs], index: int) -> tuple[list[Array], list[Array]]:
+    """The batches of an output before and after the smallest change of the inputs."""
     random = np.random.default_rng(1)
     before, after = [], []
     for inputs in batches:
@@ -139,7 +158,12 @@ def _share_of_a_nudge(session: OnnxSession, batches: Sequence[Inputs], index: in
         }
         before.append(session.run(inputs)[index])
         after.append(session.run(nudged)[index])
-    return float(np.mean(_apart(before, after) > tolerance))
+    return before, after
+
+
+def _share_of_a_nudge(session: OnnxSession, batches: Sequence[Inputs], index: int, tolerance: float) -> float:
+    """The share of an output's values that the smallest change of the inputs exchanges."""
+    return float(np.mean(_apart(*_nudged(session, batches, index)) > tolerance))
 
 
 def _run_both(original: Session, session: OnnxSession, inputs: Inputs, runtime: str) -> tuple[Outputs, Outputs]:
@@ -154,7 +178,7 @@ def _run_both(original: Session, session: OnnxSession, inputs: Inputs, runtime: 
         raise
     except Exception as error:
         message = f"{runtime} cannot run this network on a batch of {shapes}: {first_line(error)}"
-        raise InputError(message, hint="check --image-size, and that the network runs by itself") from error
+        raise CannotRunError(message, hint="check --image-size, and that the network runs by itself") from error
     try:
         read = session.run(inputs)
     except Exception as error:  # its message names the node, which has the name of its cell and primitive

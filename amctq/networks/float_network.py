@@ -24,6 +24,7 @@ class FloatNetwork:
         topology: the layers of ``graph`` that can be quantized.
         rebuild: builds the same cell again, for a back end that changes cells and cannot undo it.
         scratch: folder for temporary files of a back end; it is removed at the end of the run.
+        unlike: how ``cell`` differs from the graph in pynative mode, where only graph mode computes it; else None.
     """
 
     cell: Any
@@ -31,6 +32,12 @@ class FloatNetwork:
     topology: Topology
     rebuild: Callable[[], Any] | None = None
     scratch: Path | None = None
+    unlike: str | None = None
+
+    @property
+    def live_cell(self) -> Any:
+        """The cell, where Python can run it; None where it computes only as a graph, or the network is a file."""
+        return self.cell if self.unlike is None else None
 
     @cached_property
     def mindir_batch(self) -> int | None:

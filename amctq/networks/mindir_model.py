@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 from amctq.data.inputs import InputSpec
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.foreign.reader import fit_samples
+from amctq.graph.mindir.integers import integers
 from amctq.graph.mindir.reader import read_mindir
+from amctq.graph.prime_batch import prime_batch
 from amctq.inference.session import Port, reading_model
 from amctq.input_file import LoadedFile, load_input
 from amctq.networks.model_file import FileNetwork, ModelFile
 
-# Stands for the batch of a dynamic file while it is read: a prime, which no size of a network is.
-_BATCH = 1_000_003
+# The batch of a dynamic file while it is read is a prime from here on, and the first one but for rare files.
+_LEAST = 1_000_003
 
 
 class MindirModel(ModelFile):
@@ -51,7 +53,8 @@ class MindirModel(ModelFile):
                 survived()
             original = MindirSession(content)
             original.check_input({str(index): given[name] for index, name in enumerate(names)})
-            read = read_mindir(_with_batch(self._model), _BATCH, inputs=tuple(names.values()))
+            batch = prime_batch(integers(self._model), least=_LEAST)
+            read = read_mindir(_with_batch(self._model, batch), batch, inputs=tuple(names.values()))
             if original.fixed_batch is not None:
                 fit_samples(read.model, {names[name]: spec for name, spec in given.items()})
         graph = FloatGraph(model=read.model, file_bytes=read.model.ByteSize(), half=read.half)
@@ -82,7 +85,7 @@ class MindirModel(ModelFile):
         return own, tuple(map(port, graph.output))
 
 
-def _with_batch(model: Any) -> Any:
+def _with_batch(model: Any, batch: int) -> Any:
     """A copy in which the dynamic first axis of every tensor has the size that stands for the batch."""
     copy = type(model)()
     copy.CopyFrom(model)
@@ -91,7 +94,7 @@ def _with_batch(model: Any) -> Any:
         tensors += [tensor for item in node.attribute if item.name == "shape" for tensor in _tensors(item)]
     for tensor in tensors:
         if tensor.dims and tensor.dims[0] < 0:
-            tensor.dims[0] = _BATCH
+            tensor.dims[0] = batch
     return copy
 
 

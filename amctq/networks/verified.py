@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from amctq.choices import Runtime
 from amctq.data.inputs import InputSpec, part
-from amctq.errors import InputError, first_line
-from amctq.files import writing
 from amctq.input_file import LoadedFile
 from amctq.networks.checkpoint import read_checkpoint
 from amctq.networks.checkpoint_match import Match
 from amctq.networks.float_network import FloatNetwork
 from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap
+from amctq.networks.proving import first_proved
 from amctq.networks.signature import input_names
 from amctq.progress import Reporter
 from amctq.runtime import ResolvedDevice, load_mindspore
@@ -108,14 +108,21 @@ def load_network(
         assert ckpt is not None
         assert num_classes is not None
         found = source.of_cells(spec, ckpt, num_classes, name_map, given)
-    graph = found.graph
+    with reporter.phase("proof"):
+        some = part(examples.renamed(found.names).first(), slice(_COMPARED_IMAGES))
+        proved = first_proved(
+            found.graphs, found.original, some, device=device, runtime=found.runtime, compiled=found.compiled
+        )
+    graph = proved.graph
+    if proved.unlike is not None:
+        reporter.warn(
+            "MindSpore's two modes disagree about this network: in graph mode, in which it is exported, it computes "
+            f"what amctq has read; in pynative mode: {proved.unlike}"
+        )
     if graph.half:
         cells = ", ".join(cell or "the network itself" for cell in graph.half[:3]) + " …" * (len(graph.half) > 3)
         reporter.warn(f"parts of the network compute in float16 ({cells}); amctq quantizes them from float32")
-    from amctq.graph.choices import chosen_outputs
     from amctq.graph.topology import read_topology
-    from amctq.inference.onnx_session import OnnxSession
-    from amctq.inference.proof import forward_tolerance, prove_forward
 
     topology = read_topology(graph)
     if amct_limits is not None:
@@ -124,35 +131,32 @@ def load_network(
         topology = topology.without_tables(no_tables)
     for layer in topology.left_in_float:
         reporter.warn(f"{layer.name} stays in float: {layer.reason}")
-    try:
-        session = OnnxSession(graph.model)
-    except Exception as error:
-        message = f"onnxruntime cannot load the network: {first_line(error)}"
-        raise InputError(message, hint="rewrite the named operation in construct() with a standard one") from error
-    with reporter.phase("proof"):
-        some = part(examples.renamed(found.names).first(), slice(_COMPARED_IMAGES))
-        tolerance = forward_tolerance(device.kind, half=bool(graph.half))
-        proof = prove_forward(
-            found.original,
-            session,
-            some,
-            tolerance=tolerance,
-            runtime=found.runtime,
-            chosen=chosen_outputs(graph),
-        )
-    network = FloatNetwork(cell=found.cell, graph=graph, topology=topology, rebuild=found.rebuild, scratch=scratch)
-    return VerifiedNetwork(network=network, loaded=found.loaded, session=session, proof=proof, names=found.names)
+    network = FloatNetwork(
+        cell=found.cell,
+        graph=graph,
+        topology=topology,
+        rebuild=found.rebuild,
+        scratch=scratch,
+        unlike=proved.unlike,
+    )
+    return VerifiedNetwork(
+        network=network, loaded=found.loaded, session=proved.session, proof=proved.proof, names=found.names
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Found:
-    """A network before it is verified; ``cell`` and ``rebuild`` are None where it is a file."""
+    """A network before it is verified; ``cell`` and ``rebuild`` are None where it is a file.
 
-    graph: FloatGraph
+    ``graphs`` yields the graph that amctq reads, and others if that is wrong; ``compiled`` runs the cell in graph mode.
+    """
+
+    graphs: Iterable[FloatGraph]
     original: Session
     runtime: str
     names: Mapping[str, str]
     loaded: tuple[LoadedFile, ...]
+    compiled: Session | None = None
     cell: Any = None
     rebuild: Callable[[], Any] | None = None
 
@@ -171,7 +175,13 @@ class _Source:
                 load_mindspore(self.device, self.scratch)
         with self.reporter.phase("float export"):
             network = file.network(given, self.scratch)
-        return _Found(**vars(network), loaded=file.loaded)
+        return _Found(
+            graphs=(network.graph,),
+            original=network.original,
+            runtime=network.runtime,
+            names=network.names,
+            loaded=file.loaded,
+        )
 
     def of_cells(
         self,
@@ -195,16 +205,17 @@ class _Source:
                 self.reporter.info(f"{ckpt}: {matched}")
             # A user's file may have set graph mode, in which hooks do not work.
             mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-        from amctq.inference.cell_session import CellSession
-        from amctq.networks.float_onnx import export_float
+        from amctq.inference.cell_session import CellSession, GraphModeSession
+        from amctq.networks.float_onnx import float_graphs
 
         names = input_names(cell, given)
-        with self.reporter.phase("float export"), writing(self.scratch):
-            inputs = {names[name]: given[name] for name in names}
-            graph = export_float(cell, inputs, self.scratch / "float.mindir")
+        with self.reporter.phase("float export"):
+            graphs = float_graphs(cell, {names[name]: given[name] for name in names}, self.scratch / "float.mindir")
+            first = next(graphs)
         return _Found(
-            graph=graph,
+            graphs=itertools.chain((first,), graphs),
             original=CellSession(cell),
+            compiled=GraphModeSession(cell),
             runtime="MindSpore",
             names=names,
             loaded=(checkpoint.loaded,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,12 @@ def test_a_layer_of_ones_own_is_not_replaced(batches: Batches, tmp_path: Path) -
         NativeBackend().check_exportable(network, network.topology, ExportFormat.MINDIR)
     skipped = network.topology.only({"conv2", "depthwise", "end_point"})
     NativeBackend().check_exportable(network, skipped, ExportFormat.MINDIR)
+
+
+def test_cells_that_only_the_graph_mode_computes_are_not_run(network: FloatNetwork, batches: Batches) -> None:
+    quantized = _quantize(replace(network, unlike="differs"), batches)
+    with pytest.raises(NoSimulationError, match="only the graph mode"), quantized.simulation():
+        pass
 
 
 def test_unfused_batch_norm_is_simulated_too(network: FloatNetwork, batches: Batches, tmp_path: Path) -> None:

@@ -154,6 +154,33 @@ def test_a_layer_at_the_end_is_float_at_run_time() -> None:
     assert not sites["c"].written
 
 
+def test_numbers_stay_in_float() -> None:
+    """A tensor of rank 0 has no axis of images to observe; the number of images is one."""
+    graph = _graph(
+        """
+        a = Conv <strides = [2, 2]> (image, patch.weight)
+        b = Relu (a)
+        axis = Constant <value = int64[1] {0}> ()
+        row = Constant <value = int64[1] {1}> ()
+        n = Shape <start = 0, end = 1> (image)
+        i = Squeeze (n, axis)
+        k = Cast <to = 1> (i)
+        c = Mul (b, k)
+        d = Conv <pads = [1, 1, 1, 1]> (c, wide.weight)
+        m = ReduceMax <keepdims = 0> (d)
+        l = Reshape (m, row)
+        e = Mul (d, l)
+        f = Conv <pads = [1, 1, 1, 1]> (e, wide.weight)
+        g = GlobalAveragePool (f)
+        h = Flatten (g)
+        logits = Gemm <transB = 1> (h, head.weight)
+        """
+    )
+    sites = _sites(_ort(graph))
+    assert {"c", "d", "e"} <= sites.keys()
+    assert not {"k", "m"} & sites.keys()
+
+
 def test_the_time_grows_linearly() -> None:
     def seconds(layers: int) -> float:
         lines = ["a0 = Conv (image, patch.weight)"]

@@ -144,3 +144,50 @@ def test_nearly_equal_values_may_be_exchanged(noise: float, *, last_bits: bool, 
 def test_an_order_that_is_another_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckError, match="differs from MindSpore"):
         prove_forward(CellSession(Best(0)), _session(Best(0.1), tmp_path), IMAGES, chosen=frozenset({"logits"}))
+
+
+class Scaled(nn.Cell):
+    """Means by a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def construct(self, x: Any) -> Any:
+        return self.factor * x.mean((2, 3))
+
+
+@pytest.mark.parametrize("size", [1e-10, 1e-20])
+def test_a_wrong_graph_of_tiny_values_is_refused(size: float, tmp_path: Path) -> None:
+    graph = export_float(Scaled(size), image_spec(3, 8, 8), tmp_path / "float.mindir")
+    session = OnnxSession(graph.model)
+    assert prove_forward(CellSession(Scaled(size)), session, IMAGES).max_difference < 1e-4
+    with pytest.raises(CheckError, match=r"differs from MindSpore by 0\.0099 of the largest value"):
+        prove_forward(CellSession(Scaled(1.01 * size)), session, IMAGES)
+
+
+def nearly_none(x: Any) -> Any:
+    return ops.sigmoid(x.mean((2, 3)) - 12.5)
+
+
+def with_last_digits(x: Any) -> Any:
+    return nearly_none(x) + 2e-7
+
+
+def test_the_last_digits_of_one_are_no_difference(tmp_path: Path) -> None:
+    """As a text detector gives them where there is no text."""
+    session, original = _session(nearly_none, tmp_path), CellSession(Function(with_last_digits))
+    assert prove_forward(original, session, IMAGES, coarse={"logits": 1.0}).max_difference == 0
+
+
+def rest(x: Any) -> Any:
+    return x.mean((2, 3)) - x[:, :, 0, 0]
+
+
+def rest_in_another_order(x: Any) -> Any:
+    return x.mean(2).mean(2) - x[:, :, 0, 0]
+
+
+def test_the_rest_of_large_values_is_no_difference(tmp_path: Path) -> None:
+    flat = image((1 + 1e-6 * IMAGES["image"]).astype(np.float32))
+    assert prove_forward(CellSession(Function(rest_in_another_order)), _session(rest, tmp_path), flat).images == 3

@@ -60,6 +60,7 @@ class Call:
         if isinstance(value, Tensor):
             return value
         if isinstance(value, Batch):
+            self.graph.computes_with_batch = True
             name = self.emit("Squeeze", [self.graph.batch(value.times), self.graph.constant(np.asarray([0]))]).name
             return Tensor(name=name, dtype="int64", shape=())
         if isinstance(value, np.ndarray):
@@ -69,6 +70,7 @@ class Call:
             return Tensor(name=self.graph.constant(array), dtype=array.dtype.name, shape=array.shape)
         if not (isinstance(value, tuple) and all(isinstance(item, (int, Batch)) for item in value)):
             self.refuse(f"{value!r:.60} where a tensor is expected")
+        self.graph.computes_with_batch |= any(isinstance(item, Batch) for item in value)
         return Tensor(name=self.graph.ints(value), dtype="int64", shape=(len(value),))
 
     def value(self, index: int, default: Any = _REQUIRED) -> Constant:
@@ -164,8 +166,7 @@ class Call:
         Raises:
             InputError: always.
         """
-        where = f" in {self.node.cell}" if self.node.cell else ""
-        message = f"{self.node.primitive}{where}: {found}"
+        message = f"{self.node.primitive} ({self.node.place}): {found}"
         raise InputError(message, hint=hint or "amctq does not know this form; rewrite it in construct()")
 
 

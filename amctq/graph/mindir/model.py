@@ -63,6 +63,11 @@ class Node:
         steps = self.scope.split("/")[1:-1]
         return ".".join(step.partition("-")[0] for step in steps)
 
+    @property
+    def place(self) -> str:
+        """Where it is, for messages. MindIR holds no lines of source code."""
+        return f"in {self.cell or 'the network itself'}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MindirGraph:

@@ -25,6 +25,7 @@ class OnnxBuilder:
         reshaped: by tensor, the tensor of which it is only another shape.
         products: by tensor, the Gemm without bias that it comes from, through reshaping at most; nothing else reads
             what is between.
+        computes_with_batch: the number of images was asked for as a value, and not as a size.
     """
 
     def __init__(self, inputs: Sequence[tuple[str, Type]]) -> None:
@@ -41,6 +42,7 @@ class OnnxBuilder:
         self.producers: dict[str, onnx.NodeProto] = {}
         self.reshaped: dict[str, Tensor] = {}
         self.products: dict[str, onnx.NodeProto] = {}
+        self.computes_with_batch = False
 
     def add(self, op: str, inputs: Sequence[str], label: str, *, outputs: int = 1, **attributes: Any) -> list[str]:
         """Add a node, and name it after ``label``; returns the names of its outputs."""

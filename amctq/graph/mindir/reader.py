@@ -31,10 +31,12 @@ class ReadGraph:
     Attributes:
         model: opset 17, batch dynamic.
         half: cells that compute in float16; they are read as float32.
+        computes_with_batch: the number of images is among its values, and not only in shapes.
     """
 
     model: onnx.ModelProto
     half: tuple[str, ...]
+    computes_with_batch: bool
 
 
 def read_mindir(
@@ -109,7 +111,9 @@ class _Reader:
             self._onnx.output(value.name, name)
             named.append((name, Type(value.dtype, value.shape)))
         model = self._onnx.model(named, OPSET, IR_VERSIONS[OPSET])
-        return ReadGraph(model=model, half=tuple(dict.fromkeys(half)))
+        return ReadGraph(
+            model=model, half=tuple(dict.fromkeys(half)), computes_with_batch=self._onnx.computes_with_batch
+        )
 
     def _input(self, name: str, kind: Type) -> Tensor:
         dtype = known(kind.dtype)
@@ -121,7 +125,7 @@ class _Reader:
         """The value of a node's output."""
         if node.primitive in {"UpdateState", "Return", "Print"}:
             return MONAD
-        args = [self._value(name) for name in node.inputs]
+        args = [self._value(name, node) for name in node.inputs]
         if node.primitive in {"Load", "Depend"}:
             self._alias[node.output] = self._root(node.inputs[0])
             return args[0]
@@ -146,17 +150,19 @@ class _Reader:
     def _item(self, node: Node, outputs: Any, index: int) -> Any:
         """One of several outputs; a writer may leave out the last ones."""
         if not isinstance(outputs, tuple) or not -len(outputs) <= index < len(outputs):
-            source = next((item.primitive for item in self._graph.nodes if item.output == node.inputs[0]), "a tuple")
-            message = f"amctq does not write output {index} of {source}, which the network uses"
+            source = next((item for item in self._graph.nodes if item.output == self._root(node.inputs[0])), node)
+            message = (
+                f"amctq does not write output {index} of {source.primitive} ({source.place}), which the network uses"
+            )
             raise InputError(message, hint="use only its first output")
         return outputs[index]
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str, reader: Node | None = None) -> Any:
         name = self._root(name)
         if name in self._values:
             return self._values[name]
         if name in self._graph.constants:
-            return self._values.setdefault(name, self._constant(self._graph.constants[name]))
+            return self._values.setdefault(name, self._constant(self._graph.constants[name], reader))
         if name not in self._graph.parameters:
             message = f"the network's MindIR reads {name}, which nothing computes"
             raise InputError(message, hint="please report this with the network")
@@ -165,7 +171,7 @@ class _Reader:
         self._values[name] = Tensor(name=self._onnx.parameter(own, array), dtype=array.dtype.name, shape=array.shape)
         return self._values[name]
 
-    def _constant(self, value: Any) -> Any:
+    def _constant(self, value: Any, reader: Node | None) -> Any:
         """A constant of the graph; an array with the batch in its shape is made from one image's part."""
         if not isinstance(value, np.ndarray) or not any(size and size % self._batch == 0 for size in value.shape):
             return value
@@ -177,7 +183,8 @@ class _Reader:
             return Tensor(name=name, dtype=array.dtype.name, shape=shape)
         steps = steps_of_batch(value, self._batch)
         if steps is None:
-            message = f"a constant of shape {value.shape} has other values for each image of the batch"
+            place = "" if reader is None else f", for {reader.primitive} ({reader.place}),"
+            message = f"a constant of shape {value.shape}{place} has other values for each image of the batch"
             raise InputError(message, hint="compute it from the input, not from the batch size")
         name = self._onnx.counted(steps.first, steps.step, steps.axis, steps.shape[steps.axis])
         return Tensor(name=name, dtype=value.dtype.name, shape=steps.shape)

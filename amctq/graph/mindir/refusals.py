@@ -71,7 +71,7 @@ def refuse_random(node: Node) -> None:
         InputError: it is one.
     """
     if node.primitive in _RANDOM:
-        message = f"the network's output is random: {node.primitive}{_where(node)} draws its values at run time"
+        message = f"the network's output is random: {node.primitive} ({node.place}) draws its values at run time"
         hint = "build the network in inference mode: set_train(False), drop rates 0, no noise in construct()"
         raise InputError(message, hint=hint)
 
@@ -88,7 +88,7 @@ def refuse_change(node: Node, parameter: str | None) -> None:
     """
     writes = node.primitive.startswith(("Inplace", "Assign")) or node.primitive in _WRITING
     if parameter is not None and writes:
-        message = f"the network changes its own parameter {parameter}: {node.primitive}{_where(node)}"
+        message = f"the network changes its own parameter {parameter}: {node.primitive} ({node.place})"
         hint = "compute without changing parameters when the network is not training; keep such values in local names"
         raise InputError(message, hint=hint)
 
@@ -100,23 +100,19 @@ def refuse_type(node: Node) -> None:
         InputError: it does.
     """
     if isinstance(node.type, Type) and node.type.dtype in UNREAD.values():
-        message = f"the network computes in {node.type.dtype}: {node.primitive}{_where(node)}"
+        message = f"the network computes in {node.type.dtype}: {node.primitive} ({node.place})"
         raise InputError(message, hint="compute in float32 or float16")
 
 
 def unknown(node: Node) -> InputError:
     """The error for a primitive that no function is registered for."""
-    message = f"amctq does not know the primitive {node.primitive}{_where(node)}"
+    message = f"amctq does not know the primitive {node.primitive} ({node.place})"
     hint = "write that operation with others that amctq knows: docs/en/own-networks.md lists them"
     return InputError(message, hint=hint)
 
 
 def unreadable(node: Node, error: Exception) -> InputError:
     """The error for a use of a primitive that its function did not expect."""
-    message = f"{node.primitive}{_where(node)}: amctq cannot read this use of it ({type(error).__name__}: {error})"
+    message = f"{node.primitive} ({node.place}): amctq cannot read this use of it ({type(error).__name__}: {error})"
     hint = "write that operation in another way in construct(), and please report it with the network"
     return InputError(message, hint=hint)
-
-
-def _where(node: Node) -> str:
-    return f" (in {node.cell})" if node.cell else ""

@@ -42,7 +42,7 @@ def expected_phases(plan: PtqPlan, prepared: Prepared) -> tuple[Expected, ...]:
     calibration, evaluation, export = prepared.calibration, prepared.evaluation, plan.request.export
     preparation = preparation_seconds(calibration)
     onnx = forward_seconds(prepared.verified.session, calibration)
-    cell = prepared.verified.network.cell
+    cell = prepared.verified.network.live_cell
     simulated = onnx if cell is None else forward_seconds(CellSession(cell), calibration)
     only_mindir = export == (ExportFormat.MINDIR,)
     steps = []

@@ -45,7 +45,8 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
     MindSpore has to compute the quantized network: for MindIR and for retraining.
 
     Raises:
-        AmctqError: as ``load_network``; InputError if no layer would be left.
+        AmctqError: as ``load_network``; InputError if no layer would be left, or if its cells are needed and only
+            MindSpore's graph mode computes them.
     """
     verified = load_network(
         spec=plan.spec,
@@ -77,6 +78,10 @@ def _cells_needed(plan: RunPlan) -> str | None:
 
 def _with_cells(plan: RunPlan, verified: VerifiedNetwork, because: str, reporter: Reporter) -> VerifiedNetwork:
     network = verified.network
+    if network.unlike is not None:
+        message = f"in pynative mode, in which amctq replaces the layers of a network, {network.unlike}"
+        hint = "write that operation with others, such as y = y + x for y.add_(x)"
+        raise InputError(message, hint=hint if plan.retrains else f"{hint}, or --export onnx")
     reasons = plan.backend.without_cells(network)
     topology = network.topology.leaving_in_float(reasons, because)
     if not topology.layers:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from mindspore import mint, nn, ops
 
-from tests.graph.mindir.compare import Function, assert_same
+from amctq.errors import InputError
+from tests.graph.mindir.compare import Function, assert_same, read
 
 CASES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
     ((1, 2), (4, 6)),
@@ -45,3 +46,15 @@ def test_the_modes_of_the_cell_pad(mode: str) -> None:
 )
 def test_the_cells_that_pad(network: Any, shape: tuple[int, ...]) -> None:
     assert_same(network, shape)
+
+
+@pytest.mark.parametrize("pads", [(-1, 2, 3, 0), (-3, 3, 2, -1), (3, -3, -1, -2)])
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_negative_pads_cut_off(mode: str, pads: tuple[int, ...]) -> None:
+    assert_same(Function(ops.pad, pads, mode), (4, 6, 7))
+
+
+def test_more_than_the_axis_has_is_not_repeated() -> None:
+    """MindSpore reads other memory there."""
+    with pytest.raises(InputError, match=r"PadV3.*: pads \(-2, 6\) repeat more than the 5 values of the axis"):
+        read(Function(ops.pad, (-2, 6, 0, 0), "circular"), (4, 6, 7))

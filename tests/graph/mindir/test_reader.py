@@ -61,9 +61,25 @@ def unknown(x: Any) -> Any:
 
 
 def test_an_unknown_primitive_is_named_with_its_cell() -> None:
-    message = refused(Inside(unknown)).message
-    assert "Cummax" in message
-    assert "block.part" in message
+    assert "the primitive Cummax (in block.part)" in refused(Inside(unknown)).message
+    assert "the primitive Cummax (in the network itself)" in refused(Function(unknown)).message
+
+
+def with_places(x: Any) -> Any:
+    return ops.max_pool2d(x[:, None], 2, 2, return_indices=True)
+
+
+def test_an_output_that_is_not_written_is_named_with_its_cell() -> None:
+    assert "MaxPoolWithArgmaxV2 (in block.part)" in refused(Inside(with_places), outputs=2).message
+
+
+def over_the_batch(x: Any) -> Any:
+    return x[1:]
+
+
+def test_a_form_that_is_not_known_is_named_with_its_cell() -> None:
+    assert refused(Inside(over_the_batch)).message.startswith("StridedSlice (in block.part): ")
+    assert refused(Function(over_the_batch)).message.startswith("StridedSlice (in the network itself): ")
 
 
 def dropped(x: Any) -> Any:
@@ -162,7 +178,8 @@ def uneven(x: Any) -> Any:
 
 
 def test_a_constant_that_differs_between_images() -> None:
-    assert "other values for each image" in refused(Function(uneven)).message
+    message = refused(Inside(uneven)).message
+    assert "for Add (in block.part), has other values for each image" in message
 
 
 class Two(nn.Cell):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.registry import primitive
@@ -66,23 +67,38 @@ def padded(call: Call, x: Tensor, pairs: Sequence[tuple[int, int]], mode: str, v
     """``x`` with (begin, end) more on each axis, less where negative.
 
     Raises:
-        InputError: the mode is unknown to amctq.
+        InputError: the mode is unknown to amctq, or pads are longer than what they repeat.
     """
     shape = tuple(size if pair == (0, 0) else int(size) + sum(pair) for size, pair in zip(x.shape, pairs, strict=True))
-    if mode in _GATHERED_MODES:
+    if mode not in {*_ONNX_MODES, *_GATHERED_MODES}:
+        call.refuse(f"mode {mode}", f"use {', '.join([*_ONNX_MODES, *_GATHERED_MODES])}")
+    if mode in _GATHERED_MODES or (mode != "constant" and any(number < 0 for pair in pairs for number in pair)):
         for axis, (size, pair) in enumerate(zip(x.shape, pairs, strict=True)):
             if pair != (0, 0):
-                picked = np.pad(np.arange(int(size)), pair, _GATHERED_MODES[mode])  # type: ignore[call-overload]
+                picked = _picked(call, int(size), pair, mode)
                 kind = Type(x.dtype, (*x.shape[:axis], len(picked), *x.shape[axis + 1 :]))
                 x = call.emit("Gather", [x, call.graph.constant(picked)], kind, axis=axis)
         return x
-    if mode not in _ONNX_MODES:
-        call.refuse(f"mode {mode}", f"use {', '.join([*_ONNX_MODES, *_GATHERED_MODES])}")
     begins, ends = ([pair[index] for pair in pairs] for index in (0, 1))
     inputs: list[Tensor | str] = [x, call.graph.ints([*begins, *ends])]
     if mode == "constant" and value is not None:
         inputs.append(call.as_tensor(np.asarray(value, x.dtype).reshape(())))
     return call.emit("Pad", inputs, Type(x.dtype, shape), mode=_ONNX_MODES[mode])
+
+
+def _picked(call: Call, size: int, pair: tuple[int, int], mode: str) -> NDArray[np.int64]:
+    """Which values of an axis the padded one has. What a negative pad cuts off is still reflected, but not repeated."""
+    more, cut = ([max(sign * number, 0) for number in pair] for sign in (1, -1))
+    name: Any = (_ONNX_MODES | _GATHERED_MODES)[mode]
+    picked: NDArray[np.int64] = np.arange(size, dtype=np.int64)
+    if mode == "reflect":
+        picked = np.pad(picked, more, name)
+        return picked[cut[0] : len(picked) - cut[1]]
+    picked = picked[cut[0] : size - cut[1]]
+    if mode == "circular" and max(more) > len(picked):
+        found = f"pads {pair} repeat more than the {len(picked)} values of the axis"
+        call.refuse(found, "use pads of that size at most")
+    return np.pad(picked, more, name)
 
 
 def _pairs(pads: Any, rank: int) -> list[tuple[int, int]]:

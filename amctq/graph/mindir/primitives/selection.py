@@ -12,6 +12,9 @@ from amctq.graph.mindir.registry import primitive
 from amctq.graph.mindir.values import Batch, Size, Tensor, Type
 
 _END = np.iinfo(np.int64).max
+_WHOLE = (0, _END, 1)
+# The kernels of MindSpore 2.10 count the axes as if every ellipsis were one axis, and every new axis one of the input.
+_BY_INDEX = "write it as x[..., 1:3] or x[:, None, 1:3], which MindSpore computes in another way"
 
 
 @primitive("StridedSlice")
@@ -35,6 +38,8 @@ def strided_slice(call: Call) -> Tensor:
                 first, step = begin[index], 1
                 last = None if first == -1 else first + 1
             slices.append((axis, *_ends(first, last, size, step), step))
+            if axis != index and slices[-1][1:] != _WHOLE:
+                call.refuse("behind this ellipsis or new axis, MindSpore itself takes part of another axis", _BY_INDEX)
             axis += 1
     return call.reshape(_slice(call, x, slices), call.shape)
 
@@ -54,16 +59,46 @@ def _ends(first: Any, last: Any, size: Size, step: int) -> tuple[Size, Size]:
 
 
 def _slice(call: Call, x: Tensor, slices: Sequence[tuple[int, Size, Size, int]]) -> Tensor:
-    slices = [item for item in slices if item[1:] != (0, _END, 1)]
+    slices = [item for item in slices if item[1:] != _WHOLE]
     if not slices:
         return x
     axes, first, last, steps = ([item[index] for item in slices] for index in range(4))
     shape = list(x.shape)
     for axis, begin, end, step in slices:
         size = shape[axis]
-        if not any(isinstance(item, Batch) for item in (size, begin, end)):
+        if isinstance(size, Batch):
+            shape[axis] = _part_of_batch(call, size.times, begin, end, step)
+        elif not any(isinstance(item, Batch) for item in (begin, end)):
             shape[axis] = len(range(int(size))[slice(int(begin), None if end in {_END, -_END} else int(end), step)])
     return call.emit("Slice", [x, *map(call.graph.ints, (first, last, axes, steps))], Type(x.dtype, tuple(shape)))
+
+
+def _part_of_batch(call: Call, times: int, begin: Size, end: Size, step: int) -> Size:
+    """The size of a slice of an axis of ``times`` × N values.
+
+    Raises:
+        InputError: it is neither fixed nor a multiple of N, or the slice may reach beyond the axis.
+    """
+    found: Size | None = None
+    first, last = _place(begin, times), _place(end, times)
+    images, others = last[0] - first[0], last[1] - first[1]
+    if step < 0:
+        if end == -_END and begin in {_END, -1} and times % step == 0:
+            found = Batch(times // -step)
+    elif images == 0 and max(abs(first[1]), abs(last[1])) <= times:
+        found = len(range(0, others, step))
+    elif images > 0 and images % step == 0 and -step < others <= 0:
+        found = Batch(images // step)
+    if found is None:
+        call.refuse("a slice over the batch", "slice along other axes; the batch may have any size, such as 1")
+    return found
+
+
+def _place(place: Size, times: int) -> tuple[int, int]:
+    """A begin or end as k × N + n."""
+    if isinstance(place, Batch):
+        return min(place.times, times), 0
+    return (times, 0) if place == _END else (times, place) if place < 0 else (0, place)
 
 
 @primitive("Slice")
@@ -73,8 +108,14 @@ def slice_(call: Call) -> Tensor:
     slices = []
     for axis, (first, size) in enumerate(zip(call.value(1), call.value(2), strict=True)):
         whole = first == 0 and size in (-1, x.shape[axis])
-        slices.append((axis, 0, _END, 1) if whole else (axis, first, first + size if size != -1 else _END, 1))
+        slices.append((axis, 0, _END, 1) if whole else (axis, first, _END if size == -1 else _sum(first, size), 1))
     return call.reshape(_slice(call, x, slices), call.shape)
+
+
+def _sum(first: Size, size: Size) -> Size:
+    if isinstance(first, Batch) and isinstance(size, Batch):
+        return Batch(first.times + size.times)
+    return size if first == 0 else int(first) + int(size)
 
 
 @primitive("SliceExt", "Narrow", "NarrowView", "SliceExtView")
@@ -83,7 +124,7 @@ def slice_ext(call: Call) -> Tensor:
     x = call.tensor(0)
     axis, first, last, step = call.axis(1, rank=x.rank), call.value(2), call.value(3), call.value(4, 1)
     if call.node.primitive.startswith("Narrow"):
-        last = first + last
+        last = _sum(first, last)
     return _slice(call, x, [(axis, *_ends(first, last, x.shape[axis], step), step)])
 
 

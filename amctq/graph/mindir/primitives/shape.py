@@ -76,6 +76,8 @@ def _parts(call: Call, x: Tensor) -> tuple[Tensor, ...]:
     if len(kinds) == 1:
         return (x,)
     sizes = [kind.shape[axis] for kind in kinds]
+    if isinstance(x.shape[axis], Batch) and not all(isinstance(size, Batch) for size in sizes):
+        call.refuse("a division of the batch", "divide other axes; the batch may have any size, such as 1")
     kinds = [Type(x.dtype, kind.shape) for kind in kinds]
     return call.emit_several("Split", [x, call.graph.ints(sizes)], kinds, axis=axis)
 
