@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from amctq.errors import InputError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
+from amctq.inference.onnx_defects import refuse_defects
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.protobuf_walk import walk
 from amctq.inference.session import reading_model
@@ -84,6 +85,7 @@ def read_onnx(path: Path, *, option: str) -> OnnxFile:
         except (DecodeError, ValueError) as error:
             message = f"it is no ONNX model ({len(content):,} bytes)"
             raise InputError(message, hint=_DAMAGED) from error
+        refuse_defects(model)
         if not external:
             return OnnxFile(model=model, content=content, loaded=(own,))
         data = _ExternalData(path.parent, option)

@@ -156,6 +156,21 @@ def test_external_data_lie_in_the_folder_and_have_their_size(
     assert found.value.message.startswith(str(path))
 
 
+@pytest.mark.parametrize(("key", "refused"), [("amctq.preprocessing", True), ("author", False)])
+def test_duplicate_keys_of_metadata(key: str, refused: bool, tmp_path: Path) -> None:
+    """Readers differ in which of the two they take; what amctq does not read is no matter."""
+    model = _model(1)
+    for value in ("one", "two"):
+        model.metadata_props.add(key=key, value=value)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    if refused:
+        with pytest.raises(InputError, match=f"model.onnx: its metadata have a duplicate key: {key}"):
+            read_onnx(path, option="--onnx")
+    else:
+        assert read_onnx(path, option="--onnx").session()
+
+
 def test_no_damage_breaks_the_reader(tmp_path: Path) -> None:
     """What is still a model may run; whatever else it is, it is refused."""
     path, refused = tmp_path / "mutated.onnx", 0
