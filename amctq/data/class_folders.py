@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from amctq.data.image_file import SUFFIXES, is_image
+from amctq.data.links_back import ClassPlaces
 from amctq.data.passed_over import PassedOver, is_hidden, shown
 from amctq.errors import InputError
 from amctq.files import reading
@@ -85,13 +87,16 @@ def read_classes(place: Path, over: PassedOver) -> tuple[ClassFolder, ...]:
         over: takes what is passed over.
 
     Raises:
-        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing.
+        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing or back.
     """
     classes = []
     with reading(str(place)):
         _refuse_lost_folders(place)
-        for folder in _folders(place, over, files=_NO_CLASS):
-            found = ClassFolder(name=folder.name, images=tuple(sorted(_Walk(over).images_in(folder))))
+        folders = _folders(place, over, files=_NO_CLASS)
+        places = ClassPlaces.of(place, folders)
+        for folder in folders:
+            walk = _Walk(over, leads_back=partial(places.leads_back, own=folder))
+            found = ClassFolder(name=folder.name, images=tuple(sorted(walk.images_in(folder))))
             if nested(place, [found]):
                 _refuse_roles_inside(folder)
             classes.append(found)
@@ -160,12 +165,14 @@ class _Walk:
 
     Attributes:
         over: takes what is passed over.
+        leads_back: whether a link leads to images of other classes.
         seen: device and inode of the folders so far.
         images: how many were found.
         others: how many visible files are none.
     """
 
     over: PassedOver
+    leads_back: Callable[[Path], bool] = lambda _: False
     seen: set[tuple[int, int]] = field(default_factory=set)
     images: int = 0
     others: int = 0
@@ -182,6 +189,9 @@ class _Walk:
             if is_hidden(entry.name):
                 self.over.add(_HIDDEN, entry.name)
             elif entry.is_dir():
+                if entry.is_symlink() and self.leads_back(path):
+                    self.over.add("links that lead back to other classes", f"{folder.name}/{entry.name}")
+                    continue
                 yield from self.images_in(path, depth + 1)
             elif path.suffix.lower() in SUFFIXES or is_image(path):
                 self.images += 1
