@@ -87,7 +87,8 @@ def read_classes(place: Path, over: PassedOver) -> tuple[ClassFolder, ...]:
         over: takes what is passed over.
 
     Raises:
-        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing or back.
+        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing or back; or the
+            classes are one folder deeper.
     """
     classes = []
     with reading(str(place)):
@@ -100,6 +101,7 @@ def read_classes(place: Path, over: PassedOver) -> tuple[ClassFolder, ...]:
             if nested(place, [found]):
                 _refuse_roles_inside(folder)
             classes.append(found)
+    _refuse_wrapped(place, classes)
     empty = [found.name for found in classes if not found.images]
     if empty:
         message = f"{place}: no image in the class folder{'s' * (len(empty) > 1)} {shown(empty)}"
@@ -139,6 +141,20 @@ def _refuse_roles_inside(folder: Path) -> None:
     if roles.train is not None and roles.test is not None:
         message = f"{folder} is no class: it has {roles.train.name} and {roles.test.name}, each with class folders"
         raise InputError(message, hint=f"give --dataset {folder}")
+
+
+def _refuse_wrapped(place: Path, classes: Sequence[ClassFolder]) -> None:
+    """Refuse one folder around all class folders: every image would be of one class."""
+    if len(classes) != 1 or not classes[0].images:
+        return
+    folder, images = place / classes[0].name, classes[0].images
+    inside = {image.relative_to(folder).parts[0] for image in images}
+    while len(inside) == 1 and all(len(image.relative_to(folder).parts) > 2 for image in images):
+        folder = folder / inside.pop()
+        inside = {image.relative_to(folder).parts[0] for image in images}
+    if len(inside) > 1 and all(len(image.relative_to(folder).parts) > 1 for image in images):
+        message = f"{place} has one folder, and {folder} has {len(inside):,} with images: {shown(sorted(inside))}"
+        raise InputError(message, hint=f"give --dataset {folder}, or move its folders up into {place}")
 
 
 def _folders(place: Path, over: PassedOver, files: str | None = None) -> list[Path]:

@@ -173,6 +173,24 @@ def test_a_class_that_is_a_link_back_is_refused(to: str, said: str, root: Path) 
     assert "remove the link" in str(error.hint)
 
 
+@pytest.mark.parametrize("way", ["images", "data/images", "train/images"])
+def test_a_folder_around_the_classes_is_refused(way: str, root: Path, tmp_path: Path) -> None:
+    around = tmp_path / "around"
+    shutil.copytree(root, around / way)
+    error = _refused(around)
+    assert f"{around / way} has 3 with images: ant, bee, cat" in error.message
+    assert f"give --dataset {around / way}," in str(error.hint)
+    assert _labels(_opened(around / way)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("extra", [[], ["one/1.png"], ["one/1.png", "two/0.png", "0.png"]])
+def test_one_class_is_taken_where_its_images_say_so(extra: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    for name in ["more/0.png"] * (not extra) + extra:
+        _picture(folder / "images" / name)
+    assert _labels(_opened(folder)) == [0] * max(len(extra), 1)
+
+
 def test_a_folder_above_the_dataset_is_no_dataset_of_one_class(root: Path, tmp_path: Path) -> None:
     above = tmp_path / "above" / "birds"
     for role in ("train", "val"):
