@@ -75,7 +75,8 @@ def read_onnx(path: Path, *, option: str) -> OnnxFile:
         option: where its path was given, for messages.
 
     Raises:
-        InputError: a file cannot be read, is no ONNX model, or does not have the tensors that the model names.
+        InputError: a file cannot be read, is no ONNX model, does not have the tensors that the model names, or has what
+            makes its results meaningless.
     """
     content, own = load_input(path, option=option)
     with reading_model(path):
@@ -85,8 +86,8 @@ def read_onnx(path: Path, *, option: str) -> OnnxFile:
         except (DecodeError, ValueError) as error:
             message = f"it is no ONNX model ({len(content):,} bytes)"
             raise InputError(message, hint=_DAMAGED) from error
-        refuse_defects(model)
         if not external:
+            refuse_defects(model)
             return OnnxFile(model=model, content=content, loaded=(own,))
         data = _ExternalData(path.parent, option)
         for tensor in external:
@@ -94,6 +95,7 @@ def read_onnx(path: Path, *, option: str) -> OnnxFile:
         if model.ByteSize() > _MOST_BYTES:
             message = f"it has {model.ByteSize():,} bytes with its external data, and amctq reads up to 2 GiB"
             raise InputError(message, hint="measure it in onnxruntime itself")
+        refuse_defects(model)
         return OnnxFile(model=model, content=model.SerializeToString(), loaded=(own, *data.loaded))
 
 
