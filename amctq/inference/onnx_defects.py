@@ -26,13 +26,14 @@ _SCALES: Mapping[str, tuple[int, ...]] = {
 
 
 def refuse_defects(model: onnx.ModelProto) -> None:
-    """Refuse a file whose accuracy would say nothing.
+    """Refuse a file whose accuracy would say nothing, or that no samples fit.
 
     Raises:
         InputError: the message names the defect.
     """
     _refuse_duplicate_keys(model)
     _refuse_bad_scales(model)
+    _refuse_texts(model)
 
 
 def _refuse_duplicate_keys(model: onnx.ModelProto) -> None:
@@ -63,6 +64,22 @@ def _refuse_bad_scales(model: onnx.ModelProto) -> None:
             if tensor is not None and (found := _bad_scale(tensor)) is not None:
                 message = f"{node.name or node.output[0]}: {node.op_type} with the scale {found:g}"
                 raise InputError(message + ", expected finite numbers above 0", hint=_HINT)
+
+
+def _refuse_texts(model: onnx.ModelProto) -> None:
+    """Refuse inputs that are no tensors of numbers, by what they are."""
+    constants = {item.name for item in model.graph.initializer}
+    for value in model.graph.input:
+        kind = value.type.WhichOneof("value") or "unknown"
+        if value.name in constants:
+            continue
+        if kind == "tensor_type" and value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            message = f"its input {value.name} is text (tensor(string)), expected numbers"
+            hint = "export the network without what turns text into numbers (the tokenizer), and give it the numbers"
+            raise InputError(message, hint=hint)
+        if kind not in {"tensor_type", "unknown"}:
+            message = f"its input {value.name} is a {kind.removesuffix('_type')}, expected a tensor"
+            raise InputError(message, hint="export the network with an input for each tensor")
 
 
 def _bad_scale(tensor: onnx.TensorProto) -> float | None:

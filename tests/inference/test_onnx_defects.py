@@ -45,3 +45,19 @@ def test_a_scale_that_is_none_is_refused(wrong: float, where: str) -> None:
 def test_right_scales_are_taken() -> None:
     for scale in ([0.5, 1e-30, 1e30], 0.25):
         assert read_onnx(_saved(scale), option="--onnx").session()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("string[N, 3]", r"its input x is text \(tensor\(string\)\), expected numbers"),
+        ("seq(float[N])", "its input x is a sequence, expected a tensor"),
+    ],
+)
+def test_inputs_that_are_no_numbers_are_named(kind: str, said: str) -> None:
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17]> g ({kind} x) => ({kind} y) {{ y = Identity(x) }}'
+    )
+    onnx.save(model, "text.onnx")
+    with pytest.raises(InputError, match=rf"text\.onnx: {said}"):
+        read_onnx(Path("text.onnx"), option="--onnx")
