@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from amctq.disk import remedy
 from amctq.durability import make_durable, make_names_durable
 from amctq.errors import InputError, UsageError, WriteError
 from amctq.folder_lock import FolderLock
@@ -64,15 +64,8 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        hint = {
-            errno.ENOSPC: "free some space on that disk, or choose another --output-dir",
-            errno.EDQUOT: "your disk quota is used up: free some space, or choose another --output-dir",
-            errno.EACCES: "choose an --output-dir that you may write to",
-            errno.EPERM: "choose an --output-dir that you may write to",
-            errno.EROFS: "that file system is read-only: choose another --output-dir",
-        }.get(error.errno or 0, "choose another --output-dir")
         message = f"cannot write {target}: {reason}"
-        raise WriteError(message, hint=hint) from error
+        raise WriteError(message, hint=remedy(error.errno, target)) from error
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amctq.disk import temporary_name
 from amctq.errors import UsageError, WriteError
 from amctq.signals import signals_held
 
@@ -136,7 +137,7 @@ def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            folder = Path(inside or tempfile.gettempdir()).absolute() / f"amctq-{uuid.uuid4().hex}"
+            folder = Path(inside or tempfile.gettempdir()).absolute() / temporary_name(uuid.uuid4().hex)
             stack.enter_context(watched(Leftover(folders=(folder,))))
             stack.callback(_remove, folder)
             folder.mkdir(mode=0o700)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from amctq.errors import InputError, Stopped, first_line
+from amctq.regular_file import why_no_file
 
 # A script that parses arguments when it is imported ends with SystemExit, and code may raise what is no Exception.
 # ``Stopped``, which comes out of it when a signal arrives, must be passed on before.
@@ -70,14 +71,20 @@ def load_factory(text: str, *, option: str) -> Callable[..., Any]:
 
 
 def check_factory(text: str, *, option: str) -> None:
-    """Make sure that the file is there, without importing it.
+    """Make sure that a regular file is there, without importing it: a named pipe would wait for ever.
 
     Raises:
         InputError: it is not.
     """
     place = text.rpartition(":")[0]
-    if place.endswith(".py") and not Path(place).is_file():
-        message = f"{option} {text}: no file {place}"
+    if not place.endswith(".py"):
+        return
+    try:
+        found = why_no_file(Path(place))
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found is not None:
+        message = f"{option} {text}: {place}: {found}"
         raise InputError(message, hint="check the path before the colon")
 
 

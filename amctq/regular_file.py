@@ -33,6 +33,25 @@ def open_regular(path: Path) -> BufferedReader:
         raise
 
 
+def why_no_file(path: Path) -> str | None:
+    """What is at a path in place of a regular file, in words; None where there is one.
+
+    Raises:
+        OSError: the system does not tell.
+    """
+    try:
+        _check_regular(path, path.stat().st_mode)
+    except FileNotFoundError:
+        return "no such file"
+    except IsADirectoryError:
+        return "it is a folder, expected a file"
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return str(error.strerror)
+    return None
+
+
 def _check_regular(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

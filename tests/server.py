@@ -62,6 +62,7 @@ class Server(ThreadingHTTPServer):
         self.released = threading.Event()  # it may go on
         self.tls = tls
         self.tunnels = True  # whether it is a proxy for TLS
+        self.refuses = 403  # its answer where it is none
 
     @property
     def url(self) -> str:
@@ -112,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         """Pass on what a client and a server with TLS say to each other."""
         self.server.seen.append(Seen(self.path, {name.lower(): value for name, value in self.headers.items()}))
         if not self.server.tunnels:
-            return self.answer(403, b"not from here")
+            return self.answer(self.server.refuses, b"not from here")
         host, _, port = self.path.partition(":")
         with socket.create_connection((host, int(port))) as far:
             self.send_response(200)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amctq.disk import check_room
 from amctq.errors import InputError, UnavailableError, first_line
+from amctq.files import writing
 from amctq.leftovers import temporary_folder
 from amctq.networks.float_network import FloatNetwork
 from amctq.progress import Reporter
@@ -80,11 +82,14 @@ class WorkDirectory:
 
         Raises:
             InputError: the function raises; the message names it and the tool's message.
+            WriteError: the disk is full.
         """
         try:
             place, _, own = f"amct_mindspore.{name}".rpartition(".")
             return getattr(importlib.import_module(place), own)(*arguments, **named)
         except Exception as error:
+            with writing(self.folder):
+                check_room(self.config)
             message = f"amct_mindspore.{name}: {type(error).__name__}: {first_line(error)}"
             hint = "leave the layer that it names in float (--skip-layer), or use --backend native"
             raise InputError(message, hint=hint) from error

@@ -128,7 +128,7 @@ def _samples(
     pixels, labels = arrays
     where = f"{path}: {names[0]}"
     if pixels.dtype.newbyteorder("=") == np.float32:
-        pixels = _prepared(pixels.astype(np.float32, copy=False), where, notices)
+        pixels = _prepared(pixels.astype(np.float32, copy=False), where, preprocessing, notices)
     elif pixels.dtype == np.uint8:
         pixels = _channels_first(pixels, where, preprocessing, notices)
     prepared = pixels.dtype == np.float32
@@ -163,7 +163,7 @@ def _channels_first(
     return pixels
 
 
-def _prepared(pixels: Float32Array, where: str, notices: list[str]) -> Float32Array:
+def _prepared(pixels: Float32Array, where: str, preprocessing: Preprocessing, notices: list[str]) -> Float32Array:
     """float32 images as (N, C, H, W), all finite; ``notices`` takes what the user must know."""
     if pixels.ndim != 4 or not pixels.size:
         return pixels
@@ -171,14 +171,21 @@ def _prepared(pixels: Float32Array, where: str, notices: list[str]) -> Float32Ar
     if second > 4 and (last == 3 or (last in (1, 4) and second == third)):
         notices.append(f"{where} is float32 {pixels.shape}: taken as (N, H, W, C) and transposed to (N, C, H, W)")
         pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    largest = 0.0
+    largest = lowest = 0.0
     for part in slices(len(pixels), _CHECKED):
         check_finite({IMAGE: pixels[part]}, part.start, where)
         largest = max(largest, float(np.abs(pixels[part]).max()))
+        lowest = min(lowest, float(pixels[part].min()))
     if largest > _LARGEST_PREPARED:
         notices.append(
             f"{where} reaches {largest:,.0f}: float32 images are taken as they are, and neither divided by 255 nor "
             "normalized; uint8 images are"
+        )
+    elif 0 == lowest < largest <= 1 and preprocessing.normalizes:
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
+        notices.append(
+            f"{where} lies in 0…1: float32 images are taken as they are, and not normalized with mean {mean} and std "
+            f"{std}; if the network takes normalized images, give it those, or uint8 images"
         )
     return pixels
 

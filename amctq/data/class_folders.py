@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from amctq.data.image_file import SUFFIXES, is_image
+from amctq.data.links_back import ClassPlaces
 from amctq.data.passed_over import PassedOver, is_hidden, shown
 from amctq.errors import InputError
 from amctq.files import reading
@@ -85,16 +87,21 @@ def read_classes(place: Path, over: PassedOver) -> tuple[ClassFolder, ...]:
         over: takes what is passed over.
 
     Raises:
-        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing.
+        InputError: a class has no readable image, or a folder cannot be read, or is a link to nothing or back; or the
+            classes are one folder deeper.
     """
     classes = []
     with reading(str(place)):
         _refuse_lost_folders(place)
-        for folder in _folders(place, over, files=_NO_CLASS):
-            found = ClassFolder(name=folder.name, images=tuple(sorted(_Walk(over).images_in(folder))))
+        folders = _folders(place, over, files=_NO_CLASS)
+        places = ClassPlaces.of(place, folders)
+        for folder in folders:
+            walk = _Walk(over, leads_back=partial(places.leads_back, own=folder))
+            found = ClassFolder(name=folder.name, images=tuple(sorted(walk.images_in(folder))))
             if nested(place, [found]):
                 _refuse_roles_inside(folder)
             classes.append(found)
+    _refuse_wrapped(place, classes)
     empty = [found.name for found in classes if not found.images]
     if empty:
         message = f"{place}: no image in the class folder{'s' * (len(empty) > 1)} {shown(empty)}"
@@ -136,6 +143,20 @@ def _refuse_roles_inside(folder: Path) -> None:
         raise InputError(message, hint=f"give --dataset {folder}")
 
 
+def _refuse_wrapped(place: Path, classes: Sequence[ClassFolder]) -> None:
+    """Refuse one folder around all class folders: every image would be of one class."""
+    if len(classes) != 1 or not classes[0].images:
+        return
+    folder, images = place / classes[0].name, classes[0].images
+    inside = {image.relative_to(folder).parts[0] for image in images}
+    while len(inside) == 1 and all(len(image.relative_to(folder).parts) > 2 for image in images):
+        folder = folder / inside.pop()
+        inside = {image.relative_to(folder).parts[0] for image in images}
+    if len(inside) > 1 and all(len(image.relative_to(folder).parts) > 1 for image in images):
+        message = f"{place} has one folder, and {folder} has {len(inside):,} with images: {shown(sorted(inside))}"
+        raise InputError(message, hint=f"give --dataset {folder}, or move its folders up into {place}")
+
+
 def _folders(place: Path, over: PassedOver, files: str | None = None) -> list[Path]:
     """The visible folders in ``place``, sorted; other entries are passed over, visible files as ``files``."""
     found = []
@@ -160,12 +181,14 @@ class _Walk:
 
     Attributes:
         over: takes what is passed over.
+        leads_back: whether a link leads to images of other classes.
         seen: device and inode of the folders so far.
         images: how many were found.
         others: how many visible files are none.
     """
 
     over: PassedOver
+    leads_back: Callable[[Path], bool] = lambda _: False
     seen: set[tuple[int, int]] = field(default_factory=set)
     images: int = 0
     others: int = 0
@@ -182,6 +205,9 @@ class _Walk:
             if is_hidden(entry.name):
                 self.over.add(_HIDDEN, entry.name)
             elif entry.is_dir():
+                if entry.is_symlink() and self.leads_back(path):
+                    self.over.add("links that lead back to other classes", f"{folder.name}/{entry.name}")
+                    continue
                 yield from self.images_in(path, depth + 1)
             elif path.suffix.lower() in SUFFIXES or is_image(path):
                 self.images += 1

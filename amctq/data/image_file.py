@@ -25,6 +25,8 @@ SUFFIXES = frozenset(
 # Raster formats only: others start programs (PostScript), or any text looks like them.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS = 89_478_485  # Pillow's own limit; such an image takes 1 GB while it is decoded
+# Their decoders take up to 22 bytes a pixel, twice as much as the others'.
+_HALF = frozenset({"WEBP", "JPEG2000", "AVIF"})
 # Tags of a TIFF, and values of them (TIFF 6.0, sections 8 and 19).
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
@@ -40,6 +42,11 @@ def is_image(path: Path) -> bool:
         return True
     except Exception:  # Pillow's readers raise errors of many kinds
         return False
+
+
+def max_pixels(form: str | None) -> int:
+    """The largest image of a format, by Pillow's name, that is decoded: with it no command takes 2 GB."""
+    return MAX_PIXELS // 2 if form in _HALF else MAX_PIXELS
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
@@ -62,7 +69,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 
 class _TooLargeError(InputError):
-    """The image has more than ``MAX_PIXELS``."""
+    """The image has more pixels than ``max_pixels``."""
 
 
 def _load(path: Path) -> Image | NDArray[np.uint8]:
@@ -96,8 +103,8 @@ def _opened(path: Path) -> Iterator[Image]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(stream, formats=_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise _too_large(path, f"{image.width:,} x {image.height:,}")
+                if image.width * image.height > max_pixels(image.format):
+                    raise _too_large(path, f"{image.width * image.height:,}", image.format)
                 yield image
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             found = re.search(r"(\d+) pixels", str(error))
@@ -125,8 +132,9 @@ def _numbers(value: Any) -> tuple[Any, ...]:
     return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
-def _too_large(path: Path, pixels: str) -> _TooLargeError:
-    message = f"{path} has {pixels} pixels, more than the {MAX_PIXELS:,} that amctq decodes"
+def _too_large(path: Path, pixels: str, form: str | None = None) -> _TooLargeError:
+    of = f" of {form}" if form in _HALF else ""
+    message = f"{path} has {pixels} pixels, more than the {max_pixels(form):,} that amctq decodes{of}"
     return _TooLargeError(message, hint="save it smaller: the network takes a few hundred pixels of each side")
 
 

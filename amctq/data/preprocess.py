@@ -45,6 +45,11 @@ class Preprocessing:
         """(C, H, W) of a prepared image."""
         return (3, self.image_size, self.image_size)
 
+    @property
+    def normalizes(self) -> bool:
+        """Whether pixels in 0…1 are changed."""
+        return self.mean != (0.0,) * 3 or self.std != (1.0,) * 3
+
     def changed(
         self,
         *,

@@ -16,6 +16,7 @@ from amctq.data.samples import Dataset
 from amctq.errors import InputError
 from amctq.files import reading
 from amctq.plugins import is_factory
+from amctq.regular_file import why_no_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,8 @@ def _find_dataset(text: str) -> DataSource:
         message = f"the dataset {text} is one array, and images need labels"
         raise InputError(message, hint="write both to one file: numpy.savez('data.npz', images=…, labels=…)")
     if not path.is_dir():
-        found = "a file" if path.is_file() else "no regular file"
-        message = f"the dataset {text} is {found}, expected a folder, a .npz file or file.py:function"
+        found = (why_no_file(path) or "it is a file").partition(",")[0]
+        message = f"the dataset {text}: {found}, expected a folder, a .npz file or file.py:function"
         raise InputError(message, hint="for CIFAR-10 give the folder with the .bin files, or the one above it")
     if not has_record_files(path) and holds_images(path):
         return DataSource(kind="image-folder", open=lambda preprocessing: open_image_folder(path, preprocessing))

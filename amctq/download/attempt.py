@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from amctq.download import headers as said
 from amctq.download.address import Address
 from amctq.download.answer import Answer, answered
 from amctq.download.clients import Clients
-from amctq.download.failure import Failure, Remedy
+from amctq.download.failure import PROXY_LOGIN, Failure, Remedy
 from amctq.download.partial import Origin, Partial
 from amctq.download.source import Source
 from amctq.progress import Reporter
@@ -95,7 +96,7 @@ class Attempt:
         if resumed and status == 416:
             self._start_over("the file on the server is shorter")
         if status not in ({200, 206} if resumed else {200}):
-            raise _refusal(answer)
+            raise _refusal(answer, self.address)
         encoding = headers.get("Content-Encoding", "identity").lower()
         if encoding != "identity" and not self.name.endswith((".gz", ".tgz")):  # some servers say so of a .gz file
             reason = f"it sends the file compressed ({said.shortened(encoding)}), and was asked not to"
@@ -183,10 +184,21 @@ class Attempt:
         return partial.size - before
 
 
-def _refusal(answer: Answer) -> Failure:
+def _refusal(answer: Answer, address: Address) -> Failure:
     reason = f"the server answers {answer.status} {answer.phrase}".rstrip()
     if answer.status in _PASSING:
         return Failure(reason, Remedy.AGAIN, wait=said.retry_after(answer.headers))
     if answer.status in {404, 410}:
         return Failure(reason, Remedy.ADDRESS, hint="the file has moved: give another address, or a mirror")
-    return Failure(reason, Remedy.ADDRESS)
+    if answer.status == 407:
+        return Failure(reason, Remedy.HOST, hint=PROXY_LOGIN)
+    return Failure(reason, Remedy.ADDRESS, hint=_login(address) if answer.status in {401, 403} else None)
+
+
+def _login(address: Address) -> str:
+    """The next step where a server does not let one in."""
+    if address.credentials is not None:
+        return "check the user and the password in the address"
+    if urlsplit(address.url).query:
+        return "check the token in the address, which may have expired"
+    return "it needs a login: put user and password into the address, https://USER:PASSWORD@host/file, or its token"

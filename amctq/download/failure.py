@@ -10,6 +10,8 @@ from enum import Enum
 
 from amctq.errors import first_line
 
+PROXY_LOGIN = "the proxy needs a login: put it into HTTP_PROXY and HTTPS_PROXY, as http://USER:PASSWORD@host:port"
+
 
 class Remedy(Enum):
     """What may help."""
@@ -67,7 +69,8 @@ def explained(timeout: float) -> Iterator[None]:
         raise _not_connected(error) from error
     except httpx.ProxyError as error:
         reason = f"the proxy refuses: {first_line(error)}"
-        raise Failure(reason, Remedy.HOST, hint="check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY") from error
+        hint = PROXY_LOGIN if "407" in reason else "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+        raise Failure(reason, Remedy.HOST, hint=hint) from error
     except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
         reason = f"the connection broke off: {first_line(error)}"
         raise Failure(reason, Remedy.AGAIN) from error

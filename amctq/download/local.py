@@ -11,7 +11,7 @@ from amctq.errors import CheckError, InputError
 from amctq.files import put_in_place, reading, writing
 from amctq.input_file import refuse_pointer
 from amctq.progress import Reporter
-from amctq.regular_file import open_regular
+from amctq.regular_file import open_regular, why_no_file
 
 _HEAD = 256  # bytes that show what a file is
 
@@ -72,9 +72,8 @@ def check_given(given: Path, *, option: str) -> int:
         InputError: it cannot be read, is not a file, is empty, or is a pointer of git-lfs.
     """
     with reading(f"{option} {given}"):
-        if not given.is_file():
-            found = "a folder" if given.is_dir() else "nothing" if not given.exists() else "no regular file"
-            message = f"{option} {given}: found {found} there, expected a file"
+        if (found := why_no_file(given)) is not None:
+            message = f"{option} {given}: {found}"
             raise InputError(message, hint="check the path")
         size = given.stat().st_size
         with open_regular(given) as stream:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import mindspore
+import numpy as np
 from mindspore import nn
+from numpy.typing import NDArray
 
 from amctq.choices import ExportFormat
 from amctq.data.inputs import Inputs, shapes_of
@@ -94,6 +96,8 @@ def _defect(model: Any) -> str | None:
         size = _BYTES.get(parameter.data_type)
         if size is None or len(parameter.raw_data) != size * math.prod(parameter.dims):
             return f"parameter {parameter.name} is cut off, or is in another file"
+        if parameter.data_type in _FLOATS and np.isnan(_values(parameter)).any():
+            return f"parameter {parameter.name} holds NaN"
     for node in graph.node:
         attributes: Mapping[str, Any] = {item.name: item for item in node.attribute}
         if node.op_type == "Constant":
@@ -111,6 +115,11 @@ def _defect(model: Any) -> str | None:
     return None
 
 
+def _values(parameter: Any) -> NDArray[np.floating[Any]]:
+    values: NDArray[np.floating[Any]] = np.frombuffer(parameter.raw_data, np.dtype(_FLOATS[parameter.data_type]))
+    return values
+
+
 def _has_shape(attribute: Any) -> bool:
     """Whether the attribute has the tensor that describes a node's output, which the loader expects."""
     if attribute is None:
@@ -122,6 +131,7 @@ def _has_shape(attribute: Any) -> bool:
 
 
 # Bytes of an element by number of the type (mind_ir.proto, TensorProto.DataType).
+_FLOATS = {1: "<f4", 10: "<f2", 11: "<f8"}
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
 

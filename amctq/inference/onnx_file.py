@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from amctq.errors import InputError, first_line
 from amctq.inference.ascend_lowering import is_deploy, lower
+from amctq.inference.onnx_defects import refuse_defects
 from amctq.inference.onnx_session import OnnxSession
 from amctq.inference.protobuf_walk import walk
 from amctq.inference.session import reading_model
@@ -23,6 +24,7 @@ _ANOTHER = "the model and its data belong to different exports; copy both again"
 _DAMAGED = "the file is damaged, or no ONNX model"
 # Protobuf's limit for a message, and so for a model in memory.
 _MOST_BYTES = (1 << 31) - 1
+_PAGE = 1 << 16  # to which writers align the data
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
 # Types of which an element has less than a byte.
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
@@ -74,7 +76,8 @@ def read_onnx(path: Path, *, option: str) -> OnnxFile:
         option: where its path was given, for messages.
 
     Raises:
-        InputError: a file cannot be read, is no ONNX model, or does not have the tensors that the model names.
+        InputError: a file cannot be read, is no ONNX model, does not have the tensors that the model names, or has what
+            makes its results meaningless.
     """
     content, own = load_input(path, option=option)
     with reading_model(path):
@@ -85,13 +88,16 @@ def read_onnx(path: Path, *, option: str) -> OnnxFile:
             message = f"it is no ONNX model ({len(content):,} bytes)"
             raise InputError(message, hint=_DAMAGED) from error
         if not external:
+            refuse_defects(model)
             return OnnxFile(model=model, content=content, loaded=(own,))
         data = _ExternalData(path.parent, option)
         for tensor in external:
             data.put_into(tensor)
+        data.refuse_rest()
         if model.ByteSize() > _MOST_BYTES:
             message = f"it has {model.ByteSize():,} bytes with its external data, and amctq reads up to 2 GiB"
             raise InputError(message, hint="measure it in onnxruntime itself")
+        refuse_defects(model)
         return OnnxFile(model=model, content=model.SerializeToString(), loaded=(own, *data.loaded))
 
 
@@ -107,6 +113,7 @@ class _ExternalData:
         self._folder, self._option = folder, option
         self._contents: dict[Path, bytes] = {}
         self._sums: dict[Path, str] = {}
+        self._ends: dict[Path, int] = {}
         self.loaded: list[LoadedFile] = []
 
     def put_into(self, tensor: onnx.TensorProto) -> None:
@@ -130,9 +137,22 @@ class _ExternalData:
                 f"bytes, expected {size:,}"
             )
             raise InputError(message, hint=_ANOTHER)
+        self._ends[path] = max(self._ends.get(path, 0), offset + size)
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
         tensor.raw_data = content[offset : offset + size]
+
+    def refuse_rest(self) -> None:
+        """Refuse files with more bytes than their tensors: they belong to another export. Zeros may fill up a page.
+
+        Raises:
+            InputError: the message names the first such file.
+        """
+        for path, end in self._ends.items():
+            rest = self._contents[path][end:]
+            if len(rest) >= _PAGE or rest.strip(b"\0"):
+                message = f"its external data {path} have {len(rest):,} bytes after the {end:,} of its tensors"
+                raise InputError(message, hint=_ANOTHER)
 
     def _check_sum(self, path: Path, expected: str | None, name: str) -> None:
         """Compare the SHA-1 of a file with the one that a tensor names; exporters need not write it."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import onnx
 import onnxruntime
 
+from amctq.disk import taken_by_disk
+from amctq.files import writing
 from amctq.inference.between_integers import FloatOperator, Step, between_integers
 from amctq.inference.onnx_session import session_options
 from amctq.leftovers import temporary_folder
@@ -45,13 +47,18 @@ _NO_COMPUTATION = frozenset(
 
 
 def optimised_graph(content: bytes) -> onnx.GraphProto:
-    """The graph that onnxruntime makes of a file, whatever the CPU."""
+    """The graph that onnxruntime makes of a file, whatever the CPU.
+
+    Raises:
+        WriteError: the temporary folder has no room for it.
+    """
     options = session_options(())
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with temporary_folder() as folder:
         path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        with writing(path), taken_by_disk(path, len(content)):
+            onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return onnx.load(path).graph
 
 

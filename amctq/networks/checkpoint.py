@@ -20,6 +20,7 @@ from amctq.networks.checkpoint_match import Match, best_match
 from amctq.networks.name_map import NameMap
 from amctq.networks.parameter_names import own_convention, pytorch_convention
 from amctq.networks.tensor_file import CheckpointError, DamagedCheckpointError, TensorFile
+from amctq.regular_file import why_no_file
 from amctq.signals import signals_held
 
 _AGAIN = "copy or download it again, and compare its checksum"
@@ -36,9 +37,9 @@ def check_readable(path: Path) -> None:
     if not path.exists():
         message = f"no checkpoint at {path}"
         raise InputError(message, hint="check the path given with --ckpt")
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no regular file"
-        message = f"the checkpoint {path} is {found}, expected a .ckpt file, or one of {SUFFIXES}"
+    found = why_no_file(path)
+    if found is not None:
+        message = f"the checkpoint {path}: {found}: a .ckpt file, or one of {SUFFIXES}"
         raise InputError(message, hint="give --ckpt the file itself")
     try:
         with path.open("rb") as stream:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from amctq.disk import taken_by_disk
 from amctq.errors import InputError, first_line
 from amctq.signals import signal_handlers_kept
 
@@ -38,14 +39,14 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
     # Otherwise a second export in one process fails, because of the cache of the first.
     network.compile_cache.clear()
     mindspore.set_recursion_limit(_DEPTH)
-    # MindSpore does not report a full disk: it writes no file, or half of one.
+    # MindSpore does not report a full disk: it writes no file, or half of one. Here before its work, then again.
     room = shutil.disk_usage(target.parent)  # all zero where a file system does not say
     if room.total and room.free < sum(parameter.nbytes for parameter in network.get_parameters()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     plain = f"export{target.suffix}"
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with signal_handlers_kept():
+        with taken_by_disk(target), signal_handlers_kept():
             yield f"/proc/self/fd/{folder}/{plain}"
         os.replace(plain, target.name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:

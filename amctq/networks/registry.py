@@ -11,9 +11,11 @@ from typing import Any
 
 from amctq.data.preprocess import CIFAR10_224, IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from amctq.errors import InputError, UsageError
+from amctq.files import reading
 from amctq.networks.mindcv_zoo import is_of_mindcv, mindcv_model
 from amctq.networks.model_spec import ModelSpec
 from amctq.plugins import call_factory, check_factory, factory_name, is_factory, load_factory
+from amctq.regular_file import why_no_file
 
 # The published CIFAR weights were trained with ImageNet's mean and deviation.
 _CIFAR_RESNET = Preprocessing(image_size=32, mean=IMAGENET_MEAN, std=IMAGENET_STD)
@@ -103,8 +105,10 @@ def refuse_model_file(name: str, what: str) -> None:
 
 def _of_file(path: Path) -> ModelSpec:
     """The network of a file; images have the size that the file says."""
-    if not path.is_file():
-        message = f"--model {path}: {'that is no file' if path.exists() else 'no such file'}"
+    with reading(f"--model {path}"):
+        found = why_no_file(path)
+    if found is not None:
+        message = f"--model {path}: {found}"
         raise InputError(message, hint="check the path")
     module, kind = _FILES[path.suffix.lower()]
 

@@ -39,7 +39,7 @@ from amctq.services.stored_preprocessing import is_of_amctq, say_assumed, stored
 
 if TYPE_CHECKING:
     from amctq.data.preprocess import Preprocessing
-    from amctq.inference.metrics.score import Score
+    from amctq.inference.metrics.score import Metric, Score
     from amctq.inference.onnx_file import OnnxFile
     from amctq.inference.proof import ForwardProof
     from amctq.inference.session import FileSession, Session
@@ -126,6 +126,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
     device = resolve_device(request.device, request.device_id)
     prepare_environment(device)
     reporter = Reporter(on_event)
+    named = _named_metric(request)
     with temporary_folder() as folder:
         if request.ckpt is None:
             path, session, loaded = _open(request, device, folder, reporter)
@@ -145,7 +146,7 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
             classes = session.classes or request.classes(spec)
             shapes = tuple(port.shape for port in session.outputs)
             user_file = UserFileSession(session, path)
-            return _measure(request, classes, device, user_file, shapes, samples, None, loaded, reporter)
+            return _measure(request, classes, device, user_file, shapes, samples, None, loaded, named, reporter)
         check_readable(request.ckpt)
         name_map = read_name_map(request.name_map)
         with reporter.phase("dataset"):
@@ -165,7 +166,8 @@ def evaluate(request: EvaluateRequest, on_event: OnEvent = silent) -> EvaluateRe
         loaded = verified.loaded
         samples = samples.renamed(verified.names)
         classes, shapes = request.classes(spec), verified.network.graph.output_shapes
-        return _measure(request, classes, device, verified.session, shapes, samples, verified.proof, loaded, reporter)
+        session, proof = verified.session, verified.proof
+        return _measure(request, classes, device, session, shapes, samples, proof, loaded, named, reporter)
 
 
 def _open(
@@ -192,6 +194,12 @@ def _open(
         from amctq.inference.mindir_session import MindirSession
 
         return request.mindir, MindirSession(content), (loaded,)
+
+
+def _named_metric(request: EvaluateRequest) -> Metric | None:
+    from amctq.inference.metrics.choose import named_metric
+
+    return None if request.metric is None else named_metric(request.metric)
 
 
 def _in_openvino(file: OnnxFile) -> FileSession:
@@ -237,13 +245,14 @@ def _measure(
     samples: Samples,
     proof: ForwardProof | None,
     loaded: tuple[LoadedFile, ...],
+    named: Metric | None,
     reporter: Reporter,
 ) -> EvaluateResult:
-    from amctq.inference.metrics.choose import named_metric, usual_metric
+    from amctq.inference.metrics.choose import usual_metric
     from amctq.inference.metrics.measure import measure
     from amctq.services.run.sample_changes import sample_changes
 
-    metric = usual_metric(output_shapes, samples) if request.metric is None else named_metric(request.metric)
+    metric = named or usual_metric(output_shapes, samples)
     if metric is None:
         given = "classes" if samples.classified else "no classes"
         message = f"no metric measures this network: outputs of {_ranks(output_shapes)} axes, and {given} as targets"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from amctq.choices import WEIGHT_BITS, Device, ExportFormat
+from amctq.data.pixel_range import out_of_range
 from amctq.errors import InputError, UsageError
 from amctq.services.option import INPUT, OUTPUT, QUANTIZATION, RUN, Limit, Option, Request
 from amctq.services.spelling import fixed_width, formats, images_or_all, three_numbers
@@ -182,6 +183,17 @@ class NetworkRequest(Request):
     batch_size: Annotated[int, Option(RUN, "Images in one batch.", min=1)] = 32
     device: Annotated[Device, Option(RUN, "Where MindSpore runs.", aliases=("device_target",))] = Device.AUTO
     device_id: Annotated[int | None, Option(RUN, "Index of the NPU.  [default: DEVICE_ID, else 0]", min=0)] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        found = out_of_range(self.mean, self.std)
+        if found is not None:
+            shown = ",".join(f"{value:g}" for value in getattr(self, found.name))
+            divided = (f"--{name} {','.join(map(str, values))}" for name, values in found.divided.items())
+            by_255 = "they look like values for pixels in 0…255: divide them by 255, "
+            message = f"--{found.name} {shown}: expected {found.expected}"
+            hint = by_255 + " ".join(divided) if found.divided else "leave it out for the model's own"
+            raise UsageError(message, hint=hint)
 
     def classes(self, spec: ModelSpec) -> int:
         """The number of classes of ``spec``, which has cells."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from amctq.data.pixel_range import out_of_range
 from amctq.data.preprocess import Preprocessing
 from amctq.errors import InputError
 from amctq.json_file import JsonReader, parse_json_object
@@ -98,6 +99,11 @@ def _check(stored: Preprocessing, known: JsonReader, described: str | None) -> N
         extremes = stored.normalize(np.array([0, 255], np.uint8).repeat(3).reshape(2, 3, 1, 1))
     if not np.isfinite(extremes).all():
         known.fail("std", f"found {list(stored.std)} with the mean {list(stored.mean)}: pixels become infinite", _HINT)
+    found = out_of_range(stored.mean, stored.std)
+    if found is not None:
+        given = list(getattr(stored, found.name))
+        alike = ", and these look like 0…255" if found.divided else ""
+        known.fail(found.name, f"found {given}, expected {found.expected}{alike}", _HINT)
     size = re.search(r"3x(\d{1,9})x(\d{1,9})$", described or "")
     if size is not None and {int(size[1]), int(size[2])} != {stored.image_size}:
         known.fail("image_size", f"found {stored.image_size}, and {_INPUT} is {str(described)[:60]!r}", _HINT)

@@ -6,6 +6,7 @@ Of each exit code one row is a command in a process of its own; the others run i
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -548,7 +549,7 @@ CASES = [
     Case(
         id="model-file-missing",
         code=3,
-        says=("no file nowhere.py",),
+        says=("nowhere.py: no such file",),
         options=lambda _: {"model": "nowhere.py:small"},
     ),
     Case(
@@ -1056,3 +1057,34 @@ def test_a_network_that_is_another_in_training_is_refused_before_work(factory: s
     assert says in error["message"]
     assert error["hint"]
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("ptq", {"record": "pipe.txt"}),
+        ("ptq", {"config": "pipe.json"}),
+        ("ptq", {"ckpt": "pipe.ckpt"}),
+        ("ptq", {"name-map": "pipe.json"}),
+        ("ptq", {"model": "pipe.py:small"}),
+        ("ptq", {"model": "pipe.onnx", "ckpt": None}),
+        ("ptq", {"dataset": "pipe.py:samples"}),
+        ("ptq", {"dataset": "pipe.npz"}),
+        ("ptq", {"metric": "pipe.py:score"}),
+        ("evaluate", {"metric": "pipe.py:score"}),
+        ("evaluate", {"onnx": "pipe.onnx", "ckpt": None, "model": None}),
+        ("qat", {"loss": "pipe.py:loss"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value)[:7],
+)
+def test_a_named_pipe_is_told_as_one_and_before_work(command: str, options: dict[str, Any], shared: Shared) -> None:
+    network = {"dataset": shared.data, "ckpt": shared.checkpoint("resnet20"), "model": "resnet20"} | options
+    (pipe,) = (str(value).partition(":")[0] for value in options.values() if value is not None)
+    os.mkfifo(pipe)
+    words = [word for name, value in network.items() if value is not None for word in (f"--{name}", str(value))]
+    done = amctq_here(command, "--json", *words)
+    assert done.code == 3, done.stderr
+    (error,) = done.envelope["errors"]
+    assert "it is a named pipe (FIFO)" in error["message"]
+    assert pipe in error["message"]
+    assert not {"float accuracy", "accuracy"} & set(re.findall(r"[a-z ]+", done.stderr))

@@ -120,6 +120,34 @@ def test_what_cannot_pass_is_not_tried_again(server: Server, code: int) -> None:
     assert not Path("model").exists(), "a run that got nothing leaves no folder"
 
 
+@pytest.mark.parametrize(
+    ("code", "before", "after", "says"),
+    [
+        (401, "", "", "put user and password into the address"),
+        (403, "", "", "put user and password into the address"),
+        (401, "me:secret@", "", "check the user and the password in the address"),
+        (403, "", "?token=secret", "check the token in the address"),
+        (407, "", "", "the proxy needs a login"),
+    ],
+)
+def test_who_is_not_let_in_is_told_to_log_in(server: Server, code: int, before: str, after: str, says: str) -> None:
+    url = server.page("/net.ckpt", CONTENT, *[status(code)] * 3)
+    done = _fetch("--url", url.replace("://", f"://{before}") + after, "--json")
+    assert done.code == 6
+    (error,) = done.envelope["errors"]
+    assert says in error["hint"]
+    assert "HTTPS_PROXY, or set" not in error["hint"]
+    assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("code", "says"), [(407, "the proxy needs a login"), (403, "check HTTP_PROXY")])
+def test_a_proxy_that_lets_nobody_through(server: Server, code: int, says: str) -> None:
+    server.tunnels, server.refuses = False, code
+    done = _fetch("--url", "https://far.example/net.ckpt", "--json", env={"HTTPS_PROXY": server.url, "NO_PROXY": ""})
+    assert done.code == 6
+    assert says in done.envelope["errors"][0]["hint"]
+
+
 def test_an_empty_file_is_none(server: Server) -> None:
     done = _fetch("--url", server.page("/net.ckpt", b""))
     assert done.code == 5
@@ -232,7 +260,7 @@ def test_a_file_brought_by_hand_is_checked_by_the_published_sum() -> None:
     assert not Path("model").exists()
 
 
-@pytest.mark.parametrize(("name", "found"), [("none", "nothing"), (".", "a folder"), ("empty", "empty")])
+@pytest.mark.parametrize(("name", "found"), [("none", "no such file"), (".", "a folder"), ("empty", "empty")])
 def test_a_file_that_is_none_is_bad_input(name: str, found: str) -> None:
     Path("empty").touch()
     done = _fetch("--from-file", name)

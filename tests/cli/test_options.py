@@ -116,6 +116,8 @@ def test_a_limit_holds_for_library_and_command_line(
         ("--distill-temperature", "nan", "--distill-temperature nan: expected a number above 0"),
         ("--max-drop", "nan", "--max-drop nan: expected a finite number"),
         ("--weight-bits", "5", "--weight-bits 5: expected one of 8, 7, 6, 4, 3, 2"),
+        ("--mean", "50,50,50", "--mean 50,50,50: expected three numbers from -1 to 2, for pixels in 0…1"),
+        ("--std", "0.2,0.2,1e-6", "--std 0.2,0.2,1e-06: expected three numbers from 0.001 to 10, for pixels in 0…1"),
         ("--mean", "0,0,nan", "--mean (0.0, 0.0, nan): expected three finite numbers"),
         ("--std", "1,1,0", "--std (1.0, 1.0, 0.0): expected three numbers above 0"),
     ],

@@ -170,7 +170,7 @@ def test_a_usage_error_through_the_command() -> None:
 
 def test_no_archive_there() -> None:
     done = amctq_here("prepare-cifar", "--archive", "nowhere.tar.gz", "--json")
-    _refused(done, 3, "nowhere.tar.gz", "found nothing")
+    _refused(done, 3, "nowhere.tar.gz", "no such file")
     assert list(Path.cwd().iterdir()) == []
 
 

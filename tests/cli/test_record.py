@@ -150,3 +150,20 @@ def test_batch_num_and_calib_images(images: int, batches: int, said: str | None,
     else:
         assert done.code == 2
         assert said in done.envelope["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(("algo", "bits"), [("squant", 4), ("squant", 8), ("gptq", 4), ("gptq", 8)])
+def test_integers_that_were_rounded_together_are_not_in_the_record(algo: str, bits: int, own: Own) -> None:
+    """GPTQ's scales show it; SQuant's are those of ARQ, and only the configuration or the width tells."""
+    network = own.network("small")
+    how = ("--weight-bits", bits, "--weight-algo", algo, "--placement", "ascend", "--allow-poor-float")
+    ptq(network, *QUICK, *how, "--output-dir", "first")
+    record = ("--record", "first/calibration_record.txt")
+    error = _refused(network, *record, "--config", "first/config.json", "--allow-poor-float")
+    assert f"says that {algo} rounded" in error["message"]
+    assert "--seed" in error["hint"]
+    if algo == "gptq":
+        assert "gptq" in _refused(network, *record, "--allow-poor-float")["hint"]
+    else:
+        warnings = ptq(network, *QUICK, "--allow-poor-float", *record).data["warnings"]
+        assert any("the record does not say how weights below 8 bits" in text for text in warnings) is (bits < 8)

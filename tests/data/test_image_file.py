@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from amctq.data.image_file import MAX_PIXELS, decode, is_image
+from amctq.data.image_file import MAX_PIXELS, decode, is_image, max_pixels
 from amctq.errors import InputError
 
 COLOURS = np.random.default_rng(3).integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -148,6 +148,21 @@ def test_a_huge_image_is_refused_by_its_size_and_before_it_takes_memory(width: i
     assert f"{MAX_PIXELS:,}" in caught.value.message
     assert "damaged" not in caught.value.message
     assert is_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "jp2", "avif"])
+def test_what_takes_twice_the_memory_may_have_half_the_pixels(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = {"webp": "WEBP", "jp2": "JPEG2000", "avif": "AVIF"}[suffix]
+    assert (max_pixels(form), max_pixels("PNG")) == (MAX_PIXELS // 2, MAX_PIXELS)
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {form}")
+    monkeypatch.setattr("amctq.data.image_file.MAX_PIXELS", 20_000)
+    image = Image.new("RGB", (200, 90))
+    assert decode(_saved(image, "large.png")).shape == (90, 200, 3)
+    with pytest.raises(InputError, match=rf"has 18,000 pixels, more than the 10,000 that amctq decodes of {form}"):
+        decode(_saved(image, f"large.{suffix}"))
+    assert decode(_saved(image.crop((0, 0, 100, 90)), f"small.{suffix}")).shape == (90, 100, 3)
 
 
 def test_a_damaged_image_says_why() -> None:

@@ -140,6 +140,57 @@ def test_folders_inside_a_class_belong_to_it_and_are_said(root: Path) -> None:
     assert any("folders that lead back or too deep (back)" in said for said in dataset.notices)
 
 
+@pytest.mark.parametrize("to", ["..", "../..", "../ant", "../ant/inside", "/"])
+@pytest.mark.parametrize("linked", [False, True], ids=["own-folder", "linked-folder"])
+def test_a_link_back_to_other_classes_is_passed_over_and_said(to: str, linked: bool, root: Path) -> None:
+    """All images would be of the class with the link."""
+    (root / "ant" / "inside").mkdir()
+    if linked:  # the class is elsewhere, and the link leads to the folder of the dataset all the same
+        (root / "bee").rename(root.parent / "elsewhere")
+        (root / "bee").symlink_to(root.parent / "elsewhere")
+        to = to.replace("../ant", str(root / "ant"))
+    (root / "bee" / "back").symlink_to(to)
+    dataset = _opened(root)
+    assert _labels(dataset) == [0, 1, 2]
+    assert any("1 links that lead back to other classes (bee/back)" in said for said in dataset.notices)
+
+
+def test_links_to_what_is_no_class_are_followed(root: Path, tmp_path: Path) -> None:
+    for store in (root / ".store", tmp_path / "store"):
+        _picture(store / "0.png")
+        (root / "bee" / f"to{store.name}").symlink_to(store)
+    assert _labels(_opened(root)) == [0, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [(".", "is a link back to"), ("..", "is a link back to"), ("ant", "whose images are of the class ant")],
+)
+def test_a_class_that_is_a_link_back_is_refused(to: str, said: str, root: Path) -> None:
+    (root / "bat").symlink_to(to)
+    error = _refused(root)
+    assert said in error.message
+    assert "remove the link" in str(error.hint)
+
+
+@pytest.mark.parametrize("way", ["images", "data/images", "train/images"])
+def test_a_folder_around_the_classes_is_refused(way: str, root: Path, tmp_path: Path) -> None:
+    around = tmp_path / "around"
+    shutil.copytree(root, around / way)
+    error = _refused(around)
+    assert f"{around / way} has 3 with images: ant, bee, cat" in error.message
+    assert f"give --dataset {around / way}," in str(error.hint)
+    assert _labels(_opened(around / way)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("extra", [[], ["one/1.png"], ["one/1.png", "two/0.png", "0.png"]])
+def test_one_class_is_taken_where_its_images_say_so(extra: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    for name in ["more/0.png"] * (not extra) + extra:
+        _picture(folder / "images" / name)
+    assert _labels(_opened(folder)) == [0] * max(len(extra), 1)
+
+
 def test_a_folder_above_the_dataset_is_no_dataset_of_one_class(root: Path, tmp_path: Path) -> None:
     above = tmp_path / "above" / "birds"
     for role in ("train", "val"):

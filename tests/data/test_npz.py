@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -192,3 +193,14 @@ def test_one_array_is_told_to_bring_its_labels() -> None:
     np.save("images.npy", FLOATS)
     with pytest.raises(InputError, match="one array, and images need labels"):
         find_dataset("images.npy")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "mean", "said"), [(0, 1, 0.5, True), (0, 1, 0.0, False), (-0.5, 1, 0.5, False), (0, 2, 0.5, False)]
+)
+def test_floats_in_0_to_1_that_would_be_normalized_are_said(low: float, high: float, mean: float, said: bool) -> None:
+    images = np.linspace(low, high, 6 * 3 * 16 * 16, dtype=np.float32).reshape(6, 3, 16, 16)
+    np.savez("data.npz", images=images, labels=LABELS)
+    notices = find_dataset("data.npz").open(replace(PREPROCESSING, mean=(mean,) * 3)).notices
+    assert len(notices) == int(said)
+    assert all("not normalized with mean 0.5, 0.5, 0.5 and std 1, 1, 1" in text for text in notices)

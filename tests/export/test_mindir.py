@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,16 @@ def test_a_file_on_which_mindspore_crashes_is_bad_input(content: bytes, images: 
     (error,) = done.envelope["errors"]
     assert error["message"] == "crash.mindir: MindSpore crashes when it runs the model (signal SIGSEGV)"
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["crash.mindir", "images.npz"]
+
+
+def test_a_parameter_that_is_nan_is_refused(content: bytes) -> None:
+    """MindSpore runs it, and some operators make numbers of NaN."""
+    from mindspore.train import mind_ir_pb2
+
+    from amctq.inference.mindir_session import parse_mindir
+
+    model = mind_ir_pb2.ModelProto.FromString(content)
+    parameter = next(item for item in model.graph.parameter if item.data_type == 1)
+    parameter.raw_data = np.full(len(parameter.raw_data) // 4, np.nan, np.float32).tobytes()
+    with pytest.raises(InputError, match=rf"parameter {re.escape(parameter.name)} holds NaN"):
+        parse_mindir(model.SerializeToString())

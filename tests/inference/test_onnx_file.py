@@ -156,6 +156,35 @@ def test_external_data_lie_in_the_folder_and_have_their_size(
     assert found.value.message.startswith(str(path))
 
 
+@pytest.mark.parametrize(
+    ("rest", "refused"), [(b"", False), (bytes(100), False), (b"\0\1", True), (bytes(1 << 16), True)]
+)
+def test_external_data_have_no_more_than_the_tensors(rest: bytes, refused: bool, tmp_path: Path) -> None:
+    """Zeros that fill up a page are no data."""
+    path, weights = _saved(tmp_path, 1), tmp_path / "weights.bin"
+    weights.write_bytes(weights.read_bytes() + rest)
+    if refused:
+        with pytest.raises(InputError, match=rf"weights\.bin have {len(rest):,} bytes after the 980 of its tensors"):
+            read_onnx(path, option="--onnx")
+    else:
+        assert read_onnx(path, option="--onnx").session()
+
+
+@pytest.mark.parametrize(("key", "refused"), [("amctq.preprocessing", True), ("author", False)])
+def test_duplicate_keys_of_metadata(key: str, refused: bool, tmp_path: Path) -> None:
+    """Readers differ in which of the two they take; what amctq does not read is no matter."""
+    model = _model(1)
+    for value in ("one", "two"):
+        model.metadata_props.add(key=key, value=value)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    if refused:
+        with pytest.raises(InputError, match=f"model.onnx: its metadata have a duplicate key: {key}"):
+            read_onnx(path, option="--onnx")
+    else:
+        assert read_onnx(path, option="--onnx").session()
+
+
 def test_no_damage_breaks_the_reader(tmp_path: Path) -> None:
     """What is still a model may run; whatever else it is, it is refused."""
     path, refused = tmp_path / "mutated.onnx", 0

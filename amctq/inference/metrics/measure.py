@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def measure(session: Session, batches: Batches, metric: Metric, advance: Callabl
 
     Raises:
         InputError: the outputs or targets are not what the metric reads, a sample holds NaN or infinity, or the network
-            gives NaN: that is no bad result, but none.
+            gives NaN or infinity: that is no bad result, but none.
     """
     scoring = metric.start()
     predicted: list[NDArray[np.int64]] = []
@@ -58,6 +59,9 @@ def measure(session: Session, batches: Batches, metric: Metric, advance: Callabl
         if wrong := samples_with_nan(outputs, samples):
             message = f"the network gives NaN for {wrong} of the images {done:,} to {done + samples - 1:,}"
             raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
+        if wrong := _samples_without_value(outputs, samples):
+            message = f"the network gives infinity for {wrong} of the images {done:,} to {done + samples - 1:,}"
+            raise InputError(message, hint="its parameters, or how the images are prepared, do not fit")
         scoring.add(outputs, targets)
         if gives_classes(outputs):
             predicted.append(predicted_classes(outputs))
@@ -66,11 +70,26 @@ def measure(session: Session, batches: Batches, metric: Metric, advance: Callabl
     return Outcome(score=scoring.finish(), predicted=np.concatenate(predicted) if predicted else None)
 
 
+def _samples_without_value(outputs: Outputs, samples: int) -> int:
+    """For how many samples an output is infinite, and says nothing.
+
+    Of classes, -inf is the logarithm of a probability that is 0, which has its rank, unless all are.
+    """
+    if gives_classes(outputs):
+        (scores,) = outputs
+        return int((np.isposinf(scores).any(axis=1) | np.isneginf(scores).all(axis=1)).sum())
+    return _samples_where(np.isinf, outputs, samples)
+
+
 def samples_with_nan(outputs: Outputs, samples: int) -> int:
     """For how many samples an output is NaN."""
+    return _samples_where(np.isnan, outputs, samples)
+
+
+def _samples_where(holds: Callable[[NDArray[Any]], NDArray[np.bool_]], outputs: Outputs, samples: int) -> int:
     wrong = np.zeros(samples, bool)
     for array in outputs:
-        if array.dtype.kind == "f" and np.isnan(array).any():
+        if array.dtype.kind == "f" and holds(array).any():
             by_sample = array.shape[:1] == (samples,)
-            wrong |= np.isnan(array.reshape(samples, -1)).any(axis=1) if by_sample else True
+            wrong |= holds(array.reshape(samples, -1)).any(axis=1) if by_sample else True
     return int(wrong.sum())

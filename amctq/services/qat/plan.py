@@ -13,6 +13,7 @@ from amctq.choices import ActType, BackendName, ExportFormat, WeightStorage
 from amctq.errors import InputError
 from amctq.export.isa import resolve_isa
 from amctq.files import OutputDirectory
+from amctq.plugins import check_factory, is_factory
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.qat.request import QatRequest
@@ -113,6 +114,8 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         target=request.target,
     )
     isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target, in_pairs=False)
+    if request.loss is not None and is_factory(request.loss):  # the rest is refused when it is loaded
+        check_factory(request.loss, option="--loss")
     plan = plan_run(
         QatPlan,
         request,

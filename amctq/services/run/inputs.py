@@ -109,11 +109,13 @@ def named_record(
         config: the configuration of the run that wrote the record, where it is known.
 
     Raises:
-        InputError: the record belongs to another network, to another checkpoint, or to another configuration.
+        InputError: the record belongs to another network, to another checkpoint, or to another configuration, or does
+            not give the integers of its run.
     """
     from amctq.amct_files.pool_names import why_unknown
     from amctq.amct_files.record_names import record_of
     from amctq.services.run.recorded_fusion import with_fusion
+    from amctq.services.run.recorded_rounding import check_rounding
 
     if plan.recorded is None:
         return None
@@ -134,6 +136,7 @@ def named_record(
                 f"{', '.join(sorted(alone))}: the record's weights of 4 bits are stored in 8 in the deploy file: AMCT "
                 "stores two in a byte, and these have groups or an odd number of input channels"
             )
+    check_rounding(plan, record, config, reporter)
     return with_fusion(plan, network, record, config, reporter)
 
 

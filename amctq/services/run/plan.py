@@ -24,6 +24,7 @@ from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap, read_name_map
 from amctq.networks.registry import find_model, refuse_model_file
 from amctq.progress import Reporter
+from amctq.regular_file import why_no_file
 from amctq.runtime import ResolvedDevice, resolve_device
 from amctq.services.quantization_request import QuantizationRequest
 from amctq.services.run.atc import om_name, require_atc
@@ -245,8 +246,8 @@ def plan_run(
     name_map = read_name_map(request.name_map)
     for option, path in (("--config", request.config), ("--record", request.record)):
         with reading(f"{option} {path}"):
-            if path is not None and not path.is_file():
-                message = f"{option} {path}: no such file"
+            if path is not None and (found := why_no_file(path)) is not None:
+                message = f"{option} {path}: {found}"
                 raise InputError(message, hint="check the path")
     require_atc(request.soc_version)
     require_runtime(request.rules.runtime)

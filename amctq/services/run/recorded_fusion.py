@@ -48,9 +48,10 @@ def with_fusion(
         message = f"the record does not fit this network: with the weights of {plan.weights}, {found}"
         if not plan.retrains:
             tiny = "its scales are far too small: " if all(fit.far_too_small for fit in foreign) else ""
-            hint = "give the checkpoint that it was calibrated with, or calibrate again, without --record"
-            if any(fit.bits < 8 for fit in foreign):
-                hint += "; a record holds the scales of weights that gptq has rounded, but not their integers"
+            hint = (
+                "give the checkpoint that it was calibrated with, or calibrate again, without --record; a record holds "
+                "the scales of weights that gptq has rounded, but not their integers"
+            )
             raise InputError(message, hint=tiny + hint)
         # A record of an earlier retraining may start another: the clips are its, and the weight scales are made anew.
         reporter.warn(f"{message}; training takes only its clips, and the accuracy before it is that of these scales")
