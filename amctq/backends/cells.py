@@ -3,8 +3,9 @@
     x ──────────── clip(rint(x / s), -128 - o, 127 - o) × s ──┐
     int8 weight ── cast × scale of the channel ───────────────┤ the layer's operator ── + bias on the int32 grid ── y
 
-A cell takes the place of the layer's operator, and the int8 weight that of the float weight, under its name. NumPy
-computes their values. So the layer computes what the QDQ file computes.
+A cell takes the place of the layer's operator, and the int8 weight that of the float weight, under its name. Where
+something else reads the float weight too, this stays, and the cell has the int8 weight. NumPy computes their values. So
+the layer computes what the QDQ file computes.
 """
 
 from __future__ import annotations
@@ -117,13 +118,14 @@ def quantized_layer(item: IntegerLayer, place: LayerPlace, output: QParams | Non
         output: how its result is quantized; None where it is not.
     """
     layer, substitutes = item.layer, {}
+    replaced = None if place.shares_weight else place.weight
     weight = Parameter(
         Tensor(layer.as_stored(item.weight.values)),
-        name=f"{layer.name}.int8" if place.weight is None else layer.weight,
+        name=f"{layer.name}.int8" if replaced is None else layer.weight,
         requires_grad=False,
     )
-    if place.weight is not None:
-        substitutes[place.weight] = weight
+    if replaced is not None:
+        substitutes[replaced] = weight
     # The result of the operator is that of the layer if the bias is added before it is quantized.
     adds_bias = place.bias is None or (output is not None and place.norm is None)
     if place.bias is not None and item.bias is not None:
@@ -133,7 +135,7 @@ def quantized_layer(item: IntegerLayer, place: LayerPlace, output: QParams | Non
     substitutes[place.operator] = QuantizedProduct(
         item,
         place.operator.value,
-        weight=weight if place.weight is None else None,
+        weight=weight if replaced is None else None,
         adds_bias=adds_bias,
         output=output if place.norm is None else None,
     )

@@ -46,12 +46,14 @@ class LayerPlace:
     Attributes:
         operator: the attribute with the operator of its product.
         weight: its weight among the parameters of the same cell; None where the weight is computed from parameters.
+        shares_weight: something else reads the weight too, so that its values must stay where they are.
         bias: its bias among the parameters of a cell; None without bias.
         norm: the attribute with the operator of its BatchNorm; None without BatchNorm.
     """
 
     operator: Slot
     weight: Slot | None
+    shares_weight: bool
     bias: Slot | None
     norm: Slot | None
 
@@ -69,13 +71,13 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Candidate:
-    """A layer, the cell that owns its weight, and operators that may compute it."""
+    """A layer, the places that hold its parameters, and operators that may compute it."""
 
     layer: QuantizableLayer
     operators: tuple[Slot, ...]
     norms: tuple[Slot, ...]
-    weight: Slot | None
-    bias: Slot | None
+    weights: tuple[Slot, ...]
+    biases: tuple[Slot, ...]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -93,7 +95,7 @@ def layer_places(cell: Any, graph: FloatGraph, layers: Iterable[QuantizableLayer
         graph: the same network as ONNX.
         layers: layers of ``graph``.
     """
-    parameters = _parameters(cell)
+    parameters, names = _parameters(cell), {id(part): name for name, part in cell.cells_and_names()}
     candidates: list[_Candidate] = []
     missing: dict[str, str] = {}
     for layer in layers:
@@ -105,7 +107,7 @@ def layer_places(cell: Any, graph: FloatGraph, layers: Iterable[QuantizableLayer
     calls = _calls(cell, graph, [slot for item in candidates for slot in (*item.operators, *item.norms)])
     found: dict[str, LayerPlace] = {}
     for candidate in candidates:
-        place = _place(candidate, calls, graph)
+        place = _place(candidate, calls, graph, names)
         if isinstance(place, str):
             missing[candidate.layer.name] = place
         else:
@@ -113,41 +115,45 @@ def layer_places(cell: Any, graph: FloatGraph, layers: Iterable[QuantizableLayer
     return Places(found=found, missing=missing)
 
 
-def _parameters(cell: Any) -> dict[str, Slot]:
-    """By name of the parameter, the place that holds it."""
-    return {
-        parameter.name: Slot(part, key)
-        for _, part in cell.cells_and_names()
-        for key, parameter in part._params.items()
-        if parameter is not None
-    }
+def _parameters(cell: Any) -> dict[str, tuple[Slot, ...]]:
+    """By name of the parameter, the places that hold it: several where layers share it."""
+    found: dict[str, tuple[Slot, ...]] = {}
+    for _, part in cell.cells_and_names():
+        for key, parameter in part._params.items():
+            if parameter is not None:
+                found[parameter.name] = (*found.get(parameter.name, ()), Slot(part, key))
+    return found
 
 
-def _candidate(layer: QuantizableLayer, parameters: Mapping[str, Slot]) -> _Candidate | str:
-    weight = parameters.get(layer.weight)
+def _candidate(layer: QuantizableLayer, parameters: Mapping[str, tuple[Slot, ...]]) -> _Candidate | str:
+    weights = parameters.get(layer.weight, ())
     # Of a computed weight, the layer has the name of the parameter that it comes from.
-    source = weight or parameters.get(f"{layer.name}.weight") or parameters.get(layer.name)
-    if source is None:
+    sources = weights or parameters.get(f"{layer.name}.weight") or parameters.get(layer.name)
+    if not sources:
         return "its weight is no parameter of one layer"
     norms: tuple[Slot, ...] = ()
     if layer.batch_norm is not None:
-        gamma = parameters.get(layer.batch_norm.gamma)
-        norms = () if gamma is None else _operators(gamma.cell, {"BatchNorm"})
+        norms = _operators(parameters.get(layer.batch_norm.gamma, ()), {"BatchNorm"})
         if not norms:
             return "its BatchNorm is no nn.BatchNorm"
-    operators = _operators(source.cell, _PRODUCTS)
+    operators = _operators(sources, _PRODUCTS)
     if not operators:
-        return f"{type(source.cell).__name__} has no attribute with the operator of its product, such as ops.Conv2D"
-    bias = None if layer.bias is None else parameters.get(layer.bias)
-    return _Candidate(layer=layer, operators=operators, norms=norms, weight=weight, bias=bias)
+        owner = type(sources[0].cell).__name__
+        return f"{owner} has no attribute with the operator of its product, such as ops.Conv2D"
+    biases = () if layer.bias is None else parameters.get(layer.bias, ())
+    return _Candidate(layer=layer, operators=operators, norms=norms, weights=weights, biases=biases)
 
 
-def _operators(cell: Any, names: Iterable[str]) -> tuple[Slot, ...]:
-    """The attributes of a cell with operators of these names."""
+def _operators(parameters: Iterable[Slot], names: Iterable[str]) -> tuple[Slot, ...]:
+    """The attributes with operators of these names, in the cells that hold a parameter."""
     from mindspore.ops import Primitive
 
+    cells = {id(slot.cell): slot.cell for slot in parameters}
     return tuple(
-        Slot(cell, key) for key, value in vars(cell).items() if isinstance(value, Primitive) and value.name in names
+        Slot(cell, key)
+        for cell in cells.values()
+        for key, value in vars(cell).items()
+        if isinstance(value, Primitive) and value.name in names
     )
 
 
@@ -192,17 +198,26 @@ def _pynative() -> Iterator[None]:
         mindspore.set_context(mode=mode)
 
 
-def _place(candidate: _Candidate, calls: Mapping[tuple[int, str], _Calls], graph: FloatGraph) -> LayerPlace | str:
+def _place(
+    candidate: _Candidate, calls: Mapping[tuple[int, str], _Calls], graph: FloatGraph, names: Mapping[int, str]
+) -> LayerPlace | str:
     layer = candidate.layer
     weight = graph.arrays[layer.weight]
     fitting = [slot for slot in candidate.operators if any(_same(one, weight) for one in calls[slot.key].weights)]
     owner = type(candidate.operators[0].cell).__name__
+    for slot in fitting:
+        times = len(calls[slot.key].weights)
+        if times != 1:
+            return f"{owner} calls the operator of its product {times} times"
+    products = [node for node in graph.consumers[layer.weight] if layer.weight in node.input[1:2]]
+    if len(products) > 1:
+        fitting = _of_one_product(layer, [_cell_of(node.name) for node in products], fitting, names)
+        if not fitting:
+            return f"{len(products)} products read its weight, and no operator of {owner} computes just this one"
     if len(fitting) != 1:
         return f"no operator of {owner} gets just its weight"
-    times = len(calls[fitting[0].key].weights)
-    if times != 1:
-        return f"{owner} calls the operator of its product {times} times"
-    if layer.bias is not None and (candidate.bias is None or len(graph.consumers[layer.bias]) != 1):
+    (operator,) = fitting
+    if layer.bias is not None and (len(candidate.biases) != 1 or len(graph.consumers[layer.bias]) != 1):
         return "its bias is no parameter of this layer alone"
     norm = None
     if candidate.norms:
@@ -210,7 +225,36 @@ def _place(candidate: _Candidate, calls: Mapping[tuple[int, str], _Calls], graph
         if len(called) != 1 or len(calls[called[0].key].weights) != 1:
             return "its BatchNorm is called more than once"
         norm = called[0]
-    return LayerPlace(operator=fitting[0], weight=candidate.weight, bias=candidate.bias, norm=norm)
+    return LayerPlace(
+        operator=operator,
+        weight=next((slot for slot in candidate.weights if slot.cell is operator.cell), None),
+        shares_weight=len(candidate.weights) > 1 or len(graph.consumers[layer.weight]) > 1,
+        bias=candidate.biases[0] if candidate.biases else None,
+        norm=norm,
+    )
+
+
+def _of_one_product(
+    layer: QuantizableLayer, products: list[str], fitting: list[Slot], names: Mapping[int, str]
+) -> list[Slot]:
+    """The operator of a layer whose weight several products read; none where it cannot be told from others.
+
+    Args:
+        layer: the layer.
+        products: of each product, the cell that computes it.
+        fitting: the operators that get the weight.
+        names: of the cells.
+    """
+    own, of_fitting = _cell_of(layer.node), [names[id(slot.cell)] for slot in fitting]
+    # MindSpore computes equal products once. Then a cell gets the weight in which the graph has no product.
+    if products.count(own) != 1 or any(name not in products for name in of_fitting):
+        return []
+    return [slot for slot, name in zip(fitting, of_fitting, strict=True) if name == own]
+
+
+def _cell_of(node: str) -> str:
+    """``layer1.conv`` of the node ``layer1.conv.Conv2D``."""
+    return node.rpartition(".")[0]
 
 
 def _same(operand: Any, weight: NDArray[Any]) -> bool:

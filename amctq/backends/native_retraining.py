@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -125,15 +124,16 @@ class NativeRetrainingNetwork(RetrainingNetwork):
     def _kept_scales(self, initial: QuantRecord) -> dict[str, Any]:
         """By layer whose weight is rounded by GPTQ, the parameter with its scale.
 
-        A weight that its layer computes in every step cannot start on the integers of GPTQ, nor can one of two layers.
+        A weight that its layer computes in every step cannot start on the integers of GPTQ, nor can one that something
+        else reads too.
         """
         from mindspore import Parameter, Tensor
 
-        uses = Counter(name for layer in self.topology.layers for name in _replaced(layer))
+        readers = self._network.graph.consumers
         found = {}
         for layer in self.topology.layers:
             config = self._config.enabled[layer.name].weight
-            alone = all(uses[name] == 1 for name in _replaced(layer))
+            alone = all(len(readers[name]) == 1 for name in _replaced(layer))
             if config.algo is WeightAlgo.GPTQ and alone and self._places[layer.name].weight is not None:
                 scale = kept_scale(layer, config, initial[layer.name].weight_scale, self._network.graph.arrays)
                 found[layer.name] = Parameter(Tensor(scale), name=f"{layer.name}.weight_scale", requires_grad=False)

@@ -184,13 +184,15 @@ class RetrainingProduct(nn.Cell):
         if evaluated is None:
             return
         now = evaluated()
-        self.weight_evaluated = Parameter(Tensor(now.weight), name=f"{layer.weight}{EVALUATED}", requires_grad=False)
+        self.weight_evaluated = Parameter(
+            Tensor(now.weight), name=f"{layer.name}.weight{EVALUATED}", requires_grad=False
+        )
         self.has_bias_error = now.bias_error is not None
         if now.bias_error is not None:
             # The channels are the last axis of a matrix product's result, and the second of a convolution's.
             self.columns = (-1,) if layer.kind.is_dense else (-1, *(1,) * (now.weight.ndim - 2))
             error = Tensor(now.bias_error.reshape(self.columns))
-            self.bias_error = Parameter(error, name=f"{layer.bias or layer.name}.error{EVALUATED}", requires_grad=False)
+            self.bias_error = Parameter(error, name=f"{layer.name}.error{EVALUATED}", requires_grad=False)
 
     def add_flags_recursive(self, **flags: Any) -> Any:
         """Set the flags; when an evaluation starts, also quantize the weight."""

@@ -37,14 +37,14 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> FloatNetwork:
     return network_of("Small", tmp_path_factory.mktemp("scratch"))
 
 
-def network_of(name: str, scratch: Path, device: Device = Device.CPU) -> FloatNetwork:
+def network_of(name: str, scratch: Path, device: Device = Device.CPU, module: Any = None) -> FloatNetwork:
     """A network of networks.py, five classes, with weights of which none is special but one dead channel."""
     mindspore = load_mindspore(resolve_device(device, None), scratch)
     from tests.backends import networks
 
     def build() -> Any:
         mindspore.set_seed(3)
-        cell = getattr(networks, name)(5)
+        cell = getattr(module or networks, name)(5)
         random = np.random.default_rng(2)
         for parameter in cell.get_parameters():
             drawn = random.normal(0, 0.2, parameter.shape).astype(np.float32)

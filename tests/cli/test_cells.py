@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import pytest
 from tests.command import NETWORKS, amctq
 from tests.runs import ptq
 
+SHARED_WEIGHTS = NETWORKS.with_name("shared_weights.py")
 
-def _network(factory: str, tmp_path: Path) -> tuple[object, ...]:
-    """The options for a network of tests/backends/networks.py with random weights, and random images."""
+
+def _network(factory: str, tmp_path: Path, file: Path = NETWORKS) -> tuple[object, ...]:
+    """The options for a network of a file in tests/backends with random weights, and random images."""
     import mindspore
 
-    from tests.backends import networks
-
     random = np.random.default_rng(5)
-    cell = getattr(networks, factory)(5)
+    cell = getattr(importlib.import_module(f"tests.backends.{file.stem}"), factory)(5)
     for parameter in cell.get_parameters():
         drawn = random.normal(0, 0.2, parameter.shape).astype(np.float32)
         drawn = np.abs(drawn) + np.float32(0.5) if parameter.name.endswith(("variance", "gamma")) else drawn
@@ -27,7 +28,7 @@ def _network(factory: str, tmp_path: Path) -> tuple[object, ...]:
     mindspore.save_checkpoint(cell, str(tmp_path / "own.ckpt"))
     train, test = (random.normal(size=(size, 3, 32, 32)).astype(np.float32) for size in (16, 12))
     np.savez(tmp_path / "own.npz", x_train=train, y_train=np.arange(16) % 5, x_test=test, y_test=np.arange(12) % 5)
-    options = ("--model", f"{NETWORKS}:{factory}", "--num-classes", 5, "--ckpt", tmp_path / "own.ckpt")
+    options = ("--model", f"{file}:{factory}", "--num-classes", 5, "--ckpt", tmp_path / "own.ckpt")
     return *options, "--dataset", tmp_path / "own.npz", "--allow-poor-float", "--calib-images", 8
 
 
@@ -74,3 +75,20 @@ def test_without_mindir_it_is_quantized_and_float_arithmetic_checks_it(tmp_path:
     assert data["quantization"]["left_in_float"] == []
     assert data["simulation"]["through"] == "float arithmetic"
     assert "exported file equals float arithmetic" in [check["name"] for check in data["checks"]]
+
+
+def test_a_tied_decoder_is_trained_in_float(tmp_path: Path) -> None:
+    network = _network("tied_decoder", tmp_path, SHARED_WEIGHTS)
+    done = amctq("qat", *network, "--max-steps", 3, "--batch-size", 4, "--json", timeout=600)
+    assert done.code == 0, done.stderr
+    _passed(done.data)
+    (left,) = done.data["quantization"]["left_in_float"]
+    assert left["name"] == "encoder:2"
+    assert "2 products read its weight" in left["reason"]
+    assert any("encoder:2 stays in float" in warning for warning in done.data["warnings"])
+
+
+def test_float_arithmetic_checks_the_file_where_the_users_code_refuses_integers(tmp_path: Path) -> None:
+    done = ptq(_network("strict", tmp_path, SHARED_WEIGHTS), "--placement", "ascend")
+    _passed(done.data)
+    assert done.data["simulation"]["through"] == "float arithmetic"

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amctq.choices import ExportFormat
+from amctq.data.inputs import Inputs
 from amctq.data.samples import Batches, first_images
-from amctq.errors import NoSimulationError
+from amctq.errors import AmctqError, NoSimulationError, first_line
+from amctq.inference.session import Outputs, Session
 from amctq.progress import Reporter
 from amctq.services.run.exports import ExportedFile, Exports
 
 if TYPE_CHECKING:
     from amctq.backends.base import QuantizedNetwork
     from amctq.inference.agreement import Agreement
-    from amctq.inference.session import Session
 
 CELLS, FLOAT_ARITHMETIC = "MindSpore cells", "float arithmetic"
 SIMULATION, MINDIR_AGAINST_ONNX = "simulation", "MindIR against ONNX"
@@ -61,8 +62,8 @@ def simulate(
 ) -> Simulation:
     """Compare an independent computation with onnxruntime's integer kernels.
 
-    MindSpore runs the MindIR file if there is one, else the live cells. If it cannot exchange their operators,
-    onnxruntime runs the graph in float arithmetic.
+    MindSpore runs the MindIR file if there is one, else the live cells. If it cannot exchange their operators, or fails
+    to run them, onnxruntime runs the graph in float arithmetic.
 
     Args:
         exports: the files.
@@ -82,11 +83,31 @@ def simulate(
         return compare.run(mindir.session, MINDIR_AGAINST_ONNX, mindir.name, exported=True)
     try:
         with quantized.simulation() as cell:
-            return compare.run(CellSession(cell), SIMULATION, CELLS)
+            return compare.run(_ExchangedCells(CellSession(cell)), SIMULATION, CELLS)
     except NoSimulationError as error:
         reporter.info(f"MindSpore cells cannot run the quantized network ({error.message}); float arithmetic checks it")
     session = OnnxSession(quantized.float_arithmetic(), optimized=False)
     return compare.run(session, FLOAT_ARITHMETIC, FLOAT_ARITHMETIC)
+
+
+@dataclass(frozen=True)
+class _ExchangedCells(Session):
+    """Runs cells that stand inside code of the user's, which may depend on what they have replaced."""
+
+    cells: Session
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """All outputs of the network for a batch.
+
+        Raises:
+            NoSimulationError: MindSpore or the user's code fails.
+        """
+        try:
+            return self.cells.run(inputs)
+        except (AmctqError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise NoSimulationError(first_line(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
