@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amctq.choices import ExportFormat, TargetIsa
+from amctq.choices import ExportFormat
 from amctq.data.manifest import MANIFEST, Manifest
 from amctq.data.staging import NAMES
 from amctq.files import Artifact, OutputDirectory, writing
@@ -52,14 +52,13 @@ class DemoResult:
         """Further commands, by purpose; the last one needs the user's own files."""
         folder = self.request.output_dir
         quantized = self.quantized.plan
-        bits = "7" if quantized.isa.isa is TargetIsa.AVX2 else "4"  # 7: exact and fast without VNNI
         carried = ("--dataset", folder, "--ckpt", folder / CHECKPOINT.name, "--model", MODEL)
         return {
             "measure the INT8 file again": _line(
                 "evaluate", "--dataset", folder, "--onnx", folder / quantized.model_files[ExportFormat.ONNX]
             ),
-            f"the same with weights of {bits} bits": _line(
-                "ptq", *carried, "--weight-bits", bits, "--output-dir", folder / f"{bits}-bits"
+            "the same with weights of 4 bits": _line(
+                "ptq", *carried, "--weight-bits", "4", "--output-dir", folder / "4-bits"
             ),
             "CIFAR-10 itself and the official ResNet-50, from the internet": " && ".join(
                 [_line("prepare-cifar"), _line("fetch-model", "resnet50")]
