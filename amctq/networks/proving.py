@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from amctq.errors import CheckError, InputError, first_line
-from amctq.inference.proof import CannotRunError
 
 if TYPE_CHECKING:
     from amctq.data.inputs import Inputs
@@ -60,6 +59,8 @@ def first_proved(
         InputError: a runtime cannot run the network, or its outputs are no tensors, or not finite.
         CheckError: no graph computes what the network computes; this is said of the last one.
     """
+    from amctq.inference.proof import CannotRunError
+
     failed: InputError | CheckError | None = None
     for graph in graphs:
         try:
