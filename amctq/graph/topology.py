@@ -8,6 +8,7 @@ and every product with a constant matrix is a layer, however its weight comes fr
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 
 import onnx
 
@@ -25,6 +26,7 @@ _FLOAT_PRODUCTS = {
     "Einsum": "an einsum, which has no integer kernel: write it with matrix products",
     "LSTM": "a recurrent layer in one operator, which has no integer kernel",
 }
+_CONSTANT_INPUT = "its input is constant, and so is its result"
 
 
 def read_topology(graph: FloatGraph) -> Topology:
@@ -33,7 +35,12 @@ def read_topology(graph: FloatGraph) -> Topology:
     Raises:
         InputError: the network has no layer that can be quantized.
     """
-    products = [node for node in graph.model.graph.node if has_weight(node, graph)]
+    weights = {_weight_of(node, graph) for node in graph.model.graph.node if has_weight(node, graph)}
+    products = [
+        node
+        for node in graph.model.graph.node
+        if has_weight(node, graph) or (_is_constant_product(node, graph) and _is_read(node.output[0], graph, weights))
+    ]
     uses = Counter(_source(_weight_of(node, graph), graph) for node in products)
     seen: Counter[str] = Counter()
     layers: list[QuantizableLayer] = []
@@ -97,6 +104,24 @@ def has_weight(node: onnx.NodeProto, graph: FloatGraph) -> bool:
     return any(name in graph.arrays for name in node.input[:2])
 
 
+def _is_constant_product(node: onnx.NodeProto, graph: FloatGraph) -> bool:
+    """Whether a node is a product of two constants."""
+    return node.op_type in {*PRODUCTS, *_FLOAT_PRODUCTS} and node.output[0] in graph.arrays
+
+
+def _is_read(constant: str, graph: FloatGraph, weights: Container[str]) -> bool:
+    """Whether something else than the weights of layers depends on a constant. Weights are written as integers."""
+    if constant in graph.outputs:
+        return True
+    for node in graph.consumers.get(constant, ()):
+        if node.output[0] not in graph.arrays:
+            if constant not in weights or constant != _weight_of(node, graph):
+                return True
+        elif any(_is_read(name, graph, weights) for name in node.output):
+            return True
+    return False
+
+
 def _weight_of(node: onnx.NodeProto, graph: FloatGraph) -> str:
     return str(node.input[1] if node.input[1] in graph.arrays else node.input[0])
 
@@ -110,6 +135,8 @@ def _source(weight: str, graph: FloatGraph) -> str:
 
 def _reason_for_float(node: onnx.NodeProto, graph: FloatGraph) -> str | None:
     """Why a node stays in float whatever the target; None where it is quantized."""
+    if node.output[0] in graph.arrays:
+        return _CONSTANT_INPUT
     if node.op_type in _FLOAT_PRODUCTS:
         return _FLOAT_PRODUCTS[node.op_type]
     if node.input[1] not in graph.arrays:

@@ -34,9 +34,9 @@ class Agreement:
         images: number of compared samples.
         argmax_differences: number of samples whose class differs, without ties; 0 where the network gives no classes.
         ties: number of ties.
-        max_difference: largest difference of a value, divided by the largest value of its output.
-        mean_difference: mean difference of a value, divided by the largest value of its output: of the output where it
-            is largest.
+        max_difference: largest difference of a value, divided by the largest value of its output. Each way has its own
+            largest value, and the smaller one counts: values that are wrong and far too large do not hide themselves.
+        mean_difference: mean difference of a value, divided in the same way: of the output where it is largest.
         top1: top-1 of the first way on these samples, percent; None where they have no labels.
         classes: the network gives classes.
     """
@@ -60,21 +60,30 @@ class _OutputDifferences:
     """Collects the differences of one output, batch by batch."""
 
     largest: float = 0.0
-    largest_value: float = 1e-12
+    _largest_values: tuple[float, float] = (1e-12, 1e-12)
     _sum: float = 0.0
     _values: int = 0
 
     def add(self, one: Array, reference: Array) -> None:
         apart = np.abs(one.astype(np.float64) - reference)
         self.largest = max(self.largest, float(apart.max(initial=0.0)))
-        ends = (float(np.abs(array).max(initial=0.0)) for array in (one, reference))
-        self.largest_value = max(self.largest_value, *ends)
+        first, second = self._largest_values
+        self._largest_values = max(first, _end(one)), max(second, _end(reference))
         self._sum, self._values = self._sum + float(apart.sum()), self._values + apart.size
+
+    @property
+    def largest_value(self) -> float:
+        """The largest absolute value of the way whose values are smaller."""
+        return min(self._largest_values)
 
     @property
     def mean(self) -> float:
         """The mean absolute difference."""
         return self._sum / max(self._values, 1)
+
+
+def _end(array: Array) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 @dataclass(kw_only=True)

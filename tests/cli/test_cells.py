@@ -69,6 +69,14 @@ def test_a_layer_without_an_operator_stays_in_float_in_all_files(tmp_path: Path)
     assert any("conv1 stays in float" in warning for warning in data["warnings"])
 
 
+def test_all_uses_of_one_weight_are_one_warning(tmp_path: Path) -> None:
+    data = ptq(_network("reused", tmp_path), "--export", "mindir").data
+    _passed(data)
+    assert [layer["name"] for layer in data["quantization"]["left_in_float"]] == ["conv2", "conv2:2"]
+    (warning,) = [warning for warning in data["warnings"] if "in float" in warning]
+    assert warning.startswith("conv2 and 1 more of its weight's uses stay in float: Conv2d calls the operator")
+
+
 def test_without_mindir_it_is_quantized_and_float_arithmetic_checks_it(tmp_path: Path) -> None:
     data = ptq(_network("own_layer", tmp_path)).data
     _passed(data)

@@ -158,12 +158,38 @@ def test_weights_of_other_operators_are_said_to_be_in_float(
     assert reason in why
 
 
-def test_a_product_of_constants_is_no_layer() -> None:
+@pytest.mark.parametrize(
+    ("product", "arrays"),
+    [
+        ("t = MatMul (p, w)", {"p": np.ones((1, 3)), "w": np.ones((3, 2))}),
+        ("t = Gemm <transB = 1> (p, w)", {"p": np.ones((1, 3)), "w": np.ones((2, 3))}),
+        ("c = Conv (p, w) q = Relu (c) t = Flatten (q)", {"p": np.ones((1, 1, 3, 1)), "w": np.ones((1, 1, 2, 1))}),
+    ],
+    ids=["matmul", "dense", "conv"],
+)
+def test_a_product_whose_input_is_constant_is_said_to_be_in_float(
+    product: str, arrays: dict[str, np.ndarray[Any, Any]]
+) -> None:
+    arrays = {name: item.astype(np.float32) for name, item in arrays.items()}
     graph = float_graph(
-        "t = MatMul (w, w) a = Flatten (image) logits = Gemm <transB = 1> (a, v) b = Add (logits, t)",
-        {"w": np.ones((2, 2), np.float32), "v": np.ones((2, 192), np.float32)},
+        f"{product} a = Flatten (image) l = Gemm <transB = 1> (a, v) logits = Add (l, t)",
+        {**arrays, "v": np.ones((2, 192), np.float32)},
     )
-    assert [layer.name for layer in read_topology(graph).layers] == ["v"]
+    topology = read_topology(graph)
+    assert [layer.name for layer in topology.layers] == ["v"]
+    ((name, why),) = [(layer.name, layer.reason) for layer in topology.left_in_float]
+    assert (name, why) == ("w", "its input is constant, and so is its result")
+
+
+@pytest.mark.parametrize("cast", ["", "s = Neg (t) "], ids=["itself", "negated"])
+def test_a_product_of_parameters_that_is_the_weight_of_a_layer_is_not_in_float(cast: str) -> None:
+    graph = float_graph(
+        f"t = MatMul (w, u) {cast}a = Flatten (image) logits = MatMul (a, {'s' if cast else 't'})",
+        {"w": np.ones((192, 2), np.float32), "u": np.ones((2, 5), np.float32)},
+    )
+    topology = read_topology(graph)
+    assert [layer.name for layer in topology.layers] == ["w"]
+    assert topology.left_in_float == ()
 
 
 def test_nothing_to_quantize_is_bad_input() -> None:

@@ -119,4 +119,13 @@ class Maps(Session):
 def test_outputs_that_are_no_classes_are_compared_each_by_its_own_size() -> None:
     found = compare_forward(Maps(0.0, 0.0), Maps(-0.25, 0.0), _batches(4), lambda _: None)
     assert (found.classes, found.top1, found.argmax_differences, found.ties) == (False, None, 0, 0)
-    assert found.max_difference == found.mean_difference == 0.25
+    assert found.max_difference == found.mean_difference == pytest.approx(0.25 / 0.75)
+
+
+def test_values_that_are_far_too_large_do_not_hide_how_far_they_are_off() -> None:
+    reference = _rows(8, 1.0)
+    other = reference.copy()
+    other[:, 5] = 1000.0
+    for one, two in ((other, reference), (reference, other)):
+        found = compare_forward(Fixed(one), Fixed(two), _batches(8), lambda _: None)
+        assert found.mean_difference == pytest.approx(100.0 / 10)

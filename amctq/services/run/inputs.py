@@ -12,6 +12,7 @@ from amctq.runtime import prepare_environment
 from amctq.services.run.checks import refuse_chance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from amctq.data.samples import Batches, Samples
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from amctq.networks.float_network import FloatNetwork
     from amctq.progress import Reporter
     from amctq.quant.config import QuantConfig
-    from amctq.quant.layers import Topology
+    from amctq.quant.layers import FloatLayer, Topology
     from amctq.quant.record import QuantRecord
     from amctq.services.run.plan import RunPlan
 
@@ -89,10 +90,18 @@ def _with_cells(plan: RunPlan, verified: VerifiedNetwork, because: str, reporter
         message = f"no layer of the network can be quantized, because {because} ({found})"
         hint = "use nn.Conv2d, nn.Dense or the like for these layers"
         raise InputError(message, hint=hint if plan.retrains else f"{hint}, or --export onnx")
-    for name in reasons:
-        reason = next(layer.reason for layer in topology.left_in_float if layer.name == name)
-        reporter.warn(f"{name} stays in float: {reason}")
+    for (first, *others), reason in _uses(layer for layer in topology.left_in_float if layer.name in reasons):
+        more = f" and {len(others)} more of its weight's uses" if others else ""
+        reporter.warn(f"{first}{more} {'stay' if others else 'stays'} in float: {reason}")
     return replace(verified, network=replace(network, topology=topology))
+
+
+def _uses(layers: Iterable[FloatLayer]) -> Iterator[tuple[list[str], str]]:
+    """Names and reason of layers, those together that are uses of one weight, such as the steps of an RNN."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for layer in layers:
+        found.setdefault((layer.name.partition(":")[0], layer.reason), []).append(layer.name)
+    return ((names, reason) for (_, reason), names in found.items())
 
 
 def named_record(
