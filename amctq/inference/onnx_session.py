@@ -61,7 +61,7 @@ class OnnxSession(FileSession):
     def __init__(self, model: onnx.ModelProto | bytes, *, shares_cores: bool = False, optimized: bool = True) -> None:
         content = model if isinstance(model, bytes) else model.SerializeToString()
         instructions = cpu_instructions()
-        with _named("onnxruntime does not load the graph"):
+        with naming_failures("onnxruntime does not load the graph"):
             exact = has_vnni(instructions) or not may_saturate(
                 onnx.load_model_from_string(model) if isinstance(model, bytes) else model
             )
@@ -77,7 +77,7 @@ class OnnxSession(FileSession):
         """The named outputs, or all of them, for a batch."""
 
         def run(some: Inputs) -> Outputs:
-            with _named("onnxruntime cannot run the graph"):
+            with naming_failures("onnxruntime cannot run the graph"):
                 return tuple(self._session.run(outputs, self.bound(some)))
 
         return run(inputs) if self.fixed_batch is None else in_batches(run, inputs, self.fixed_batch)
@@ -93,12 +93,12 @@ class OnnxSession(FileSession):
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        with _named("onnxruntime cannot run the graph"):
+        with naming_failures("onnxruntime cannot run the graph"):
             self._session.run_with_iobinding(binding)
 
 
 @contextlib.contextmanager
-def _named(what: str) -> Iterator[None]:
+def naming_failures(what: str) -> Iterator[None]:
     """Report a failure of onnxruntime inside the block as ``what``."""
     try:
         yield

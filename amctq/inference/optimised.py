@@ -13,7 +13,7 @@ import onnxruntime
 from amctq.disk import taken_by_disk
 from amctq.files import writing
 from amctq.inference.between_integers import FloatOperator, Step, between_integers
-from amctq.inference.onnx_session import session_options
+from amctq.inference.onnx_session import naming_failures, session_options
 from amctq.leftovers import temporary_folder
 
 # By a part of the operator's name, why it is computed in float.
@@ -50,6 +50,7 @@ def optimised_graph(content: bytes) -> onnx.GraphProto:
     """The graph that onnxruntime makes of a file, whatever the CPU.
 
     Raises:
+        CheckError: onnxruntime does not load the file.
         WriteError: the temporary folder has no room for it.
     """
     options = session_options(())
@@ -57,7 +58,7 @@ def optimised_graph(content: bytes) -> onnx.GraphProto:
     with temporary_folder() as folder:
         path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
-        with writing(path), taken_by_disk(path, len(content)):
+        with writing(path), taken_by_disk(path, len(content)), naming_failures("onnxruntime does not load the graph"):
             onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return onnx.load(path).graph
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from amctq.choices import ActType, WeightType
+from amctq.errors import CheckError
 from amctq.export.qdq_onnx import build_qdq
 from amctq.graph.float_graph import FloatGraph
 from amctq.inference.onnx_session import OnnxSession, session_options
@@ -117,3 +118,11 @@ def test_depthwise_weights_stay_int8_and_are_exact_in_a_plain_session() -> None:
     assert plain.run(None, {"image": IMAGES})[0] == pytest.approx(
         _logits(model.SerializeToString(), Level.ORT_DISABLE_ALL), abs=1e-5
     )
+
+
+def test_a_file_that_onnxruntime_does_not_load_is_a_failed_check() -> None:
+    graph = network(PATTERNS["depthwise"])
+    model = build_qdq(graph, *quantize_ort(graph, IMAGES))
+    model.graph.node[-1].op_type = "Unheard"
+    with pytest.raises(CheckError, match=r"onnxruntime does not load the graph: .*Unheard"):
+        float_operators(model.SerializeToString(), {})
