@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ from amctq.graph.float_graph import attributes_of
 from amctq.quant.pair_sums import are_exact, is_depthwise, none_is_wide
 
 _LAYERS = {"Conv", "MatMul", "Gemm"}
+_FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
 
 
 def may_saturate(model: onnx.ModelProto) -> bool:
@@ -27,6 +28,10 @@ def may_saturate(model: onnx.ModelProto) -> bool:
         if node.op_type == "Constant" and node.attribute[0].HasField("t")
     }
     producers = {output: node for node in graph.node for output in node.output}
+    consumers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
     layers: dict[str, list[onnx.NodeProto]] = {}
     for name, layer in _weights(graph, producers):
         layers.setdefault(name, []).append(layer)
@@ -36,7 +41,7 @@ def may_saturate(model: onnx.ModelProto) -> bool:
         or any(
             _may_be_cut_off(numpy_helper.to_array(item), layer)
             for name, item in constants.items()
-            if item.data_type == TensorProto.INT8
+            if item.data_type == TensorProto.INT8 and not _become_floats(name, consumers)
             for layer in layers.get(name, [None])
         )
         or any(_yields_int8(node, constants) for node in graph.node)
@@ -49,6 +54,15 @@ def _weights(graph: onnx.GraphProto, producers: Mapping[str, onnx.NodeProto]) ->
         source = producers.get(node.input[1]) if node.op_type in _LAYERS else None
         if source is not None and source.op_type == "DequantizeLinear":
             yield source.input[0], node
+
+
+def _become_floats(name: str, consumers: Mapping[str, Sequence[onnx.NodeProto]]) -> bool:
+    """Whether integers are only stored: the weights of a layer that is computed in float, or the rows of a table."""
+    return name in consumers and all(
+        (node.op_type == "Cast" and attributes_of(node)["to"] in _FLOATS)
+        or (node.op_type == "Gather" and _become_floats(node.output[0], consumers))
+        for node in consumers[name]
+    )
 
 
 def _may_be_cut_off(values: NDArray[np.int8], layer: onnx.NodeProto | None) -> bool:

@@ -126,3 +126,12 @@ def test_a_file_that_onnxruntime_does_not_load_is_a_failed_check() -> None:
     model.graph.node[-1].op_type = "Unheard"
     with pytest.raises(CheckError, match=r"onnxruntime does not load the graph: .*Unheard"):
         float_operators(model.SerializeToString(), {})
+
+
+def test_integers_that_are_only_stored_cannot_saturate() -> None:
+    """A transposed convolution is computed in float: its int8 weights are no reason for exact and slow kernels."""
+    graph = network("p = ConvTranspose (x, transposed.weight) y = Relu (p)")
+    model = build_qdq(graph, *quantize_ort(graph, IMAGES), weight_type=WeightType.UINT8)
+    stored = {item.name: item.data_type for item in model.graph.initializer}
+    assert stored["transposed.weight.q"] == onnx.TensorProto.INT8
+    assert not may_saturate(model)
