@@ -74,7 +74,8 @@ def test_a_file_for_amx_computes_the_same(shared: Shared) -> None:
 def test_the_further_scales_stand_apart_from_the_record(shared: Shared, own: Own) -> None:
     """The record of a run with placement ascend, which calibrates on the same images."""
     options = ("--eval-images", 0, "--batch-size", 50, "--placement", "ort", "--output-dir", "ort")
-    ptq(shared.network("resnet20"), *options)
+    # Rounded weights take part in the calibration, and without VNNI placement ort has a rule of its own for them.
+    ptq(shared.network("resnet20"), *options, "--isa", "vnni")
     one, two = (load_record(path).layers for path in (Path("ort/calibration_record.txt"), own.record))
     # onnxruntime fuses fewer operators where more tensors are watched, and rounds otherwise.
     assert [entry.activation.scale for entry in one] == pytest.approx([e.activation.scale for e in two], rel=1e-5)
