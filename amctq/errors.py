@@ -18,7 +18,7 @@ A message says what was found and what was expected. ``hint`` says what to do ne
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 
@@ -30,6 +30,12 @@ def first_line(error: BaseException) -> str:
         text = ""
     lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
     return lines[0][:300] if lines else type(error).__name__
+
+
+def listed(items: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first ``most`` of some items, for a message, and how many more there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return between.join(items[:most]) + more
 
 
 class AmctqError(Exception):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from amctq.errors import listed
+
 _NAMED = 8  # layers in the row; report.json has all
 
 
@@ -16,7 +18,7 @@ def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
     levels: dict[str, list[str]] = {}
     for name, level in found["layers"].items():
         levels.setdefault("in float" if level == "float" else f"at {level} bits", []).append(name)
-    layers = "; ".join(f"{_named(names)} {where}" for where, names in levels.items()) or (
+    layers = "; ".join(f"{listed(names, _NAMED)} {where}" for where, names in levels.items()) or (
         "no layer had to" if found["met"] else "no layer"
     )
     missed = "" if found["met"] else "the target is not met; the best found: "
@@ -26,8 +28,3 @@ def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
         f"{found['samples']:,} training samples lose {found['drop']:.{digits}f}{ends} "
         f"({tries} {'try' if tries == 1 else 'tries'})",
     )
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"

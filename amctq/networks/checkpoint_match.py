@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from amctq.errors import InputError
+from amctq.errors import InputError, listed
 from amctq.networks.name_map import NameMap
 from amctq.networks.parameter_names import Convention
 from amctq.networks.tensor_file import Shape, StoredTensor, shown
@@ -112,8 +112,7 @@ class Match:
             kinds = [
                 f"{shown(name)}" + (f" ({count})" if count > 1 else "") for name, count in self.passed_over.items()
             ]
-            more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
-            parts.append(f"passed over, not of the network: {', '.join(kinds[:_SHOWN])}{more}")
+            parts.append(f"passed over, not of the network: {listed(kinds, _SHOWN)}")
         return "; ".join(parts)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import onnx
 from onnx import numpy_helper
 
-from amctq.errors import InputError
+from amctq.errors import InputError, listed
 from amctq.graph.topology import PRODUCTS
 
 OPSETS = range(7, 24)
@@ -91,4 +91,4 @@ def _trains(node: onnx.NodeProto, held: Mapping[str, onnx.TensorProto]) -> bool:
 def _named(nodes: Iterable[onnx.NodeProto]) -> str:
     """The kinds of some nodes, for a message."""
     found = sorted({node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}" for node in nodes})
-    return ", ".join(found[:_MOST_NAMED]) + (f" and {len(found) - _MOST_NAMED} more" if found[_MOST_NAMED:] else "")
+    return listed(found, _MOST_NAMED)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amctq.errors import listed
 from amctq.services.fallback.search import Choice
 from amctq.services.fallback.tries import Measured
 from amctq.services.run.check import Check
@@ -125,9 +126,7 @@ class Fallback:
 
 
 def _named(names: frozenset[str], order: Mapping[str, int]) -> str:
-    shown = [name for name in order if name in names]
-    more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
-    return f"{', '.join(shown[:_NAMED])}{more}"
+    return listed([name for name in order if name in names], _NAMED)
 
 
 def _ends(measured: Measured) -> list[float] | None:

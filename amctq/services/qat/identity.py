@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from amctq.errors import InputError
+from amctq.errors import InputError, listed
 from amctq.runtime import cpu_count, cpu_instructions, cpu_model, versions
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def refuse_other_run(found: Found, identity: Mapping[str, Any]) -> None:
     differences = list(_differences({key: known.get(key) for key in identity}, identity, ""))
     if not differences:
         return
-    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    message = f"--resume: {found.path} belongs to another run: {'; '.join(differences[:_SHOWN])}{more}"
+    message = f"--resume: {found.path} belongs to another run: {listed(differences, _SHOWN, '; ')}"
     raise InputError(message, hint="give the options of that run, or begin anew with --force or another --output-dir")
 
 

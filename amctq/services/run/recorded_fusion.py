@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amctq.errors import InputError
+from amctq.errors import InputError, listed
 from amctq.quant.record import QuantRecord
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def with_fusion(
     fits = {layer.name: scale_fit(layer, record[layer.name], arrays) for layer in layers}
     foreign = [fit for fit in fits.values() if not fit.fits]
     if foreign:
-        found = _listed([fit.found for fit in foreign])
+        found = listed([fit.found for fit in foreign], _SHOWN, "; ")
         message = f"the record does not fit this network: with the weights of {plan.weights}, {found}"
         if not plan.retrains:
             tiny = "its scales are far too small: " if all(fit.far_too_small for fit in foreign) else ""
@@ -69,7 +69,7 @@ def with_fusion(
         if different:
             message = f"--record {plan.request.record} and --config {plan.request.config} are not of one run: "
             hint = "give the configuration of the run that wrote the record, or leave --config out"
-            raise InputError(message + _listed(different), hint=hint)
+            raise InputError(message + listed(different, _SHOWN, "; "), hint=hint)
     else:
         wrong = [
             fits[name].found
@@ -77,7 +77,8 @@ def with_fusion(
             if name in said and fits[name].fits and not fits[name].allows(fused=False)
         ]
         if wrong:
-            message = f"--record {plan.request.record} has skip_fusion, but not the scales for it: {_listed(wrong)}"
+            found = listed(wrong, _SHOWN, "; ")
+            message = f"--record {plan.request.record} has skip_fusion, but not the scales for it: {found}"
             raise InputError(message, hint="take skip_fusion out of the record, or calibrate again without --record")
         plain |= said & set(with_norm)
     inferred = config is None and not plain <= said
@@ -91,9 +92,4 @@ def _words(with_norm: Iterable[str], plain: set[str]) -> str:
     folded = sum(name not in plain for name in with_norm)
     if not apart:
         return f"folded into all {folded} layers that one follows"
-    return f"folded into {folded} layers, and not into {len(apart)}: {_listed(apart, ', ')}"
-
-
-def _listed(found: list[str], between: str = "; ") -> str:
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return between.join(found[:_SHOWN]) + more
+    return f"folded into {folded} layers, and not into {len(apart)}: {listed(apart, _SHOWN)}"

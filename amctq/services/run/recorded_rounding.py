@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amctq.choices import WeightAlgo
-from amctq.errors import InputError
+from amctq.errors import InputError, listed
 from amctq.quant.record import QuantRecord
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def check_rounding(plan: RunPlan, record: QuantRecord, config: QuantConfig | Non
         few = [entry.name for entry in record.layers if entry.weight_bits < 8]
         if few:
             reporter.warn(
-                f"{_listed(few)}: the record does not say how weights below 8 bits were rounded, and they are rounded "
-                "one by one; if gptq or squant rounded them, the integers are others now"
+                f"{listed(few, _SHOWN)}: the record does not say how weights below 8 bits were rounded, and they are "
+                "rounded one by one; if gptq or squant rounded them, the integers are others now"
             )
         return
     enabled = config.enabled
@@ -48,12 +48,7 @@ def check_rounding(plan: RunPlan, record: QuantRecord, config: QuantConfig | Non
     if together:
         by = " and ".join(sorted({algo.value for algo in together.values()}))
         message = (
-            f"--config {plan.request.config} says that {by} rounded {_listed(list(together))}, and a record holds the "
-            "scales of weights, not their integers"
+            f"--config {plan.request.config} says that {by} rounded {listed(list(together), _SHOWN)}, and a record holds "
+            "the scales of weights, not their integers"
         )
         raise InputError(message, hint="leave --record out: the same options and --seed give the same integers again")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
