@@ -48,7 +48,7 @@ def check_rounding(plan: RunPlan, record: QuantRecord, config: QuantConfig | Non
     if together:
         by = " and ".join(sorted({algo.value for algo in together.values()}))
         message = (
-            f"--config {plan.request.config} says that {by} rounded {listed(list(together), _SHOWN)}, and a record holds "
-            "the scales of weights, not their integers"
+            f"--config {plan.request.config} says that {by} rounded {listed(list(together), _SHOWN)}, and a record "
+            "holds the scales of weights, not their integers"
         )
         raise InputError(message, hint="leave --record out: the same options and --seed give the same integers again")
