@@ -109,14 +109,21 @@ class WeightAlgo(str, Enum):
     """How weights are rounded.
 
     ARQ takes the scale from the largest weight, MSE that of the least squared rounding error. GPTQ lets each weight
-    make up for the errors of those before it, as far as the layer's inputs are correlated. SQuant needs no images: the
-    errors in each kernel and channel cancel.
+    make up for the errors of those before it, as far as the layer's inputs are correlated. GPTAQ does so layer after
+    layer, for what each reads when those before it are rounded, and makes up for their errors too. SQuant needs no
+    images: the errors in each kernel and channel cancel.
     """
 
     ARQ = "arq"
     MSE = "mse"
     GPTQ = "gptq"
+    GPTAQ = "gptaq"
     SQUANT = "squant"
+
+    @property
+    def by_inputs(self) -> bool:
+        """Whether weights are rounded by how the layer's inputs are correlated."""
+        return self in {WeightAlgo.GPTQ, WeightAlgo.GPTAQ}
 
 
 def usual_weight_algo(bits: int) -> WeightAlgo:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amctq.backends.ptq_config import PtqConfig
-from amctq.choices import WeightAlgo
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.scalable_pairs import scalable_pairs
 from amctq.graph.topology import fuse
@@ -104,7 +103,7 @@ def _round(
 ) -> Float32Array:
     """What a weight becomes where each of its elements is rounded alone."""
     how = config.quant.enabled[layer.name].weight
-    if how.algo is WeightAlgo.GPTQ:
+    if how.algo.by_inputs:
         scale = power_scale(weight, power, channel_wise=how.channel_wise, bits=how.bits, smallest=config.smallest_scale)
     else:
         scale = config.weight_scale(layer, how, weight)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from amctq.quant.numerics import Float32Array
 from amctq.quant.rounding.inputs import InputWatcher
+from amctq.quant.rounding.pairs import PairWatcher
 
+AnyWatcher = TypeVar("AnyWatcher", InputWatcher, PairWatcher)
 # Of the Gram matrices that are in memory at once. Layers that need more wait for another pass over the images.
 _GRAM_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Readers:
+class Readers(Generic[AnyWatcher]):
     """Layers that read the same, as query, key and value do, and what watches it for all of them."""
 
     tensor: str
     layers: tuple[str, ...]
-    watcher: InputWatcher
+    watcher: AnyWatcher
     gram_bytes: int
 
 
@@ -29,9 +32,9 @@ def gram_bytes(weight: Float32Array, groups: int) -> int:
     return 4 * groups * d * d
 
 
-def passes(readers: Iterable[Readers]) -> Iterator[tuple[Readers, ...]]:
+def passes(readers: Iterable[Readers[InputWatcher]]) -> Iterator[tuple[Readers[InputWatcher], ...]]:
     """Parts of ``readers`` whose Gram matrices fit into memory together."""
-    part: list[Readers] = []
+    part: list[Readers[InputWatcher]] = []
     held = 0
     for item in readers:
         if part and item.gram_bytes and held + item.gram_bytes > _GRAM_BYTES:
@@ -43,9 +46,9 @@ def passes(readers: Iterable[Readers]) -> Iterator[tuple[Readers, ...]]:
         yield tuple(part)
 
 
-def by_tensor(readers: Iterable[Readers]) -> Mapping[str, tuple[InputWatcher, ...]]:
+def by_tensor(readers: Iterable[Readers[AnyWatcher]]) -> Mapping[str, tuple[AnyWatcher, ...]]:
     """By tensor, who watches it."""
-    found: dict[str, tuple[InputWatcher, ...]] = {}
+    found: dict[str, list[AnyWatcher]] = {}
     for item in readers:
-        found[item.tensor] = (*found.get(item.tensor, ()), item.watcher)
-    return found
+        found.setdefault(item.tensor, []).append(item.watcher)
+    return {tensor: tuple(watchers) for tensor, watchers in found.items()}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from threadpoolctl import threadpool_limits
 
 from amctq.backends.base import RetrainingNetwork
-from amctq.backends.calibration import Watch, observe_activations
+from amctq.backends.calibration import Watch, observe_activations, observe_both
 from amctq.backends.equalization import equalize
 from amctq.backends.exchange import layer_places
 from amctq.backends.native_network import NativeQuantizedNetwork, RecordBackend, check_cells
@@ -103,7 +103,7 @@ class NativeBackend(RecordBackend):
         """Fuse BatchNorm, choose weight scales, calibrate on fake-quantized weights, compute the integers.
 
         Equalization comes before all of that, from a pass of its own. The order is AMCT's (docs/en/reference.md,
-        "Calibration"). GPTQ rounds after the calibration, by what the layers read; then this is the float network.
+        "Calibration"). GPTQ and GPTAQ round after the calibration, by what the layers read; that is the float network.
         """
         # The last bits of NumPy's products depend on the number of threads, and GPTQ would make other integers of them.
         # One is no loss while the images are watched: onnxruntime runs the next ones on the other cores.
@@ -144,7 +144,13 @@ class NativeBackend(RecordBackend):
         pairs = zip(plan.sites, observed, strict=True)
         qparams = tuple(item.within(*site.bounds) for site, item in pairs)
         activations = PlacedActivations(plan=plan, qparams=qparams)
-        found = rounding.finish(activations.by_layer, lambda inputs: show(watches=(), inputs=inputs))
+        found = rounding.finish(
+            activations.by_layer,
+            lambda inputs: show(watches=(), inputs=inputs),
+            lambda rounded, pairs: observe_both(
+                network.graph, topology, fused, rounded, batches=calibration, watchers=pairs
+            ),
+        )
         records = [make_record(topology, each.fused, each.scales, activations.by_layer, each.bits) for each in found]
         record = replace(records[0], pools=_recorded_pools(topology, activations))
         choices = tuple(

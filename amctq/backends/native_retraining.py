@@ -22,7 +22,7 @@ from amctq.backends.native_retraining_cells import (
 )
 from amctq.backends.replaced_ranges import warn_of_replaced_weights
 from amctq.backends.replacement import Replacement, Slot
-from amctq.choices import ActType, WeightAlgo, WeightType
+from amctq.choices import ActType, WeightType
 from amctq.errors import InputError, first_line
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.placement import place_ascend
@@ -134,7 +134,7 @@ class NativeRetrainingNetwork(RetrainingNetwork):
         for layer in self.topology.layers:
             config = self._config.enabled[layer.name].weight
             alone = all(len(readers[name]) == 1 for name in _replaced(layer))
-            if config.algo is WeightAlgo.GPTQ and alone and self._places[layer.name].weight is not None:
+            if config.algo.by_inputs and alone and self._places[layer.name].weight is not None:
                 scale = kept_scale(layer, config, initial[layer.name].weight_scale, self._network.graph.arrays)
                 found[layer.name] = Parameter(Tensor(scale), name=f"{layer.name}.weight_scale", requires_grad=False)
         return found

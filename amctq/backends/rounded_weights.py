@@ -16,7 +16,8 @@ from amctq.quant.layers import LayerKind, QuantizableLayer, Topology
 from amctq.quant.numerics import FLOAT32_MAX, Float32Array, QParams
 from amctq.quant.rounding.bias import bias_error
 from amctq.quant.rounding.error import relative_error
-from amctq.quant.rounding.gptq import around_mean, gptq, operations
+from amctq.quant.rounding.gptaq import target
+from amctq.quant.rounding.gptq import OF_THE_MEAN, gptq, operations
 from amctq.quant.rounding.inputs import InputStatistics
 from amctq.quant.rounding.scale import NEIGHBOURS, power_scale, refitted_scale
 from amctq.quant.rounding.squant import squant
@@ -55,7 +56,8 @@ class WeightChoice:
         reporter: gets warnings of layers that GPTQ cannot round.
 
     Attributes:
-        second_order: the layers that GPTQ rounds.
+        second_order: the layers that GPTQ or GPTAQ rounds.
+        in_order: those of them that GPTAQ rounds, when the layers before them are rounded.
         corrected: the layers whose bias is corrected.
         alone: by layer that is rounded without what it reads, its parameters.
         found: the parameters of every layer.
@@ -68,6 +70,7 @@ class WeightChoice:
         self._weights = {name: layer.weight for name, layer in config.quant.enabled.items()}
         self._by_kernel = {layer.name for layer in topology.layers if self._rounds_kernels(layer)}
         self.second_order = frozenset(layer.name for layer in topology.layers if self._rounds_by_inputs(layer))
+        self.in_order = frozenset(name for name in self.second_order if self._weights[name].algo is WeightAlgo.GPTAQ)
         self.corrected = frozenset(layer.name for layer in topology.layers if self._corrects(layer))
         self.alone: dict[str, FusedParameters] = {}
         bits = {name: weight.bits for name, weight in self._weights.items()}
@@ -105,9 +108,10 @@ class WeightChoice:
         weight, bias = parameters.weight, parameters.bias
         if name in self.second_order:
             assert known.second is not None
-            gram = around_mean(known.second) if name in self.corrected else known.second.gram
+            share = OF_THE_MEAN if name in self.corrected else 1.0
             limit = partial(_limited, bias=bias, activation=activation)
-            rounded = self._by_second_order(name, gram, limit)
+            gram = known.second.around(share)
+            rounded = self._by_second_order(name, _aim(weight, known, share), gram, limit)
             self.found.scales[name] = rounded.scale
             self.found.fused[name] = replace(parameters, weight=rounded.dequantized())
             if self._config.others:
@@ -115,10 +119,19 @@ class WeightChoice:
         else:
             rounded = self._nearest(name)
         if name in self.corrected:
-            error = bias_error(weight, rounded.dequantized(), known.mean)
+            wanted = None if known.wanted is None else known.wanted.mean
+            error = bias_error(weight, rounded.dequantized(), known.mean, wanted)
             corrected = (0.0 if bias is None else bias.astype(np.float64)) - error
             corrected = np.clip(corrected, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)
             self.found.fused[name] = replace(self.found.fused[name], bias=corrected)
+
+    @property
+    def so_far(self) -> Mapping[str, FusedParameters]:
+        """The parameters of every layer: rounded where that is done, else in float."""
+        rounded = {
+            name: replace(self.found.fused[name], weight=self._nearest(name).dequantized()) for name in self.alone
+        }
+        return {**self.found.fused, **rounded}
 
     def cost(self, name: str) -> int:
         """About how many operations it takes to round a weight."""
@@ -126,9 +139,10 @@ class WeightChoice:
         return operations(weight.shape) if name in self.second_order else weight.size
 
     def _rounds_by_inputs(self, layer: QuantizableLayer) -> bool:
-        if self._weights[layer.name].algo is not WeightAlgo.GPTQ:
+        algo = self._weights[layer.name].algo
+        if not algo.by_inputs:
             return False
-        reason = _why_not(layer, self._fused[layer.name].weight)
+        reason = _why_not(layer, self._fused[layer.name].weight, algo)
         if reason is not None:
             self._reporter.warn(f"{layer.name}: {reason}; its weights are rounded one by one")
         return reason is None
@@ -150,9 +164,13 @@ class WeightChoice:
         return quantize_weight(weight, scale, bits=bits)
 
     def _by_second_order(
-        self, name: str, gram: Float32Array, limit: Callable[[Float32Array], Float32Array]
+        self,
+        name: str,
+        weight: Float32Array,
+        gram: Float32Array,
+        limit: Callable[[Float32Array], Float32Array],
     ) -> QuantizedWeight:
-        weight, config, bits = self._fused[name].weight, self._weights[name], self.found.bits[name]
+        config, bits = self._weights[name], self.found.bits[name]
         power = np.diagonal(gram, axis1=1, axis2=2)
         smallest = self._config.smallest_scale
         alone = power_scale(weight, power, channel_wise=config.channel_wise, bits=bits, smallest=smallest)
@@ -170,11 +188,23 @@ def _limited(scale: Float32Array, *, bias: Float32Array | None, activation: QPar
     return scale if bias is None else scale_that_fits_bias(scale, bias, activation.scale)
 
 
-def _why_not(layer: QuantizableLayer, weight: Float32Array) -> str | None:
-    """Why GPTQ does not round a layer; None where it does."""
+def _aim(weight: Float32Array, known: InputStatistics, share: float) -> Float32Array:
+    """What GPTQ rounds: the weight, or what makes up for the errors of the layers before it too."""
+    if known.second is None or known.wanted is None:
+        return weight
+    cross = known.wanted.around(share, known.second)
+    try:
+        return target(weight, known.second.around(share), cross)
+    except np.linalg.LinAlgError:  # GPTQ meets the same, and says so
+        return weight
+
+
+def _why_not(layer: QuantizableLayer, weight: Float32Array, algo: WeightAlgo) -> str | None:
+    """Why GPTQ or GPTAQ does not round a layer; None where it does."""
     if layer.channel_axis is None:
         return "no axis of its weight has the output channels"
     count = int(np.prod(weight.shape[1:]))
-    if count > _LARGEST_GRAM:
-        return f"{count:,} weights for each channel, and GPTQ takes {_LARGEST_GRAM:,} at most"
+    largest = _LARGEST_GRAM if algo is WeightAlgo.GPTQ else _LARGEST_GRAM // 2  # GPTAQ's is that of two inputs
+    if count > largest:
+        return f"{count:,} weights for each channel, and {algo.value.upper()} takes {largest:,} at most"
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from amctq.choices import WeightAlgo, usual_weight_algo
+from amctq.choices import usual_weight_algo
 from amctq.quant.config import NetworkConfig
 from amctq.quant.default_config import default_layers
 from amctq.quant.layers import Topology
@@ -45,7 +45,7 @@ class RetrainConfig(NetworkConfig[UlqConfig]):
     @property
     def rounded_by_inputs(self) -> bool:
         """Whether a weight starts on the integers of GPTQ."""
-        return any(layer.weight.algo is WeightAlgo.GPTQ for layer in self.enabled.values())
+        return any(layer.weight.algo.by_inputs for layer in self.enabled.values())
 
     def starting_rounded(self) -> RetrainConfig:
         """The same; weights below 8 bits start on the integers of GPTQ, as ``ptq`` rounds them."""

@@ -201,6 +201,37 @@ def test_weights_make_up_for_each_others_errors(shared: Shared) -> None:
     assert _file("gptq").read_bytes() == _file("by config").read_bytes()
 
 
+@pytest.mark.parametrize("placement", ["ort", "ascend"])
+def test_layers_make_up_for_the_layers_before_them(placement: str, shared: Shared) -> None:
+    few = ("--calib-images", 64, "--eval-images", 1000, "--placement", placement)
+    found = {}
+    for name, options in {
+        "gptq": ("--weight-bits", 2),
+        "gptaq": ("--weight-bits", 2, "--weight-algo", "gptaq"),
+        "by config": ("--config", "gptaq/config.json"),
+    }.items():
+        found[name] = ptq(shared.network("resnet20"), *few, "--output-dir", name, *options).data
+    drops = {name: data["accuracy"]["top1_drop"] for name, data in found.items()}
+    assert drops["gptaq"] < 0.7 * drops["gptq"]
+    assert {layer["weight_algo"] for layer in found["gptaq"]["quantization"]["layers"]} == {"gptaq"}
+    assert _file("gptaq").read_bytes() == _file("by config").read_bytes()
+
+
+@pytest.mark.parametrize("measuring", [("--analyze",), ("--auto", "--max-drop", 1)])
+def test_layers_that_make_up_for_others_are_not_measured_alone(
+    measuring: tuple[object, ...], shared: Shared, own: Own
+) -> None:
+    config = json.loads(own.config.read_text())
+    for layer in config.values():
+        if isinstance(layer, dict):
+            layer["weight_quant_params"] = {"wts_algo": "gptaq_quantize", "num_bits": 4}
+    Path("gptaq.json").write_text(json.dumps(config))
+    for said in (("--config", "gptaq.json"), ("--weight-algo", "gptaq")):
+        refused = ptq(shared.network("resnet20"), *said, *measuring, "--output-dir", "out", code=2).data
+        assert "gptaq rounds a layer for those before it" in refused["error"]["message"]
+        assert not Path("out").exists()
+
+
 def test_each_placement_and_width_takes_gptq(shared: Shared) -> None:
     deploy = ("--weight-bits", 4, "--export", "onnx,ascend")
     for name, options in {"deploy": deploy, "eight": ("--weight-algo", "gptq")}.items():

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from amctq.quant import numerics
 from amctq.quant.numerics import Float32Array
-from amctq.quant.rounding.inputs import SecondMoments
 from amctq.quant.weights import QuantizedWeight
 
-# What the mean still counts where the bias is corrected: in the quantized network it is another one. Chosen among 0,
-# 0.1, 0.3 and 1 by the KL of the outputs at 4 bits: on 4,000 training images of resnet20 3.38, 3.21, 3.53, 3.52 (1e-3),
-# and on two halves of 64 training images of EfficientNet-Lite0, each judged by the other, 138, 127, 151, 168.
-_OF_THE_MEAN = 0.1
+# What the mean still counts where the bias makes up for the mean error of the output: H is then the covariance of the
+# inputs and a part of μ μᵀ, because in the quantized network the mean is another one. Chosen among 0, 0.1, 0.3 and 1
+# by the KL of the outputs at 4 bits: on 4,000 training images of resnet20 3.38, 3.21, 3.53, 3.52 (1e-3), and on two
+# halves of 64 training images of EfficientNet-Lite0, each judged by the other, 138, 127, 151, 168.
+OF_THE_MEAN = 0.1
 DAMPING = 0.01  # of the mean of H's diagonal (section 3.3, step 3)
 _BLOCK = 128  # columns, as in section 3.3, step 2
 
@@ -82,15 +82,6 @@ def damped(gram: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
     added = np.where(diagonal > 0, DAMPING * diagonal.mean(axis=1, keepdims=True), 1.0)
     return gram + added[:, :, None] * np.eye(gram.shape[1])
-
-
-def around_mean(moments: SecondMoments) -> Float32Array:
-    """H for a layer whose bias makes up for the mean error afterwards: what the inputs do around their mean.
-
-    The mean squared error of the output is then e C eᵀ, C the covariance of the inputs; a part of μ μᵀ is kept.
-    """
-    mean = moments.mean
-    return moments.covariance + np.float32(_OF_THE_MEAN) * mean[:, :, None] * mean[:, None, :]
 
 
 def _permuted(hessian: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -29,10 +29,34 @@ class InputStatistics:
     Attributes:
         mean: E[x], float64 of shape (groups, d).
         second: their second moments, or None where they were not asked for.
+        wanted: what the layer reads in the float network, where that is something else.
     """
 
     mean: NDArray[np.float64]
     second: SecondMoments | None
+    wanted: WantedInputs | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WantedInputs:
+    """What a layer reads in the float network, y, beside what it reads in a network that is rounded in part, x.
+
+    Attributes:
+        mean: E[y], float64 of shape (groups, d).
+        cross: E[(y - E[y]) (x - E[x])ᵀ] / unit², float32 of shape (groups, d, d), the unit that of x's moments; None
+            where second moments were not asked for.
+        center: E[y] / unit of the same positions, float32 of shape (groups, d).
+    """
+
+    mean: NDArray[np.float64]
+    cross: Float32Array | None
+    center: Float32Array | None
+
+    def around(self, share: float, read: SecondMoments) -> Float32Array:
+        """E[y xᵀ] / unit², of whose means only ``share`` counts."""
+        assert self.cross is not None
+        assert self.center is not None
+        return self.cross + np.float32(share) * self.center[:, :, None] * read.mean[:, None, :]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,10 +77,9 @@ class SecondMoments:
         found: Float32Array = np.diagonal(self.covariance, axis1=1, axis2=2) + np.square(self.mean)
         return found
 
-    @property
-    def gram(self) -> Float32Array:
-        """E[x xᵀ] / unit², (groups, d, d)."""
-        return self.covariance + self.mean[:, :, None] * self.mean[:, None, :]
+    def around(self, share: float) -> Float32Array:
+        """E[x xᵀ] / unit², (groups, d, d), of whose means only ``share`` counts."""
+        return self.covariance + np.float32(share) * self.mean[:, :, None] * self.mean[:, None, :]
 
 
 class InputWatcher:
@@ -65,10 +88,11 @@ class InputWatcher:
     Args:
         windows: where a convolution looks; None for a product with a matrix, whose inputs are the last axis.
         second: second moments are wanted too. They are made of some positions only, drawn in every image.
+        networks: so many networks' inputs lie side by side; the positions are as many as for one.
     """
 
-    def __init__(self, windows: Windows | None, *, second: bool) -> None:
-        self._windows, self._wants_second = windows, second
+    def __init__(self, windows: Windows | None, *, second: bool, networks: int = 1) -> None:
+        self._windows, self._wants_second, self._networks = windows, second, networks
         self._random = np.random.default_rng(0)
         self._images = 0
         self._sum: NDArray[np.float64] | None = None
@@ -107,7 +131,7 @@ class InputWatcher:
 
     def _some(self, rows: Float32Array, positions: float, d: int) -> Float32Array:
         """As many rows of the first axis as are needed of each batch."""
-        share = max(_POSITIONS * d, _FEWEST) / max(positions * self._images, 1)
+        share = max(_POSITIONS * d // self._networks, _FEWEST) / max(positions * self._images, 1)
         keep = math.ceil(len(rows) * share)
         if keep >= len(rows):
             return rows

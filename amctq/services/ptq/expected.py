@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from amctq.backends.base import CALIBRATION
 from amctq.backends.rounding import ROUNDING
-from amctq.choices import ExportFormat, WeightAlgo
+from amctq.choices import ExportFormat
 from amctq.quant.rounding.gptq import operations
 from amctq.services.fallback.fallback import FLOAT_TUNING, TUNING_ACCURACY
 from amctq.services.fallback.search import MOST_TRIES
@@ -134,7 +134,7 @@ def _rounding_seconds(plan: PtqPlan, prepared: Prepared) -> float:
     by_gptq = [
         layer.by_channel(arrays[layer.weight]).shape
         for layer in prepared.verified.network.topology.layers
-        if layer.name in layers and layers[layer.name].weight.algo is WeightAlgo.GPTQ
+        if layer.name in layers and layers[layer.name].weight.algo.by_inputs
     ]
     times = 1 if prepared.sizes is None else len(plan.widths)
     return times * sum(map(operations, by_gptq)) / _OPERATIONS_A_SECOND

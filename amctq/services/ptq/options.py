@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from amctq.choices import WEIGHT_BITS, ActType, TargetIsa, WeightStorage
+from amctq.choices import WEIGHT_BITS, ActType, TargetIsa, WeightAlgo, WeightStorage
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import INPUT, QUANTIZATION, Limit, Option
@@ -39,6 +39,23 @@ LAYER_BITS = Option(
     repeatable=True,
     limits=(Limit(expected=f"a width of {', '.join(map(str, WEIGHT_BITS))}", holds=_known_widths),),
 )
+
+
+def refuse_rounding_in_order(algos: Iterable[WeightAlgo], *, tunes: bool) -> None:
+    """Refuse to measure layers alone whose weights make up for the layers before them.
+
+    Args:
+        algos: how weights are rounded.
+        tunes: layers are measured alone, or chosen one by one.
+
+    Raises:
+        UsageError: one of these layers is to be measured.
+    """
+    if tunes and WeightAlgo.GPTAQ in algos:
+        measuring = "what measures layers one by one (analyze, --analyze, --auto, --weight-bits auto)"
+        message = f"gptaq rounds a layer for those before it as they are rounded, which contradicts {measuring}"
+        hint = "take gptq here; then write gptaq_quantize in its place into the config.json that was chosen"
+        raise UsageError(message, hint=hint)
 
 
 def refuse_types(isa: TargetIsa | None, storage: WeightStorage, act_type: ActType | None) -> None:

@@ -16,6 +16,7 @@ from amctq.runtime import cpu_instructions
 from amctq.services.ptq.layer_configs import quant_config, refuse_idle_int4
 from amctq.services.ptq.layer_sizes import LayerSizes, layer_sizes
 from amctq.services.ptq.model_file import settle
+from amctq.services.ptq.options import refuse_rounding_in_order
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.run.inputs import begin, check_exportable, metric_for, named_record, verified_network
 from amctq.services.run.plan import CALIB_IMAGES
@@ -91,6 +92,7 @@ def prepare(plan: PtqPlan, scratch: Path, reporter: Reporter) -> Prepared:
     if record is None:
         assert quant is not None
         plan.backend.check_quantizable(network, quant)
+        refuse_rounding_in_order((layer.weight.algo for layer in quant.layers), tunes=request.tunes)
         quant = replace(quant, batch_num=-(-calibration.images // calibration.size))
         if request.weight_bits == AUTO:
             sizes = layer_sizes(

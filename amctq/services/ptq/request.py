@@ -82,7 +82,8 @@ class PtqRequest(QuantizationRequest):
         Option(
             QUANTIZATION,
             "How weights are rounded: scale from the largest weight (arq) or of the least squared error (mse); so that "
-            "weights make up for each other's errors (gptq), also without images (squant).  "
+            "weights make up for each other's errors (gptq), also for those of the layers before (gptaq), or without "
+            "images (squant).  "
             "[default: arq; gptq below 8 bits]",
         ),
     ] = None
@@ -287,6 +288,7 @@ class PtqRequest(QuantizationRequest):
         if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is {algo.value}"
             raise UsageError(message, hint="leave one of the two out")
+        options.refuse_rounding_in_order({algo}, tunes=self.tunes)
         options.refuse_types(self.isa, self.weight_storage, self.act_type)
         by_options = self.config is None and self.record is None
         if by_options and self.weight_storage is WeightStorage.INT4 and self.narrowest_weights > 4:

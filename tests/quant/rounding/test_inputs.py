@@ -7,7 +7,7 @@ import pytest
 
 from amctq.quant.numerics import Float32Array
 from amctq.quant.rounding.columns import Windows
-from amctq.quant.rounding.gptq import around_mean, gptq
+from amctq.quant.rounding.gptq import OF_THE_MEAN, gptq
 from amctq.quant.rounding.inputs import InputStatistics, InputWatcher, SecondMoments
 from amctq.quant.weights import arq_scale
 
@@ -49,8 +49,8 @@ def test_moments_are_those_of_all_inputs(size: float) -> None:
     unit = np.sqrt(np.mean(np.square(x / size)) / found.power.mean()) * size
     scaled = x.astype(np.float64) / unit
     np.testing.assert_allclose(found.covariance[0], np.cov(scaled.T, bias=True), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.gram[0], scaled.T @ scaled / len(x), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.power[0], np.diagonal(found.gram[0]), rtol=1e-6)
+    np.testing.assert_allclose(found.around(1)[0], scaled.T @ scaled / len(x), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.power[0], np.diagonal(found.around(1)[0]), rtol=1e-6)
 
 
 def test_no_digits_are_lost_far_from_zero() -> None:
@@ -66,7 +66,7 @@ def test_constant_inputs_do_not_vary() -> None:
     np.testing.assert_allclose(found.covariance, 0.0, atol=1e-12)
     weight = np.random.default_rng(2).normal(size=(4, 5)).astype(np.float32)
     scale = arq_scale(weight, channel_wise=True, bits=4)
-    rounded = gptq(weight, [scale], around_mean(found), bits=4).dequantized()
+    rounded = gptq(weight, [scale], found.around(OF_THE_MEAN), bits=4).dequantized()
     assert np.abs(rounded - weight).max() < 2 * scale.max()  # nothing tells the weights apart, and none runs away
 
 
@@ -76,7 +76,7 @@ def test_what_the_bias_makes_up_for_is_left_to_it() -> None:
     weight = np.random.default_rng(2).normal(size=(32, 16)).astype(np.float32)
     scale, moments = arq_scale(weight, channel_wise=True, bits=3), _moments(x)
     left = {}
-    for name, hessian in {"mean": moments.gram, "around": around_mean(moments)}.items():
+    for name, hessian in {"mean": moments.around(1), "around": moments.around(OF_THE_MEAN)}.items():
         error = x @ (gptq(weight, [scale], hessian, bits=3).dequantized() - weight).T
         left[name] = float(np.mean(np.square(error - error.mean(axis=0))))
     assert left["around"] < left["mean"]
