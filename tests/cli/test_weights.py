@@ -227,8 +227,8 @@ def test_layers_that_make_up_for_others_are_not_measured_alone(
             layer["weight_quant_params"] = {"wts_algo": "gptaq_quantize", "num_bits": 4}
     Path("gptaq.json").write_text(json.dumps(config))
     for said in (("--config", "gptaq.json"), ("--weight-algo", "gptaq")):
-        refused = ptq(shared.network("resnet20"), *said, *measuring, "--output-dir", "out", code=2).data
-        assert "gptaq rounds a layer for those before it" in refused["error"]["message"]
+        refused = ptq(shared.network("resnet20"), *said, *measuring, "--output-dir", "out", code=2)
+        assert "gptaq rounds a layer for those before it" in refused.stderr
         assert not Path("out").exists()
 
 
