@@ -6,6 +6,7 @@ AMCT's records do not say which BatchNorm was folded. Their scales do: ARQ's mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from amctq.choices import ArqRule
 from amctq.quant.folding import FusedParameters, batch_norm_factor, fold
 from amctq.quant.layers import QuantizableLayer
-from amctq.quant.numerics import EPSILON, Float32Array, per_channel, signed_range
+from amctq.quant.numerics import EPSILON, SMALLEST_NORMAL, Float32Array, per_channel, signed_range
 from amctq.quant.record import LayerRecord
 from amctq.quant.weight_mse import mse_scale
 from amctq.quant.weights import arq_scale, quantize_weight, scale_that_fits_bias
@@ -79,6 +80,9 @@ class ScaleFit:
         low, high = signed_range(self.bits)
         given = [f"{value:.4g}" for value in self.largest]
         parts = f"{given[0]} with BatchNorm folded in and {given[1]} without" if len(given) > 1 else given[0]
+        if any(high * (1 - _FITS) <= value <= -low * (1 + _FITS) for value in self.largest):
+            distance = min(self.folded, math.inf if self.plain is None else self.plain)
+            return f"{self.name}: a channel's scale is {100 * distance:.3g} % away from the one that its weights give"
         return f"{self.name}: the largest |weight / scale| is {parts}, expected {high} to {-low}"
 
 
@@ -125,7 +129,12 @@ def _arq_scales(weight: Float32Array, entry: LayerRecord, *, per_tensor: bool = 
     rows = weight.reshape(1 if per_tensor or len(entry.weight_scale) == 1 else len(weight), -1).astype(np.float64)
     ends = np.stack([np.maximum(rows.max(axis=1), 0.0), -np.minimum(rows.min(axis=1), 0.0)])
     rules = np.concatenate([ends / high, ends / -low])
-    return np.where(rules * -low < ends.max(axis=0) * (1 - _SAME), _NO_SCALE, rules)
+    clipping = rules * -low < ends.max(axis=0) * (1 - _SAME)
+    # The rule that is exact in pairs may take a larger scale than all of these.
+    in_pairs = arq_scale(
+        weight, channel_wise=len(rows) > 1, bits=entry.weight_bits, rule=ArqRule.PAIRS, smallest=SMALLEST_NORMAL
+    )
+    return np.concatenate([np.where(clipping, _NO_SCALE, rules), in_pairs[None].astype(np.float64)])
 
 
 def _distance(entry: LayerRecord, fused: FusedParameters, scales: NDArray[Any]) -> float:

@@ -58,8 +58,13 @@ def _fits(record: QuantRecord, arrays: Arrays = GRAPH.arrays) -> dict[str, Scale
 @pytest.mark.parametrize("bits", AMCT_WEIGHT_BITS)
 @pytest.mark.parametrize(
     ("algo", "rule"),
-    [(WeightAlgo.ARQ, ArqRule.AMCT), (WeightAlgo.ARQ, ArqRule.ASCEND), (WeightAlgo.MSE, ArqRule.AMCT)],
-    ids=["arq", "ascend", "mse"],
+    [
+        (WeightAlgo.ARQ, ArqRule.AMCT),
+        (WeightAlgo.ARQ, ArqRule.ASCEND),
+        (WeightAlgo.ARQ, ArqRule.PAIRS),
+        (WeightAlgo.MSE, ArqRule.AMCT),
+    ],
+    ids=["arq", "ascend", "pairs", "mse"],
 )
 def test_the_scales_show_which_batch_norm_is_folded(
     algo: WeightAlgo, rule: ArqRule, bits: int, channel_wise: bool, plain: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from amctq.choices import ExportFormat
 from amctq.errors import UsageError
 from amctq.services.option import RUN, Option
 
@@ -19,7 +20,9 @@ TUNING_WITH_ANALYZE = replace(
 )
 
 
-def refuse_idle_analysis(*, analyze: bool, tunes: bool, tuning_images: int | None, equalize: bool) -> None:
+def refuse_idle_analysis(
+    *, analyze: bool, tunes: bool, tuning_images: int | None, equalize: bool, export: tuple[ExportFormat, ...]
+) -> None:
     """Refuse images that nothing is measured on, and layers that cannot be measured alone.
 
     Raises:
@@ -32,3 +35,6 @@ def refuse_idle_analysis(*, analyze: bool, tunes: bool, tuning_images: int | Non
     if analyze and equalize:
         message = "--analyze and --equalize: equalized layers belong together, and none can be measured alone"
         raise UsageError(message, hint="leave one of the two out")
+    if analyze and ExportFormat.MSLITE in export:
+        message = "--target mslite: MindSpore Lite's converter quantizes the layers itself, and they cannot be measured"
+        raise UsageError(message, hint="choose another --target")

@@ -30,7 +30,7 @@ class AnalyzeRequest(PtqRequest):
     analyze: bool = True
     lang: Language | None = None
     eval_images: int | None = 0
-    export: tuple[ExportFormat, ...] = (ExportFormat.ONNX,)
+    export: tuple[ExportFormat, ...] = ()  # those of the target, whose limits hold here too
     soc_version: str | None = None
     max_drop: float | None = None
     simulate: bool = False

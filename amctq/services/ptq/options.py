@@ -39,6 +39,11 @@ LAYER_BITS = Option(
     repeatable=True,
     limits=(Limit(expected=f"a width of {', '.join(map(str, WEIGHT_BITS))}", holds=_known_widths),),
 )
+ARQ_RULE = Option(
+    QUANTIZATION,
+    "ARQ's weight scale as in AMCT, as in Ascend's WtsARQ, without -128, or exact in pairs.  "
+    "[default: what the instructions need: amct, narrow with AMX, pairs without VNNI]",
+)
 
 
 def refuse_rounding_in_order(algos: Iterable[WeightAlgo], *, tunes: bool) -> None:

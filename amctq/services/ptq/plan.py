@@ -108,7 +108,7 @@ class PtqPlan(RunPlan):
         """The rule of ARQ's scales: AMCT's where AMCT places activations, else the one that the instructions need."""
         request = self.request
         by_amct = request.resolved_placement is Placement.ASCEND
-        return request.arq_rule if by_amct or request.arq_rule is not ArqRule.AMCT else self.isa.arq_rule
+        return request.arq_rule or (ArqRule.AMCT if by_amct else self.isa.arq_rule)
 
     @property
     def corrects_biases(self) -> bool:
@@ -176,7 +176,7 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
         storage,
         act_type,
         request.target,
-        in_pairs=request.weight_algo in {None, WeightAlgo.ARQ},
+        in_pairs=request.weight_algo in {None, WeightAlgo.ARQ} and request.arq_rule in {None, ArqRule.PAIRS},
         placement=request.resolved_placement,
         threads=cpu_count(),
     )

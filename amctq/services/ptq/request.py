@@ -103,10 +103,7 @@ class PtqRequest(QuantizationRequest):
             "networks. Writes no record.",
         ),
     ] = False
-    arq_rule: Annotated[
-        ArqRule,
-        Option(QUANTIZATION, "ARQ's weight scale as in AMCT, as in Ascend's WtsARQ, without -128, or exact in pairs."),
-    ] = ArqRule.AMCT
+    arq_rule: Annotated[ArqRule | None, options.ARQ_RULE] = None
     skip_layers: Annotated[tuple[str, ...], shared.SKIP_LAYER] = ()
     skip_after: Annotated[tuple[str, ...], shared.SKIP_AFTER] = ()
     float_head: Annotated[bool, shared.FLOAT_HEAD] = False
@@ -183,7 +180,7 @@ class PtqRequest(QuantizationRequest):
             "--float-head": self.float_head,
             "--ifmr-variant": self.record is not None and self.ifmr_variant is not IfmrVariant.EXACT,
             "--hfmg-variant": self.record is not None and self.hfmg_variant is not HfmgVariant.FREE_ZEROS,
-            "--arq-rule": self.record is not None and self.arq_rule is not ArqRule.AMCT,
+            "--arq-rule": self.record is not None and self.arq_rule is not None,
         }
         if self.placement is Placement.ORT:
             self._refuse_ort()
@@ -241,7 +238,7 @@ class PtqRequest(QuantizationRequest):
         """How weights are rounded, or the default for their width."""
         if self.weight_algo is not None:
             return self.weight_algo
-        return usual_weight_algo(bits) if self.arq_rule is ArqRule.AMCT else WeightAlgo.ARQ
+        return usual_weight_algo(bits) if self.arq_rule is None else WeightAlgo.ARQ
 
     @property
     def narrowest_weights(self) -> int:
@@ -256,7 +253,11 @@ class PtqRequest(QuantizationRequest):
 
     def _refuse_what_is_not_tuned(self) -> None:
         refuse_idle_analysis(
-            analyze=self.analyze, tunes=self.tunes, tuning_images=self.tuning_images, equalize=self.equalize
+            analyze=self.analyze,
+            tunes=self.tunes,
+            tuning_images=self.tuning_images,
+            equalize=self.equalize,
+            export=self.resolved_export,
         )
         width_options.refuse_width_options(
             weight_bits=self.weight_bits,
@@ -285,7 +286,7 @@ class PtqRequest(QuantizationRequest):
             message = "--equalize and --record: a record holds the scales of the checkpoint's own weights"
             raise UsageError(message, hint="leave one of the two out")
         algo = self.resolved_weight_algo
-        if algo is not WeightAlgo.ARQ and self.arq_rule is not ArqRule.AMCT:
+        if algo is not WeightAlgo.ARQ and self.arq_rule is not None:
             message = f"--arq-rule {self.arq_rule.value} is a rule of ARQ, and --weight-algo is {algo.value}"
             raise UsageError(message, hint="leave one of the two out")
         options.refuse_rounding_in_order({algo}, tunes=self.tunes)
