@@ -82,7 +82,7 @@ class Tuning:
             InputError: the tries to resume from are those of another run; a network gives NaN.
             WriteError: the tries cannot be kept.
         """
-        known = self.file.begin(self._identity())
+        known = self.file.begin(self._identity(), names_of_layers(self.quantized))
         if known:
             self.reporter.info(f"{known} tries are known from {self.file.path}")
         tries: list[Try] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -62,14 +62,19 @@ class TriesFile:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._identity is not None and not isinstance(value, Stopped):
+        if self._identity is None:
+            return
+        if not isinstance(value, Stopped):
             self.path.unlink(missing_ok=True)
+        elif self.path.exists():
+            value.left = f"the tries so far are saved in {self.path}; continue with --resume"
 
-    def begin(self, identity: Mapping[str, Any]) -> int:
+    def begin(self, identity: Mapping[str, Any], names: Collection[str]) -> int:
         """Take over what was measured of the same network; returns how many tries that are.
 
         Args:
             identity: all that decides what a try measures, ready for JSON.
+            names: of the network's quantized layers and embedding tables.
 
         Raises:
             InputError: the file is damaged, or belongs to another run.
@@ -81,7 +86,7 @@ class TriesFile:
                 message = f"--resume: {self.path} belongs to another run: {', '.join(other)} differ"
                 raise InputError(message, hint=f"give the options of that run, or {_BEGIN_ANEW}")
             try:
-                self._take(self._read)
+                self._take(self._read, set(names))
             except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                 message = f"--resume: {self.path} is damaged"
                 raise InputError(message, hint=_BEGIN_ANEW) from error
@@ -116,11 +121,13 @@ class TriesFile:
             raise InputError(message, hint="leave --resume out to start a new run, or give the --output-dir of the run")
         return read_json_object(self.path, what="the tries", option="--resume", takes=f"the {TRIES} of a run")
 
-    def _take(self, content: Mapping[str, Any]) -> None:
+    def _take(self, content: Mapping[str, Any], names: set[str]) -> None:
         costs = content["costs"]
         self.costs = None if costs is None else {name: float(cost) for name, cost in costs.items()}
+        _expect(self.costs is None or self.costs.keys() == names)
         for item in content["tries"]:
             choice = Choice(wider=frozenset(item["wider"]), in_float=frozenset(item["in_float"]))
+            _expect(choice.wider | choice.in_float <= names)
             low_high = item["interval"]
             interval = None if low_high is None else (float(low_high[0]), float(low_high[1]))
             self._known[choice] = Measured(drop=float(item["drop"]), interval=interval)
@@ -137,3 +144,9 @@ class TriesFile:
         ]
         content = {"identity": self._identity, "costs": self.costs, "tries": tries}
         write_whole(self.path, [(json.dumps(content, indent=1) + "\n").encode()])
+
+
+def _expect(holds: bool) -> None:
+    if not holds:
+        message = "the tries are those of another network"
+        raise ValueError(message)
