@@ -46,7 +46,6 @@ from amctq.quant.layers import Topology
 from amctq.quant.numerics import Float32Array
 from amctq.quant.observers import OBSERVERS
 from amctq.quant.record import PoolRecord, QuantRecord
-from amctq.quant.replaced import record_warning
 from amctq.quant.retrain_config import RetrainConfig
 from amctq.quant.weights import quantize_weight
 
@@ -161,11 +160,7 @@ class NativeBackend(RecordBackend):
             )
             for each, entries, quant in zip(found, records, (config.quant, *config.others), strict=True)
         )
-        if config.placement is Placement.ORT:
-            changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
-            if changed:
-                reporter.warn(record_warning(changed))
-        else:
+        if config.placement is not Placement.ORT:
             warn_of_replaced_weights(fused, record, reporter)
         return NativeQuantizedNetwork(
             record=record,

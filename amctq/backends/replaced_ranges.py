@@ -13,7 +13,7 @@ from amctq.progress import Reporter
 from amctq.quant.folding import FusedParameters
 from amctq.quant.observers import MinMaxObserver
 from amctq.quant.record import QuantRecord
-from amctq.quant.replaced import replaced_channels, weights_warning
+from amctq.quant.replaced import record_warning, replaced_channels, weights_warning
 
 
 def warn_of_replaced_ranges(
@@ -44,6 +44,13 @@ def warn_of_replaced_ranges(
         observe_activations(
             network.graph, quantized.topology, fused, watches=watches, batches=images, reporter=reporter
         )
+
+
+def warn_of_recorded_scales(record: QuantRecord, reporter: Reporter) -> None:
+    """Warn of layers whose scales AMCT's record cannot hold, and the other files can."""
+    changed = tuple(entry.name for entry in record.layers if not entry.same_as(entry.by_amcts_rule))
+    if changed:
+        reporter.warn(record_warning(changed))
 
 
 def warn_of_replaced_weights(fused: Mapping[str, FusedParameters], record: QuantRecord, reporter: Reporter) -> None:

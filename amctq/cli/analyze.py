@@ -15,7 +15,8 @@ from amctq.cli.sensitivity import sensitivity_blocks
 def analyze(make: Callable[[], amctq.AnalyzeRequest], output: Output) -> CommandResult:
     """Find the layers that quantization harms: each one quantized alone, and each one left in float.
 
-    Calibrates as ptq does, and measures every layer on further training images. Writes report.json, no network.
+    Calibrates as ptq does, and measures every layer on further training images. Writes report.json and report.html,
+    no network.
 
     Example: amctq analyze --dataset data --ckpt resnet20.ckpt --model resnet20 --weight-bits 4
     """

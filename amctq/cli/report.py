@@ -13,7 +13,7 @@ from amctq.cli.output import CommandResult, Output
 def report(make: Callable[[], amctq.ReportRequest], output: Output) -> CommandResult:
     """Draw the page of a report again: report.html from report.json.
 
-    Takes what ptq and qat wrote, and the saved output of evaluate --json.
+    Takes what ptq, qat and analyze wrote, and the saved output of evaluate --json.
 
     Example: amctq report results/report.json --lang zh -o report.zh.html
     """

@@ -27,6 +27,9 @@ def report_in(content: bytes, source: str) -> Part:
         InputError: it is no report, or one of another version.
     """
     value = _unwrapped(parse_json_object(content, source, option="REPORT.json", takes=_TAKES))
+    if "exit_code" in value:  # what --json prints of a run without a report
+        message = f"{source} is of a run that ended with exit {json.dumps(value['exit_code'])[:40]} and has no report"
+        raise InputError(message, hint="see its errors, and run the command again")
     command, schema = value.get("command"), value.get("schema")
     if not isinstance(command, str) or "schema" not in value:
         message = f"{source} is no report: it has no {'schema' if isinstance(command, str) else 'command'}"

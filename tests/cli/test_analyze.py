@@ -34,9 +34,13 @@ def outcome(shared: Shared, runs: Runs) -> tuple[Finished, Path]:
 
 def test_only_the_report_and_the_log_are_written(outcome: tuple[Finished, Path]) -> None:
     done, folder = outcome
-    assert sorted(path.name for path in folder.iterdir()) == ["amctq.log", "report.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["amctq.log", "report.html", "report.json"]
     assert done.data == _report(folder)
-    assert [Path(item["path"]).name for item in done.envelope["artifacts"]] == ["amctq.log", "report.json"]
+    assert [Path(item["path"]).name for item in done.envelope["artifacts"]] == [
+        "amctq.log",
+        "report.json",
+        "report.html",
+    ]
 
 
 def test_every_layer_is_there_the_worst_first(outcome: tuple[Finished, Path]) -> None:
@@ -52,6 +56,15 @@ def test_every_layer_is_there_the_worst_first(outcome: tuple[Finished, Path]) ->
     assert data["data"]["calibration"]["images"] == 16
     assert data["data"]["tuning"]["images"] == data["analysis"]["samples"] == 24
     assert data["data"]["tuning"]["indices_sha256"] != data["data"]["calibration"]["indices_sha256"]
+
+
+def test_the_layers_are_those_that_the_target_can_hold(shared: Shared) -> None:
+    """AMCT stores two weights of 4 bits along C_in in a byte, and conv1 has three channels."""
+    few = (*shared.network("resnet20"), *FEW, "--weight-bits", 4, "--target", "ascend", "--json")
+    done = amctq_here("analyze", *few)
+    assert done.code == 0, done.stderr
+    assert {layer["layer"]: layer["weight_bits"] for layer in done.data["sensitivity"]}["conv1"] == 8
+    assert any("conv1: weights of 8 bits instead of 4" in warning for warning in done.data["warnings"])
 
 
 def test_figures_agree_with_each_other(outcome: tuple[Finished, Path]) -> None:
@@ -181,6 +194,7 @@ def test_a_float_file_is_analyzed_and_a_quantized_one_refused(shared: Shared, tm
         (("--max-drop", 1), 2, "--max-drop"),
         (("--export", "onnx"), 2, "--export"),
         (("--equalize",), 2, "--equalize"),
+        (("--target", "mslite"), 2, "MindSpore Lite"),
     ],
 )
 def test_what_has_no_meaning_is_refused(

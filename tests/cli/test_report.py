@@ -75,6 +75,7 @@ def test_what_evaluate_prints_is_drawn_too(shared: Shared) -> None:
         ('{"schema": 2, "command": "ptq"}', "has schema 2, and amctq"),
         ('{"schema": true, "command": "ptq"}', "has schema true, and"),
         ('{"schema": 1, "command": "doctor"}', "is of 'doctor'"),
+        ('{"exit_code": 3, "command": "ptq", "errors": []}', "is of a run that ended with exit 3"),
         ('{"schema": 1}', "is no report: it has no command"),
         ('{"command": "ptq"}', "is no report: it has no schema"),
         ("[1]", "expected a JSON object"),

@@ -178,6 +178,22 @@ def test_widths_can_differ_by_layer(shared: Shared, own: Own) -> None:
     assert _weight_types("mixed") == {INT4, INT8}
 
 
+def test_the_rule_that_is_asked_for_is_taken(shared: Shared) -> None:
+    data = _quantize(shared, "amct", "--arq-rule", "amct")
+    assert data["quantization"]["arq_rule"] == "amct"
+    narrow = _quantize(shared, "none", "--arq-rule", "amct", "--weight-bits", 4, "--dry-run")
+    assert {layer["weight_algo"] for layer in narrow["layers"]} == {"arq"}
+
+
+@pytest.mark.parametrize("isa", ["vnni", "avx2"])
+def test_a_run_takes_its_own_record(shared: Shared, isa: str) -> None:
+    """Whatever rule the CPU's instructions needed."""
+    _quantize(shared, "plain", "--isa", isa, "--calib-images", 16)
+    record = "plain/calibration_record.txt"
+    again = _quantize(shared, "again", "--record", record)
+    assert again["quantization"]["from"] == "record"
+
+
 def test_the_preview_says_width_and_algorithm(shared: Shared) -> None:
     data = _quantize(shared, "none", "--weight-bits", 6, "--weight-algo", "mse", "--dry-run")
     assert {(layer["weight_bits"], layer["weight_algo"]) for layer in data["layers"]} == {(6, "mse")}

@@ -18,6 +18,7 @@ from amctq.services.run.command_line import command_line
 from amctq.services.run.forecast import Forecast
 from amctq.services.run.inputs import measure_float
 from amctq.services.run.log import RunLog
+from amctq.services.run.page import PAGE, drawn
 from amctq.services.run.plan import LOG, REPORT
 from amctq.services.run.sensitivity import measure_layers
 
@@ -36,7 +37,7 @@ class AnalyzePlan(PtqPlan):
     @property
     def files(self) -> tuple[str, ...]:
         """Files that the run will write."""
-        return (LOG, REPORT)
+        return (LOG, REPORT, PAGE)
 
     def warn_of_missing_record(self, reporter: Reporter) -> None:
         """Say nothing: no run writes one."""
@@ -123,7 +124,9 @@ def analyze(request: AnalyzeRequest, on_event: OnEvent = silent) -> AnalyzeResul
     with OutputDirectory(request.output_dir, names=plan.files, force=request.force) as output:
         log = RunLog(on_event)
         result = _run(plan, output.scratch(), Reporter(log))
-        output.write(REPORT, report.report_bytes(result.data()))
+        encoded = report.report_bytes(result.data())
+        output.write(REPORT, encoded)
+        output.write(PAGE, drawn(encoded, request.lang, log))
         output.write(LOG, log.content())
         return replace(result, artifacts=output.publish())
 

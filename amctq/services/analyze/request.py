@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from amctq.choices import ExportFormat, Language, TargetIsa, WeightStorage
+from amctq.choices import ExportFormat, TargetIsa, WeightStorage
 from amctq.services import request as shared
 from amctq.services.analyze.options import TUNING_IMAGES
 from amctq.services.ptq.request import PtqRequest
@@ -28,7 +28,6 @@ class AnalyzeRequest(PtqRequest):
     weight_bits: Annotated[int | None, shared.WIDTH] = None
     max_size: float | None = None
     analyze: bool = True
-    lang: Language | None = None
     eval_images: int | None = 0
     export: tuple[ExportFormat, ...] = ()  # those of the target, whose limits hold here too
     soc_version: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from amctq.choices import Placement
 from amctq.files import OutputDirectory
 from amctq.leftovers import temporary_folder
 from amctq.progress import OnEvent, Reporter, silent
@@ -118,6 +119,8 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
 
 
 def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Reporter) -> PtqResult:
+    from amctq.backends.replaced_ranges import warn_of_recorded_scales
+
     prepared = prepare(plan, output.scratch(), reporter)
     claim_samples(plan, prepared.split.calibration, output)
     calibration, evaluation = prepared.calibration, prepared.evaluation
@@ -134,6 +137,8 @@ def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Rep
     if plan.request.auto:
         fallback = fallback_of(plan, prepared, quantized, tries, reporter)
         quantized, quant = fallback.network, fallback.quant
+    if RECORD in plan.files and plan.request.resolved_placement is Placement.ORT:
+        warn_of_recorded_scales(quantized.record, reporter)
     finished = finish(
         plan,
         quantized,
