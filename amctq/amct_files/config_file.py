@@ -42,6 +42,16 @@ class ConfigFile:
     batch_num: int | None
     narrowest_weights: int
 
+    @property
+    def is_cfg(self) -> bool:
+        """Whether it is a ``.cfg``, which says things for many layers at once and means those of AMCT's."""
+        return isinstance(self.document, CfgReader)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """What the JSON file has entries for; nothing of a ``.cfg``."""
+        return frozenset() if self.is_cfg else frozenset(self.document.value)
+
     def quant_config(self, topology: Topology, warn: Warn) -> QuantConfig:
         """What post-training quantization does to a network.
 

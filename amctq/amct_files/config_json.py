@@ -9,14 +9,15 @@ from typing import Any
 
 from amctq.amct_files import ada_quantize, auto_calibration
 from amctq.amct_files.cfg_parts import quant_parts
+from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
 from amctq.amct_files.config_pools import PoolReaders
 from amctq.amct_files.layer_names import match_names
 from amctq.choices import WEIGHT_BITS, ActAlgo, WeightAlgo
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
-from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, WeightConfig
-from amctq.quant.layers import QuantizableLayer, Topology
+from amctq.quant.config import ActivationConfig, LayerConfig, QuantConfig, TableConfig, WeightConfig
+from amctq.quant.layers import EmbeddingTable, QuantizableLayer, Topology
 
 _ACTIVATION_BITS = 8
 _CANDIDATES = 10_000
@@ -52,10 +53,10 @@ _POOL_WEIGHT = WeightConfig(channel_wise=False)
 
 
 def dump_config(config: QuantConfig) -> bytes:
-    """The file, with every key that AMCT writes, in AMCT's order."""
+    """The file, with every key that AMCT writes, in AMCT's order; AMCT reads it where there is no embedding table."""
     head = {key: getattr(config, key) for key in FUSION_KEYS}
     written = replace(config, layers=(*config.layers, *config.pools))
-    return dump_layers(written, LAYOUT, head, _dump_activation, _dump_weight)
+    return dump_layers(written, LAYOUT, head, _dump_activation, _dump_weight, config.tables)
 
 
 def load_config(
@@ -97,6 +98,7 @@ def load_config(
             )
             for pool in pools
         ),
+        tables=tuple(_load_table(document, table) for table in topology.tables),
     )
     config.selected(topology)
     trained = [item.layer.name for item in layers if item.enabled and _is_adaptive(item.weight)]
@@ -130,6 +132,21 @@ def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
                 owner = ada_quantize.NAME
                 reader.fail(key, f"belongs to {owner}, and wts_algo is {algo}", "take it out of the file")
     return WeightConfig(bits=bits, algo=_WEIGHT_ALGOS[algo], channel_wise=channel_wise(reader, layer))
+
+
+def _load_table(document: JsonReader, table: EmbeddingTable) -> TableConfig:
+    """What the file says of an embedding table, in which AMCT quantizes nothing."""
+    if isinstance(document, CfgReader):  # it names layers of AMCT's
+        return TableConfig(name=table.name, enabled=False)
+    reader = document.inside(table.name, (LAYOUT.switch, LAYOUT.weight))
+    weight = reader.inside(LAYOUT.weight, LAYOUT.weight_keys)
+    weight.only("num_bits", WeightConfig.bits)
+    weight.only("wts_algo", f"{WeightConfig.algo.value}_quantize")
+    return TableConfig(
+        name=table.name,
+        enabled=reader.take(LAYOUT.switch, bool, table.name in document.value),
+        weight=WeightConfig(channel_wise=weight.take("channel_wise", bool, True)),
+    )
 
 
 def _is_adaptive(weight: JsonReader) -> bool:

@@ -16,7 +16,7 @@ from amctq.amct_files.layer_names import match_names
 from amctq.amct_files.pool_names import is_pool_name
 from amctq.errors import nearest
 from amctq.json_file import JsonReader
-from amctq.quant.config import LayerConfig, NetworkConfig, WeightConfig
+from amctq.quant.config import LayerConfig, NetworkConfig, TableConfig, WeightConfig
 from amctq.quant.layers import QuantizableLayer, Topology
 
 Activation = TypeVar("Activation")
@@ -73,6 +73,7 @@ def dump_layers(
     head: Mapping[str, Any],
     activation: Callable[[Activation], dict[str, Any]],
     weight: Callable[[WeightConfig], dict[str, Any]],
+    tables: Iterable[TableConfig] = (),
 ) -> bytes:
     """The JSON file with the keys that AMCT writes, in its order.
 
@@ -82,6 +83,7 @@ def dump_layers(
         head: the keys of the network after ``batch_num``.
         activation: what is written for a layer's input.
         weight: what is written for a layer's weight.
+        tables: embedding tables, which come last.
     """
     document: dict[str, Any] = {"version": VERSION, "batch_num": config.batch_num, **head}
     for layer in sorted(config.layers, key=lambda item: item.name) if layout.by_name else config.layers:
@@ -90,6 +92,8 @@ def dump_layers(
             layout.activation: activation(layer.activation),
             layout.weight: weight(layer.weight),
         }
+    for table in tables:
+        document[table.name] = {layout.switch: table.enabled, layout.weight: weight(table.weight)}
     return dump_json(document)
 
 
@@ -136,7 +140,8 @@ def checked_top(document: JsonReader, layout: Layout, topology: Topology) -> Jso
     Refused are a version that is not AMCT's, and whatever is neither a key nor a layer of the network. An unknown layer
     that is left in float is passed over: AMCT's files name layers of every type that its front end could quantize.
     """
-    matched = match_names(document.others(layout.keys), topology)
+    keys = (*layout.keys, *(table.name for table in topology.tables))
+    matched = match_names(document.others(keys), topology)
     left = {layer.name: layer.reason for layer in topology.left_in_float}
     off = [
         name

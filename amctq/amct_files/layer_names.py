@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from amctq.quant.layers import Topology
+from amctq.quant.layers import QuantizableLayer, Topology
 
 # Cells and modules around the network itself.
 _AROUND = frozenset({"module", "model", "net", "network", "_network", "backbone", "_backbone"})
@@ -49,7 +49,7 @@ def match_names(names: Iterable[str], topology: Topology) -> MatchedNames:
     given = list(names)
     numbered = _numbered(given, topology)
     own = {layer.name for layer in topology.layers}
-    dense = [layer.name for layer in topology.layers if layer.kind.is_dense]
+    dense = [layer.name for layer in _amcts(topology) if layer.kind.is_dense]
     head = dense[0] if len(dense) == 1 else None
     spelled: dict[str, list[str]] = {}
     for name in own:
@@ -71,10 +71,14 @@ def _numbered(names: Iterable[str], topology: Topology) -> dict[str, str]:
     Empty where they are not exactly the layers of the network, kind by kind: with one left out, any could be meant.
     """
     found = sorted((match for name in names if (match := _NUMBERED.fullmatch(name))), key=lambda match: int(match[1]))
-    kinds = ["Gemm" if layer.kind.is_dense else "Conv" for layer in topology.layers]
-    if [match[2] for match in found] != kinds:
+    layers = _amcts(topology)
+    if [match[2] for match in found] != ["Gemm" if layer.kind.is_dense else "Conv" for layer in layers]:
         return {}
-    return {match[0]: layer.name for match, layer in zip(found, topology.layers, strict=True)}
+    return {match[0]: layer.name for match, layer in zip(found, layers, strict=True)}
+
+
+def _amcts(topology: Topology) -> list[QuantizableLayer]:
+    return [layer for layer in topology.layers if layer.beyond_amct is None]
 
 
 def spelling(name: str) -> str:

@@ -154,27 +154,18 @@ class NetworkConfig(Generic[Activation]):
         """By layer that is not quantized, why."""
         return {layer.name: layer.why_in_float for layer in self.layers if not layer.enabled}
 
-    def within_amct(self: Config, topology: Topology) -> Config:
-        """What AMCT's file can hold: its layers only, and one weight scale for a Dense.
+    def as_written(self: Config, topology: Topology) -> Config:
+        """What AMCT's file can hold: one weight scale for a Dense. Layers that AMCT lacks stand there too.
 
         Args:
             topology: of the network.
         """
-        own = {layer.name: layer for layer in topology.layers if layer.beyond_amct is None}
-        return replace(
-            self,
-            layers=tuple(
-                replace(
-                    layer,
-                    weight=replace(
-                        layer.weight,
-                        channel_wise=layer.weight.channel_wise and not own[layer.name].kind.is_dense,
-                    ),
-                )
-                for layer in self.layers
-                if layer.name in own
-            ),
+        dense = {layer.name for layer in topology.layers if layer.kind.is_dense}
+        layers = (
+            replace(layer, weight=replace(layer.weight, channel_wise=False)) if layer.name in dense else layer
+            for layer in self.layers
         )
+        return replace(self, layers=tuple(layers))
 
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only.
@@ -226,6 +217,25 @@ class QuantConfig(NetworkConfig[ActivationConfig]):
     def unfused(self) -> tuple[str, ...]:
         """The layers whose BatchNorm, where they have one, is not folded into them."""
         return self.skip_fusion_layers if self.do_fusion else tuple(self.enabled)
+
+    def with_channels_of_dense(self, topology: Topology) -> QuantConfig:
+        """The same, read for placement ``ort``: a Dense has a scale for each channel, as it has without a file.
+
+        AMCT's file can only say one scale for it. Where it says so of every convolution too, that is meant.
+
+        Args:
+            topology: of the network.
+        """
+        dense = {layer.name for layer in topology.layers if layer.kind.is_dense}
+        split = {layer.name for layer in topology.layers if layer.name in dense and layer.channel_axis is not None}
+        convolutions = [layer.weight.channel_wise for name, layer in self.enabled.items() if name not in dense]
+        if convolutions and not any(convolutions):
+            return self
+        layers = (
+            replace(layer, weight=replace(layer.weight, channel_wise=True)) if layer.name in split else layer
+            for layer in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
     def selected(self, topology: Topology) -> Topology:
         """``topology`` with these layers only, BatchNorm fused where the configuration says so.

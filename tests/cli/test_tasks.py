@@ -134,6 +134,26 @@ def test_a_table_has_8_bits_whatever_the_layers_have(of: Options) -> None:
     assert "embedding is an embedding table, which has 8 bits" in done.envelope["errors"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        (("sentences", "words", 3), ()),
+        (("sentences", "words", 3), ("--skip-layer", "embed*", "--weight-bits", "4")),
+        (("autoencoder", "itself"), ("--weight-bits", "4", "--weight-algo", "gptaq")),
+    ],
+    ids=["table", "table in float", "transposed"],
+)
+def test_the_written_configuration_repeats_the_run(
+    of: Options, network: tuple[str | int, ...], options: tuple[str, ...]
+) -> None:
+    """Of layers too that AMCT lacks: a table of embeddings, transposed convolutions, a Dense with a scale a channel."""
+    first = ptq(of(*network), *options, "--output-dir", "first").data
+    again = ptq(of(*network), "--config", "first/config.json", "--output-dir", "again").data
+    assert again["quantization"]["layers"] == first["quantization"]["layers"]
+    for file in (f"{network[0]}_quant.onnx", "config.json"):
+        assert (Path("again") / file).read_bytes() == (Path("first") / file).read_bytes()
+
+
 def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options) -> None:
     """The dataset augments by epoch. Three steps in one go, and one step and then two."""
     options = ("qat", *of("autoencoder", "itself"), "--metric", "psnr", "--loss", f"{TASKS}:squared", "--json")

@@ -83,7 +83,7 @@ def _published(plan: PtqPlan, result: PtqResult, output: OutputDirectory, log: R
     if RECORD in plan.files:
         contents[RECORD] = dump_record(result.quantized.amct_record)
     if CONFIG in plan.files and result.quant is not None:
-        contents[CONFIG] = dump_config(result.quant.within_amct(topology))
+        contents[CONFIG] = dump_config(result.quant.as_written(topology))
     contents |= converter_files(plan, result, output)
     if PLACEMENT in plan.files:
         quantized = result.quantized

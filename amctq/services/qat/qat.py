@@ -58,7 +58,7 @@ def qat(request: QatRequest, on_event: OnEvent = silent, *, worker: Worker | Non
         result, group = _run(plan, worker, output, Reporter(log))
         # An opaque network has no record of its own; the record that it started from is written.
         known = result.quantized if isinstance(result.quantized, QuantizedNetwork) else result.start
-        config = result.config.within_amct(result.verified.network.topology)
+        config = result.config.as_written(result.verified.network.topology)
         contents = {RETRAIN_CONFIG: dump_retrain_config(config)}
         contents |= dict.fromkeys(plan.record_files, dump_record(known.amct_record))
         hint = (

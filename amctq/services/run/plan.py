@@ -90,9 +90,10 @@ class RunPlan:
         """Why only the layers that AMCT can quantize are quantized; None where all are."""
         if self.backend.name is BackendName.AMCT:
             return "AMCT does not quantize it"
-        for option, given in (("--record", self.recorded), ("--config", self.config)):
-            if given is not None:
-                return f"AMCT's file of {option} cannot hold it"
+        if self.recorded is not None:
+            return "AMCT's file of --record cannot hold it"
+        if self.config is not None and self.config.is_cfg:
+            return "AMCT's file of --config cannot hold it"
         forms = [form.value for form in self.request.export if form in _AMCT_FORMATS]
         return f"--export {forms[0]} cannot hold it" if forms else None
 
