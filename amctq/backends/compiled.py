@@ -145,6 +145,7 @@ def _compile(command: Sequence[str], target: Path) -> None:
             timeout=_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": str(folder)},  # a compiler that is stopped leaves files of its own
         )
         if done.returncode != 0 or not made.exists():
             message = f"it cannot compile {SOURCE.name}: {done.stderr.strip() or f'exit code {done.returncode}'}"

@@ -48,6 +48,13 @@ def test_it_is_compiled_once(cache: Path) -> None:
     assert stat.S_IMODE(cache.stat().st_mode) & 0o077 == 0
 
 
+def test_what_a_stopped_compiler_leaves_goes_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    monkeypatch.setenv("CC", _script(tmp_path / "cc", f'touch "$TMPDIR/half.s"; echo "$TMPDIR" > {said}; exit 1'))
+    assert compile_library().path is None
+    assert not Path(said.read_text().strip()).exists()
+
+
 def test_another_compiler_makes_another_file(
     compiler: str, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
