@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from amctq.backends.ptq_config import PtqConfig
 from amctq.backends.rounded_weights import Rounded, WeightChoice
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.windows import windows_of
-from amctq.progress import Reporter
+from amctq.progress import Advance, Reporter
 from amctq.quant.folding import FusedParameters
 from amctq.quant.layers import Topology
 from amctq.quant.numerics import QParams
@@ -93,24 +94,32 @@ class WeightRounding:
         for index, readers in enumerate(self._passes):
             if index:
                 watch_again(by_tensor(readers))
-            self._choose(readers, activations)
-        for tensor in dict.fromkeys(item.tensor for item in self._ordered):
-            readers_of_one = [item for item in self._ordered if item.tensor == tensor]
-            watch_both(self._own.so_far, by_tensor(readers_of_one))
-            self._choose(readers_of_one, activations)
+            with self._phase() as advance:
+                self._choose(readers, activations, advance)
+        if self._ordered:
+            with self._phase() as advance:
+                for tensor in dict.fromkeys(item.tensor for item in self._ordered):
+                    readers_of_one = [item for item in self._ordered if item.tensor == tensor]
+                    watch_both(self._own.so_far, by_tensor(readers_of_one))
+                    self._choose(readers_of_one, activations, advance)
         return tuple(choice.found for choice in self._choices)
 
-    def _choose(self, readers: Sequence[Readers[Any]], activations: Mapping[str, QParams]) -> None:
+    def _phase(self) -> AbstractContextManager[Advance]:
+        return self._reporter.phase(ROUNDING, 100, "%", done=100 * self._spent // self._total)
+
+    def _choose(self, readers: Sequence[Readers[Any]], activations: Mapping[str, QParams], advance: Advance) -> None:
         """Round what some layers have, whose inputs are known now."""
-        total = max(sum(self._costs.values()), 1)
-        with self._reporter.phase(ROUNDING, 100, "%", done=100 * self._spent // total) as advance:
-            for item in readers:
-                known = item.watcher.finish()
-                for name in item.layers:
-                    for choice in self._choices:
-                        choice.choose(name, known, activations[name])
-                    self._spent, self._done = self._spent + self._costs[name], self._done + 1
-                    advance(100 * self._spent // total, f"{self._done} of {len(self._costs)} layers")
+        for item in readers:
+            known = item.watcher.finish()
+            for name in item.layers:
+                for choice in self._choices:
+                    choice.choose(name, known, activations[name])
+                self._spent, self._done = self._spent + self._costs[name], self._done + 1
+                advance(100 * self._spent // self._total, f"{self._done} of {len(self._costs)} layers")
+
+    @property
+    def _total(self) -> int:
+        return max(sum(self._costs.values()), 1)
 
     def _read(
         self, graph: FloatGraph, topology: Topology, watched: Container[str], watcher_of: type[AnyWatcher]

@@ -127,6 +127,7 @@ class InputWatcher:
         """The statistics of all that was seen; called once."""
         assert self._sum is not None, "nothing was seen"
         second = None if self._squares is None else self._squares.moments()
+        self._squares = None  # its memory is that of the moments, which nobody keeps
         return InputStatistics(mean=self._sum / self._count, second=second)
 
     def _some(self, rows: Float32Array, positions: float, d: int) -> Float32Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from amctq.backends.base import CALIBRATION
 from amctq.backends.rounding import ROUNDING
-from amctq.choices import ExportFormat
+from amctq.choices import ExportFormat, WeightAlgo
 from amctq.quant.rounding.gptq import operations
 from amctq.services.fallback.fallback import FLOAT_TUNING, TUNING_ACCURACY
 from amctq.services.fallback.search import MOST_TRIES
@@ -87,7 +87,12 @@ def _calibration(plan: PtqPlan, prepared: Prepared, preparation: float, onnx: fl
     # An observer takes about as much time as the forward pass.
     images = prepared.calibration.images * (2 if plan.request.equalize else 1)
     calibration = Expected(phases=(CALIBRATION,), units=images, seconds=preparation + 2 * onnx, engine="onnxruntime")
-    return [calibration, Expected(phases=(ROUNDING,), units=100, seconds=_rounding_seconds(plan, prepared) / 100)]
+    # In a pass of GPTAQ's, half of two networks runs, and their outputs are multiplied.
+    assert prepared.quant is not None
+    layers = sum(layer.weight.algo is WeightAlgo.GPTAQ for layer in prepared.quant.enabled.values())
+    again = layers * prepared.calibration.images * (preparation + 2 * onnx)
+    rounding = _rounding_seconds(plan, prepared) + again
+    return [calibration, Expected(phases=(ROUNDING,), units=100, seconds=rounding / 100)]
 
 
 def _layers(plan: PtqPlan, prepared: Prepared, onnx: float) -> tuple[Expected, ...]:
