@@ -139,7 +139,10 @@ class FileSession(Session):
             raise InputError(message, hint="check --image-size and --dataset")
         if not self.outputs or any(port.type not in _NUMBERS for port in self.outputs):
             message = f"the model gives {', '.join(map(str, self.outputs)) or 'nothing'}, expected numbers"
-            raise InputError(message, hint="a converter may have an option for raw scores")
+            raise InputError(
+                message,
+                hint="export a network that gives tensors of numbers; a converter may have an option for raw scores",
+            )
 
 
 def _takes(port: Port, spec: InputSpec | None) -> bool:
