@@ -153,6 +153,20 @@ def test_contradictions_are_refused(tokens: Path, options: tuple[str, ...], code
     assert error["hint"]
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("qat", "--model vit.onnx: qat needs MindSpore's cells, and a file has none"),
+        ("launch-distributed", "--model vit.onnx: qat needs MindSpore's cells, and a file has none"),
+        ("evaluate", "--model vit.onnx is a file: --onnx or --mindir measures it"),
+    ],
+)
+def test_no_weights_are_asked_for_where_a_file_cannot_be_used(command: str, says: str, tokens: Path) -> None:
+    done = amctq_here(command, "--model", tokens, "--dataset", "data.py:samples")
+    assert done.code == 2
+    assert says in done.stderr
+
+
 def test_what_needs_cells_is_refused(tokens: Path) -> None:
     for command, more in (
         ("qat", ("--ckpt", "x.ckpt", "--dataset", "data.py:samples")),
