@@ -155,12 +155,14 @@ def _takes(port: Port, spec: InputSpec | None) -> bool:
 
 @contextlib.contextmanager
 def reading_model(path: Path) -> Iterator[None]:
-    """Put the path of a model in front of what the block finds wrong in it."""
+    """Put the path of a model in front of what the block finds wrong in it, once where blocks are inside each other."""
+    where = f"{path}: "
     try:
         yield
     except InputError as error:
-        message = f"{path}: {error.message}"
-        raise InputError(message, hint=error.hint) from error
+        if error.message.startswith(where):
+            raise
+        raise InputError(where + error.message, hint=error.hint) from error
 
 
 class UserFileSession(Session):

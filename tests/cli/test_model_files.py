@@ -153,6 +153,15 @@ def test_contradictions_are_refused(tokens: Path, options: tuple[str, ...], code
     assert error["hint"]
 
 
+def test_a_refusal_names_the_file_once(tokens: Path) -> None:
+    proto = onnx.load(tokens)
+    proto.opset_import[0].version = 6
+    tokens.write_bytes(proto.SerializeToString())
+    done = amctq_here("ptq", "--model", tokens, "--dataset", "data.py:samples")
+    assert done.code == 3
+    assert done.stderr.splitlines()[-2] == "error: vit.onnx: it has opset 6, expected 7 to 23"
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
