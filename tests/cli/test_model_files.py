@@ -153,6 +153,15 @@ def test_contradictions_are_refused(tokens: Path, options: tuple[str, ...], code
     assert error["hint"]
 
 
+def test_two_shapes_for_one_input_are_refused(tokens: Path) -> None:
+    arguments = ("ptq", "--model", tokens, "--dataset", "data.py:samples", "--dry-run", "--input", "x:5x12")
+    done = amctq_here(*arguments, "--input", "x:6x12")
+    assert done.code == 2
+    assert "--input x was given twice, as 5x12 and 6x12" in done.stderr
+    done = amctq_here(*arguments, "--input", "x:5x12")
+    assert done.code == 0, done.stderr
+
+
 def test_a_refusal_names_the_file_once(tokens: Path) -> None:
     proto = onnx.load(tokens)
     proto.opset_import[0].version = 6
