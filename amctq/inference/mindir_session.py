@@ -16,7 +16,8 @@ from amctq.data.inputs import Inputs, shapes_of
 from amctq.errors import InputError, first_line
 from amctq.files import writing
 from amctq.inference.cell_session import as_arrays
-from amctq.inference.session import FileSession, Outputs, Port, in_batches
+from amctq.inference.mindir_ports import input_ports, output_ports
+from amctq.inference.session import FileSession, Outputs, in_batches
 from amctq.leftovers import temporary_folder
 from amctq.signals import signal_handlers_kept
 
@@ -35,20 +36,10 @@ class MindirSession(FileSession):
 
     def __init__(self, content: bytes) -> None:
         model = parse_mindir(content)
-        self.inputs = tuple(map(port, model.graph.input))
-        self.outputs = tuple(map(port, model.graph.output))
+        self.inputs = input_ports(model.graph)
+        self.outputs = output_ports(model.graph)
         self.metadata = dict(model.user_info)
-        try:
-            # MindSpore loads only files, and under LANG=C no path with Chinese characters.
-            with temporary_folder() as folder:
-                path = folder / f"model{ExportFormat.MINDIR.suffix}"
-                with writing(path):
-                    path.write_bytes(content)
-                with signal_handlers_kept():
-                    self._cell = nn.GraphCell(mindspore.load(str(path)))
-        except (RuntimeError, TypeError, ValueError) as error:
-            message = f"MindSpore does not load the model: {first_line(error)}"
-            raise InputError(message, hint=_DAMAGED) from error
+        self._cell = graph_cell(content)
 
     def run(self, inputs: Inputs) -> Outputs:
         """All outputs of the network for a batch."""
@@ -62,6 +53,25 @@ class MindirSession(FileSession):
         except Exception as error:
             message = f"MindSpore cannot run the model on a batch of {shapes_of(inputs)}: {first_line(error)}"
             raise InputError(message, hint="check --image-size, and what the model was made for") from error
+
+
+def graph_cell(content: bytes) -> Any:
+    """The cell that runs a MindIR model, which is complete.
+
+    Raises:
+        InputError: MindSpore does not load it.
+    """
+    try:
+        # MindSpore loads only files, and under LANG=C no path with Chinese characters.
+        with temporary_folder() as folder:
+            path = folder / f"model{ExportFormat.MINDIR.suffix}"
+            with writing(path):
+                path.write_bytes(content)
+            with signal_handlers_kept():
+                return nn.GraphCell(mindspore.load(str(path)))
+    except (RuntimeError, TypeError, ValueError) as error:
+        message = f"MindSpore does not load the model: {first_line(error)}"
+        raise InputError(message, hint=_DAMAGED) from error
 
 
 def parse_mindir(content: bytes) -> Any:
@@ -133,13 +143,3 @@ def _has_shape(attribute: Any) -> bool:
 # Bytes of an element by number of the type (mind_ir.proto, TensorProto.DataType).
 _FLOATS = {1: "<f4", 10: "<f2", 11: "<f8"}
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-
-
-def port(value: Any) -> Port:
-    """An input or output of the protobuf's graph."""
-    if len(value.tensor) != 1:
-        return Port(name=value.name, type="no tensor", shape=())
-    (tensor,) = value.tensor
-    shape = tuple(dim if dim > 0 else "N" for dim in tensor.dims)
-    kinds = {number: name.lower() for name, number in type(tensor).DataType.items()}
-    return Port(name=value.name, type=f"tensor({kinds.get(tensor.data_type)})", shape=shape)

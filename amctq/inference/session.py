@@ -139,7 +139,10 @@ class FileSession(Session):
             raise InputError(message, hint="check --image-size and --dataset")
         if not self.outputs or any(port.type not in _NUMBERS for port in self.outputs):
             message = f"the model gives {', '.join(map(str, self.outputs)) or 'nothing'}, expected numbers"
-            raise InputError(message, hint="a converter may have an option for raw scores")
+            raise InputError(
+                message,
+                hint="export a network that gives tensors of numbers; a converter may have an option for raw scores",
+            )
 
 
 def _takes(port: Port, spec: InputSpec | None) -> bool:
@@ -152,12 +155,14 @@ def _takes(port: Port, spec: InputSpec | None) -> bool:
 
 @contextlib.contextmanager
 def reading_model(path: Path) -> Iterator[None]:
-    """Put the path of a model in front of what the block finds wrong in it."""
+    """Put the path of a model in front of what the block finds wrong in it, once where blocks are inside each other."""
+    where = f"{path}: "
     try:
         yield
     except InputError as error:
-        message = f"{path}: {error.message}"
-        raise InputError(message, hint=error.hint) from error
+        if error.message.startswith(where):
+            raise
+        raise InputError(where + error.message, hint=error.hint) from error
 
 
 class UserFileSession(Session):

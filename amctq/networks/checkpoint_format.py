@@ -16,6 +16,8 @@ SUFFIXES = ".ckpt, .safetensors, .npz, .pth, .pt"
 _CKPT, _SAFETENSORS = ".ckpt", ".safetensors"
 _TAR = slice(257, 262)  # where a tar archive says so
 _STREAM = b"\x80\x02\x8a\n"  # torch.save before 1.6 begins with a number of ten bytes
+# How a pickle begins: from protocol 2 on with its number; before, with what it holds: a call, or a container.
+_PICKLE = re.compile(rb"\x80[\0-\x05]|\(*c[\w.]+\n[\w.]+\n(p\d+\n|q.|[()])|(\([dl]|\]|\})(p\d+\n|q.)", re.DOTALL)
 _SHARD = re.compile(r"\d{5}-of-(\d{5})")
 _TENSORS = "in PyTorch: torch.save(model.state_dict(), 'weights.pth')"
 # Formats that amctq does not read, by their first bytes.
@@ -76,7 +78,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
         message = f"{path} is a tar archive, expected a checkpoint ({SUFFIXES})"
         hint = f"unpack it; or, if PyTorch before 0.2 wrote it, load it and save it again {_TENSORS}"
         raise InputError(message, hint=hint)
-    if len(head) > 1 and head[0] == 0x80 and head[1] <= 5:
+    if _PICKLE.match(head):
         message = f"{path} is a pickle that torch.save has not written, and amctq runs none"
         raise InputError(message, hint=f"{_TENSORS}; or save arrays with numpy.savez(path, **arrays)")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,10 +11,13 @@ from amctq.data.inputs import InputSpec
 from amctq.graph.float_graph import FloatGraph
 from amctq.graph.foreign.reader import fit_samples
 from amctq.graph.mindir.integers import integers
+from amctq.graph.mindir.model import tensors_in
 from amctq.graph.mindir.reader import read_mindir
 from amctq.graph.prime_batch import prime_batch
+from amctq.inference.mindir_ports import input_ports, output_ports
 from amctq.inference.session import Port, reading_model
 from amctq.input_file import LoadedFile, load_input
+from amctq.networks.mindir_sizes import leaves_sizes_open, with_sizes
 from amctq.networks.model_file import FileNetwork, ModelFile
 
 # The batch of a dynamic file while it is read is a prime from here on, and the first one but for rare files.
@@ -53,10 +55,14 @@ class MindirModel(ModelFile):
                 survived()
             original = MindirSession(content)
             original.check_input({str(index): given[name] for index, name in enumerate(names)})
-            batch = prime_batch(integers(self._model), least=_LEAST)
-            read = read_mindir(_with_batch(self._model, batch), batch, inputs=tuple(names.values()))
+            specs = {own: given[name] for name, own in names.items()}
+            model = self._model
+            if leaves_sizes_open(self.inputs):
+                model = with_sizes(content, specs, scratch, batch=original.fixed_batch)
+            batch = prime_batch(integers(model), least=_LEAST)
+            read = read_mindir(_with_batch(model, batch), batch, inputs=tuple(names.values()))
             if original.fixed_batch is not None:
-                fit_samples(read.model, {names[name]: spec for name, spec in given.items()})
+                fit_samples(read.model, specs)
         graph = FloatGraph(model=read.model, file_bytes=read.model.ByteSize(), half=read.half)
         return FileNetwork(graph=graph, original=original, runtime="MindSpore", names=names)
 
@@ -74,15 +80,8 @@ class MindirModel(ModelFile):
 
     @cached_property
     def _ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-        from amctq.inference.mindir_session import port
-
         graph = self._model.graph
-        own = tuple(map(port, graph.input))
-        # MindSpore writes 417_1_network_construct_27:x for the parameter x of construct().
-        short = [item.name.rpartition(":")[2] for item in own]
-        if len(set(short)) == len(short):
-            own = tuple(replace(item, name=name) for item, name in zip(own, short, strict=True))
-        return own, tuple(map(port, graph.output))
+        return input_ports(graph), output_ports(graph)
 
 
 def _with_batch(model: Any, batch: int) -> Any:
@@ -91,15 +90,8 @@ def _with_batch(model: Any, batch: int) -> Any:
     copy.CopyFrom(model)
     tensors = [tensor for value in (*copy.graph.input, *copy.graph.output) for tensor in value.tensor]
     for node in copy.graph.node:
-        tensors += [tensor for item in node.attribute if item.name == "shape" for tensor in _tensors(item)]
+        tensors += [tensor for item in node.attribute if item.name == "shape" for tensor in tensors_in(item)]
     for tensor in tensors:
         if tensor.dims and tensor.dims[0] < 0:
             tensor.dims[0] = batch
     return copy
-
-
-def _tensors(attribute: Any) -> Iterator[Any]:
-    """The tensors in an attribute, also within tuples."""
-    yield from attribute.tensors
-    for value in attribute.values:
-        yield from _tensors(value)

@@ -103,6 +103,23 @@ def refuse_model_file(name: str, what: str) -> None:
         raise UsageError(message, hint="name the network as file.py:function, mindcv:NAME or a known name, with --ckpt")
 
 
+def refuse_no_weights(name: str, ckpt: Path | None) -> None:
+    """Refuse a network without its weights.
+
+    Args:
+        name: as ``--model``.
+        ckpt: as ``--ckpt``.
+
+    Raises:
+        UsageError: there is no checkpoint, and the network is no file with its weights, or not known at all.
+        UnavailableError: as ``find_model``.
+        InputError: as ``find_model``.
+    """
+    if ckpt is None and find_model(name).file is None:
+        message = f"--model {name} needs its weights"
+        raise UsageError(message, hint="name them with --ckpt FILE")
+
+
 def _of_file(path: Path) -> ModelSpec:
     """The network of a file; images have the size that the file says."""
     with reading(f"--model {path}"):

@@ -36,9 +36,6 @@ class EvaluateRequest(NetworkRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
-            message = "evaluate takes one of --ckpt, --onnx and --mindir"
-            raise UsageError(message, hint="give the one to measure")
         from amctq.networks.registry import is_model_file
 
         if is_model_file(self.model):
@@ -46,6 +43,9 @@ class EvaluateRequest(NetworkRequest):
             raise UsageError(
                 message, hint="leave --model out; --image-size, --mean and --std say how images are prepared"
             )
+        if sum(file is not None for file in (self.ckpt, self.onnx, self.mindir)) != 1:
+            message = "evaluate takes one of --ckpt, --onnx and --mindir"
+            raise UsageError(message, hint="give the one to measure")
         if self.runtime is not Runtime.ONNXRUNTIME and self.onnx is None:
             message = f"--runtime {self.runtime.value} runs ONNX files, and none is evaluated"
             raise UsageError(message, hint="leave it out, or give --onnx")

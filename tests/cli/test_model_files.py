@@ -153,6 +153,38 @@ def test_contradictions_are_refused(tokens: Path, options: tuple[str, ...], code
     assert error["hint"]
 
 
+def test_two_shapes_for_one_input_are_refused(tokens: Path) -> None:
+    arguments = ("ptq", "--model", tokens, "--dataset", "data.py:samples", "--dry-run", "--input", "x:5x12")
+    done = amctq_here(*arguments, "--input", "x:6x12")
+    assert done.code == 2
+    assert "--input x was given twice, as 5x12 and 6x12" in done.stderr
+    done = amctq_here(*arguments, "--input", "x:5x12")
+    assert done.code == 0, done.stderr
+
+
+def test_a_refusal_names_the_file_once(tokens: Path) -> None:
+    proto = onnx.load(tokens)
+    proto.opset_import[0].version = 6
+    tokens.write_bytes(proto.SerializeToString())
+    done = amctq_here("ptq", "--model", tokens, "--dataset", "data.py:samples")
+    assert done.code == 3
+    assert done.stderr.splitlines()[-2] == "error: vit.onnx: it has opset 6, expected 7 to 23"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("qat", "--model vit.onnx: qat needs MindSpore's cells, and a file has none"),
+        ("launch-distributed", "--model vit.onnx: qat needs MindSpore's cells, and a file has none"),
+        ("evaluate", "--model vit.onnx is a file: --onnx or --mindir measures it"),
+    ],
+)
+def test_no_weights_are_asked_for_where_a_file_cannot_be_used(command: str, says: str, tokens: Path) -> None:
+    done = amctq_here(command, "--model", tokens, "--dataset", "data.py:samples")
+    assert done.code == 2
+    assert says in done.stderr
+
+
 def test_what_needs_cells_is_refused(tokens: Path) -> None:
     for command, more in (
         ("qat", ("--ckpt", "x.ckpt", "--dataset", "data.py:samples")),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
+import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -361,6 +365,9 @@ def test_only_what_the_network_needs_must_be_finite(tmp_path: Path) -> None:
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 94512345\n"
 
+IS_PICKLE = "is a pickle that torch.save has not written"
+PICKLED = ({"w": np.ones(3)}, OrderedDict(w=1.0), [1.0], np.ones(3), functools.partial(os.system, "true"))
+
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
@@ -371,7 +378,10 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 3
         ("model.h5", b"\x89HDF\r\n", "is an HDF5 file"),
         ("model.ckpt", b"\x1f\x8b\x08", "is compressed with gzip"),
         ("model.pth.tar", bytes(257) + b"ustar\0", "is a tar archive"),
-        ("model.pkl", b"\x80\x04\x95", "is a pickle that torch.save has not written"),
+        ("model.pkl", b"\x80\x04\x95", IS_PICKLE),
+        *(("model.pth", pickle.dumps(value, protocol), IS_PICKLE) for protocol in range(5) for value in PICKLED),
+        ("model.pth", b"(cos\nsystem\n(S'true'\ntR.", IS_PICKLE),
+        ("model.pth", b"conv1.weight\nconv1.bias\nbn1.gamma\n", "does not end in .ckpt"),
         ("model.json", b'{"a": 1}', "is JSON"),
         ("model.safetensors.index.json", b'{"metadata": {"total_size": 1}}', "is the index of a checkpoint in several"),
     ],

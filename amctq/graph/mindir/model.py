@@ -7,7 +7,7 @@ of its settings; other settings are inputs, which are constants then. Every node
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,6 +154,14 @@ def tensor_value(tensor: Any) -> NDArray[Any]:
         message = f"{tensor.name or 'a constant'} has the data type {tensor.data_type} of MindIR, which NumPy lacks"
         raise InputError(message, hint="use float32, float16, integers or bool")
     return np.frombuffer(tensor.raw_data, dtype).reshape(tuple(tensor.dims))
+
+
+def tensors_in(attribute: Any) -> Iterator[Any]:
+    """The tensors that an attribute describes, also within tuples; MindIR writes a number as a tensor, too."""
+    if attribute.type != type(attribute).AttributeType.Value("SCALAR"):
+        yield from attribute.tensors
+    for value in attribute.values:
+        yield from tensors_in(value)
 
 
 def _constant(item: Any, batch: int) -> Constant:

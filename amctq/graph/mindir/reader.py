@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ import amctq.graph.mindir.primitives  # noqa: F401  registers the primitives
 from amctq.errors import InputError
 from amctq.graph.mindir.call import Call
 from amctq.graph.mindir.model import MindirGraph, Node, read_model
+from amctq.graph.mindir.names import output_names
 from amctq.graph.mindir.onnx_builder import OnnxBuilder
 from amctq.graph.mindir.refusals import refuse_change, refuse_random, refuse_type, unknown, unreadable
 from amctq.graph.mindir.registry import PRIMITIVES
@@ -53,8 +54,7 @@ def read_mindir(
         model: ``mindspore.train.mind_ir_pb2.ModelProto``.
         batch: the batch that the network was exported with: a prime that no size of the network is a multiple of.
         inputs: names for the inputs.
-        outputs: names for the outputs; None for ``logits`` where there is one of shape (N, classes), else ``output``,
-            with a number where there are several.
+        outputs: names for the outputs; None for those of ``output_names``.
         parameters: values by name in the checkpoint, of those that the model has without their values.
 
     Raises:
@@ -99,7 +99,7 @@ class _Reader:
         if not flat:
             message = "the network gives no output"
             raise InputError(message, hint="let construct() return a tensor, or a tuple of them")
-        names = _output_names(flat) if outputs is None else outputs
+        names = output_names([value.shape for value in flat]) if outputs is None else outputs
         if len(flat) != len(names):
             message = f"the network has {len(flat)} outputs, expected {len(names)}"
             raise InputError(message, hint="let construct() return just these")
@@ -215,9 +215,3 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
             yield from _flat(value)
         else:
             yield value
-
-
-def _output_names(outputs: Sequence[Any]) -> tuple[str, ...]:
-    if len(outputs) > 1:
-        return tuple(f"output_{index}" for index in range(len(outputs)))
-    return ("logits" if isinstance(outputs[0], Tensor) and len(outputs[0].shape) == 2 else "output",)

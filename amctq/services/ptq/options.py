@@ -99,3 +99,20 @@ def refuse_other_weights(model: str, inputs: tuple[tuple[str, Any], ...], others
         if given is not None:
             message = f"{option} {given} and --model {model}: the file has its own"
             raise UsageError(message, hint=f"leave {option} out, or name the network as file.py:function")
+
+
+def refuse_two_shapes(inputs: Iterable[tuple[str, tuple[int, ...]]]) -> None:
+    """Refuse another shape for an input that has one; nothing says which holds.
+
+    Args:
+        inputs: of ``--input``.
+
+    Raises:
+        UsageError: there is such an input.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in inputs:
+        if shapes.setdefault(name, shape) != shape:
+            both = " and ".join("x".join(map(str, one)) for one in (shapes[name], shape))
+            message = f"--input {name} was given twice, as {both}"
+            raise UsageError(message, hint="give the shape of each input once")

@@ -158,6 +158,7 @@ class PtqRequest(QuantizationRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        options.refuse_two_shapes(self.inputs)
         options.refuse_other_weights(
             self.model,
             self.inputs,

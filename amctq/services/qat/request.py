@@ -21,6 +21,7 @@ class QatRequest(QuantizationRequest):
     """The request of ``amctq qat``. Each field is the option of the same name; the option's help explains it.
 
     Attributes:
+        ckpt: is needed, but not asked for where the network is a file, which qat cannot train.
         dataset: holds training and test images; replaces ``train_dataset`` and ``eval_dataset``.
         train_dataset: its training images are used, or all images if it has no such division.
         eval_dataset: its test images are used, or all images if it has no such division.
@@ -36,7 +37,7 @@ class QatRequest(QuantizationRequest):
         UsageError: a value is out of its range, or two options contradict each other.
     """
 
-    ckpt: Annotated[Path, shared.CKPT]
+    ckpt: Annotated[Path | None, shared.CKPT] = None
     dataset: Annotated[
         str | Path | None,
         Option(
@@ -172,6 +173,10 @@ class QatRequest(QuantizationRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        from amctq.networks.registry import refuse_model_file, refuse_no_weights
+
+        refuse_model_file(self.model, "qat")
+        refuse_no_weights(self.model, self.ckpt)
         if self.rules.trains is not None:
             message = f"qat --target {self.target.value}: {self.rules.trains}"
             raise UsageError(message, hint="use amctq ptq for it, or choose another --target")

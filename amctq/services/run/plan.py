@@ -22,7 +22,7 @@ from amctq.inference.runtimes import require_runtime
 from amctq.networks.checkpoint import check_readable
 from amctq.networks.model_spec import ModelSpec
 from amctq.networks.name_map import NameMap, read_name_map
-from amctq.networks.registry import find_model, refuse_model_file
+from amctq.networks.registry import find_model, refuse_model_file, refuse_no_weights
 from amctq.progress import Reporter
 from amctq.regular_file import why_no_file
 from amctq.runtime import ResolvedDevice, resolve_device
@@ -234,13 +234,10 @@ def plan_run(
     spec = find_model(request.model)
     data = find_dataset(dataset)
     evaluation_data = data if evaluation_dataset is None else find_dataset(evaluation_dataset)
-    for needing in (
-        ("qat",) if retrain else (f"--export {form.value}" for form in request.resolved_export if form in _OF_CELLS)
-    ):
-        refuse_model_file(request.model, needing)
-    if request.ckpt is None and spec.file is None:
-        message = f"--model {request.model} needs its weights"
-        raise UsageError(message, hint="name them with --ckpt FILE")
+    for form in request.resolved_export:
+        if form in _OF_CELLS:
+            refuse_model_file(request.model, f"--export {form.value}")
+    refuse_no_weights(request.model, request.ckpt)
     if request.ckpt is not None:
         with reading(f"--ckpt {request.ckpt}"):
             check_readable(request.ckpt)
