@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from amctq.inference.metrics.own import TAKEN_NAMES
 from tests.cli import tasks
 from tests.command import amctq, amctq_here
 from tests.runs import Runs, ptq
@@ -50,7 +51,9 @@ def test_two_inputs_by_order_and_by_name(of: Options) -> None:
     assert {layer["name"] for layer in data["quantization"]["layers"]} == {"convolution", "dense", "end_point"}
     assert data["model"]["inputs"]["numbers"] == {"shape": [4], "dtype": "float32"}
     assert "--input_shape=picture:1,3,16,16;numbers:1,4" in data["atc"]["command"]
-    assert data["files"]["ascend"]["agreement"]["argmax_differences"] == 0
+    agreement = data["files"]["ascend"]["agreement"]
+    assert agreement["argmax_differences"] == 0
+    assert agreement.keys() - {"top1", "top5"} <= set(TAKEN_NAMES)
     for file in ("--onnx one/two_inputs_quant.onnx", "--mindir one/two_inputs_quant.mindir"):
         for dataset in ("tuples", "dictionaries"):
             option, path = file.split()
@@ -82,6 +85,7 @@ def test_an_autoencoder_is_measured_in_decibels(of: Options) -> None:
     assert own.code == 0, own.stderr
     assert own.data["accuracy"]["metric"]["key"] == "brightness"
     assert own.data["accuracy"]["brightness"] <= 0
+    assert own.data["accuracy"].keys() - {"brightness"} <= set(TAKEN_NAMES)
 
 
 def test_words_and_their_mask(of: Options) -> None:
@@ -146,6 +150,7 @@ def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options)
     assert training["last"].keys() == {"epoch", "psnr"}
     lines = [json.loads(line) for line in Path("whole/history.jsonl").read_text().splitlines()]
     assert [line["psnr"] for line in lines if "loss" not in line]
+    assert {key for line in lines for key in line} - {"psnr"} <= set(TAKEN_NAMES)
     kept = Path("whole/checkpoints")
     for path in kept.iterdir():
         if path.name not in {"step-00000000.ckpt", "step-00000001.ckpt"}:
@@ -172,6 +177,7 @@ def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options)
         ("autoencoder", "itself", ("--metric", "top1"), 3, "top-1 needs (N, classes)"),
         ("autoencoder", "itself", ("--metric", "miou"), 3, "--metric miou"),
         ("autoencoder", "of_several_shapes", ("--metric", "miou"), 3, "targets that make no array"),
+        ("autoencoder", "not_counted", ("--metric", "miou"), 3, "no pixel counts"),
         ("autoencoder", "itself", ("--metric", "map50"), 3, "--metric map50: the network gives"),
     ],
 )
@@ -185,6 +191,17 @@ def test_what_does_not_fit_is_refused(
     (error,) = done.envelope["errors"]
     assert said in f"{error['message']} {error['hint']}"
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("command", ["ptq", "qat", "evaluate"])
+@pytest.mark.parametrize("name", ["images", "metric", "epoch"])
+def test_a_metric_called_as_another_field_is_refused(of: Options, name: str, command: str) -> None:
+    options = of("autoencoder", "itself")
+    done = amctq_here(command, *options[: 6 if command == "evaluate" else None], "--metric", f"m.py:{name}", "--json")
+    assert done.code == 2, done.stderr
+    (error,) = done.envelope["errors"]
+    assert f"{name} is another field" in error["message"]
+    assert "mean_difference" in error["hint"]
 
 
 @pytest.mark.parametrize(

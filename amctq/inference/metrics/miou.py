@@ -90,6 +90,9 @@ class _Counting(Scoring):
         self._counts.append(np.stack(counts).reshape(-1, classes, classes).astype(np.int32))
 
     def finish(self) -> Score:
+        if not any(part.any() for part in self._counts):
+            message = "--metric miou: no pixel counts: all targets are 255 or negative"
+            raise InputError(message, hint="give samples with classes from 0")
         classes = max(part.shape[1] for part in self._counts)
         parts = [np.pad(part, ((0, 0), *[(0, classes - part.shape[1])] * 2)) for part in self._counts]
         return ConfusionScore(confusion=np.concatenate(parts))

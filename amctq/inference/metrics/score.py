@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from amctq.data.samples import Targets
 from amctq.inference.session import Outputs
 
+LARGEST = float(np.finfo(np.float32).max)  # of a value: differences and squares of such are finite too
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricName:
