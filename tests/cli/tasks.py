@@ -136,5 +136,9 @@ def raises(outputs, targets):
     return outputs @ targets
 
 
+def tiny(outputs, targets):
+    return -1e-9 * float(((outputs - targets) ** 2).mean())
+
+
 def brightness(outputs, targets):
     return -float(np.abs(outputs.mean() - targets.mean()))

@@ -88,6 +88,25 @@ def test_an_autoencoder_is_measured_in_decibels(of: Options) -> None:
     assert own.data["accuracy"].keys() - {"brightness"} <= set(TAKEN_NAMES)
 
 
+def test_a_metric_of_tiny_values_has_the_digits_that_these_need(of: Options) -> None:
+    options = (*of("autoencoder", "itself"), "--metric", f"{TASKS}:tiny", "--export", "onnx,mindir")
+    done = amctq("ptq", *options)
+    assert done.code == 0, done.stderr
+    report = json.loads(Path("results/report.json").read_text())
+    accuracy = report["accuracy"]
+    before, after = accuracy["float"]["tiny"], accuracy["int8"]["tiny"]
+    assert 0 != before != after
+    assert accuracy["tiny_drop"] == pytest.approx(before - after, rel=1e-3)
+    assert f"tiny {after:.4g}, " in done.stdout
+    assert f"{before:.4g}" in done.stdout
+    assert "0.0000" not in done.stdout
+    page = Path("results/report.html").read_text()
+    assert f"{after:.4g}" in page
+    done = amctq("ptq", *options, "--max-drop", "-1", "--force")
+    assert done.code == 5
+    assert f"drop {accuracy['tiny_drop']:.4g}, allowed -1" in done.stderr
+
+
 def test_words_and_their_mask(of: Options) -> None:
     """The table of the embedding is one of the layers. It has a scale for each of its 50 rows, and no activation."""
     data = ptq(of("sentences", "words", 3)).data

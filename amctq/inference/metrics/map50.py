@@ -15,7 +15,7 @@ from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
 from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
-MAP50 = MetricName(key="map50", title="mAP at IoU 0.5")
+MAP50 = MetricName(key="map50", title="mAP at IoU 0.5", digits=4)
 _OVERLAP = 0.5
 _COLUMNS = 6  # left, top, right, bottom, score, class
 _RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision

@@ -13,7 +13,7 @@ from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
 from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
-MIOU = MetricName(key="miou", title="mIoU")
+MIOU = MetricName(key="miou", title="mIoU", digits=4)
 _IGNORED = 255  # and all negative values, as in the usual datasets
 
 

@@ -19,10 +19,11 @@ from amctq.plugins import USER_CODE_FAILURES, factory_name, format_error, load_f
 
 _OPTION = "--metric"
 _HINT = "return a number, higher is better, or a pair of it and a list with a score for each sample"
-# Fields beside the value: of `evaluate`, of the comparison of files, and of the history of a training.
+# Fields beside the value: of `evaluate`, of the comparison of files, of what `ptq` and `qat` measure, of the history.
 TAKEN_NAMES = (
     *("metric", "images"),
     *("argmax_differences", "ties", "percent", "mean_difference"),
+    *("file", "float", "ptq", "training_network", "int8", "agreement"),
     *("step", "epoch", "loss", "learning_rate"),
 )
 # NumPy's kinds. Objects are whole numbers beyond 64 bits, fractions and the like; a hit may be a truth value.
