@@ -229,6 +229,9 @@ def test_a_metric_called_as_another_field_is_refused(of: Options, name: str, com
         (None, 2, "name your own: --loss"),
         ("not_a_scalar", 3, "expected a scalar"),
         ("not_a_number", 3, "nan"),
+        ("constant", 3, "its gradient is 0 for all 4 parameters"),
+        ("whole_number", 3, "gives int32, which has no gradient"),
+        ("through_numpy", 3, "its gradient is 0"),
         ("raises", 3, "raises"),
         ("absent", 3, "no function absent"),
     ],
@@ -240,3 +243,17 @@ def test_a_loss_is_tried_before_anything_is_measured(of: Options, loss: str | No
     (error,) = done.envelope["errors"]
     assert said in f"{error['message']} {error['hint']}"
     assert not list(Path().glob("retrain_result/*.onnx"))
+
+
+def test_training_without_targets_is_refused(of: Options) -> None:
+    done = amctq_here(
+        "qat", *of("autoencoder", "untargeted"), "--loss", f"{TASKS}:squared", "--max-steps", "1", "--json"
+    )
+    assert done.code == 3, done.stderr
+    assert "the targets of the training samples are None" in done.envelope["errors"][0]["message"]
+
+
+def test_a_loss_of_half_precision_trains(of: Options) -> None:
+    options = ("--metric", "psnr", "--loss", f"{TASKS}:half_precision", "--max-steps", "1", "--no-distill", "--json")
+    done = amctq("qat", *of("autoencoder", "itself"), *options)
+    assert done.code == 0, done.stderr
