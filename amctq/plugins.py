@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _MOVED = {
     "mindspore.dataset.transforms.vision": "mindspore.dataset.vision",
     "mindspore.model_zoo": "the network's own file",
 }
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _NAMED = re.compile(r"(?P<place>.+):(?P<name>[A-Za-z_]\w*)")
 
 
@@ -90,19 +91,27 @@ def check_factory(text: str, *, option: str) -> None:
 
 def parameters_of(factory: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a function's arguments; empty if Python cannot find out."""
+    return tuple(_signature(factory))
+
+
+def _signature(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return tuple(inspect.signature(factory).parameters)
+        return inspect.signature(factory).parameters
     except (TypeError, ValueError):
-        return ()
+        return {}
 
 
 def call_factory(factory: Callable[..., Any], text: str, *, option: str, **arguments: Any) -> Any:
     """Call a function of the user with those of ``arguments`` that it takes.
 
     Raises:
-        InputError: it raises.
+        InputError: it needs others, or raises.
     """
-    taken = parameters_of(factory)
+    taken = _signature(factory)
+    needed = [name for name, item in taken.items() if item.default is item.empty and item.kind not in _ANY_NUMBER]
+    if unknown := [name for name in needed if name not in arguments]:
+        message = f"{option} {text}: it needs {', '.join(unknown)}, and amctq passes {', '.join(arguments)}"
+        raise InputError(message, hint="give what it needs a default, or name a function without it")
     try:
         return factory(**{name: value for name, value in arguments.items() if name in taken})
     except Stopped:

@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. A room may import from its own floor and from the floors below.
 FLOORS = (
     "version errors choices progress runtime signals plugins folder_lock durability streams leftovers regular_file "
-    "files disk input_file json_file json_value",
+    "files disk input_file json_file json_value number_text",
     "quant",
     "graph amct_files data download report_page",
     "networks inference",

@@ -22,6 +22,6 @@ def bits_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     drop = next(found["measured_drop"] for found in bits["tries"] if found["chosen"])
     if drop is not None and report["accuracy"] is not None:
         metric = metric_of(report["accuracy"])
-        text += f"; {metric.label} drop {drop:.{metric.digits}f}{metric.unit_behind}"
+        text += f"; {metric.label} drop {metric.difference(drop)}"
         text += f" on {bits['tuning_samples']:,} training samples, which is no accuracy"
     yield "bits by layer", text

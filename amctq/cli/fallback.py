@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from amctq.cli.measured import metric_of
 from amctq.errors import listed
 
 _NAMED = 8  # layers in the row; report.json has all
@@ -13,8 +14,8 @@ _NAMED = 8  # layers in the row; report.json has all
 def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
     """Which layers fall back, and what the tuning samples say of it."""
     found = report["fallback"]
-    digits, tries = found["metric"]["digits"], len(found["tries"])
-    ends = "" if found["drop_95"] is None else " [{:.{d}f} to {:.{d}f}]".format(*found["drop_95"], d=digits)
+    metric, tries = metric_of(found), len(found["tries"])
+    ends = "" if found["drop_95"] is None else f" [{metric.ends(found['drop_95'])}]"
     levels: dict[str, list[str]] = {}
     for name, level in found["layers"].items():
         levels.setdefault("in float" if level == "float" else f"at {level} bits", []).append(name)
@@ -25,6 +26,6 @@ def fallback_row(report: Mapping[str, Any]) -> tuple[str, str]:
     return (
         "fell back",
         f"{missed}{layers}: {100 * found['share_narrow']:.1f} % of the weights are as asked for, and "
-        f"{found['samples']:,} training samples lose {found['drop']:.{digits}f}{ends} "
+        f"{found['samples']:,} training samples lose {metric.text(found['drop'])}{ends} "
         f"({tries} {'try' if tries == 1 else 'tries'})",
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amctq.cli.table import aligned, fitted_widths
+from amctq.number_text import number_text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -22,19 +23,19 @@ class Figure:
     Attributes:
         name: of the quantity, with its unit.
         values: at each stage; None where it was not measured.
-        digits: behind the point.
+        digits: behind the point; None for those that the size of a value needs.
         change: the last against the first.
     """
 
     name: str
     values: Sequence[float | None]
-    digits: int = 0
+    digits: int | None = 0
     change: str = ""
 
     @property
     def texts(self) -> list[str]:
         """The values as they are written."""
-        return ["-" if value is None else f"{value:,.{self.digits}f}" for value in self.values]
+        return ["-" if value is None else number_text(value, self.digits) for value in self.values]
 
 
 @dataclass(frozen=True, kw_only=True)

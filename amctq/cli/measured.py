@@ -25,7 +25,7 @@ def accuracy_figures(accuracy: Mapping[str, Any], stages: Sequence[Mapping[str, 
     for name in stages[0]:
         values = [stage[name] for stage in stages]
         title = metric.title if name == metric.key else _TITLES.get(name, name)
-        change = "" if len(values) == 1 else f"{values[-1] - values[0]:+.{metric.digits}f}"
+        change = "" if len(values) == 1 else metric.text(values[-1] - values[0], sign=True)
         yield Figure(name=title, values=values, digits=metric.digits, change=change)
 
 
@@ -46,12 +46,10 @@ def speed_figures(speed: Mapping[str, Any] | None, between: int = 0) -> Iterator
 def drop_row(accuracy: Mapping[str, Any]) -> tuple[str, str]:
     """By how much the metric is worse, with what the samples say of it."""
     metric = metric_of(accuracy)
-    key, digits = metric.key, metric.digits
-    text = f"{accuracy[f'{key}_drop']:.{digits}f}{metric.unit_behind}"
-    interval = accuracy[f"{key}_drop_95"]
+    text = metric.difference(accuracy[f"{metric.key}_drop"])
+    interval = accuracy[f"{metric.key}_drop_95"]
     if interval is not None:
-        low, high = interval
-        text += f" (95 % interval {low:.{digits}f} to {high:.{digits}f})"
+        text += f" (95 % interval {metric.ends(interval)})"
     return f"{metric.label} drop", text
 
 

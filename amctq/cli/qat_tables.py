@@ -78,10 +78,9 @@ def _found(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _gain(gain: Mapping[str, Any], metric: MetricName, algorithms: Sequence[str] | None) -> str:
     """Whether training was worth it."""
     start = "PTQ by the record" if algorithms is None else f"PTQ ({' and '.join(algorithms)})"
-    key, digits, ends = metric.key, metric.digits, gain[f"{metric.key}_gain_95"]
-    interval = f"{gain[f'{key}_gain']:+.{digits}f}{metric.unit_behind}"
+    interval, ends = metric.difference(gain[f"{metric.key}_gain"], sign=True), gain[f"{metric.key}_gain_95"]
     if ends is not None:
-        interval += f" (95 % interval {ends[0]:+.{digits}f} to {ends[1]:+.{digits}f})"
+        interval += f" (95 % interval {metric.ends(ends, sign=True)})"
     if gain["verdict"] == "gained":
         return f"training gained over {start}: {interval}"
     if gain["verdict"] == "lost":

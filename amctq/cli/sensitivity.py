@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from amctq.cli.blocks import FoundList
+from amctq.cli.measured import metric_of
 from amctq.cli.table import TextTable
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ def sensitivity_blocks(report: Mapping[str, Any], *, limit: int | None = None) -
         limit: the most rows; None for all.
     """
     about, layers = report["analysis"], report["sensitivity"]
-    has_classes, metric = about["kl"] is not None, about["metric"]
+    has_classes, metric = about["kl"] is not None, None if about["metric"] is None else metric_of(about)
     heads = ["layer", "bits", *(["KL"] if has_classes else ())]
-    heads += [] if metric is None else [f"{metric['title'].partition(',')[0]} drop"]
+    heads += [] if metric is None else [f"{metric.label} drop"]
     heads += ["output dB", "layer dB", "weights dB", "input dB"]
     rows = []
     for layer in layers[:limit]:
@@ -31,7 +32,7 @@ def sensitivity_blocks(report: Mapping[str, Any], *, limit: int | None = None) -
         if has_classes:
             cells.append(_number(layer["kl"], ".1e"))
         if metric is not None:
-            cells.append(_number(layer["score_drop"], f".{metric['digits']}f"))
+            cells.append("" if layer["score_drop"] is None else metric.text(layer["score_drop"]))
         cells += [
             _number(value, ".1f")
             for value in (
@@ -54,11 +55,9 @@ def _found(about: Mapping[str, Any], layers: int, limit: int | None) -> list[tup
     if about["class_changes"] is not None:
         whole += f", {100 * about['class_changes']:.1f} % of the classes change"
     if about["metric"] is not None and about["quantized"] is not None:
-        key, digits = about["metric"]["key"], about["metric"]["digits"]
-        whole += (
-            f", {about['metric']['title'].partition(',')[0]} {about['float'][key]:.{digits}f} in float and "
-            f"{about['quantized'][key]:.{digits}f} quantized (training samples: no accuracy)"
-        )
+        metric = metric_of(about)
+        before, after = (metric.text(about[stage][metric.key]) for stage in ("float", "quantized"))
+        whole += f", {metric.label} {before} in float and {after} quantized (training samples: no accuracy)"
     return [("each layer alone", alone), ("all quantized", whole)]
 
 

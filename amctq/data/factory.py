@@ -7,7 +7,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,11 @@ _OPTION = "--dataset"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FactorySamples(Samples):
-    """The samples of an iterable, which is read again for each pass. Only one batch is kept in memory.
+    """The samples of an iterable, which is read again for each pass. Of one without access by index a batch is kept.
 
     Attributes:
-        items: returns the iterable, for each pass.
+        items: returns the iterable, for each pass; the same one each time, where it has access by index.
+        count: how many samples it gave when it was opened.
         by_epoch: returns the iterable of an epoch of training, which may be augmented; None where the function has no
             parameter ``epoch``.
         checksums: of the samples so far, by index; a sample that changes between passes is refused.
@@ -41,6 +42,7 @@ class FactorySamples(Samples):
     """
 
     items: Callable[[], Any]
+    count: int
     by_epoch: Callable[[int], Any] | None
     checksums: dict[int, int]
     inputs: Mapping[str, InputSpec]
@@ -72,7 +74,7 @@ class FactorySamples(Samples):
     def indexed(self) -> bool:
         """Whether the user's function gives a list or the like."""
         with self._users_failures():
-            return _is_indexed(self._kept)
+            return _is_indexed(self.items())
 
     def chosen(self, positions: NDArray[np.int64], change: Change | None = None, *, epoch: int | None = None) -> Batch:
         """Samples as they are, read by index.
@@ -84,18 +86,19 @@ class FactorySamples(Samples):
         indices = self.indices[positions].tolist()
         with self._users_failures():
             if epoch is None or self.by_epoch is None:
-                items, read = self._kept, self._checked
+                items, read, when = self.items(), self._checked, "this time"
             else:
-                items, read = self.by_epoch(epoch), self._read
+                items, read, when = self.by_epoch(epoch), self._read, f"in epoch {epoch}"
             if not _is_indexed(items):
                 message = f"{_OPTION} {self.sources[0]}: it gives its images in one order only; training needs another"
                 raise InputError(message, hint="return a list, or an object with __len__ and __getitem__")
+            self._refuse_fewer(len(items), when)
             return self._stacked([read(index, items[index]) for index in indices])
 
-    @cached_property
-    def _kept(self) -> Any:
-        """What the function returns, called once: each training step reads some of its samples."""
-        return self.items()
+    def _refuse_fewer(self, found: int, when: str) -> None:
+        if found < self.count:
+            message = f"{_OPTION} {self.sources[0]}: it gives {found:,} samples {when}, {self.count:,} before"
+            raise InputError(message, hint="the function must return all samples each time it is called")
 
     @contextlib.contextmanager
     def _users_failures(self) -> Iterator[None]:
@@ -122,9 +125,7 @@ class FactorySamples(Samples):
         read = self._read(index, item)
         checksum = _checksum(read)
         if self.checksums.setdefault(index, checksum) != checksum:
-            message = f"{_OPTION} {self.sources[0]}: sample {index} is not the same each time"
-            hint = "do not shuffle or augment here: calibration and evaluation samples would mix"
-            raise InputError(message, hint=hint)
+            raise _changed(self.sources[0], index)
         return read
 
     def _read(self, index: int, item: Any) -> Item:
@@ -145,6 +146,7 @@ class FactorySamples(Samples):
     def _chosen(self) -> Iterator[tuple[int, Any]]:
         items = self.items()
         if _is_indexed(items):
+            self._refuse_fewer(len(items), "this time")
             for index in self.indices:
                 yield int(index), items[int(index)]
             return
@@ -187,12 +189,25 @@ def open_factory(text: str) -> Dataset:
 
 def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamples | None:
     def items() -> Any:
-        return call_factory(factory, text, option=_OPTION, **role, epoch=None)
+        return call_factory(factory, text, option=_OPTION, role=role.get("role"), epoch=None)
 
     made = items()
     if made is None and role:
         return None
     checksums: dict[int, int] = {}
+    kept: list[Any] = []
+
+    def each_time() -> Any:
+        """Call the function once more, to see that it gives the same, and keep what can be read again."""
+        if not kept:
+            again = items()
+            if not _is_indexed(again):
+                return again
+            if len(again) and _checksum(read_item(again[0], 0, f"{_OPTION} {text}")) != checksums[0]:
+                raise _changed(text, 0)
+            kept.append(again)
+        return kept[0]
+
     first: Item | None = None
     try:
         # With access by index, only the first sample is read now; without it all are read once, to count them.
@@ -216,7 +231,8 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
         # The next batch is prepared early, so that two epochs may be read at once.
         by_epoch = lru_cache(maxsize=2)(lambda epoch: call_factory(factory, text, option=_OPTION, **role, epoch=epoch))
     return FactorySamples(
-        items=items,
+        items=each_time,
+        count=count,
         by_epoch=by_epoch,
         checksums=checksums,
         inputs={name: spec_of(array) for name, array in first.inputs.items()},
@@ -225,6 +241,11 @@ def _samples(factory: Callable[..., Any], text: str, **role: str) -> FactorySamp
         indices=np.arange(count),
         classified=first.classified,
     )
+
+
+def _changed(text: str, index: int) -> InputError:
+    message = f"{_OPTION} {text}: sample {index} is not the same each time"
+    return InputError(message, hint="do not shuffle or augment here: calibration and evaluation samples would mix")
 
 
 def _is_indexed(items: Any) -> bool:

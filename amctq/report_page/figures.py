@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from amctq.number_text import number_text
+
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 _IN_FULL = 1e12
 
@@ -11,17 +13,14 @@ def grouped(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def fixed(value: float | None, digits: int) -> str:
-    """A number with so many digits behind the point."""
-    if value is None:
-        return "–"
-    text = f"{value:,.{digits}f}"
-    return text.removeprefix("-") if not text.strip("-0.,") else text
+def fixed(value: float | None, digits: int | None) -> str:
+    """A number with so many digits behind the point; None for those that its size needs."""
+    return "–" if value is None else number_text(value, digits)
 
 
-def signed(value: float | None, digits: int) -> str:
+def signed(value: float | None, digits: int | None) -> str:
     """The same with its sign."""
-    return "–" if value is None else f"{value:+,.{digits}f}"
+    return "–" if value is None else number_text(value, digits, sign=True)
 
 
 def significant(value: float | None, digits: int = 4) -> str:

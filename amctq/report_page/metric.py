@@ -17,13 +17,13 @@ class Metric:
         key: in the report.
         title: in tables, with the unit.
         unit: of a difference.
-        digits: behind the point.
+        digits: behind the point; None for those that the size of a value needs.
     """
 
     key: str
     title: str
     unit: str
-    digits: int
+    digits: int | None
 
     @property
     def label(self) -> str:
@@ -47,5 +47,5 @@ def metric_of(words: Words, accuracy: Part) -> Metric:
         key=named.text("key", "score"),
         title=named.text("title", "score"),
         unit=words.or_own("unit", named.text("unit")),
-        digits=min(max(4 if digits is None else digits, 0), 12),
+        digits=None if digits is None else min(max(digits, 0), 12),
     )

@@ -19,6 +19,7 @@ from amctq.download.sums import Summing
 from amctq.errors import InputError
 from amctq.files import Artifact, reading, write_whole, writing
 from amctq.input_file import text_of
+from amctq.number_text import float32_digits
 from amctq.regular_file import open_regular
 from amctq.training.snapshot import EpochScore, TrainingState
 
@@ -65,7 +66,9 @@ class History:
         Raises:
             WriteError: the file system refuses.
         """
-        self._line({"step": step, "epoch": epoch, "loss": _short(loss), "learning_rate": _short(learning_rate)})
+        self._line(
+            {"step": step, "epoch": epoch, "loss": float32_digits(loss), "learning_rate": float32_digits(learning_rate)}
+        )
 
     def score(self, *, step: int, score: EpochScore) -> None:
         """Write the line of an evaluation.
@@ -73,7 +76,7 @@ class History:
         Raises:
             WriteError: the file system refuses.
         """
-        figures = {name: _short(round(value, 6)) for name, value in score.figures.items()}
+        figures = {name: float32_digits(value) for name, value in score.figures.items()}
         self._line({"step": step, "epoch": score.epoch, **figures})
 
     def _line(self, item: Mapping[str, Any]) -> None:
@@ -123,8 +126,3 @@ def _item(line: str) -> Mapping[str, Any] | None:
 def _belongs(item: Mapping[str, Any], state: TrainingState) -> bool:
     """Whether a step or an evaluation is part of ``state``."""
     return bool(item["step"] <= state.step and ("loss" in item or item["epoch"] <= state.evaluated))
-
-
-def _short(value: float) -> float:
-    """The value with the digits of a float32."""
-    return float(f"{value:.9g}")

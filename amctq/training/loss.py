@@ -20,6 +20,7 @@ from amctq.signals import signal_handlers_kept
 from amctq.training.recipe import Distillation
 
 _OPTION = "--loss"
+_KINDS: dict[str, Any] = {"i": np.int32, "u": np.int32, "f": np.float32, "b": np.bool_}  # of targets, by NumPy's kind
 _HINT = "expected a Cell or a function of outputs and targets that returns a scalar tensor"
 
 
@@ -70,13 +71,16 @@ def check_loss(text: str | None, loss: Any, network: Any, inputs: Inputs, target
         targets: of the batch.
 
     Raises:
-        InputError: the network cannot be run in training mode, or the loss raises, or gives anything but a finite
-            scalar.
+        InputError: the network cannot be run in training mode, or the loss raises, gives anything but a finite float
+            scalar, or has no gradient.
     """
     _check_value(text, loss, _outputs(network, inputs), targets)
     with _training(network):
         outputs = _outputs(network, inputs)
-    _check_value(text, loss, outputs, targets, where=" in training mode")
+        value = _check_value(text, loss, outputs, targets, where=" in training mode")
+        # A loss that is 0 may have reached its least value, where nothing is left to learn of these few samples.
+        if text and value:
+            _check_gradient(text, loss, network, inputs, targets)
 
 
 @contextlib.contextmanager
@@ -107,12 +111,13 @@ def _outputs(network: Any, inputs: Inputs) -> Any:
         ) from error
 
 
-def _check_value(text: str | None, loss: Any, outputs: Any, targets: Targets, where: str = "") -> None:
+def _check_value(text: str | None, loss: Any, outputs: Any, targets: Targets, where: str = "") -> float:
+    """The loss of a batch."""
     named = f"{_OPTION} {text}" if text else "cross-entropy, the usual loss,"
     try:
         with signal_handlers_kept():
             value = loss(outputs, as_tensor(targets))
-            array = value.asnumpy() if hasattr(value, "asnumpy") else None
+            array = in_float32(value).asnumpy() if hasattr(value, "asnumpy") else None
     except (InputError, Stopped):
         raise
     except USER_CODE_FAILURES as error:
@@ -122,23 +127,60 @@ def _check_value(text: str | None, loss: Any, outputs: Any, targets: Targets, wh
         found = type(value).__name__ if array is None else f"a tensor {array.shape}"
         message = f"{named} gives {found}, expected a scalar"
         raise InputError(message, hint="take the mean over the batch")
-    if not math.isfinite(float(array.ravel()[0])):
-        message = f"{named} gives {float(array.ravel()[0])} for the float network{where}"
+    if not value.is_floating_point():
+        message = f"{named} gives {str(value.dtype).lower()}, which has no gradient; expected a float"
+        raise InputError(message, hint="compute it from the outputs without a cast to whole numbers")
+    number = float(array.item())
+    if not math.isfinite(number):
+        message = f"{named} gives {number} for the float network{where}"
         raise InputError(message, hint="correct the loss, or the targets")
+    return number
+
+
+def _check_gradient(text: str, loss: Any, network: Any, inputs: Inputs, targets: Targets) -> None:
+    weights = tuple(network.trainable_params())
+    if not weights:
+        return
+
+    def forward(*tensors: Tensor) -> Tensor:
+        return as_scalar(loss(in_float32(network(*tensors)), as_tensor(targets)))
+
+    try:
+        with signal_handlers_kept():
+            _, gradients = ops.value_and_grad(forward, None, weights)(*map(Tensor, inputs.values()))
+            learns = any(gradient.asnumpy().any() for gradient in gradients)
+    except Stopped:
+        raise
+    except USER_CODE_FAILURES as error:
+        message = f"{_OPTION} {text}: its gradient raises {type(error).__name__} on a batch: {first_line(error)}"
+        raise InputError(message, hint=_HINT) from error
+    if not learns:
+        message = f"{_OPTION} {text}: its gradient is 0 for all {len(weights)} parameters, and nothing would be trained"
+        raise InputError(message, hint="compute it from the outputs, with functions of MindSpore that have a gradient")
 
 
 def as_tensor(targets: Targets) -> Tensor:
     """Targets for MindSpore: whole numbers as int32, others as float32.
 
     Raises:
-        InputError: they have several shapes, or there are none.
+        InputError: they have several shapes, are no numbers, or there are none.
     """
+    if targets is None:
+        message = "the targets of the training samples are None, and --loss needs targets"
+        raise InputError(message, hint="let --dataset give with each sample what the loss compares its outputs with")
     array = np.asarray(targets) if isinstance(targets, np.ndarray) else None
     if array is None or array.dtype == object:
         message = "the targets of the training samples are no arrays of one shape"
         raise InputError(message, hint="training stacks them: fill boxes up to one number with rows of class -1")
-    kind = {"i": np.int32, "u": np.int32, "f": np.float32, "b": np.bool_}[array.dtype.kind]
-    return Tensor(array.astype(kind))
+    if array.dtype.kind not in _KINDS:
+        message = f"the targets of the training samples are {array.dtype}, expected numbers"
+        raise InputError(message, hint="give whole numbers, floats or truth values as targets")
+    return Tensor(array.astype(_KINDS[array.dtype.kind]))
+
+
+def as_scalar(loss: Tensor) -> Tensor:
+    """A loss of one value, of any float type and shape, as the step computes with it."""
+    return ops.cast(ops.reshape(loss, ()), mindspore.float32)
 
 
 def in_float32(outputs: Any) -> Any:

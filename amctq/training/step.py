@@ -15,7 +15,7 @@ from mindspore import Parameter, Tensor, mutable, nn, ops
 from amctq.data.inputs import Inputs
 from amctq.data.samples import Targets
 from amctq.inference.session import Outputs
-from amctq.training.loss import TeacherLoss, as_tensor, in_float32
+from amctq.training.loss import TeacherLoss, as_scalar, as_tensor, in_float32
 from amctq.training.recipe import Recipe
 
 # No weight decay, as in the sample; nor on the clips of ULQ: only the gradient may shrink a range.
@@ -66,7 +66,7 @@ class TrainingStep(nn.Cell):
     def scaled_loss(self, inputs: tuple[Tensor, ...], targets: Tensor, taught: tuple[Tensor, ...]) -> Tensor:
         """The loss of a batch, a scalar, times the loss scale."""
         outputs = in_float32(self.network(*inputs))
-        loss = ops.reshape(self.loss(outputs, targets), ())
+        loss = as_scalar(self.loss(outputs, targets))
         if self.distils:
             loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * self.teacher_loss(outputs, taught)
         return loss * self.scale

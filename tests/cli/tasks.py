@@ -105,6 +105,14 @@ def of_several_shapes():
     return [(PICTURES[i], np.zeros((16, 16 - i % 2), np.int32)) for i in range(SAMPLES)]
 
 
+def untargeted(role):
+    return [(PICTURES[i], None) for i in range(SAMPLES)]
+
+
+def not_counted():
+    return [(PICTURES[i], np.full((16, 16), 255)) for i in range(SAMPLES)]
+
+
 def itself(role, epoch=None):
     if role == "test":
         return [(PICTURES[i], PICTURES[i]) for i in range(32, SAMPLES)]
@@ -128,8 +136,28 @@ def not_a_number(outputs, targets):
     return ops.mse_loss(outputs, targets) * float("nan")
 
 
+def constant(outputs, targets):
+    return mindspore.Tensor(1.0)
+
+
+def whole_number(outputs, targets):
+    return ops.cast(ops.mse_loss(outputs, targets) * 1000, mindspore.int32)
+
+
+def through_numpy(outputs, targets):
+    return mindspore.Tensor(((outputs.asnumpy() - targets.asnumpy()) ** 2).mean())
+
+
+def half_precision(outputs, targets):
+    return ops.cast(ops.mse_loss(outputs, targets), mindspore.float16)
+
+
 def raises(outputs, targets):
     return outputs @ targets
+
+
+def tiny(outputs, targets):
+    return -1e-9 * float(((outputs - targets) ** 2).mean())
 
 
 def brightness(outputs, targets):

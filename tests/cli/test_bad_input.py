@@ -596,6 +596,12 @@ CASES = [
         options=_data("def images():\n    raise ValueError('no disk')"),
     ),
     Case(
+        id="factory-needs-an-index",
+        code=3,
+        says=("it needs index, and amctq passes role, epoch",),
+        options=_data("def images(role, epoch, index):\n    return [(np.zeros((3, 32, 32), np.float32), 0)][index]"),
+    ),
+    Case(
         id="factory-raises-late",
         code=3,
         says=("iterating it raised OSError: disk gone",),
@@ -612,6 +618,15 @@ CASES = [
         options=_data(
             "def images():\n    images = np.random.default_rng().normal(size=(90, 3, 32, 32)).astype(np.float32)\n"
             "    yield from zip(images, range(90))"
+        ),
+    ),
+    Case(
+        id="factory-shuffles-a-list",
+        code=3,
+        says=("sample 0 is not the same each time", "do not shuffle"),
+        options=_data(
+            "def images():\n    images = np.random.default_rng().normal(size=(90, 3, 32, 32)).astype(np.float32)\n"
+            "    return list(zip(images, range(90)))"
         ),
     ),
     Case(

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from amctq.inference.metrics.own import TAKEN_NAMES
 from tests.cli import tasks
 from tests.command import amctq, amctq_here
 from tests.runs import Runs, ptq
@@ -50,7 +51,9 @@ def test_two_inputs_by_order_and_by_name(of: Options) -> None:
     assert {layer["name"] for layer in data["quantization"]["layers"]} == {"convolution", "dense", "end_point"}
     assert data["model"]["inputs"]["numbers"] == {"shape": [4], "dtype": "float32"}
     assert "--input_shape=picture:1,3,16,16;numbers:1,4" in data["atc"]["command"]
-    assert data["files"]["ascend"]["agreement"]["argmax_differences"] == 0
+    agreement = data["files"]["ascend"]["agreement"]
+    assert agreement["argmax_differences"] == 0
+    assert agreement.keys() - {"top1", "top5"} <= set(TAKEN_NAMES)
     for file in ("--onnx one/two_inputs_quant.onnx", "--mindir one/two_inputs_quant.mindir"):
         for dataset in ("tuples", "dictionaries"):
             option, path = file.split()
@@ -82,6 +85,26 @@ def test_an_autoencoder_is_measured_in_decibels(of: Options) -> None:
     assert own.code == 0, own.stderr
     assert own.data["accuracy"]["metric"]["key"] == "brightness"
     assert own.data["accuracy"]["brightness"] <= 0
+    assert own.data["accuracy"].keys() - {"brightness"} <= set(TAKEN_NAMES)
+
+
+def test_a_metric_of_tiny_values_has_the_digits_that_these_need(of: Options) -> None:
+    options = (*of("autoencoder", "itself"), "--metric", f"{TASKS}:tiny", "--export", "onnx,mindir")
+    done = amctq("ptq", *options)
+    assert done.code == 0, done.stderr
+    report = json.loads(Path("results/report.json").read_text())
+    accuracy = report["accuracy"]
+    before, after = accuracy["float"]["tiny"], accuracy["int8"]["tiny"]
+    assert 0 != before != after
+    assert accuracy["tiny_drop"] == pytest.approx(before - after, rel=1e-3)
+    assert f"tiny {after:.4g}, " in done.stdout
+    assert f"{before:.4g}" in done.stdout
+    assert "0.0000" not in done.stdout
+    page = Path("results/report.html").read_text()
+    assert f"{after:.4g}" in page
+    done = amctq("ptq", *options, "--max-drop", "-1", "--force")
+    assert done.code == 5
+    assert f"drop {accuracy['tiny_drop']:.4g}, allowed -1" in done.stderr
 
 
 def test_words_and_their_mask(of: Options) -> None:
@@ -166,6 +189,7 @@ def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options)
     assert training["last"].keys() == {"epoch", "psnr"}
     lines = [json.loads(line) for line in Path("whole/history.jsonl").read_text().splitlines()]
     assert [line["psnr"] for line in lines if "loss" not in line]
+    assert {key for line in lines for key in line} - {"psnr"} <= set(TAKEN_NAMES)
     kept = Path("whole/checkpoints")
     for path in kept.iterdir():
         if path.name not in {"step-00000000.ckpt", "step-00000001.ckpt"}:
@@ -192,6 +216,7 @@ def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options)
         ("autoencoder", "itself", ("--metric", "top1"), 3, "top-1 needs (N, classes)"),
         ("autoencoder", "itself", ("--metric", "miou"), 3, "--metric miou"),
         ("autoencoder", "of_several_shapes", ("--metric", "miou"), 3, "targets that make no array"),
+        ("autoencoder", "not_counted", ("--metric", "miou"), 3, "no pixel counts"),
         ("autoencoder", "itself", ("--metric", "map50"), 3, "--metric map50: the network gives"),
     ],
 )
@@ -207,12 +232,26 @@ def test_what_does_not_fit_is_refused(
     assert not Path("results").exists()
 
 
+@pytest.mark.parametrize("command", ["ptq", "qat", "evaluate"])
+@pytest.mark.parametrize("name", ["images", "metric", "epoch"])
+def test_a_metric_called_as_another_field_is_refused(of: Options, name: str, command: str) -> None:
+    options = of("autoencoder", "itself")
+    done = amctq_here(command, *options[: 6 if command == "evaluate" else None], "--metric", f"m.py:{name}", "--json")
+    assert done.code == 2, done.stderr
+    (error,) = done.envelope["errors"]
+    assert f"{name} is another field" in error["message"]
+    assert "mean_difference" in error["hint"]
+
+
 @pytest.mark.parametrize(
     ("loss", "code", "said"),
     [
         (None, 2, "name your own: --loss"),
         ("not_a_scalar", 3, "expected a scalar"),
         ("not_a_number", 3, "nan"),
+        ("constant", 3, "its gradient is 0 for all 4 parameters"),
+        ("whole_number", 3, "gives int32, which has no gradient"),
+        ("through_numpy", 3, "its gradient is 0"),
         ("raises", 3, "raises"),
         ("absent", 3, "no function absent"),
     ],
@@ -224,3 +263,17 @@ def test_a_loss_is_tried_before_anything_is_measured(of: Options, loss: str | No
     (error,) = done.envelope["errors"]
     assert said in f"{error['message']} {error['hint']}"
     assert not list(Path().glob("retrain_result/*.onnx"))
+
+
+def test_training_without_targets_is_refused(of: Options) -> None:
+    done = amctq_here(
+        "qat", *of("autoencoder", "untargeted"), "--loss", f"{TASKS}:squared", "--max-steps", "1", "--json"
+    )
+    assert done.code == 3, done.stderr
+    assert "the targets of the training samples are None" in done.envelope["errors"][0]["message"]
+
+
+def test_a_loss_of_half_precision_trains(of: Options) -> None:
+    options = ("--metric", "psnr", "--loss", f"{TASKS}:half_precision", "--max-steps", "1", "--no-distill", "--json")
+    done = amctq("qat", *of("autoencoder", "itself"), *options)
+    assert done.code == 0, done.stderr

@@ -27,7 +27,7 @@ def named_metric(text: str) -> Metric:
     """The metric of ``--metric``.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or reports have a field of it.
         InputError: the user's function cannot be loaded.
     """
     if text.lower() in _METRICS:

@@ -15,7 +15,7 @@ from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
 from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
-MAP50 = MetricName(key="map50", title="mAP at IoU 0.5")
+MAP50 = MetricName(key="map50", title="mAP at IoU 0.5", digits=4)
 _OVERLAP = 0.5
 _COLUMNS = 6  # left, top, right, bottom, score, class
 _RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
@@ -28,7 +28,8 @@ class Map50(Metric):
 
     The first output has decoded boxes, (N, boxes, 6): left, top, right, bottom, score, class; or the first three have
     boxes (N, boxes, 4), scores (N, boxes), classes (N, boxes). Further outputs are not read, and boxes of score 0 fill
-    up. A target is an array (boxes, 5): left, top, right, bottom, class; rows of a negative class fill up.
+    up; one whose right lies before its left has area 0 and finds nothing. A target is an array (boxes, 5): left, top,
+    right, bottom, class; rows of a negative class fill up.
     """
 
     name = MAP50
@@ -143,7 +144,15 @@ def _target(target: Any, number: int) -> NDArray[np.float64]:
             f"--metric map50: the target of sample {number} holds NaN, infinity, or a class that is no whole number"
         )
         raise InputError(message, hint=_TARGET)
-    return rows[rows[:, 4] >= 0]
+    rows = rows[rows[:, 4] >= 0]
+    turned = (rows[:, 2:4] < rows[:, :2]).any(axis=1)
+    if turned.any():
+        found = ", ".join(f"{side:g}" for side in rows[turned.argmax(), :4])
+        message = (
+            f"--metric map50: a target of sample {number} is {found}, where right lies before left or bottom before top"
+        )
+        raise InputError(message, hint=_TARGET)
+    return rows
 
 
 def _decoded(outputs: Outputs) -> NDArray[np.float64]:

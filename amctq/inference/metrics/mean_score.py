@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from amctq.data.samples import Targets
 from amctq.errors import InputError
-from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
+from amctq.inference.metrics.score import LARGEST, Metric, MetricName, Score, Scoring
 from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
@@ -118,7 +118,7 @@ def matching(outputs: Outputs, targets: Targets, metric: MetricName) -> tuple[ND
         message = f"--metric {metric.key}: the network gives {values.shape}, and the dataset {described(targets)}"
         raise InputError(message, hint="give targets of the shape of the network's first output")
     wanted = array.astype(np.float64).reshape(values.shape)  # (N,) for (N, 1)
-    if not np.isfinite(wanted).all():
-        message = f"--metric {metric.key}: a target holds NaN or infinity"
+    if not (np.abs(wanted) <= LARGEST).all():
+        message = f"--metric {metric.key}: a target holds NaN, infinity or a value beyond float32"
         raise InputError(message, hint="correct the targets")
     return values, wanted

@@ -13,7 +13,7 @@ from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
 from amctq.inference.metrics.targets import described, one_array
 from amctq.inference.session import Outputs
 
-MIOU = MetricName(key="miou", title="mIoU")
+MIOU = MetricName(key="miou", title="mIoU", digits=4)
 _IGNORED = 255  # and all negative values, as in the usual datasets
 
 
@@ -90,6 +90,9 @@ class _Counting(Scoring):
         self._counts.append(np.stack(counts).reshape(-1, classes, classes).astype(np.int32))
 
     def finish(self) -> Score:
+        if not any(part.any() for part in self._counts):
+            message = "--metric miou: no pixel counts: all targets are 255 or negative"
+            raise InputError(message, hint="give samples with classes from 0")
         classes = max(part.shape[1] for part in self._counts)
         parts = [np.pad(part, ((0, 0), *[(0, classes - part.shape[1])] * 2)) for part in self._counts]
         return ConfusionScore(confusion=np.concatenate(parts))

@@ -8,16 +8,26 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amctq.data.samples import Targets
-from amctq.errors import InputError, Stopped
+from amctq.errors import InputError, Stopped, UsageError
 from amctq.inference.metrics.mean_score import MeanScore
-from amctq.inference.metrics.score import Metric, MetricName, Score, Scoring
+from amctq.inference.metrics.score import LARGEST, Metric, MetricName, Score, Scoring
 from amctq.inference.session import Outputs
 from amctq.plugins import USER_CODE_FAILURES, factory_name, format_error, load_factory
 
 _OPTION = "--metric"
 _HINT = "return a number, higher is better, or a pair of it and a list with a score for each sample"
+# Fields beside the value: of `evaluate`, of the comparison of files, of what `ptq` and `qat` measure, of the history.
+TAKEN_NAMES = (
+    *("metric", "images"),
+    *("argmax_differences", "ties", "percent", "mean_difference"),
+    *("file", "float", "ptq", "training_network", "int8", "agreement"),
+    *("step", "epoch", "loss", "learning_rate"),
+)
+# NumPy's kinds. Objects are whole numbers beyond 64 bits, fractions and the like; a hit may be a truth value.
+_OF_A_VALUE, _OF_SCORES = "iufO", "biufO"
 
 
 class PlainScore(Score):
@@ -44,13 +54,17 @@ class OwnMetric(Metric):
         text: names the function.
 
     Raises:
+        UsageError: reports have a field of that name.
         InputError: there is no such function.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._function: Any = load_factory(text, option=_OPTION)
         name = factory_name(text)
+        if name in TAKEN_NAMES:
+            message = f"{_OPTION} {text}: its value stands under its name in reports, where {name} is another field"
+            raise UsageError(message, hint=f"call it anything but {', '.join(TAKEN_NAMES)}")
+        self._function: Any = load_factory(text, option=_OPTION)
         self.name = MetricName(key=name, title=name)
 
     def start(self) -> Scoring:
@@ -75,24 +89,34 @@ class _Own(Scoring):
 
     def _score(self, result: Any) -> Score:
         value, scores = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-        try:
-            number = float(value.asnumpy() if hasattr(value, "asnumpy") else value)
-            each = None if scores is None else np.asarray(scores, np.float64)
-        except (TypeError, ValueError) as error:
+        numbers = _numbers(value, _OF_A_VALUE)
+        if numbers is None or numbers.size != 1:
             message = f"{_OPTION} {self._text} gives {type(value).__name__} {value!r:.60}, expected a number"
-            raise InputError(message, hint=_HINT) from error
-        if not math.isfinite(number) or (each is not None and not np.isfinite(each).all()):
-            message = f"{_OPTION} {self._text} gives {number}, expected a finite number"
-            raise InputError(message, hint="let it leave out what cannot be measured")
-        if each is None:
+            raise InputError(message, hint=_HINT)
+        self._refuse_unbounded(numbers.ravel(), lambda _: "")
+        number = float(numbers.item())
+        if scores is None:
             return PlainScore(self._name, number, self._samples)
+        each = _numbers(scores, _OF_SCORES)
+        if each is None:
+            message = f"{_OPTION} {self._text} gives scores {type(scores).__name__} {scores!r:.60}, expected numbers"
+            raise InputError(message, hint=_HINT)
         if each.shape != (self._samples,):
             message = f"{_OPTION} {self._text} gives scores {each.shape} for {self._samples:,} samples"
             raise InputError(message, hint=_HINT)
-        if not math.isclose(float(each.mean()), number, rel_tol=1e-3, abs_tol=1e-6):
+        self._refuse_unbounded(each, lambda place: f" as the score of sample {place}")
+        if not math.isclose(float(each.mean()), number, rel_tol=1e-3, abs_tol=1e-6 * float(np.abs(each).max())):
             message = f"{_OPTION} {self._text} gives {number:g}, and the mean of its scores is {each.mean():g}"
             raise InputError(message, hint="the value must be the mean of the scores; leave them out where it is not")
         return MeanScore(metric=self._name, scores=each)
+
+    def _refuse_unbounded(self, numbers: NDArray[np.float64], named: Callable[[int], str]) -> None:
+        wrong = ~(np.abs(numbers) <= LARGEST)
+        if wrong.any():
+            place = int(wrong.argmax())
+            found = f"{numbers[place]:g}{named(place)}"
+            message = f"{_OPTION} {self._text} gives {found}, expected a finite number of at most {LARGEST:.2g}"
+            raise InputError(message, hint="let it leave out what cannot be measured")
 
 
 class _Whole(_Own):
@@ -127,6 +151,22 @@ class _ByBatch(_Own):
 
     def finish(self) -> Score:
         return self._score(self._called(self._metric.compute))
+
+
+def _numbers(given: Any, kinds: str) -> NDArray[np.float64] | None:
+    """What the user gives as float64, infinity where that is too small for it; None for what is no numbers."""
+    try:
+        array = np.asarray(given.asnumpy() if hasattr(given, "asnumpy") else given)
+        return np.vectorize(_float, otypes=[np.float64])(array) if array.dtype.kind in kinds else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf if number > 0 else -math.inf
 
 
 def _plain(outputs: Outputs) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from amctq.data.samples import Targets
 from amctq.inference.session import Outputs
+from amctq.number_text import float32_digits, number_text
+
+LARGEST = float(np.finfo(np.float32).max)  # of a value: differences and squares of such are finite too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +25,14 @@ class MetricName:
         key: in reports.
         title: in tables, with the unit.
         unit: of a difference, for sentences; empty where it has none.
-        digits: behind the point, in tables.
+        digits: behind the point, where all values are of one size; None for those that the size of a value needs.
         rises: a higher value is better; else a lower one.
     """
 
     key: str
     title: str
     unit: str = ""
-    digits: int = 4
+    digits: int | None = None
     rises: bool = True
 
     @property
@@ -42,6 +45,23 @@ class MetricName:
         """Whether values are percentages."""
         return self.title.endswith("%")
 
+    def text(self, value: float, *, sign: bool = False) -> str:
+        """A value or a difference, without its unit."""
+        return number_text(value, self.digits, sign=sign)
+
+    def text_beside(self, value: float, limit: float) -> str:
+        """The same, with so many digits that it is seen whether it lies beyond a limit."""
+        text = self.text(value)
+        return text if (float(text.replace(",", "")) > limit) == (value > limit) else f"{value:.9g}"
+
+    def difference(self, value: float, *, sign: bool = False) -> str:
+        """A difference with its unit."""
+        return f"{self.text(value, sign=sign)}{self.unit_behind}"
+
+    def ends(self, interval: Iterable[float], *, sign: bool = False) -> str:
+        """The ends of an interval."""
+        return " to ".join(self.text(end, sign=sign) for end in interval)
+
     @property
     def unit_behind(self) -> str:
         """The unit of a difference, to write behind it."""
@@ -53,7 +73,11 @@ class MetricName:
 
     def shown(self, value: float) -> str:
         """A value with its unit, for sentences."""
-        return f"{value:.{self.digits}f}{' %' if self.is_percentage else ''}"
+        return f"{self.text(value)}{' %' if self.is_percentage else ''}"
+
+    def rounded(self, value: float, decimals: int = 6) -> float:
+        """A value or a difference for the report: ``decimals``, else as many digits as a float32 has."""
+        return float32_digits(value) if self.digits is None else round(value, decimals)
 
     def data(self) -> dict[str, Any]:
         """For the report."""

@@ -191,7 +191,7 @@ class Tuning:
         return replace(quant, layers=tuple(map(said, quant.layers)), tables=tuple(map(said, quant.tables)))
 
     def _told(self, number: int, made: Try) -> str:
-        digits, choice = self.metric.name.digits, made.choice
+        choice = made.choice
         wider = f"{len(choice.wider)} layers at {self.bits} bits, " if self._wider is not None else ""
-        drop = f"{made.measured.drop:.{digits}f}"
+        drop = self.metric.name.text_beside(made.measured.drop, self.target)
         return f"try {number}: {wider}{len(choice.in_float)} in float: drop {drop}{'' if made.kept else ', too much'}"

@@ -100,15 +100,15 @@ class Fallback:
             "samples": self.samples,
             "seed": self.seed,
             "met": self.met,
-            "drop": _round(chosen.drop),
-            "drop_95": _ends(chosen),
+            "drop": self.metric.rounded(chosen.drop),
+            "drop_95": self._ends(chosen),
             "bits": self.bits,
             "tries": [
                 {
                     "layers": item.choice.layers,
                     "in_float": len(item.choice.in_float),
-                    "drop": _round(item.measured.drop),
-                    "drop_95": _ends(item.measured),
+                    "drop": self.metric.rounded(item.measured.drop),
+                    "drop_95": self._ends(item.measured),
                     "kept": item.kept,
                     "chosen": item is self.chosen,
                 }
@@ -120,18 +120,13 @@ class Fallback:
 
     @property
     def _drop(self) -> str:
-        digits, found = self.metric.digits, self.chosen.measured
-        ends = "" if found.interval is None else " [{:.{d}f} to {:.{d}f}]".format(*found.interval, d=digits)
-        return f"drop of {found.drop:.{digits}f}{ends}"
+        found = self.chosen.measured
+        ends = "" if found.interval is None else f" [{self.metric.ends(found.interval)}]"
+        return f"drop of {self.metric.text_beside(found.drop, self.target)}{ends}"
+
+    def _ends(self, measured: Measured) -> list[float] | None:
+        return None if measured.interval is None else [self.metric.rounded(end) for end in measured.interval]
 
 
 def _named(names: frozenset[str], order: Mapping[str, int]) -> str:
     return listed([name for name in order if name in names], _NAMED)
-
-
-def _ends(measured: Measured) -> list[float] | None:
-    return None if measured.interval is None else [_round(end) for end in measured.interval]
-
-
-def _round(value: float) -> float:
-    return round(value, 6)

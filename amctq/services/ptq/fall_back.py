@@ -50,8 +50,9 @@ def warn_of_missed_target(accuracy: Accuracy | None, fallback: Fallback, reporte
     """Say so where the evaluation samples lose more than the tuning samples, which the layers were chosen by."""
     if accuracy is None or not fallback.met or accuracy.difference.drop <= fallback.target:
         return
-    digits, metric = fallback.metric.digits, fallback.metric
+    metric, target = fallback.metric, fallback.target
+    drop = metric.text_beside(accuracy.difference.drop, target)
     reporter.warn(
-        f"the evaluation samples lose {accuracy.difference.drop:.{digits}f}{metric.unit_behind}, more than the "
-        f"{fallback.target:g} that the tuning samples were held to: a lower --max-drop or more --tuning-images help"
+        f"the evaluation samples lose {drop}{metric.unit_behind}, more than the "
+        f"{target:g} that the tuning samples were held to: a lower --max-drop or more --tuning-images help"
     )

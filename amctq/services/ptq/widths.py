@@ -60,10 +60,11 @@ def choose_widths(
         else:
             assert request.max_drop is not None
             chosen = search.within_drop(request.max_drop)
-            if chosen.drop is not None and chosen.drop > request.max_drop:
+            if metric is not None and chosen.drop is not None and chosen.drop > request.max_drop:
+                lost = metric.name.text_beside(chosen.drop, request.max_drop)
                 reporter.warn(
-                    f"--max-drop {request.max_drop:g}: even {plan.widths[-1]} bits everywhere lose {chosen.drop:.2f} "
-                    "on the tuning samples"
+                    f"--max-drop {request.max_drop:g}: even {plan.widths[-1]} bits everywhere lose "
+                    f"{lost}{metric.name.unit_behind} on the tuning samples"
                 )
             advance(80)
         search.probe()

@@ -26,14 +26,14 @@ def training_gain(start: Score, trained: Score) -> dict[str, Any]:
     """
     from amctq.inference.paired import paired_difference
 
-    difference, key = paired_difference(start, trained), start.metric.key
+    difference, metric, key = paired_difference(start, trained), start.metric, start.metric.key
     # Without an interval, the two values decide.
     low, high = sorted(-end for end in difference.interval or (difference.drop, difference.drop))
     verdict = Verdict.GAINED if low > 0 else Verdict.LOST if high < 0 else Verdict.NO_DIFFERENCE
     hits = difference.hits
     return {
-        f"{key}_gain": round(-difference.drop, 6) + 0.0,
-        f"{key}_gain_95": None if difference.interval is None else [round(low, 6), round(high, 6)],
+        f"{key}_gain": metric.rounded(-difference.drop) + 0.0,
+        f"{key}_gain_95": None if difference.interval is None else [metric.rounded(low), metric.rounded(high)],
         "lost": None if hits is None else hits.lost,
         "gained": None if hits is None else hits.gained,
         "mcnemar_p": None if hits is None else float(f"{hits.p_value:.4g}"),

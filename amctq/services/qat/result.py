@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from amctq.backends.base import QuantizedNetwork
 from amctq.choices import Placement
+from amctq.number_text import float32_digits
 from amctq.services.qat.gain import training_gain
 from amctq.services.run import report
 from amctq.services.run.float_parts import why_skipped
@@ -155,4 +156,4 @@ def _epoch(score: EpochScore | None) -> dict[str, Any] | None:
     """An epoch with the value of the metric."""
     if score is None:
         return None
-    return {"epoch": score.epoch, score.metric: round(score.value, 6)}
+    return {"epoch": score.epoch, score.metric: float32_digits(score.value)}

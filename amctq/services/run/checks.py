@@ -159,8 +159,8 @@ def drop_check(
     """
     least, ends = drop, ""
     if interval is not None:
-        least, ends = min(drop, interval[0]), " [{:.{d}f} to {:.{d}f}]".format(*interval, d=metric.digits)
-    detail = f"drop {drop:.{metric.digits}f}{ends}{where}, allowed {max_drop:g}{metric.unit_behind}"
+        least, ends = min(drop, interval[0]), f" [{metric.ends(interval)}]"
+    detail = f"drop {metric.text_beside(drop, max_drop)}{ends}{where}, allowed {max_drop:g}{metric.unit_behind}"
     return Check(name="--max-drop", passed=least <= max_drop, detail=detail)
 
 
@@ -208,9 +208,9 @@ def agreement_check(training: Score, exported: Score) -> Check:
     allowed = max(_GAP, 200.0 / exported.samples) if metric.is_percentage else _SHARE * abs(training.value)
     return Check(
         name="exported file equals the training network",
-        passed=gap <= allowed + 1e-9,
+        passed=gap <= allowed * (1 + 1e-9),
         detail=f"{metric.said(exported.value)} and {metric.shown(training.value)}, "
-        f"{allowed:.{metric.digits}f}{metric.unit_behind} allowed",
+        f"{metric.difference(allowed)} allowed",
     )
 
 

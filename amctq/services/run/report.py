@@ -68,7 +68,8 @@ def samples(images: Samples) -> dict[str, Any]:
 
 def figures(measured: Score) -> dict[str, float]:
     """The value of the metric, and what belongs to it."""
-    return {name: round(value, 4 if abs(value) > 1 else 6) for name, value in measured.figures.items()}
+    rounded = measured.metric.rounded
+    return {name: rounded(value, 4 if abs(value) > 1 else 6) for name, value in measured.figures.items()}
 
 
 def left_in_float(skipped: Mapping[str, str], topology: Topology) -> list[dict[str, str]]:
@@ -203,8 +204,8 @@ def accuracy(measured: Accuracy) -> dict[str, Any]:
         "images": difference.images,
         "float": figures(measured.before),
         "int8": figures(measured.after),
-        f"{metric.key}_drop": round(difference.drop, 6),
-        f"{metric.key}_drop_95": None if interval is None else [round(end, 6) for end in interval],
+        f"{metric.key}_drop": metric.rounded(difference.drop),
+        f"{metric.key}_drop_95": None if interval is None else [metric.rounded(end) for end in interval],
         "lost": None if hits is None else hits.lost,
         "gained": None if hits is None else hits.gained,
         "mcnemar_p": None if hits is None else float(f"{hits.p_value:.4g}"),

@@ -99,11 +99,10 @@ def change_sentence(drop: float, interval: tuple[float, float] | None, metric: M
         interval: the 95 % interval of ``drop``; None if it is not known.
         metric: its name.
     """
-    digits, worse = metric.digits, drop > 0
+    worse = drop > 0
     risen, fallen = ("above", "below") if metric.rises else ("better than", "worse than")
-    amount = f"{abs(drop):.{digits}f}"
-    known = f"{amount}{metric.unit_behind} {fallen if worse else risen} float" if float(amount) else "equal to float"
+    equal = metric.text(abs(drop)) == metric.text(0.0)
+    known = "equal to float" if equal else f"{metric.difference(abs(drop))} {fallen if worse else risen} float"
     if interval is None:
         return known
-    low, high = interval if worse else (-interval[1], -interval[0])
-    return f"{known} [{low + 0.0:.{digits}f} to {high + 0.0:.{digits}f}]"
+    return f"{known} [{metric.ends(interval if worse else (-interval[1], -interval[0]))}]"

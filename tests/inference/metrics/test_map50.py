@@ -107,3 +107,11 @@ def test_what_does_not_fit_is_refused() -> None:
     scoring.add((np.zeros((2, 3, 6), np.float32),), [np.zeros((0, 5))] * 2)
     with pytest.raises(InputError, match="no sample has a box"):
         scoring.finish()
+
+
+@pytest.mark.parametrize("box", [(5, 1, 1, 5, 0), (1, 5, 5, 1, 0)])
+def test_a_target_that_is_no_box_is_refused(box: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="right lies before left or bottom before top"):
+        Map50().start().add((np.zeros((2, 3, 6), np.float32),), [np.zeros((0, 5)), np.asarray([[0, 0, 1, 1, 0], box])])
+    fills = np.asarray([[0, 0, 1, 1, 0], (*box[:4], -1)])
+    Map50().start().add((np.zeros((1, 3, 6), np.float32),), [fills])

@@ -63,6 +63,7 @@ def test_a_column_of_values_is_a_list_of_them() -> None:
         (None, "no targets"),
         (TARGETS[:, :1], f"targets {TARGETS.dtype} (5, 1, 8, 8)"),
         (np.full_like(TARGETS, np.nan), "NaN"),
+        (np.full(TARGETS.shape, 1e300), "beyond float32"),
         (np.full(12, "x"), "targets"),
     ],
 )

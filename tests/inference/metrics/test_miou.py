@@ -74,3 +74,9 @@ def test_what_does_not_fit_is_refused(outputs: NDArray[Any], targets: NDArray[An
     with pytest.raises(InputError) as caught:
         _measured(outputs, targets)
     assert caught.value.hint
+
+
+def test_targets_without_a_pixel_that_counts_are_refused() -> None:
+    for ignored in (255, -1):
+        with pytest.raises(InputError, match="no pixel counts"):
+            _measured(SCORES, np.full_like(TARGETS, ignored))

@@ -15,6 +15,7 @@ from amctq.inference.metrics.score import Score
 OUTPUTS = np.arange(12, dtype=np.float32).reshape(6, 2)
 TARGETS = np.asarray([0, 1, 0, 1, 0, 1])
 METRICS = """
+    from fractions import Fraction
     import numpy as np
 
     def mean(outputs, targets):
@@ -44,6 +45,19 @@ METRICS = """
     def too_few(outputs, targets): return 1.0, [1.0]
     def other_mean(outputs, targets): return 1.0, [0.0] * len(targets)
     def one_argument(outputs): return 1.0
+    def nan_of_a_sample(outputs, targets): return 0.5, [0.5, float("nan"), 0.5, 0.5, 0.5, 0.5]
+    def number_as_text(outputs, targets): return "0.5"
+    def truth(outputs, targets): return True
+    def truth_of_numpy(outputs, targets): return np.True_
+    def scores_as_text(outputs, targets): return 1.0, ["1"] * len(targets)
+    def of_400_digits(outputs, targets): return -(10**400)
+    def of_5000_digits(outputs, targets): return 10**5000
+    def scores_of_400_digits(outputs, targets): return 1.0, [10**400] * len(targets)
+    def beyond_float32(outputs, targets): return 1e300
+    def tiny_and_other_mean(outputs, targets): return 2e-9, [1e-9] * len(targets)
+    def hits(outputs, targets): return 0.5, targets == 1
+    def fraction(outputs, targets): return Fraction(1, 4)
+    def one_of_an_array(outputs, targets): return np.asarray([0.25])
     class Half:
         def update(self, outputs, targets): pass
 """
@@ -88,7 +102,17 @@ def test_a_class_sees_batch_by_batch() -> None:
     [
         ("raises", "KeyError"),
         ("nothing", "expected a number"),
-        ("nan", "finite"),
+        ("nan", "gives nan, expected a finite number"),
+        ("nan_of_a_sample", "gives nan as the score of sample 1, expected a finite number"),
+        ("number_as_text", "gives str '0.5', expected a number"),
+        ("truth", "gives bool True, expected a number"),
+        ("truth_of_numpy", "expected a number"),
+        ("scores_as_text", "gives scores list"),
+        ("of_400_digits", "gives -inf, expected a finite number"),
+        ("of_5000_digits", "gives inf, expected a finite number"),
+        ("scores_of_400_digits", "gives inf as the score of sample 0"),
+        ("beyond_float32", "gives 1e+300, expected a finite number of at most 3.4e+38"),
+        ("tiny_and_other_mean", "the mean of its scores is 1e-09"),
         ("text", "expected a number"),
         ("too_few", "(1,) for 6 samples"),
         ("other_mean", "the mean of its scores is 0"),
@@ -103,6 +127,11 @@ def test_what_is_no_metric_is_refused(name: str, said: str) -> None:
     assert said in caught.value.message
     assert name in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "value"), [("hits", 0.5), ("fraction", 0.25), ("one_of_an_array", 0.25)])
+def test_what_is_a_number_is_taken(name: str, value: float) -> None:
+    assert _score(name).value == value
 
 
 def test_an_unknown_name_is_refused() -> None:

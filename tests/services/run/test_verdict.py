@@ -8,6 +8,7 @@ from amctq.inference.metrics.score import MetricName
 from amctq.services.run.verdict import change_sentence, size_change, speed_change
 
 TOP1 = MetricName(key="top1", title="top-1, %", unit="points", digits=2)
+OWN = MetricName(key="small", title="small")
 MAE = MetricName(key="mae", title="MAE", digits=4, rises=False)
 
 
@@ -20,6 +21,7 @@ MAE = MetricName(key="mae", title="MAE", digits=4, rises=False)
         (TOP1, -0.001, (-0.001, 0.0), "equal to float [0.00 to 0.00]"),
         (TOP1, 1.5, None, "1.50 points below float"),
         (MAE, 0.01, (0.005, 0.015), "0.0100 worse than float [0.0050 to 0.0150]"),
+        (OWN, -2e-9, (-3e-9, -1e-9), "2e-09 above float [1e-09 to 3e-09]"),
         (MAE, -0.01, None, "0.0100 better than float"),
     ],
 )
