@@ -80,7 +80,7 @@ class ScaleFit:
         low, high = signed_range(self.bits)
         given = [f"{value:.4g}" for value in self.largest]
         parts = f"{given[0]} with BatchNorm folded in and {given[1]} without" if len(given) > 1 else given[0]
-        if any(high * (1 - _FITS) <= value <= -low * (1 + _FITS) for value in self.largest):
+        if not self.fits and any(high * (1 - _FITS) <= value <= -low * (1 + _FITS) for value in self.largest):
             distance = min(self.folded, math.inf if self.plain is None else self.plain)
             return f"{self.name}: a channel's scale is {100 * distance:.3g} % away from the one that its weights give"
         return f"{self.name}: the largest |weight / scale| is {parts}, expected {high} to {-low}"
