@@ -9,7 +9,6 @@ from typing import Any
 
 from amctq.amct_files import ada_quantize, auto_calibration
 from amctq.amct_files.cfg_parts import quant_parts
-from amctq.amct_files.cfg_text import CfgReader
 from amctq.amct_files.config_layers import LayerReaders, Layout, batch_num, channel_wise, dump_layers, load_layers
 from amctq.amct_files.config_pools import PoolReaders
 from amctq.amct_files.layer_names import match_names
@@ -136,8 +135,6 @@ def _load_weight(reader: JsonReader, layer: QuantizableLayer) -> WeightConfig:
 
 def _load_table(document: JsonReader, table: EmbeddingTable) -> TableConfig:
     """What the file says of an embedding table, in which AMCT quantizes nothing."""
-    if isinstance(document, CfgReader):  # it names layers of AMCT's
-        return TableConfig(name=table.name, enabled=False)
     reader = document.inside(table.name, (LAYOUT.switch, LAYOUT.weight))
     weight = reader.inside(LAYOUT.weight, LAYOUT.weight_keys)
     weight.only("num_bits", WeightConfig.bits)

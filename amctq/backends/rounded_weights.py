@@ -111,7 +111,7 @@ class WeightChoice:
             share = OF_THE_MEAN if name in self.corrected else 1.0
             limit = partial(_limited, bias=bias, activation=activation)
             gram = known.second.around(share)
-            rounded = self._by_second_order(name, _aim(weight, known, share), gram, limit)
+            rounded = self._by_second_order(name, _aim(weight, known, gram, share), gram, limit)
             self.found.scales[name] = rounded.scale
             self.found.fused[name] = replace(parameters, weight=rounded.dequantized())
             if self._config.others:
@@ -188,13 +188,12 @@ def _limited(scale: Float32Array, *, bias: Float32Array | None, activation: QPar
     return scale if bias is None else scale_that_fits_bias(scale, bias, activation.scale)
 
 
-def _aim(weight: Float32Array, known: InputStatistics, share: float) -> Float32Array:
+def _aim(weight: Float32Array, known: InputStatistics, gram: Float32Array, share: float) -> Float32Array:
     """What GPTQ rounds: the weight, or what makes up for the errors of the layers before it too."""
     if known.second is None or known.wanted is None:
         return weight
-    cross = known.wanted.around(share, known.second)
     try:
-        return target(weight, known.second.around(share), cross)
+        return target(weight, gram, known.wanted.around(share, known.second))
     except np.linalg.LinAlgError:  # GPTQ meets the same, and says so
         return weight
 
