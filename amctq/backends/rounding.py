@@ -64,8 +64,8 @@ class WeightRounding:
                 advance(done)
         in_order = self._own.in_order
         watched = frozenset().union(*(choice.second_order | choice.corrected for choice in self._choices))
-        self._passes = tuple(passes(self._read(graph, topology, watched - in_order, InputWatcher)))
-        self._ordered = tuple(self._read(graph, topology, in_order, PairWatcher))
+        self._passes = tuple(passes(self._read(graph, topology, watched - in_order, _watcher)))
+        self._ordered = tuple(self._read(graph, topology, in_order, _pair_watcher))
 
     @property
     def while_calibrating(self) -> Mapping[str, FusedParameters]:
@@ -122,7 +122,11 @@ class WeightRounding:
         return max(sum(self._costs.values()), 1)
 
     def _read(
-        self, graph: FloatGraph, topology: Topology, watched: Container[str], watcher_of: type[AnyWatcher]
+        self,
+        graph: FloatGraph,
+        topology: Topology,
+        watched: Container[str],
+        watcher_of: Callable[[Windows | None, bool], AnyWatcher],
     ) -> Iterator[Readers[AnyWatcher]]:
         """Which of some layers read what, in the order of execution."""
         nodes = {node.name: node for node in graph.model.graph.node}
@@ -134,9 +138,18 @@ class WeightRounding:
                 found.setdefault((layer.input, windows), []).append(layer.name)
         for (tensor, windows), names in found.items():
             gram = not second_order.isdisjoint(names)
-            watcher = watcher_of(windows, second=gram)
+            watcher = watcher_of(windows, gram)
             size = gram_bytes(self._fused[names[0]].weight, 1 if windows is None else windows.groups) if gram else 0
             yield Readers(tensor=tensor, layers=tuple(names), watcher=watcher, gram_bytes=size)
 
     def _cost(self, name: str) -> int:
         return max(choice.cost(name) for choice in self._choices)
+
+
+def _watcher(windows: Windows | None, gram: bool) -> InputWatcher:
+    return InputWatcher(windows, second=gram)
+
+
+def _pair_watcher(windows: Windows | None, gram: bool) -> PairWatcher:
+    assert gram  # GPTAQ rounds by second moments
+    return PairWatcher(windows)

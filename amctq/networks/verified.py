@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,7 @@ def load_network(
     scratch: Path,
     reporter: Reporter,
     amct_limits: str | None = None,
+    beyond_amct: Container[str] = (),
     no_tables: str | None = None,
     name_map: NameMap | None = None,
 ) -> VerifiedNetwork:
@@ -92,6 +93,7 @@ def load_network(
         scratch: folder for temporary files; the caller removes it.
         reporter: receives the phases, and a warning for each layer that stays in float.
         amct_limits: why only layers that AMCT can quantize are quantized; None where all are.
+        beyond_amct: names of layers and embedding tables for which these limits do not hold.
         no_tables: why embedding tables stay in float; None where they are quantized.
         name_map: what the checkpoint calls parameters; None for the names of MindSpore or PyTorch.
 
@@ -126,7 +128,7 @@ def load_network(
 
     topology = read_topology(graph)
     if amct_limits is not None:
-        topology = topology.within_amct(amct_limits)
+        topology = topology.within_amct(amct_limits, but=beyond_amct)
     if no_tables is not None:
         topology = topology.without_tables(no_tables)
     for layer in topology.left_in_float:

@@ -169,10 +169,19 @@ class Topology:
             self, layers=tuple(layer.without_fusion() if layer.name in names else layer for layer in self.layers)
         )
 
-    def within_amct(self, because: str) -> Topology:
-        """The same topology; what AMCT cannot quantize stays in float, ``because`` AMCT's limits hold."""
-        beyond = {layer.name: layer.beyond_amct for layer in self.layers if layer.beyond_amct is not None}
-        return self.leaving_in_float(beyond, because).without_tables(because)
+    def within_amct(self, because: str, *, but: Container[str] = ()) -> Topology:
+        """The same topology; what AMCT cannot quantize stays in float.
+
+        Args:
+            because: why AMCT's limits hold.
+            but: names of layers and embedding tables that do not stay in float.
+        """
+        beyond = {
+            layer.name: layer.beyond_amct
+            for layer in self.layers
+            if layer.beyond_amct is not None and layer.name not in but
+        }
+        return self.leaving_in_float(beyond, because).without_tables(because, but=but)
 
     def leaving_in_float(self, reasons: Mapping[str, str], because: str) -> Topology:
         """The same topology; some layers stay in float.
@@ -192,10 +201,15 @@ class Topology:
         """The same topology; no mean over windows is quantized, ``because`` of this."""
         return replace(self, pools=(), no_pools=because)
 
-    def without_tables(self, because: str) -> Topology:
-        """The same topology; embedding tables stay in float, ``because`` of this."""
-        added = tuple(FloatLayer(name=table.name, reason=f"an embedding table ({because})") for table in self.tables)
-        return replace(self, tables=(), left_in_float=self.left_in_float + added)
+    def without_tables(self, because: str, *, but: Container[str] = ()) -> Topology:
+        """The same topology; embedding tables stay in float, ``because`` of this, but for those of some names."""
+        kept = tuple(table for table in self.tables if table.name in but)
+        added = tuple(
+            FloatLayer(name=table.name, reason=f"an embedding table ({because})")
+            for table in self.tables
+            if table not in kept
+        )
+        return replace(self, tables=kept, left_in_float=self.left_in_float + added)
 
     def only(self, names: Container[str], *, pools: Container[str] = (), tables: Container[str] = ()) -> Topology:
         """The same topology with only the layers, the means over windows and the tables of these names."""

@@ -43,19 +43,16 @@ class WantedInputs:
 
     Attributes:
         mean: E[y], float64 of shape (groups, d).
-        cross: E[(y - E[y]) (x - E[x])ᵀ] / unit², float32 of shape (groups, d, d), the unit that of x's moments; None
-            where second moments were not asked for.
+        cross: E[(y - E[y]) (x - E[x])ᵀ] / unit², float32 of shape (groups, d, d), the unit that of x's moments.
         center: E[y] / unit of the same positions, float32 of shape (groups, d).
     """
 
     mean: NDArray[np.float64]
-    cross: Float32Array | None
-    center: Float32Array | None
+    cross: Float32Array
+    center: Float32Array
 
     def around(self, share: float, read: SecondMoments) -> Float32Array:
         """E[y xᵀ] / unit², of whose means only ``share`` counts."""
-        assert self.cross is not None
-        assert self.center is not None
         return self.cross + np.float32(share) * self.center[:, :, None] * read.mean[:, None, :]
 
 

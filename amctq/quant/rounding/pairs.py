@@ -17,12 +17,11 @@ class PairWatcher:
 
     Args:
         windows: where a convolution looks; None for a product with a matrix, whose inputs are the last axis.
-        second: second moments are wanted too.
     """
 
-    def __init__(self, windows: Windows | None, *, second: bool) -> None:
+    def __init__(self, windows: Windows | None) -> None:
         self._windows = windows
-        self._watcher = InputWatcher(windows, second=second, networks=2)
+        self._watcher = InputWatcher(windows, second=True, networks=2)
 
     def expect(self, images: int) -> None:
         """Say how many images there will be."""
@@ -36,12 +35,10 @@ class PairWatcher:
         """The statistics of all that was seen; called once."""
         both = self._watcher.finish()
         d = both.mean.shape[1] // 2
-        cross = center = second = None
-        if both.second is not None:
-            covariance, mean = both.second.covariance, both.second.mean
-            second = SecondMoments(covariance=covariance[:, :d, :d], mean=mean[:, :d])
-            cross, center = covariance[:, d:, :d], mean[:, d:]
-        wanted = WantedInputs(mean=both.mean[:, d:], cross=cross, center=center)
+        assert both.second is not None
+        covariance, mean = both.second.covariance, both.second.mean
+        second = SecondMoments(covariance=covariance[:, :d, :d], mean=mean[:, :d])
+        wanted = WantedInputs(mean=both.mean[:, d:], cross=covariance[:, d:, :d], center=mean[:, d:])
         return InputStatistics(mean=both.mean[:, :d], second=second, wanted=wanted)
 
 

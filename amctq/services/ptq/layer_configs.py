@@ -11,7 +11,7 @@ from amctq.errors import UsageError
 from amctq.progress import Reporter
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.request import PtqRequest
-from amctq.services.run.float_parts import layers_in_float, told_beyond_amct
+from amctq.services.run.float_parts import layers_in_float
 
 if TYPE_CHECKING:
     from amctq.graph.qdq_rules import QdqRules
@@ -40,7 +40,6 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         config = plan.config.quant_config(topology, reporter.warn)
         if request.resolved_placement is Placement.ORT:
             config = config.with_channels_of_dense(topology)
-        config = told_beyond_amct(config, plan.config.named, topology, reporter)
         _refuse_zero_points(request, config)
         if ExportFormat.ASCEND in request.export:
             config = pairs_for_int4(config, topology, reporter.warn)

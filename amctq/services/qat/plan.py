@@ -17,7 +17,7 @@ from amctq.plugins import check_factory, is_factory
 from amctq.progress import Reporter
 from amctq.runtime import cpu_instructions
 from amctq.services.qat.request import QatRequest
-from amctq.services.run.float_parts import layers_in_float, told_beyond_amct
+from amctq.services.run.float_parts import layers_in_float
 from amctq.services.run.page import PAGE
 from amctq.services.run.plan import LOG, REPORT, RunPlan, compiled_files, plan_run
 from amctq.training.process_group import Worker
@@ -163,8 +163,7 @@ def _retrain_config(
 
     request, topology = plan.request, network.topology
     if plan.config is not None:
-        config = plan.config.retrain_config(topology, reporter.warn)
-        return told_beyond_amct(config, plan.config.named, topology, reporter)
+        return plan.config.retrain_config(topology, reporter.warn)
     config = default_retrain_config(
         topology,
         weight_bits=request.weight_bits or 8,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from amctq.networks.float_network import FloatNetwork
-    from amctq.progress import Reporter
     from amctq.quant.config import NetworkConfig
     from amctq.quant.layers import Topology
-
-Config = TypeVar("Config", bound="NetworkConfig[Any]")
 
 
 def layers_in_float(network: FloatNetwork, *, head: bool, after: Sequence[str]) -> dict[str, str]:
@@ -53,25 +49,3 @@ def why_skipped(topology: Topology, quantized: Container[str], config: NetworkCo
     known = {} if config is None else config.why_in_float
     names = [*(layer.name for layer in topology.layers), *(table.name for table in topology.tables)]
     return {name: known.get(name, SKIPPED) for name in names if name not in quantized}
-
-
-def told_beyond_amct(config: Config, named: Container[str], topology: Topology, reporter: Reporter) -> Config:
-    """The same configuration; which layers a file of AMCT's does not name because AMCT lacks them is told, and why.
-
-    Args:
-        config: of the network, as the file has it.
-        named: what the file has entries for.
-        topology: of the network.
-        reporter: gets the warnings.
-    """
-    reasons = {
-        layer.name: f"{layer.beyond_amct} (AMCT's file of --config cannot hold it)"
-        for layer in topology.layers
-        if layer.beyond_amct is not None and layer.name not in named
-    }
-    for name, reason in reasons.items():
-        reporter.warn(f"{name} stays in float: {reason}")
-    layers = (
-        replace(layer, why_in_float=reasons[layer.name]) if layer.name in reasons else layer for layer in config.layers
-    )
-    return replace(config, layers=tuple(layers))

@@ -58,6 +58,7 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         scratch=scratch,
         reporter=reporter,
         amct_limits=plan.amct_limits,
+        beyond_amct=plan.beyond_amct,
         no_tables=plan.why_no_tables,
         name_map=plan.name_map,
     )

@@ -39,6 +39,7 @@ CALIB_IMAGES = 32
 _DEFAULT_BATCHES = 1  # batch_num where nobody chose it: AMCT always writes the key
 # Files that AMCT and ATC define.
 _AMCT_FORMATS = frozenset({ExportFormat.ASCEND, ExportFormat.FAKEQUANT, ExportFormat.AIR})
+_OF_CONFIG = "AMCT's file of --config cannot hold it"
 _OF_CELLS = frozenset({ExportFormat.MINDIR, ExportFormat.AIR, ExportFormat.MSLITE})  # what MindSpore writes
 Plan = TypeVar("Plan", bound="RunPlan")
 
@@ -92,10 +93,15 @@ class RunPlan:
             return "AMCT does not quantize it"
         if self.recorded is not None:
             return "AMCT's file of --record cannot hold it"
-        if self.config is not None and self.config.is_cfg:
-            return "AMCT's file of --config cannot hold it"
         forms = [form.value for form in self.request.export if form in _AMCT_FORMATS]
-        return f"--export {forms[0]} cannot hold it" if forms else None
+        if forms:
+            return f"--export {forms[0]} cannot hold it"
+        return None if self.config is None else _OF_CONFIG
+
+    @property
+    def beyond_amct(self) -> frozenset[str]:
+        """What is quantized all the same: amctq's own ``config.json`` names more than AMCT can quantize."""
+        return self.config.named if self.config is not None and self.amct_limits == _OF_CONFIG else frozenset()
 
     @property
     def why_no_tables(self) -> str | None:

@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_told(broken: str) -> None:
 def test_pairs_know_what_each_watcher_knows_alone() -> None:
     wanted = images(1)
     read = disturbed(wanted)
-    pair, alone, float_alone = PairWatcher(WINDOWS, second=True), *(InputWatcher(WINDOWS, second=True) for _ in "12")
+    pair, alone, float_alone = PairWatcher(WINDOWS), *(InputWatcher(WINDOWS, second=True) for _ in "12")
     for watcher in (pair, alone, float_alone):
         watcher.expect(len(read))
     for part in (slice(0, 16), slice(16, 40)):
@@ -93,7 +93,7 @@ def test_a_layer_is_nearer_to_the_float_network_than_with_gptq() -> None:
     wanted = images(1, 200)
     read = disturbed(wanted)
     weight = np.random.default_rng(5).normal(0, 0.2, (6, 2, 3, 3)).astype(np.float32)
-    pair = PairWatcher(WINDOWS, second=True)
+    pair = PairWatcher(WINDOWS)
     pair.expect(len(read))
     pair.update(read, wanted)
     known = pair.finish()
