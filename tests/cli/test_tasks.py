@@ -177,6 +177,30 @@ def test_the_written_configuration_repeats_the_run(
         assert (Path("again") / file).read_bytes() == (Path("first") / file).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("network", "lacks", "reason"),
+    [
+        (("sentences", "words", 3), "embedding", "an embedding table"),
+        (("autoencoder", "itself"), "up", "a transposed convolution"),
+    ],
+    ids=["table", "transposed"],
+)
+def test_a_configuration_that_does_not_name_what_amct_lacks_leaves_it_in_float(
+    of: Options, network: tuple[str | int, ...], lacks: str, reason: str
+) -> None:
+    """As AMCT's own files; the run says why, and the file that it writes says the same again."""
+    ptq(of(*network), "--output-dir", "named")
+    document = json.loads(Path("named/config.json").read_text())
+    del document[lacks]
+    Path("config.json").write_text(json.dumps(document))
+    first = ptq(of(*network), "--config", "config.json", "--output-dir", "first").data
+    reason += " (AMCT's file of --config cannot hold it)"
+    assert first["quantization"]["left_in_float"] == [{"name": lacks, "reason": reason}]
+    assert f"{lacks} stays in float: {reason}" in first["warnings"]
+    again = ptq(of(*network), "--config", "first/config.json", "--output-dir", "again").data
+    assert again["quantization"] == first["quantization"]
+
+
 def test_training_with_a_loss_of_ones_own_goes_on_to_the_same_bytes(of: Options) -> None:
     """The dataset augments by epoch. Three steps in one go, and one step and then two."""
     options = ("qat", *of("autoencoder", "itself"), "--metric", "psnr", "--loss", f"{TASKS}:squared", "--json")

@@ -91,3 +91,4 @@ def test_amct_has_no_place_for_a_table() -> None:
     assert within.tables == ()
     (left,) = within.left_in_float
     assert (left.name, left.reason) == ("words", "an embedding table (--record cannot hold it)")
+    assert topology.within_amct("--config cannot hold it", but={"words"}) == topology

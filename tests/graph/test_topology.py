@@ -78,6 +78,7 @@ def test_what_amct_cannot_quantize_is_float_within_its_limits_only(
     assert left.name == "w"
     assert reason in left.reason
     assert "--export ascend" in left.reason
+    assert topology.within_amct("--config", but={"w"}) == topology
 
 
 def test_depthwise_convolutions_are_quantized() -> None:
