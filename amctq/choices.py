@@ -231,3 +231,10 @@ class Language(str, Enum):
 
     EN = "en"
     ZH = "zh"
+
+
+class LiteDevice(str, Enum):
+    """What MindSpore Lite runs a file on, by the name that converter_lite has for it."""
+
+    CPU = "CPU"
+    ASCEND = "ASCEND"

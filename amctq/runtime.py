@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -129,10 +130,10 @@ def versions() -> dict[str, str | None]:
     """Versions of amctq and of the packages that affect its results; None for a package that is not installed."""
     found: dict[str, str | None] = {"amctq": __version__, "python": platform.python_version()}
     for package in ("mindspore", "onnxruntime", "openvino", "onnx", "numpy"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
+        found[package] = None
+        if importlib.util.find_spec(package) is not None:  # pip's record of a package may outlive it
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[package] = importlib.metadata.version(package)
     found["cann"] = cann_version()
     return found
 

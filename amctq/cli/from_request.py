@@ -110,7 +110,7 @@ def _typer_parameter(item: _Parameter, settings: Mapping[str, Any]) -> inspect.P
         "metavar": option.metavar,
         "min": None if option.read else option.min,
         "max": None if option.read else option.max,
-        "help": option.help.replace("[default", r"\[default"),  # else Rich reads it as markup and hides it
+        "help": option.help.replace("[", r"\["),  # else Rich hides what is in brackets
         "show_default": option.default_help or True,
         "hidden": option.hidden,
         "parser": option.read and _refusing(option.read),

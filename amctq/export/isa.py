@@ -28,18 +28,23 @@ class ResolvedIsa:
     """The x86 instructions that an ONNX file is written for.
 
     Attributes:
-        isa: the instructions.
+        isa: the instructions; None for a target that is no x86 CPU.
         reason: why they were chosen.
         weight_type: integer type of the weights, where their width allows it.
         weight_bits: the width of weights where nobody says it.
         arq_rule: the rule of ARQ where nobody says it.
     """
 
-    isa: TargetIsa
+    isa: TargetIsa | None
     reason: str
     weight_type: WeightType
     weight_bits: int = 8
     arq_rule: ArqRule = ArqRule.AMCT
+
+    @property
+    def name(self) -> str | None:
+        """What ``--isa`` calls the instructions; None for a target that is no x86 CPU."""
+        return None if self.isa is None else self.isa.value
 
 
 def resolve_isa(
@@ -65,6 +70,10 @@ def resolve_isa(
         placement: with placement ascend, onnxruntime computes convolutions in float.
         threads: that run the file; AMX pays from two on.
     """
+    weight_type = WeightType.INT4 if storage is WeightStorage.INT4 else WeightType.INT8
+    rules = TARGETS[target]
+    if not rules.runs_on_x86:
+        return ResolvedIsa(isa=None, reason=rules.wishes["isa"].reason, weight_type=weight_type)
     pays = "amx_int8" in instructions and threads >= _THREADS_FOR_AMX and target is Target.ONNXRUNTIME
     plain = (storage, act_type, placement) == (WeightStorage.INT8, ActType.UINT8, Placement.ORT)
     if asked is not None:
@@ -73,18 +82,15 @@ def resolve_isa(
         isa, reason = TargetIsa.AMX, "this CPU has AMX, and more than one core"
     elif not saturates(instructions):
         isa, reason = TargetIsa.VNNI, "this CPU adds up 8-bit products exactly"
-    elif TARGETS[target].runtime is not Runtime.OPENVINO and (
-        storage is WeightStorage.INT4 or act_type is ActType.INT8
-    ):
+    elif rules.runtime is not Runtime.OPENVINO and (storage is WeightStorage.INT4 or act_type is ActType.INT8):
         isa, reason = TargetIsa.VNNI, "the uint8 weights of avx2 do not go with the types asked for"
     else:
         isa, reason = TargetIsa.AVX2, "this CPU has no VNNI"
-    weight_type = WeightType.INT4 if storage is WeightStorage.INT4 else WeightType.INT8
     if isa is TargetIsa.AMX:
         return ResolvedIsa(isa=isa, reason=reason, weight_type=WeightType.AMX, arq_rule=ArqRule.NARROW)
     if isa is not TargetIsa.AVX2:
         return ResolvedIsa(isa=isa, reason=reason, weight_type=weight_type)
-    if TARGETS[target].runtime is Runtime.OPENVINO:
+    if rules.runtime is Runtime.OPENVINO:
         bits = 8 if in_pairs else EXACT_BITS
         return ResolvedIsa(isa=isa, reason=reason, weight_type=weight_type, weight_bits=bits, arq_rule=ArqRule.PAIRS)
     return ResolvedIsa(isa=isa, reason=reason, weight_type=WeightType.UINT8, arq_rule=ArqRule.PAIRS)

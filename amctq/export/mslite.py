@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amctq.choices import ActAlgo
+from amctq.choices import ActAlgo, LiteDevice
 from amctq.data.inputs import InputSpec
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ METHODS: Mapping[ActAlgo, str] = {
     ActAlgo.ENTROPY: "KL",
     ActAlgo.PERCENTILE: "REMOVAL_OUTLIER",
 }
-DEFAULT_METHOD = "MAX_MIN"
 
 
 def converter_config(
+    device: LiteDevice,
     folders: Mapping[str, str],
     samples: int,
     *,
-    algo: ActAlgo | None,
+    algo: ActAlgo,
     bias_correction: bool,
     per_channel: bool,
     skip: Sequence[str],
@@ -40,9 +40,10 @@ def converter_config(
     """The text of ``--configFile`` of converter_lite.
 
     Args:
+        device: what the file will run on.
         folders: by input of the network, the folder of its calibration samples.
         samples: how many there are.
-        algo: the observer; None for converter_lite's own default.
+        algo: the observer.
         bias_correction: biases make up for rounded weights.
         per_channel: weights have a scale for each output channel.
         skip: operators that stay in float, by their full names in the MindIR file.
@@ -57,10 +58,12 @@ def converter_config(
         "input_type": "BIN",
     }
     config["full_quant_param"] = {
-        "activation_quant_method": DEFAULT_METHOD if algo is None else METHODS[algo],
+        "activation_quant_method": METHODS[algo],
         "bias_correction": str(bias_correction).lower(),
         "per_channel": str(per_channel).lower(),
     }
+    if device is LiteDevice.ASCEND:  # only devices other than CPUs have a name
+        config["full_quant_param"]["target_device"] = device.value
     text = io.StringIO()
     config.write(text, space_around_delimiters=False)
     return text.getvalue()
@@ -75,15 +78,16 @@ def sample_files(folders: Mapping[str, str], inputs: Inputs) -> dict[str, bytes]
     }
 
 
-def converter_command(model: str, config: str, inputs: Mapping[str, InputSpec]) -> tuple[str, ...]:
+def converter_command(device: LiteDevice, model: str, config: str, inputs: Mapping[str, InputSpec]) -> tuple[str, ...]:
     """The arguments of converter_lite, which runs in the folder of the files."""
     shapes = ";".join(f"{name}:{','.join(map(str, (1, *spec.shape)))}" for name, spec in inputs.items())
     return (
         "converter_lite",
         "--fmk=MINDIR",
         f"--modelFile={model}",
-        f"--outputFile={model.removesuffix('.mindir')}",
+        f"--outputFile={model.removesuffix('.mindir')}_int8",  # .ms, or .mindir: not the name of what is read
         f"--configFile={config}",
         f"--inputShape={shapes}",
         "--inputDataFormat=NCHW",
+        *(("--optimize=ascend_oriented",) if device is LiteDevice.ASCEND else ()),
     )

@@ -1,7 +1,8 @@
 """Whether a QDQ file is one that Huawei's amct_onnx.convert_qat_model can turn into a deploy file.
 
 Its documented limits (AMCT for ONNX, "QAT Model Adaptation to CANN Format"): both halves of a pair have the same
-factors, only weights have one for each channel, and only Conv, ConvTranspose, Gemm, MatMul and Add match a pair.
+factors, only weights of convolutions have one for each channel, a MatMul has one constant of two axes, and only Conv,
+ConvTranspose, Gemm, MatMul and Add match a pair.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 _MATCHED = frozenset({"Add", "Conv", "ConvTranspose", "Gemm", "MatMul"})
+_PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
 def unfit_nodes(model: onnx.ModelProto) -> Iterator[str]:
@@ -38,3 +40,9 @@ def unfit_nodes(model: onnx.ModelProto) -> Iterator[str]:
             for reader in readers.get(node.output[0], ()):
                 if reader.op_type not in _MATCHED:
                     yield f"{reader.name}: {reader.op_type} matches no pair"
+        elif node.op_type == "DequantizeLinear":
+            for reader in readers.get(node.output[0], ()):
+                if reader.op_type in _PRODUCTS and arrays[node.input[1]].dims and reader.input[1] == node.output[0]:
+                    yield f"{reader.name}: the weight of a {reader.op_type} has a factor for each channel"
+                if reader.op_type == "MatMul" and len(arrays[node.input[0]].dims) != 2:
+                    yield f"{reader.name}: the weight of a MatMul has no two axes"

@@ -23,8 +23,6 @@ from amctq.choices import (
 from amctq.graph.qdq_rules import ONNXRUNTIME, OPENVINO, TENSORRT, QdqRules
 
 _X86 = (TargetIsa.VNNI, TargetIsa.AVX2)  # AMX is for onnxruntime alone
-_ALL_FORMATS = tuple(ExportFormat)
-_NO_X86 = "does not run on x86 instructions"
 _BY_ITSELF = "converter_lite quantizes by itself"
 
 
@@ -34,7 +32,7 @@ class Wish:
 
     Attributes:
         values: what it can take, the default first; empty where the option has no meaning for it.
-        reason: why it takes nothing else.
+        reason: why it takes nothing else, as a sentence without its full stop.
     """
 
     values: tuple[Any, ...]
@@ -51,7 +49,7 @@ class TargetRules:
         wishes: by the request's field of an option.
         export: the formats that are written where none are named; empty for the back end's default.
         symmetric: activations have the zero point 0.
-        refused: by field, why the option contradicts the target.
+        refused: by field, why the option contradicts the target, as a sentence without its full stop.
         integer_tables: it can look up embedding tables in integers.
         trains: why ``qat`` cannot write for it; None where it can.
         not_run: what has not run on this machine; None where the file runs in the runtime that it is for.
@@ -85,20 +83,24 @@ class TargetRules:
         return wish.values[0] if wish is not None and wish.values else None
 
 
+_NOT_FOR_LITE = Wish(
+    values=tuple(form for form in ExportFormat if form is not ExportFormat.MSLITE),
+    reason="MindSpore Lite's files are those of --target mslite",
+)
 _RECORD = "a record of AMCT holds only the scales of placement ascend, with zero points"
 
 TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
     {
-        Target.ONNXRUNTIME: TargetRules(),
+        Target.ONNXRUNTIME: TargetRules(wishes={"export": _NOT_FOR_LITE}),
         Target.OPENVINO: TargetRules(
             runtime=Runtime.OPENVINO,
             qdq=OPENVINO,
             wishes={
-                "export": Wish(values=(ExportFormat.ONNX,), reason="reads ONNX"),
+                "export": Wish(values=(ExportFormat.ONNX,), reason="OpenVINO reads ONNX"),
                 "placement": Wish(
-                    values=(Placement.ORT,), reason="is slower where tensors between layers stay in float"
+                    values=(Placement.ORT,), reason="OpenVINO is slower where tensors between layers stay in float"
                 ),
-                "isa": Wish(values=_X86, reason="has no use for weights with a zero point"),
+                "isa": Wish(values=_X86, reason="OpenVINO has no use for weights with a zero point"),
             },
             export=(ExportFormat.ONNX,),
             refused={"record": _RECORD},
@@ -106,13 +108,13 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
         Target.TENSORRT: TargetRules(
             qdq=TENSORRT,
             wishes={
-                "export": Wish(values=(ExportFormat.ONNX,), reason="reads ONNX"),
-                "placement": Wish(values=(Placement.ORT,), reason="wants both operands of a sum quantized"),
-                "act_type": Wish(values=(ActType.INT8,), reason="takes signed activations with zero point 0"),
+                "export": Wish(values=(ExportFormat.ONNX,), reason="TensorRT reads ONNX"),
+                "placement": Wish(values=(Placement.ORT,), reason="TensorRT wants both operands of a sum quantized"),
+                "act_type": Wish(values=(ActType.INT8,), reason="TensorRT takes signed activations with zero point 0"),
                 "weight_storage": Wish(
-                    values=(WeightStorage.INT8,), reason="runs layers of integers with 8-bit weights"
+                    values=(WeightStorage.INT8,), reason="TensorRT runs layers of integers with 8-bit weights"
                 ),
-                "isa": Wish(values=(), reason=_NO_X86),
+                "isa": Wish(values=(), reason="TensorRT runs on GPUs"),
             },
             export=(ExportFormat.ONNX,),
             symmetric=True,
@@ -123,21 +125,27 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
         ),
         Target.ASCEND: TargetRules(
             wishes={
-                "export": Wish(values=_ALL_FORMATS),
-                "placement": Wish(values=(Placement.ASCEND,), reason="quantizes the inputs of layers"),
-                "weight_bits": Wish(values=(*AMCT_WEIGHT_BITS, AUTO), reason="takes the widths that AMCT has"),
+                "export": _NOT_FOR_LITE,
+                "placement": Wish(values=(Placement.ASCEND,), reason="on an NPU the inputs of layers are quantized"),
+                "weight_bits": Wish(values=(*AMCT_WEIGHT_BITS, AUTO), reason="NPUs have the widths of AMCT"),
+                "isa": Wish(values=(), reason="NPUs have no x86 instructions"),
             },
             export=(ExportFormat.ONNX, ExportFormat.ASCEND),
             not_run="not run on an NPU here: onnxruntime computes what the operators of the deploy file stand for",
         ),
         Target.MSLITE: TargetRules(
             wishes={
-                "export": Wish(values=(ExportFormat.MSLITE,), reason="reads MindIR in float, with a configuration"),
+                "export": Wish(
+                    values=(ExportFormat.MSLITE,), reason="converter_lite reads MindIR in float, with a configuration"
+                ),
                 "placement": Wish(values=(Placement.ORT,), reason=_BY_ITSELF),
-                "weight_bits": Wish(values=(8,), reason="quantizes activations only together with weights of 8 bits"),
-                "isa": Wish(values=(), reason=_NO_X86),
+                "weight_bits": Wish(
+                    values=(8,), reason="converter_lite quantizes activations only with weights of 8 bits"
+                ),
+                "isa": Wish(values=(), reason=_BY_ITSELF),
                 "act_algo": Wish(
-                    values=(ActAlgo.MINMAX, ActAlgo.ENTROPY, ActAlgo.PERCENTILE), reason="has no such observer"
+                    values=(ActAlgo.MINMAX, ActAlgo.ENTROPY, ActAlgo.PERCENTILE),
+                    reason="converter_lite has no such observer",
                 ),
             },
             export=(ExportFormat.MSLITE,),
@@ -145,6 +153,7 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
                 (
                     *("config", "record", "layer_bits", "weight_algo", "equalize", "arq_rule", "ifmr_variant"),
                     *("hfmg_variant", "act_symmetric", "act_type", "weight_storage", "quantize_attention"),
+                    *("auto", "analyze"),
                 ),
                 _BY_ITSELF,
             ),
@@ -164,6 +173,9 @@ def why_not(target: Target, name: str, value: Any) -> str | None:
         target: of ``--target``.
         name: the request's field of the option.
         value: one value of the option; None where nobody said it.
+
+    Returns:
+        A sentence without its full stop.
     """
     rules = TARGETS[target]
     if value is None:

@@ -20,11 +20,17 @@ def require_openvino() -> None:
     """Refuse to go on without OpenVINO.
 
     Raises:
-        UnavailableError: it is not installed.
+        UnavailableError: it is not installed, or not whole.
     """
+    hint = "pip install 'amctq[openvino]'"
     if importlib.util.find_spec("openvino") is None:
         message = "OpenVINO is not installed"
-        raise UnavailableError(message, hint="pip install 'amctq[openvino]'")
+        raise UnavailableError(message, hint=hint)
+    try:
+        importlib.import_module("openvino")
+    except Exception as error:
+        message = f"OpenVINO is installed, and cannot be imported: {first_line(error)}"
+        raise UnavailableError(message, hint=hint) from error
 
 
 class OpenVinoSession(FileSession):

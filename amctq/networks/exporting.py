@@ -48,6 +48,7 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
     try:
         with taken_by_disk(target), signal_handlers_kept():
             yield f"/proc/self/fd/{folder}/{plain}"
+        os.chmod(plain, _mode(), dir_fd=folder)
         os.replace(plain, target.name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         raise
@@ -59,3 +60,10 @@ def exporting(network: Any, target: Path, form: str) -> Iterator[str]:
         raise InputError(message, hint=hint) from error
     finally:
         os.close(folder)
+
+
+def _mode() -> int:
+    """The permissions that the umask leaves a new file. MindSpore lets nobody else read its files."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask

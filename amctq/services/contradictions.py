@@ -29,7 +29,7 @@ def refuse_other_target(target: Target, request: Request) -> None:
                 reason = why_not(target, "weight_bits", value[1])
             if reason is not None:
                 name = option.spelling(item.name)
-                message = f"--target {target.value} and {name}{_shown(value)}: {target.value} {reason}"
+                message = f"--target {target.value} and {name}{_shown(value)}: {reason}"
                 raise UsageError(message, hint=f"leave {name} out, or choose another --target")
 
 

@@ -199,11 +199,14 @@ def _onnxruntime() -> Finding:
 
 
 def _openvino() -> Finding:
-    version = runtime.versions()["openvino"]
-    if version is None:
-        value = "not installed; only --runtime openvino needs it"
-        return Finding(name="openvino", ok=False, value=value, advice="pip install 'amctq[openvino]'")
-    return Finding(name="openvino", ok=True, value=version)
+    from amctq.inference.openvino_session import require_openvino
+
+    try:
+        require_openvino()
+    except UnavailableError as error:
+        value = f"{error.message}; only --target and --runtime openvino need it"
+        return Finding(name="openvino", ok=False, value=value, advice=error.hint)
+    return Finding(name="openvino", ok=True, value=runtime.versions()["openvino"] or "no version")
 
 
 def _cpu(found: tuple[str, ...]) -> Finding:

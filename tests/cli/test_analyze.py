@@ -194,7 +194,7 @@ def test_a_float_file_is_analyzed_and_a_quantized_one_refused(shared: Shared, tm
         (("--max-drop", 1), 2, "--max-drop"),
         (("--export", "onnx"), 2, "--export"),
         (("--equalize",), 2, "--equalize"),
-        (("--target", "mslite"), 2, "MindSpore Lite"),
+        (("--target", "mslite"), 2, "converter_lite"),
     ],
 )
 def test_what_has_no_meaning_is_refused(

@@ -99,6 +99,11 @@ CONTRADICTIONS = [
     ("mslite", "--config", "config.json"),
     ("mslite", "--weight-algo", "gptq"),
     ("mslite", "--export", "onnx"),
+    ("mslite", "--auto", "--max-drop", "1"),
+    ("mslite", "--analyze", "--tuning-images", "4"),
+    ("onnxruntime", "--export", "mslite"),
+    ("ascend", "--export", "ascend,mslite"),
+    ("ascend", "--isa", "amx"),
 ]
 
 
@@ -113,6 +118,14 @@ def test_an_option_that_contradicts_the_target_is_refused(words: tuple[str, ...]
     assert f"--target {target}" in message
     assert option in message
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("more", [("--act-algo", "mse"), ("--weight-bits", "4"), ("--equalize",), ()], ids=" ".join)
+def test_files_for_mindspore_lite_are_those_of_its_target(more: tuple[str, ...], shared: Shared) -> None:
+    """Its converter would take none of these options, and the report would tell the accuracy of another network."""
+    done = amctq_here("ptq", *shared.network("resnet20"), "--export", "mslite", *more, "--json")
+    assert done.code == 2
+    assert "--target mslite" in done.envelope["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "mslite"])
@@ -134,6 +147,22 @@ def test_without_openvino_a_run_says_what_to_install(shared: Shared) -> None:
     assert done.code == 4, done.stderr
     assert "pip install 'amctq[openvino]'" in done.stderr
     assert not Path("results").exists()
+
+
+def test_an_openvino_that_cannot_be_loaded_is_said_before_work(shared: Shared) -> None:
+    package = Path("broken", "openvino", "__init__.py")
+    package.parent.mkdir(parents=True)
+    package.write_text("raise ImportError('libopenvino.so: cannot open shared object file')\n")
+    broken = {"PYTHONPATH": str(package.parents[1].absolute())}
+    done = amctq(*("ptq", *shared.network("resnet20"), "--target", "openvino", "--json"), env=broken)
+    assert done.code == 4, done.stderr
+    (error,) = done.envelope["errors"]
+    assert "libopenvino.so" in error["message"]
+    assert "pip install 'amctq[openvino]'" in error["hint"]
+    assert "calibration" not in done.stderr
+    assert not Path("results").exists()
+    found = amctq("doctor", "--json", env=broken).data["findings"]["openvino"]
+    assert (found["ok"], "libopenvino.so" in found["value"]) == (False, True)
 
 
 def test_every_target_is_in_the_table() -> None:
@@ -190,13 +219,14 @@ def test_mslite_gets_a_float_network_its_configuration_and_samples(shared: Share
     """The section names and keys are MindSpore Lite's; the network is still in float, and MindSpore runs it."""
     more = ("--target", "mslite", "--eval-images", 200, "--calib-images", 6, "--skip-layer", "conv1")
     done = ptq(shared.network("resnet20"), *more, "--act-algo", "entropy", "--no-bias-correction")
-    config = configparser.ConfigParser()
+    config, for_npu = configparser.ConfigParser(), configparser.ConfigParser()
     config.read("results/resnet20_mslite.cfg")
-    assert dict(config["full_quant_param"]) == {
-        "activation_quant_method": "KL",
-        "bias_correction": "false",
-        "per_channel": "true",
-    }
+    for_npu.read("results/resnet20_mslite_ascend.cfg")
+    quantization = {"activation_quant_method": "KL", "bias_correction": "false", "per_channel": "true"}
+    assert dict(config["full_quant_param"]) == quantization
+    assert dict(for_npu["full_quant_param"]) == quantization | {"target_device": "ASCEND"}
+    for section in ("common_quant_param", "data_preprocess_param"):
+        assert for_npu[section] == config[section]
     assert config["common_quant_param"]["skip_quant_node"].endswith("Conv2D-op0")
     name, _, folder = config["data_preprocess_param"]["calibrate_path"].partition(":")
     files = sorted(Path("results", folder).iterdir())
@@ -204,8 +234,14 @@ def test_mslite_gets_a_float_network_its_configuration_and_samples(shared: Share
     assert all(file.stat().st_size == 4 * 3 * 32 * 32 for file in files)
     assert np.isfinite(np.fromfile(files[0], np.float32)).all()
     assert {Path(item["path"]).name for item in done.envelope["artifacts"]} >= {file.name for file in files}
-    commands = [entry["command"] for entry in done.data["deployment"]["commands"]]
-    assert all(f"--configFile=resnet20_mslite.cfg --inputShape={name}:1,3,32,32" in text for text in commands)
+    on_cpu, on_npu = (shlex.split(entry["command"]) for entry in done.data["deployment"]["commands"])
+    shape = f"--inputShape={name}:1,3,32,32"
+    assert {"--configFile=resnet20_mslite.cfg", shape} < set(on_cpu)
+    assert {"--configFile=resnet20_mslite_ascend.cfg", shape, "--optimize=ascend_oriented"} < set(on_npu)
+    for words in (on_cpu, on_npu):  # it writes .ms or .mindir, and must not write over what it reads
+        given = dict(word.split("=", 1) for word in words[1:])
+        assert f"{given['--outputFile']}.mindir" != given["--modelFile"] == "resnet20_mslite.mindir"
+    assert {file.stat().st_mode & 0o777 for file in Path("results").iterdir() if file.is_file()} == {0o644}
     assert "not verified here" in done.data["deployment"]["not_run"]
     assert not Path("results/placement.json").exists()
     measured = amctq_here(
@@ -216,3 +252,15 @@ def test_mslite_gets_a_float_network_its_configuration_and_samples(shared: Share
     again = amctq_here("ptq", *shared.network("resnet20"), *more, "--json")
     assert again.code == 2
     assert "already holds" in again.envelope["errors"][0]["message"]
+
+
+def test_what_mslite_measures_is_what_its_configuration_says(shared: Shared) -> None:
+    """Without --act-algo too; the plan names the files that there will be."""
+    options = (*shared.network("resnet20"), "--target", "mslite", "--eval-images", 0, "--calib-images", 4)
+    planned = amctq_here("ptq", *options, "--dry-run", "--json").data
+    assert {layer["act_algo"] for layer in planned["layers"]} == {"minmax"}
+    done = ptq(options)
+    assert {layer["act_algo"] for layer in done.data["quantization"]["layers"]} == {"minmax"}
+    assert "activation_quant_method=MAX_MIN" in Path("results/resnet20_mslite.cfg").read_text()
+    written = {str(file) for file in Path("results").rglob("*") if file.is_file()}
+    assert {str(file) for pattern in planned["files"] for file in Path().glob(pattern)} == written

@@ -43,3 +43,26 @@ def test_what_reads_a_pair_and_is_no_layer_is_found(model: onnx.ModelProto) -> N
 def test_placement_ort_breaks_them() -> None:
     graph = network(next(iter(PATTERNS.values())))
     assert list(unfit_nodes(build_qdq(graph, *quantize_ort(graph, IMAGES))))
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("factors", "the weight of a Gemm has a factor for each channel"),
+        ("MatMul", "the weight of a MatMul has no two axes"),
+    ],
+)
+def test_what_a_product_may_not_have_is_found(model: onnx.ModelProto, change: str, found: str) -> None:
+    product = next(node for node in model.graph.node if node.op_type == "Gemm")
+    pair = next(node for node in model.graph.node if node.output[0] == product.input[1])
+    arrays = {item.name: item for item in model.graph.initializer}
+    if change == "MatMul":
+        product.op_type = "MatMul"
+        del product.input[2:], product.attribute[:]
+        weight = arrays[pair.input[0]]
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight)[None], weight.name))
+    else:
+        scale = arrays[pair.input[1]]
+        scale.CopyFrom(numpy_helper.from_array(np.full(10, numpy_helper.to_array(scale)), scale.name))
+    (text,) = unfit_nodes(model)
+    assert found in text

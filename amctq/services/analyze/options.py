@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from amctq.choices import ExportFormat
+from amctq.choices import Target
 from amctq.errors import UsageError
+from amctq.export.targets import why_not
 from amctq.services.option import RUN, Option
 
 ANALYZE = Option(RUN, "Measure what each layer costs too, as amctq analyze does.", after="simulate")
@@ -21,7 +22,7 @@ TUNING_WITH_ANALYZE = replace(
 
 
 def refuse_idle_analysis(
-    *, analyze: bool, tunes: bool, tuning_images: int | None, equalize: bool, export: tuple[ExportFormat, ...]
+    *, analyze: bool, tunes: bool, tuning_images: int | None, equalize: bool, target: Target
 ) -> None:
     """Refuse images that nothing is measured on, and layers that cannot be measured alone.
 
@@ -35,6 +36,7 @@ def refuse_idle_analysis(
     if analyze and equalize:
         message = "--analyze and --equalize: equalized layers belong together, and none can be measured alone"
         raise UsageError(message, hint="leave one of the two out")
-    if analyze and ExportFormat.MSLITE in export:
-        message = "--target mslite: MindSpore Lite's converter quantizes the layers itself, and they cannot be measured"
+    reason = why_not(target, "analyze", analyze) if analyze else None
+    if reason is not None:
+        message = f"--target {target.value}: {reason}, so that its layers cannot be measured"
         raise UsageError(message, hint="choose another --target")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from amctq.choices import ExportFormat
 from amctq.errors import UsageError
 from amctq.services.option import QUANTIZATION, RUN, Option
 
@@ -23,7 +22,6 @@ def refuse_contradictions(
     max_drop: float | None,
     record: bool,
     equalize: bool,
-    export: tuple[ExportFormat, ...],
 ) -> None:
     """Refuse what leaves nothing to try, and a target that nobody has said.
 
@@ -42,9 +40,6 @@ def refuse_contradictions(
         "--auto and --record: a record says how every layer is quantized": record,
         "--auto and --weight-bits auto: each of them keeps --max-drop by its own choice": widths,
         "--auto and --equalize: equalized layers belong together, and none can be left in float alone": equalize,
-        "--auto and --export mslite: MindSpore Lite's converter quantizes the layers itself": (
-            ExportFormat.MSLITE in export
-        ),
         "--resume and --force: the one continues a run, the other begins anew": resume and force,
     }
     for message, contradicts in contradicting.items():

@@ -47,7 +47,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
         return config
     config = default_config(
         topology,
-        algo=request.act_algo or ActAlgo.IFMR,
+        algo=request.resolved_act_algo,
         symmetric=request.symmetric,
         per_tensor=request.per_tensor,
         dense_per_channel=request.resolved_placement is Placement.ORT,
@@ -59,7 +59,7 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     )
     if ExportFormat.ASCEND in request.export:
         config = pairs_for_int4(config, topology, reporter.warn)
-    adapts = request.act_algo is None and plan.backend.name is BackendName.NATIVE
+    adapts = request.act_algo is request.rules.first("act_algo") is None and plan.backend.name is BackendName.NATIVE
     if not adapts or request.resolved_placement is not Placement.ORT:
         return config
     return _observing_floats(config, network, request.rules.qdq)

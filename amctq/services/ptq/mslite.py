@@ -21,37 +21,44 @@ def claim_samples(plan: PtqPlan, samples: Samples, output: OutputDirectory) -> N
         UsageError: files would be overwritten.
     """
     if ExportFormat.MSLITE in plan.request.export:
-        folders = _folders(plan, samples)
+        folders = sample_folders(plan, samples)
         output.extend([f"{folder}/{index:05d}.bin" for folder in folders.values() for index in range(len(samples))])
 
 
 def converter_files(plan: PtqPlan, result: PtqResult, output: OutputDirectory) -> dict[str, bytes]:
     """The configuration and the samples, by name; nothing without such a format."""
-    if plan.converter_config is None:
+    if not plan.converter_configs:
         return {}
     from amctq.data.samples import Batches
     from amctq.export.mslite import converter_config, sample_files
     from amctq.networks.mindir_operators import operators_reading
 
     request, samples = plan.request, result.split.calibration
-    folders = _folders(plan, samples)
+    folders = sample_folders(plan, samples)
     quantized = {layer.name for layer in result.quantized.topology.layers}
     whole = result.verified.network.topology
     in_float = {layer.weight for layer in whole.layers if layer.name not in quantized}
     mindir = output.staged(plan.model_files[ExportFormat.MSLITE]).read_bytes()
-    text = converter_config(
-        folders,
-        len(samples),
-        algo=request.act_algo,
-        bias_correction=plan.corrects_biases,
-        per_channel=not request.per_tensor,
-        skip=operators_reading(mindir, in_float),
-    )
+    skip = operators_reading(mindir, in_float)
+    configs = {
+        name: converter_config(
+            device,
+            folders,
+            len(samples),
+            algo=request.resolved_act_algo,
+            bias_correction=plan.corrects_biases,
+            per_channel=not request.per_tensor,
+            skip=skip,
+        ).encode()
+        for device, name in plan.converter_configs.items()
+    }
     inputs = Batches(samples=samples, size=len(samples)).first()
-    return {plan.converter_config: text.encode(), **sample_files(folders, inputs)}
+    return configs | sample_files(folders, inputs)
 
 
-def _folders(plan: PtqPlan, samples: Samples) -> dict[str, str]:
-    """By input of the network, the folder of its samples."""
+def sample_folders(plan: PtqPlan, samples: Samples) -> dict[str, str]:
+    """By input of the network, the folder of its samples; nothing without such a format."""
+    if not plan.converter_configs:
+        return {}
     stem = plan.model_files[ExportFormat.MSLITE].removesuffix(".mindir")
     return {name: f"{stem}_{re.sub(r'[^0-9A-Za-z_.-]', '_', name)}" for name in samples.inputs}

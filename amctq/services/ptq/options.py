@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from amctq.choices import WEIGHT_BITS, ActType, TargetIsa, WeightAlgo, WeightStorage
+from amctq.choices import WEIGHT_BITS, ActType, ExportFormat, TargetIsa, WeightAlgo, WeightStorage
 from amctq.errors import UsageError
 from amctq.services import request as shared
 from amctq.services.option import INPUT, QUANTIZATION, Limit, Option
@@ -116,3 +116,22 @@ def refuse_two_shapes(inputs: Iterable[tuple[str, tuple[int, ...]]]) -> None:
             both = " and ".join("x".join(map(str, one)) for one in (shapes[name], shape))
             message = f"--input {name} was given twice, as {both}"
             raise UsageError(message, hint="give the shape of each input once")
+
+
+def refuse_ort(*, record: bool, export: Iterable[ExportFormat]) -> None:
+    """Refuse placement ``ort`` if its scales are not known or cannot be written.
+
+    Args:
+        record: ``--record`` is given.
+        export: of ``--export``.
+
+    Raises:
+        UsageError: they are not, or cannot.
+    """
+    if record:
+        message = "--placement ort and --record: a record of AMCT holds only the scales of placement ascend"
+        raise UsageError(message, hint="leave --placement out, or calibrate without --record")
+    others = [form.value for form in export if form is not ExportFormat.ONNX]
+    if others:
+        message = f"--placement ort and --export {','.join(others)}: this format has only placement ascend"
+        raise UsageError(message, hint="use --placement ascend, or only --export onnx")

@@ -11,10 +11,10 @@ from amctq.backends.choice import Asked
 from amctq.choices import (
     AMCT_WEIGHT_BITS,
     AUTO,
-    ActAlgo,
     ArqRule,
     BackendName,
     ExportFormat,
+    LiteDevice,
     Placement,
     TargetIsa,
     WeightAlgo,
@@ -28,7 +28,7 @@ from amctq.services.run.page import PAGE
 from amctq.services.run.plan import LOG, RECORD, REPORT, RunPlan, compiled_files, model_files, plan_run
 
 CONFIG, PLACEMENT = "config.json", "placement.json"
-_CONVERTER_CONFIG = ".cfg"  # beside the MindIR file, for converter_lite
+_CONVERTER_CONFIGS = {LiteDevice.CPU: ".cfg", LiteDevice.ASCEND: "_ascend.cfg"}  # beside the MindIR file
 TUNING_IMAGES = 64
 _COSTS_IMAGES = 256  # the costs of widths are small differences
 # A drop is counted in samples: where 2 % of them become right or wrong, it has a standard error of 0.3 points.
@@ -53,9 +53,9 @@ class PtqPlan(RunPlan):
         return (*self.backend.own_files, *_files(self.request, self.record_files))
 
     @property
-    def converter_config(self) -> str | None:
-        """Name of converter_lite's configuration; None where no file is for it."""
-        return _converter_config(self.model_files)
+    def converter_configs(self) -> Mapping[LiteDevice, str]:
+        """Names of converter_lite's configurations; empty where no file is for it."""
+        return _converter_configs(self.model_files)
 
     @property
     def why_no_tables(self) -> str | None:
@@ -130,19 +130,19 @@ def ptq_files(request: PtqRequest) -> tuple[str, ...]:
 
 def _files(request: PtqRequest, record: tuple[str, ...]) -> tuple[str, ...]:
     stem = f"{find_model(request.model).name}_quant"
-    models, converter = compiled_files(request, stem), _converter_config(model_files(request, stem))
-    if converter is not None:
-        models = (*models, converter)
-        if request.export == (ExportFormat.MSLITE,):  # no file holds amctq's own quantization
-            return (*models, LOG, REPORT, PAGE)
+    models, converter = compiled_files(request, stem), _converter_configs(model_files(request, stem))
+    if converter:  # no file holds amctq's own quantization
+        return (*models, *converter.values(), LOG, REPORT, PAGE)
     config = () if request.record and not request.config else (CONFIG,)
     placement = (PLACEMENT,) if request.resolved_placement is Placement.ORT else ()
     return (*models, *config, *record, *placement, LOG, REPORT, PAGE)
 
 
-def _converter_config(models: Mapping[ExportFormat, str]) -> str | None:
+def _converter_configs(models: Mapping[ExportFormat, str]) -> dict[LiteDevice, str]:
     model = models.get(ExportFormat.MSLITE)
-    return None if model is None else model.removesuffix(".mindir") + _CONVERTER_CONFIG
+    if model is None:
+        return {}
+    return {device: model.removesuffix(".mindir") + ending for device, ending in _CONVERTER_CONFIGS.items()}
 
 
 def plan_ptq(request: PtqRequest, *, dataset: Path | None = None) -> PtqPlan:
@@ -197,7 +197,7 @@ def _asked(request: PtqRequest) -> Asked:
     return Asked(
         export=request.resolved_export,
         device=request.device,
-        act_algo=request.act_algo or ActAlgo.IFMR,
+        act_algo=request.resolved_act_algo,
         act_type=request.resolved_act_type,
         weight_bits=request.narrowest_weights,
         weight_algo=request.resolved_weight_algo,

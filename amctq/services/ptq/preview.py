@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from amctq.choices import AUTO
+from amctq.services.ptq.mslite import sample_folders
 
 if TYPE_CHECKING:
     from amctq.data.samples import Split
@@ -44,7 +45,7 @@ class PtqPreview:
             "backend": self.plan.backend.name.value,
             "backend_reason": self.plan.backend_reason,
             "placement": self.plan.request.resolved_placement.value,
-            "isa": self.plan.isa.isa.value,
+            "isa": self.plan.isa.name,
             "device": self.plan.device.kind.value,
             "calibration_images": len(self.split.calibration),
             "evaluation_images": 0 if self.split.evaluation is None else len(self.split.evaluation),
@@ -55,10 +56,15 @@ class PtqPreview:
             ],
             "pools": self._pools(),
             "left_in_float": [{"name": layer.name, "reason": layer.reason} for layer in self.topology.left_in_float],
-            "files": [str(self.plan.request.output_dir / name) for name in self.plan.files],
+            "files": [str(self.plan.request.output_dir / name) for name in (*self.plan.files, *self._folders)],
             "estimated_seconds": round(self.estimated_seconds, 1),
             "warnings": list(self.warnings),
         }
+
+    @property
+    def _folders(self) -> list[str]:
+        """The folders of samples for MindSpore Lite's converter."""
+        return [f"{folder}/*.bin" for folder in sample_folders(self.plan, self.split.calibration).values()]
 
     def _pools(self) -> list[dict[str, Any]]:
         """The means over windows that the configuration or the record names."""

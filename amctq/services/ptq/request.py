@@ -64,7 +64,10 @@ class PtqRequest(QuantizationRequest):
     ] = None
     act_algo: Annotated[
         ActAlgo | None,
-        Option(QUANTIZATION, "Observer for activations.  [default: ifmr; mse behind operators in float]"),
+        Option(
+            QUANTIZATION,
+            "Observer for activations.  [default: ifmr; mse behind operators in float; minmax with --target mslite]",
+        ),
     ] = None
     ifmr_variant: Annotated[
         IfmrVariant, Option(QUANTIZATION, "IFMR as in AMCT's open code, or as in the operator of Ascend NPUs.")
@@ -184,7 +187,7 @@ class PtqRequest(QuantizationRequest):
             "--arq-rule": self.record is not None and self.arq_rule is not None,
         }
         if self.placement is Placement.ORT:
-            self._refuse_ort()
+            options.refuse_ort(record=self.record is not None, export=self.export)
         if self.quantize_attention and self.resolved_placement is not Placement.ORT:
             message = "--quantize-attention: placement ascend has layers only, and no products of two activations"
             raise UsageError(message, hint="leave it out, or use --placement ort with --export onnx alone")
@@ -194,16 +197,6 @@ class PtqRequest(QuantizationRequest):
                 if given and spoken:
                     message = f"{option} and {file} both say how layers are quantized"
                     raise UsageError(message, hint=f"leave {option} out, or {file}")
-
-    def _refuse_ort(self) -> None:
-        """Refuse placement ``ort`` if its scales are not known or cannot be written."""
-        if self.record is not None:
-            message = "--placement ort and --record: a record of AMCT holds only the scales of placement ascend"
-            raise UsageError(message, hint="leave --placement out, or calibrate without --record")
-        others = [form.value for form in self.export if form is not ExportFormat.ONNX]
-        if others:
-            message = f"--placement ort and --export {','.join(others)}: this format has only placement ascend"
-            raise UsageError(message, hint="use --placement ascend, or only --export onnx")
 
     @property
     def input_size(self) -> int | None:
@@ -224,6 +217,11 @@ class PtqRequest(QuantizationRequest):
     def resolved_act_type(self) -> ActType:
         """The integer type of activations."""
         return ActType(self.act_type or self.rules.first("act_type") or ActType.UINT8)
+
+    @property
+    def resolved_act_algo(self) -> ActAlgo:
+        """The observer of activations, but for those that the run adapts."""
+        return ActAlgo(self.act_algo or self.rules.first("act_algo") or ActAlgo.IFMR)
 
     @property
     def symmetric(self) -> bool:
@@ -258,7 +256,7 @@ class PtqRequest(QuantizationRequest):
             tunes=self.tunes,
             tuning_images=self.tuning_images,
             equalize=self.equalize,
-            export=self.resolved_export,
+            target=self.target,
         )
         width_options.refuse_width_options(
             weight_bits=self.weight_bits,
@@ -275,7 +273,6 @@ class PtqRequest(QuantizationRequest):
             max_drop=self.max_drop,
             record=self.record is not None,
             equalize=self.equalize,
-            export=self.resolved_export,
         )
 
     def _refuse_weight_options(self) -> None:

@@ -111,7 +111,7 @@ class PtqResult(RunResult):
             "equalized": [_equalized(pair) for pair in self.quantized.equalized] if request.equalize else None,
             "act_type": request.resolved_act_type.value,
             "weight_storage": request.weight_storage.value,
-            "isa": plan.isa.isa.value,
+            "isa": plan.isa.name,
             "isa_reason": plan.isa.reason,
             "layers": layers,
             "pools": report.quantized_pools(self.quantized.record),

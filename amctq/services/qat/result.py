@@ -86,7 +86,7 @@ class QatResult(RunResult):
             "backend_reason": plan.backend_reason,
             "target": plan.request.target.value,
             "placement": Placement.ASCEND.value,
-            "isa": plan.isa.isa.value,
+            "isa": plan.isa.name,
             "isa_reason": plan.isa.reason,
             "started_from": "record" if plan.request.record else "calibration",
             "started_from_weight_algo": None if plan.request.record else self._start_algorithms(),

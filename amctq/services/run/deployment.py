@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amctq.choices import ExportFormat, Target
+from amctq.choices import ExportFormat, LiteDevice, Target
 from amctq.export.targets import TARGETS
 
 if TYPE_CHECKING:
     from amctq.data.inputs import InputSpec
 
 _LARGEST_BATCH = 32  # that TensorRT's engine takes
+_ON = {LiteDevice.CPU: "a CPU", LiteDevice.ASCEND: "an Ascend NPU"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,10 @@ class Deployment:
 
 
 def deployment(
-    target: Target, files: Mapping[ExportFormat, str], inputs: Mapping[str, InputSpec], converter_config: str | None
+    target: Target,
+    files: Mapping[ExportFormat, str],
+    inputs: Mapping[str, InputSpec],
+    converter_configs: Mapping[LiteDevice, str],
 ) -> Deployment:
     """The commands for the files of a run.
 
@@ -50,7 +54,7 @@ def deployment(
         target: of ``--target``.
         files: file names by format.
         inputs: what the network takes.
-        converter_config: name of converter_lite's configuration, where one is written.
+        converter_configs: names of converter_lite's configurations, where some are written.
     """
     commands: dict[str, tuple[str, ...]] = {}
     onnx, deploy = files.get(ExportFormat.ONNX), files.get(ExportFormat.ASCEND)
@@ -77,13 +81,11 @@ def deployment(
         commands["measure the compiled model on an NPU"] = (
             *("python", "-m", "ais_bench", "--model", f"{Path(deploy).stem}.om", "--loop", "20"),
         )
-    lite = files.get(ExportFormat.MSLITE)
-    if lite is not None and converter_config is not None:
+    for device, config in converter_configs.items():
         from amctq.export.mslite import converter_command
 
-        command = converter_command(lite, converter_config, inputs)
-        commands["quantize for MindSpore Lite on a CPU"] = command
-        commands["quantize for MindSpore Lite on an Ascend NPU"] = (*command, "--optimize=ascend_oriented")
+        does = f"quantize for MindSpore Lite on {_ON[device]}"
+        commands[does] = converter_command(device, files[ExportFormat.MSLITE], config, inputs)
     lines = {does: shlex.join(words) for does, words in commands.items()}
     return Deployment(target=target, not_run=TARGETS[target].not_run, commands=lines)
 

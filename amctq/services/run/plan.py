@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from amctq.backends.base import Backend
 from amctq.backends.choice import Asked, resolve_backend
-from amctq.choices import AMCT_WEIGHT_BITS, WEIGHT_BITS, BackendName, ExportFormat
+from amctq.choices import AMCT_WEIGHT_BITS, WEIGHT_BITS, BackendName, ExportFormat, LiteDevice
 from amctq.data.inputs import IMAGE, InputSpec
 from amctq.data.samples import Batches, Samples
 from amctq.data.source import DataSource, find_dataset
@@ -141,9 +142,9 @@ class RunPlan:
         return False
 
     @property
-    def converter_config(self) -> str | None:
-        """Name of the configuration for MindSpore Lite's converter; None where no file is for it."""
-        return None
+    def converter_configs(self) -> Mapping[LiteDevice, str]:
+        """Names of the configurations for MindSpore Lite's converter; empty where no file is for it."""
+        return {}
 
     @property
     def stem(self) -> str:

@@ -72,7 +72,7 @@ class RunResult(Finished, ABC):
         """The commands for the files of the run."""
         plan = self.plan
         inputs = self.verified.network.graph.inputs
-        return deployment(plan.request.target, plan.model_files, inputs, plan.converter_config)
+        return deployment(plan.request.target, plan.model_files, inputs, plan.converter_configs)
 
     @abstractmethod
     def histograms_section(self) -> list[dict[str, Any]] | None:
