@@ -94,6 +94,8 @@ class _FloatWriter(GraphWriter):
         elif node.name in self._tables:
             table = self._tables[node.name].weight.dequantized()
             self.copy(node, [self.initializer(f"{node.output[0]}.table.float", table), node.input[1]])
+        elif node.name in self._plan.before_quantizers:
+            self.copy(node, node.input)
         else:
             self.copy(node, [self._for_all.get(name, name) for name in node.input])
         for output in node.output:

@@ -188,7 +188,7 @@ class _QdqWriter(SiteWriter):
         """What a node that is computed in float reads."""
         read = []
         for name in node.input:
-            site = self._shared.get(name)
+            site = None if node.name in self._plan.before_quantizers else self._shared.get(name)
             if site is None or self._plan.sites[site].only_integers:
                 self._move_in_float(name)
                 read.append(name)

@@ -53,6 +53,8 @@ class PlacementPlan:
         sites: the tensors, in the order of execution.
         moves: names of the nodes that move integers without computing.
         integers: names of the nodes that compute in integers, besides the layers.
+        before_quantizers: names of the nodes in float that read tensors as they are before their quantizers, even where
+            an integer kernel yields them.
         float_layers: layers with integer weights that are computed in float, with the reason.
         pools: with placement ``ascend``, the means over windows that read a quantized tensor.
     """
@@ -61,6 +63,7 @@ class PlacementPlan:
     sites: tuple[Site, ...]
     moves: frozenset[str] = frozenset()
     integers: frozenset[str] = frozenset()
+    before_quantizers: frozenset[str] = frozenset()
     float_layers: tuple[FloatLayer, ...] = ()
     pools: tuple[PoolLayer, ...] = ()
 

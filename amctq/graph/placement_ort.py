@@ -54,13 +54,7 @@ class _Placer:
     """Decides node by node: forward what can be integers, backward what an integer operator wants."""
 
     def __init__(
-        self,
-        graph: FloatGraph,
-        topology: Topology,
-        rules: QdqRules,
-        *,
-        attention: bool,
-        in_float: Collection[str],
+        self, graph: FloatGraph, topology: Topology, rules: QdqRules, *, attention: bool, in_float: Collection[str]
     ) -> None:
         self._rules, self._kept_in_float = rules, frozenset(in_float)
         self._graph, self._layers = graph, {layer.node: layer for layer in topology.layers}
@@ -72,9 +66,8 @@ class _Placer:
         ]
         self._producers = {name: node for node in self._nodes for name in node.output}
         self._producers |= {layer.output: self._producers[layer.raw_output] for layer in topology.layers}
-        self._in_float = {
-            layer.name: reason for layer in topology.layers if (reason := self._why_in_float(layer)) is not None
-        }
+        reasons = {layer.name: self._why_in_float(layer) for layer in topology.layers}
+        self._in_float = {name: reason for name, reason in reasons.items() if reason is not None}
         products = [node for node in self._in_front_of_layers() if attention and self._is_product_of_activations(node)]
         self._symmetric = {name for node in products for name in node.input}
         # Filled forward: tensors that are integers in any case, and that are if something in integers reads them; nodes
@@ -90,10 +83,11 @@ class _Placer:
         self._joined: set[str] = set()  # tensors of which a Concat in integers joins parts
         self._computes = {node.name for node in products}
         self._wanted = {layer.input for layer in self._integer_layers()} | self._symmetric
-        self._wanted |= {
-            self._clipped(layer.output) for layer in self._integer_layers() if self._quantizes_output(layer)
-        }
+        yielding = [layer for layer in self._integer_layers() if self._quantizes_output(layer)]
+        self._wanted |= {self._clipped(layer.output) for layer in yielding}
         self._go_backward()
+        while self._complete_a_sum():
+            self._go_backward()
         self._move_further()
 
     def plan(self) -> PlacementPlan:
@@ -103,6 +97,7 @@ class _Placer:
             sites=self._sites(),
             moves=frozenset(self._moves),
             integers=frozenset(self._computes),
+            before_quantizers=self._before_quantizers(),
             float_layers=tuple(FloatLayer(name=name, reason=reason) for name, reason in self._in_float.items()),
         )
 
@@ -211,6 +206,21 @@ class _Placer:
                 # Others read the integers as they are without the clip.
                 self._wanted |= {node.input[0]} & self._integers
 
+    def _complete_a_sum(self) -> bool:
+        """Let a sum that would read integers on one side read them on both, where the runtime wants all or none."""
+        sums = [node for node in self._nodes if node.op_type == "Add" and node.name in self._able - self._computes]
+        for node in sums if "Add" in self._rules.all_or_none else ():
+            if not self._wanted.isdisjoint(self._operands(node)):
+                self._computes.add(node.name)
+                self._wanted.update(self._operands(node))
+                return True
+        return False
+
+    def _before_quantizers(self) -> frozenset[str]:
+        """The nodes in float that must not read integers, because they do not for all of their operands."""
+        found = {node.name for node in self._nodes if node.op_type in self._rules.all_or_none}
+        return frozenset(found - self._computes - self._layers.keys())
+
     def _is_read_in_float(self, node: onnx.NodeProto) -> bool:
         """Whether a node has to move floats in any case, so that moving integers too would be more work."""
         if node.input[0] in self._integers or self._origin[node.output[0]] in self._joined:
@@ -239,7 +249,9 @@ class _Placer:
         members: dict[str, list[str]] = {}
         before: dict[str, QuantizableLayer] = {}
         latest = next(iter(self._layers.values()))
-        for tensor in (*self._graph.float_inputs, *self._producers_in_order()):
+        outputs = {layer.raw_output: layer.output for layer in self._layers.values()}
+        yielded = [outputs.get(name, name) for node in self._nodes for name in node.output]
+        for tensor in (*self._graph.float_inputs, *yielded):
             node = self._producers.get(tensor)
             latest = latest if node is None else self._layers.get(node.name, latest)
             before[tensor] = latest
@@ -263,10 +275,6 @@ class _Placer:
                 )
             )
         return tuple(sites)
-
-    def _producers_in_order(self) -> list[str]:
-        outputs = {layer.raw_output: layer.output for layer in self._layers.values()}
-        return [outputs.get(name, name) for node in self._nodes for name in node.output]
 
     def _watched(self, root: str, layers: list[QuantizableLayer]) -> str:
         """The tensor to observe: the input of the layers where nothing else reads the integers, else the root."""

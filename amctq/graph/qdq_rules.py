@@ -21,14 +21,22 @@ class QdqRules:
         bare_integers: operators may read the integers between QuantizeLinear and DequantizeLinear, and some are
             written in other operators, for onnxruntime's kernels.
         float_biases: biases are float32; otherwise int32 behind a DequantizeLinear.
+        all_or_none: types of operators that read integers for all of their operands or for none.
     """
 
     integer_outputs: bool
     computes: frozenset[str] | None
     bare_integers: bool
     float_biases: bool
+    all_or_none: frozenset[str] = frozenset()
 
 
 ONNXRUNTIME = QdqRules(integer_outputs=True, computes=None, bare_integers=True, float_biases=False)
 OPENVINO = QdqRules(integer_outputs=False, computes=_AMONG_LAYERS, bare_integers=False, float_biases=False)
-TENSORRT = QdqRules(integer_outputs=False, computes=_AMONG_LAYERS, bare_integers=False, float_biases=True)
+TENSORRT = QdqRules(
+    integer_outputs=False,
+    computes=_AMONG_LAYERS,
+    bare_integers=False,
+    float_biases=True,
+    all_or_none=frozenset({"Add", "Conv", "ConvTranspose", "Gemm", "MatMul"}),
+)

@@ -31,14 +31,14 @@ def float_operators(model: onnx.ModelProto, layers: Mapping[str, str]) -> tuple[
     steps = []
     for node in model.graph.node:
         read = [name for name in node.input if name and name not in constants]
-        weighted = node.op_type in _WEIGHTED and read[0] in dequantized
-        integer = node.op_type not in _PAIR | _NO_COMPUTATION and (weighted or dequantized.issuperset(read))
+        computes = bool(read) and node.op_type not in _PAIR | _NO_COMPUTATION  # of constants alone is a constant
+        integer = computes and (dequantized.issuperset(read) or (node.op_type in _WEIGHTED and read[0] in dequantized))
         steps.append(
             Step(
                 inputs=frozenset(node.input),
                 outputs=frozenset(node.output),
                 integer=integer,
-                in_float=not integer and node.op_type not in _PAIR | _NO_COMPUTATION,
+                in_float=computes and not integer,
             )
         )
     return tuple(
