@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from amctq.choices import ActType, Placement, WeightType
-from amctq.export.integer_operators import IntegerOperators, channels_to_stay_in_float
+from amctq.export.integer_operators import IntegerOperators, channels_to_stay_in_float, zero_point
 from amctq.export.site_writer import SiteWriter
 from amctq.export.stem import write_stem
 from amctq.export.table_onnx import TableWriter
@@ -80,6 +82,8 @@ class _QdqWriter(SiteWriter):
         self._rules, self._weight_type = rules, weight_type
         self._pools = {pool.node: pool.name for pool in self._plan.pools}
         self._without_float: dict[str, onnx.NodeProto] = {}  # by tensor, the node that moves only its integers
+        self._moved: dict[str, onnx.NodeProto] = {}  # by tensor, the node that moves it between quantizers
+        self._moved_in_float: set[str] = set()
         # What onnxruntime computes faster, or only so.
         self._for_ort = rules.bare_integers and self._plan.placement is Placement.ORT
         self._in_float = {layer.name for layer in self._plan.float_layers}
@@ -109,6 +113,10 @@ class _QdqWriter(SiteWriter):
         if node.name not in self._plan.moves and node.name not in self._plan.integers:
             for output in [layer.output] if layer is not None else node.output:
                 self._quantize(output)
+
+    def shared(self, label: str, array: NDArray[np.generic]) -> str:
+        """As everywhere, but OpenVINO gets a zero point for each quantizer: it changes one for all that share it."""
+        return super().shared(label, array) if self._rules.bare_integers else self.own(label, array)
 
     def _write_layer(self, node: onnx.NodeProto, layer: QuantizableLayer) -> None:
         item, site = self._items[layer.name], self._site_of[layer.name]
@@ -159,7 +167,11 @@ class _QdqWriter(SiteWriter):
 
         A runtime that moves integers recognises that: it takes the quantizers in front of the node as they are.
         """
-        self.copy(node, [self._dequantize(site, name) if name in self._shared else name for name in node.input])
+        if zero_point(self._qparams[site], self._act_type) and _pads_channels(node, self._graph):
+            self.copy(node, [self._before_quantizer(name) for name in node.input])
+        else:
+            self.copy(node, [self._dequantize(site, name) if name in self._shared else name for name in node.input])
+        self._moved |= dict.fromkeys(node.output, node)
         for output in node.output:
             self._shared[output] = site
             if any(reader.name not in self._plan.moves for reader in self._graph.consumers.get(output, ())):
@@ -168,6 +180,17 @@ class _QdqWriter(SiteWriter):
                 )
             else:
                 self._dequantized[site, output] = output
+
+    def _before_quantizer(self, tensor: str) -> str:
+        """What a tensor that is moved in integers is in float, moved from before its quantizer."""
+        node = self._moved.get(tensor)
+        if node is None:
+            return tensor
+        outputs = {name: f"{name}.float" for name in node.output}
+        if tensor not in self._moved_in_float:
+            self.copy(node, [self._before_quantizer(name) for name in node.input], list(outputs.values()))
+            self._moved_in_float |= outputs.keys()
+        return outputs[tensor]
 
     def _compute(self, node: onnx.NodeProto) -> None:
         """Write an operator with integer kernels, and the quantizer behind it."""
@@ -246,3 +269,11 @@ class _QdqWriter(SiteWriter):
             return False
         (low, high), (lowest, highest) = clip_limits(node, self._graph), self._qparams[sites[0]].range
         return not (low <= lowest and highest <= high)
+
+
+def _pads_channels(node: onnx.NodeProto, graph: FloatGraph) -> bool:
+    """Whether a node adds channels of zeros. OpenVINO 2026.4 computes them wrongly where zero is another integer."""
+    if node.op_type != "Pad":
+        return False
+    pads = graph.arrays.get(node.input[1])
+    return pads is None or bool(pads.reshape(2, -1)[:, :2].any())

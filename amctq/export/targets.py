@@ -100,6 +100,9 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
                 "placement": Wish(
                     values=(Placement.ORT,), reason="OpenVINO is slower where tensors between layers stay in float"
                 ),
+                "act_type": Wish(
+                    values=(ActType.UINT8,), reason="OpenVINO joins tensors of signed integers wrongly, and is slower"
+                ),
                 "isa": Wish(values=_X86, reason="OpenVINO has no use for weights with a zero point"),
             },
             export=(ExportFormat.ONNX,),

@@ -49,12 +49,16 @@ class GraphWriter:
         layers have one in common.
         """
         if array.dtype != np.uint8:
-            return self.initializer(f"{label}.own.{len(self._initializers)}", array)
+            return self.own(label, array)
         key = (label, array.dtype.str, array.shape, array.tobytes())
         if key not in self._shared_constants:
             number = sum(known[0] == label for known in self._shared_constants)
             self._shared_constants[key] = self.initializer(f"{label}.{number}", array)
         return self._shared_constants[key]
+
+    def own(self, label: str, array: NDArray[np.generic]) -> str:
+        """Add a constant for one reader alone; returns its name."""
+        return self.initializer(f"{label}.own.{len(self._initializers)}", array)
 
     def tensor(self, name: str, tensor: onnx.TensorProto) -> str:
         """Add a constant of a type that NumPy does not have; returns its name."""

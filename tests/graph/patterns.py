@@ -57,6 +57,10 @@ FLOAT_PATTERNS = {
         ["Erf"],
     ),
     "few channels a group": ("p = Conv <group = 4, pads = [1, 1, 1, 1]> (x, grouped.weight) y = Relu (p)", ["Conv"]),
+    "channels of zeros": (
+        "p, q = Split <axis = 1> (x) r = Pad (p, beside) s = Conv (x, point.weight) t = Add (r, s) y = Relu (t)",
+        [],
+    ),
     "transposed": ("y = ConvTranspose (x, transposed.weight)", ["ConvTranspose"]),
     "sum that only floats read": ("p = Conv (x, point.weight) q = Add (x, p) y = Erf (q)", ["Erf"]),
     "scaled residual": ("p = Conv (x, point.weight) q = Mul (p, half) y = Add (q, x)", []),
@@ -98,6 +102,7 @@ def network(pattern: str, channels: int = 8) -> FloatGraph:
         grouped = Constant <value = int64[5] {{0, 2, 4, 8, 8}}> ()
         back = Constant <value = int64[4] {{0, 8, 8, 8}}> ()
         image_again = Constant <value = int64[4] {{0, 8, 1, 1}}> ()
+        beside = Constant <value = int64[8] {{0, 2, 0, 0, 0, 2, 0, 0}}> ()
         order = Constant <value = int64[8] {{3, 1, 2, 0, 7, 6, 5, 4}}> ()
         x = Conv <pads = [1, 1, 1, 1]> (image, stem.weight)
         {pattern}

@@ -176,7 +176,7 @@ def plan_calibration(kind: type[Kind], request: PtqRequest, *, dataset: Path | N
         storage,
         act_type,
         request.target,
-        in_pairs=request.weight_algo in {None, WeightAlgo.ARQ} and request.arq_rule in {None, ArqRule.PAIRS},
+        in_pairs=request.widest_weight_algo is WeightAlgo.ARQ and request.arq_rule in {None, ArqRule.PAIRS},
         placement=request.resolved_placement,
         threads=cpu_count(),
     )

@@ -233,6 +233,11 @@ class PtqRequest(QuantizationRequest):
         """How the narrowest weights are rounded."""
         return self.weight_algo_of(self.narrowest_weights)
 
+    @property
+    def widest_weight_algo(self) -> WeightAlgo:
+        """How weights of 8 bits are rounded: one algorithm rounds all widths that are chosen by their costs."""
+        return self.resolved_weight_algo if self.weight_bits == AUTO else self.weight_algo_of(8)
+
     def weight_algo_of(self, bits: int) -> WeightAlgo:
         """How weights are rounded, or the default for their width."""
         if self.weight_algo is not None:

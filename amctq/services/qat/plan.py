@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
 from amctq.choices import ActType, BackendName, ExportFormat, WeightStorage
-from amctq.errors import InputError
+from amctq.errors import InputError, UsageError
 from amctq.export.isa import resolve_isa
 from amctq.files import OutputDirectory
 from amctq.plugins import check_factory, is_factory
@@ -107,13 +107,15 @@ def plan_qat(request: QatRequest, worker: Worker | None = None) -> QatPlan:
         InputError: a dataset, checkpoint, configuration or record is missing, or there is nothing to resume.
         UnavailableError: back end or device are missing.
     """
+    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target, in_pairs=False)
+    if request.weight_bits is None and request.config is None and request.record is None:
+        request = replace(request, weight_bits=isa.weight_bits)
     asked = Asked(
         export=request.resolved_export,
         device=request.device,
         weight_bits=request.weight_bits or 8,
         target=request.target,
     )
-    isa = resolve_isa(None, cpu_instructions(), WeightStorage.INT8, ActType.UINT8, request.target, in_pairs=False)
     if request.loss is not None and is_factory(request.loss):  # the rest is refused when it is loaded
         check_factory(request.loss, option="--loss")
     plan = plan_run(
@@ -150,10 +152,28 @@ def retrain_config(
     from amctq.quant.config import pairs_for_int4
 
     config = _retrain_config(plan, network, recorded_bits, reporter)
+    _refuse_inexact(plan, config)
     if ExportFormat.ASCEND in plan.request.export:
         config = pairs_for_int4(config, network.topology, reporter.warn)
     calibrates = recorded_bits is None and plan.backend.name is BackendName.NATIVE
     return config.starting_rounded() if calibrates else config
+
+
+def _refuse_inexact(plan: QatPlan, config: RetrainConfig) -> None:
+    """Refuse weights whose file the runtime would not compute as trained, before it is trained.
+
+    Raises:
+        UsageError: there are such.
+    """
+    widest = plan.isa.weight_bits
+    names = [name for name, layer in config.enabled.items() if layer.weight.bits > widest]
+    if names:
+        shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
+        message = (
+            f"--target {plan.request.target.value} and weights of 8 bits ({shown}): without VNNI, as on this CPU, "
+            "OpenVINO's sums of their products saturate, and the file would not compute what was trained"
+        )
+        raise UsageError(message, hint=f"use --weight-bits {widest}, or train on a CPU with VNNI")
 
 
 def _retrain_config(
