@@ -184,10 +184,14 @@ class OutputDirectory:
         with signals_held():
             self._give_up()
 
-    def extend(self, names: Sequence[str]) -> None:
-        """Add to the names that this run will write, inside the block; refuses them as entering does."""
+    def claim(self, names: Sequence[str]) -> None:
+        """Add to the names that a run would write; refuses them as entering does."""
         self._names = (*names, *self._names)
         self._refuse_to_overwrite()
+
+    def extend(self, names: Sequence[str]) -> None:
+        """Add to the names that this run will write, inside the block; refuses them as entering does."""
+        self.claim(names)
         with writing(self.path):
             self._make_staging_folders()
 

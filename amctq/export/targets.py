@@ -52,6 +52,8 @@ class TargetRules:
         refused: by field, why the option contradicts the target, as a sentence without its full stop.
         integer_tables: it can look up embedding tables in integers.
         trains: why ``qat`` cannot write for it; None where it can.
+        opsets: of ONNX files that it reads.
+        lacks: types of operators that it reads in no ONNX file without a plugin.
         not_run: what has not run on this machine; None where the file runs in the runtime that it is for.
     """
 
@@ -63,6 +65,8 @@ class TargetRules:
     refused: Mapping[str, str] = field(default_factory=dict)
     integer_tables: bool = True
     trains: str | None = None
+    opsets: range = range(7, 24)  # amctq's own
+    lacks: frozenset[str] = frozenset()
     not_run: str | None = None
 
     @property
@@ -124,6 +128,13 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
             refused={"record": _RECORD},
             integer_tables=False,
             trains="its activations have the zero point 0, and AMCT's training gives them one",
+            opsets=range(9, 21),
+            lacks=frozenset(
+                """
+                BitShift CenterCropPad Col2Im Compress DFT Det DynamicQuantizeLinear MatMulInteger MaxRoiPool MaxUnpool
+                Unique
+                """.split()
+            ),  # onnx-tensorrt 10.1, docs/operators.md
             not_run="never built by TensorRT here: accuracy and checks are those of the same file in onnxruntime",
         ),
         Target.ASCEND: TargetRules(
@@ -131,9 +142,13 @@ TARGETS: Mapping[Target, TargetRules] = MappingProxyType(
                 "export": _NOT_FOR_LITE,
                 "placement": Wish(values=(Placement.ASCEND,), reason="on an NPU the inputs of layers are quantized"),
                 "weight_bits": Wish(values=(*AMCT_WEIGHT_BITS, AUTO), reason="NPUs have the widths of AMCT"),
+                "weight_storage": Wish(
+                    values=(WeightStorage.INT8,), reason="convert_qat_model and ATC take weights of a byte"
+                ),
                 "isa": Wish(values=(), reason="NPUs have no x86 instructions"),
             },
             export=(ExportFormat.ONNX, ExportFormat.ASCEND),
+            opsets=range(8, 23),  # of CANN 9.0
             not_run="not run on an NPU here: onnxruntime computes what the operators of the deploy file stand for",
         ),
         Target.MSLITE: TargetRules(

@@ -6,7 +6,7 @@ Its compiled model says of each node what it does and with which kernel (ov::Exe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from amctq.inference.between_integers import FloatOperator, Step, between_integers
@@ -22,12 +22,16 @@ _NO_COMPUTATION = frozenset(
 )
 
 
-def float_operators(session: OpenVinoSession, layers: Mapping[str, str]) -> tuple[FloatOperator, ...]:
+def float_operators(
+    session: OpenVinoSession, layers: Mapping[str, str], operators: Mapping[str, str], quantized: Collection[str] = ()
+) -> tuple[FloatOperator, ...]:
     """The operators of a file that OpenVINO computes in float, between two that it computes in integers.
 
     Args:
         session: runs the file.
         layers: by name of a layer, of its node or of its output, why it is computed in float.
+        operators: by name of a node of the network, of what it yields, or of a layer, its type.
+        quantized: names of quantized layers; they are told wherever they are.
     """
     nodes = [_described(node) for node in session.compiled.get_runtime_model().get_ordered_ops()]
     steps = [
@@ -35,11 +39,15 @@ def float_operators(session: OpenVinoSession, layers: Mapping[str, str]) -> tupl
             inputs=frozenset(node["reads"]),
             outputs=frozenset({node["name"]}),
             integer=node["layerType"] in _WEIGHTED and _in_integers(node),
-            in_float=node["layerType"] not in _NO_COMPUTATION and not _in_integers(node),
+            in_float=not _in_integers(node) and node["layerType"] not in _NO_COMPUTATION and _computes(node, operators),
         )
         for node in nodes
     ]
-    return tuple(_operator(nodes[place], layers) for place in between_integers(steps))
+    between = set(between_integers(steps))
+    for place, (node, step) in enumerate(zip(nodes, steps, strict=True)):
+        if step.in_float and node["layerType"] in _WEIGHTED and any(name in quantized for name in _joined(node)):
+            between.add(place)
+    return tuple(_operator(nodes[place], layers, operators) for place in sorted(between))
 
 
 def _described(node: Any) -> dict[str, Any]:
@@ -59,7 +67,22 @@ def _in_integers(node: Mapping[str, Any]) -> bool:
     return str(node["primitiveType"]).rpartition("_")[2].lower() in {"i8", "u8"}
 
 
-def _operator(node: Mapping[str, Any], layers: Mapping[str, str]) -> FloatOperator:
-    joined = [name for name in str(node["originalLayersNames"]).split(",") if name] or [str(node["name"])]
+def _computes(node: Mapping[str, Any], operators: Mapping[str, str]) -> bool:
+    """Whether a node is an operator of the network, and not the arithmetic of a quantizer alone."""
+    joined = _joined(node)
+    return any(name in operators for name in joined) or not any(name.endswith((".q", ".dq")) for name in joined)
+
+
+def _joined(node: Mapping[str, Any]) -> dict[str, None]:
+    """The names that a node of the compiled model had before, those of quantizers among them, in their order."""
+    names = f"{node['name']},{node['originalLayersNames']}".split(",")
+    return dict.fromkeys(name.removesuffix("/WithoutBiases") for name in names if name)
+
+
+def _operator(node: Mapping[str, Any], layers: Mapping[str, str], operators: Mapping[str, str]) -> FloatOperator:
+    joined = list(_joined(node))
     reason = next((layers[name] for name in joined if name in layers), "OpenVINO computes it in float")
-    return FloatOperator(node=joined[-1], op=str(node["layerType"]), reason=reason)
+    known = next((name for name in reversed(joined) if name in operators), None)
+    if known is None:
+        return FloatOperator(node=joined[-1], op=str(node["layerType"]), reason=reason)
+    return FloatOperator(node=known, op=operators[known], reason=reason)

@@ -13,6 +13,7 @@ from amctq.errors import CheckError, UnavailableError, first_line
 from amctq.inference.session import TENSOR_TYPES, FileSession, Outputs, Port, in_batches
 
 # Float arithmetic stays in float32; otherwise OpenVINO takes bfloat16 or float16 where the CPU has them.
+_PLACES = ("Exception from", "Check '", "FrontEnd API failed with")
 _CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
@@ -83,6 +84,9 @@ def _port(node: Any) -> Port:
 
 
 def _reason(error: RuntimeError) -> str:
-    """What OpenVINO says, without the places in its own source."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Exception from")]
-    return lines[0].strip() if lines else first_line(error)
+    """What OpenVINO says, without the places in its own source; of its report on operators, the summary."""
+    lines = [line.strip(" -") for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_PLACES)]
+    if "Summary:" in lines:
+        lines = lines[lines.index("Summary:") + 1 :]
+    return lines[0] if lines else first_line(error)

@@ -220,7 +220,9 @@ def _in_openvino(file: OnnxFile) -> FileSession:
         return OpenVinoSession(file.content)
     except CheckError as error:
         message = f"{path}: {error.message}"
-        raise InputError(message, hint="measure it in onnxruntime: leave --runtime out") from error
+        raise InputError(
+            message, hint="it is damaged, or for another runtime: without --runtime onnxruntime says which"
+        ) from error
 
 
 def _say_assumed(

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tests.command import Shared, amctq_here
 from tests.graph.foreign.networks import attention, initializer, model
@@ -244,3 +244,51 @@ def test_operators_of_classical_models_pass_on_and_one_column_is_no_classifier()
         assert [item["output"] for item in data["fidelity"]["outputs"]] == outputs
     data = ptq(("--model", "value.onnx", "--dataset", "data.py:samples"), "--force", "--metric", "mae").data
     assert data["accuracy"]["metric"]["key"] == "mae"
+
+
+@pytest.fixture
+def determinants() -> Path:
+    """A network with an operator that OpenVINO and TensorRT do not have: the determinant of 2 x 2 positions."""
+    random = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Det", ["b"], ["c"]),
+        helper.make_node("Gemm", ["c", "v"], ["y"], transB=1),
+    ]
+    weights = [
+        initializer("w", random.normal(size=(12, 3, 1, 1))),
+        initializer("v", random.normal(size=(10, 12))),
+    ]
+    path = Path("determinants.onnx")
+    onnx.save(model(nodes, weights, shape=[None, 3, 32, 32]), path)
+    return path
+
+
+def test_what_openvino_cannot_read_is_refused_before_work(shared: Shared, determinants: Path) -> None:
+    words = ("--dataset", shared.data, "--model", determinants, "--target", "openvino", *FEW, "--allow-poor-float")
+    done = amctq_here("ptq", *words, "--json")
+    assert done.code == 3
+    (error,) = done.envelope["errors"]
+    assert "No conversion rule found for operations: Det" in error["message"]
+    assert "determinants.onnx" in error["message"]
+    assert not Path("results").exists()
+
+
+def test_what_tensorrt_reads_with_a_plugin_only_is_told(shared: Shared, determinants: Path) -> None:
+    words = ("--dataset", shared.data, "--model", determinants, "--target", "tensorrt", *FEW, "--allow-poor-float")
+    done = amctq_here("ptq", *words, "--json")
+    assert done.code == 0, done.stderr
+    assert any("Det" in text and "plugin" in text for text in done.data["warnings"])
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "ascend"])
+def test_a_file_of_an_opset_that_the_target_does_not_read_is_refused(target: str, shared: Shared, files: Path) -> None:
+    network = onnx.load(files / "any.onnx")
+    network = onnx.version_converter.convert_version(network, 23)
+    onnx.save(network, "new.onnx")
+    words = ("--dataset", shared.data, "--model", "new.onnx", "--target", target, *FEW, *MEAN_AND_STD)
+    done = amctq_here("ptq", *words, "--json")
+    assert done.code == 3
+    assert f"--target {target} reads opset" in done.envelope["errors"][0]["message"]
+    assert not Path("results").exists()

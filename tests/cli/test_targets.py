@@ -57,7 +57,7 @@ def test_openvino_computes_every_layer_in_integers(factory: str, own: Own) -> No
     # A product of two matrices too small for a kernel of its own stays as it is.
     assert len(weighted) == len(done.data["quantization"]["layers"])
     assert all(kernel.lower().endswith("_i8") for kernel in weighted), weighted
-    assert done.data["quantization"]["float_operators"] == [vars(item) for item in float_operators(session, {})]
+    assert done.data["quantization"]["float_operators"] == [vars(item) for item in float_operators(session, {}, {})]
 
 
 def test_openvino_measures_what_the_file_says(shared: Shared) -> None:
@@ -106,6 +106,7 @@ CONTRADICTIONS = [
     ("onnxruntime", "--export", "mslite"),
     ("ascend", "--export", "ascend,mslite"),
     ("ascend", "--isa", "amx"),
+    ("ascend", "--weight-storage", "int4", "--weight-bits", "4"),
 ]
 
 
@@ -264,6 +265,11 @@ def test_what_mslite_measures_is_what_its_configuration_says(shared: Shared) -> 
     done = ptq(options)
     assert {layer["act_algo"] for layer in done.data["quantization"]["layers"]} == {"minmax"}
     assert "activation_quant_method=MAX_MIN" in Path("results/resnet20_mslite.cfg").read_text()
+    few = (*shared.network("resnet20"), "--target", "mslite", "--eval-images", 0, "--calib-images", 3, "--force")
+    for more in ((), ("--dry-run",)):  # the fourth sample would be the one of another run
+        refused = amctq_here("ptq", *few, *more, "--json")
+        assert refused.code == 2
+        assert "results/resnet20_mslite_image holds 1 files more" in refused.envelope["errors"][0]["message"]
     written = {str(file) for file in Path("results").rglob("*") if file.is_file()}
     assert {str(file) for pattern in planned["files"] for file in Path().glob(pattern)} == written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,16 @@ def test_the_written_configuration_repeats_the_run(
     assert again["quantization"]["layers"] == first["quantization"]["layers"]
     for file in (f"{network[0]}_quant.onnx", "config.json"):
         assert (Path("again") / file).read_bytes() == (Path("first") / file).read_bytes()
+
+
+def test_the_converter_of_mindspore_lite_leaves_a_table_in_float_too(of: Options) -> None:
+    """What the report calls float is what the converter is told to skip."""
+    done = ptq(of("sentences", "words", 3), "--target", "mslite")
+    assert [layer["name"] for layer in done.data["quantization"]["left_in_float"]] == ["embedding"]
+    config = configparser.ConfigParser()
+    config.read("results/sentences_mslite.cfg")
+    (skipped,) = config["common_quant_param"]["skip_quant_node"].split(",")
+    assert "embedding" in skipped
 
 
 @pytest.mark.parametrize(

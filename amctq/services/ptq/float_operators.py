@@ -41,7 +41,10 @@ def float_operators(
     file = finished.files[ExportFormat.ONNX]
     assert isinstance(file, ExportedFile)
     if isinstance(file.session, OpenVinoSession):
-        return openvino_operators.float_operators(file.session, reasons)
+        nodes = prepared.verified.network.graph.model.graph.node
+        operators = {name: node.op_type for node in nodes for name in (node.name, *node.output)}
+        operators |= {layer.name: operators[layer.node] for layer in whole.layers}
+        return openvino_operators.float_operators(file.session, reasons, operators, integer)
     content = output.staged(file.name).read_bytes()
     if plan.request.target is Target.TENSORRT:
         return qdq_operators.float_operators(onnx.load_model_from_string(content), reasons)

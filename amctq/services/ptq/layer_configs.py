@@ -97,9 +97,9 @@ def _refuse_zero_points(request: PtqRequest, config: QuantConfig) -> None:
         shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
         message = (
             f"--target {request.target.value} and --config {request.config}: the target has the zero point 0, and the "
-            f"configuration has activation_offset true for {shown}"
+            f"configuration gives another to {shown} (activation_offset, or asymmetric of the layer)"
         )
-        raise UsageError(message, hint="set activation_offset to false, or choose another --target")
+        raise UsageError(message, hint="set these to false, or choose another --target")
 
 
 def refuse_idle_int4(request: PtqRequest, weight_bits: Iterable[int]) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from amctq.choices import ExportFormat
+from amctq.errors import UsageError
 
 if TYPE_CHECKING:
     from amctq.data.samples import Samples
@@ -14,15 +15,24 @@ if TYPE_CHECKING:
     from amctq.services.ptq.result import PtqResult
 
 
-def claim_samples(plan: PtqPlan, samples: Samples, output: OutputDirectory) -> None:
-    """Add the names of the calibration samples to those that the run will write; nothing without such a format.
+def sample_names(plan: PtqPlan, samples: Samples) -> list[str]:
+    """The files of the calibration samples that the run will write; nothing without such a format.
 
     Raises:
-        UsageError: files would be overwritten.
+        UsageError: a folder for them has other files, which the converter would take for samples of this run.
     """
-    if ExportFormat.MSLITE in plan.request.export:
-        folders = sample_folders(plan, samples)
-        output.extend([f"{folder}/{index:05d}.bin" for folder in folders.values() for index in range(len(samples))])
+    names = []
+    for folder in sample_folders(plan, samples).values():
+        own = [f"{folder}/{index:05d}.bin" for index in range(len(samples))]
+        place = plan.request.output_dir / folder
+        others = {f"{folder}/{path.name}" for path in place.iterdir()} - set(own) if place.is_dir() else set()
+        if others:
+            message = (
+                f"{place} holds {len(others):,} files more than this run writes; the converter would take them too"
+            )
+            raise UsageError(message, hint="remove the folder, or choose another --output-dir")
+        names += own
+    return names
 
 
 def converter_files(plan: PtqPlan, result: PtqResult, output: OutputDirectory) -> dict[str, bytes]:
@@ -38,6 +48,9 @@ def converter_files(plan: PtqPlan, result: PtqResult, output: OutputDirectory) -
     quantized = {layer.name for layer in result.quantized.topology.layers}
     whole = result.verified.network.topology
     in_float = {layer.weight for layer in whole.layers if layer.name not in quantized}
+    cells = tuple(layer.name.partition(":")[0] for layer in whole.left_in_float)
+    parameters = [item.name for item in result.verified.network.cell.get_parameters()]
+    in_float |= {name for name in parameters if name in cells or name.rpartition(".")[0] in cells}
     mindir = output.staged(plan.model_files[ExportFormat.MSLITE]).read_bytes()
     skip = operators_reading(mindir, in_float)
     configs = {

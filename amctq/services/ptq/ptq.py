@@ -14,7 +14,7 @@ from amctq.services.ptq.calibrate import calibrated
 from amctq.services.ptq.expected import expected_phases, simulated_images
 from amctq.services.ptq.fall_back import fallback_of, warn_of_missed_target
 from amctq.services.ptq.float_operators import float_operators
-from amctq.services.ptq.mslite import claim_samples, converter_files
+from amctq.services.ptq.mslite import converter_files, sample_names
 from amctq.services.ptq.plan import CONFIG, PLACEMENT, PtqPlan, plan_ptq
 from amctq.services.ptq.prepare import prepare
 from amctq.services.ptq.preview import PtqPreview
@@ -103,10 +103,12 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
         AmctqError: as ``ptq``, for everything that it finds before calibration.
     """
     plan = plan_ptq(request)
-    _output(plan).check()
+    output = _output(plan)
+    output.check()
     reporter = Reporter(on_event)
     with temporary_folder() as folder:
         prepared = prepare(plan, folder, reporter)
+        output.claim(sample_names(plan, prepared.split.calibration))
         return PtqPreview(
             plan=plan,
             split=prepared.split,
@@ -122,7 +124,7 @@ def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Rep
     from amctq.backends.replaced_ranges import warn_of_recorded_scales
 
     prepared = prepare(plan, output.scratch(), reporter)
-    claim_samples(plan, prepared.split.calibration, output)
+    output.extend(sample_names(plan, prepared.split.calibration))
     calibration, evaluation = prepared.calibration, prepared.evaluation
     Forecast(reporter=reporter, expected=expected_phases(plan, prepared)).begin(
         f"{calibration.images:,} calibration images, "

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from amctq.choices import BackendName, ExportFormat
-from amctq.errors import InputError, UsageError
+from amctq.errors import CheckError, InputError, UsageError
 from amctq.networks.verified import VerifiedNetwork, load_network
 from amctq.runtime import prepare_environment
 from amctq.services.run.checks import refuse_chance
@@ -62,6 +62,7 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         no_tables=plan.why_no_tables,
         name_map=plan.name_map,
     )
+    _refuse_unreadable(plan, verified, reporter)
     because = _cells_needed(plan)
     verified = verified if because is None else _with_cells(plan, verified, because, reporter)
     no_pools = because or (plan.amct_limits if plan.backend.name is BackendName.AMCT else None)
@@ -69,6 +70,30 @@ def verified_network(plan: RunPlan, examples: Batches, scratch: Path, reporter: 
         return verified
     topology = verified.network.topology.without_pools(no_pools)
     return replace(verified, network=replace(verified.network, topology=topology))
+
+
+def _refuse_unreadable(plan: RunPlan, verified: VerifiedNetwork, reporter: Reporter) -> None:
+    """Refuse a network that the target cannot read; warn of operators that it reads with a plugin only.
+
+    Raises:
+        InputError: there is such a network.
+    """
+    from amctq.graph.foreign.refusals import opset_of
+
+    rules, target, model = plan.request.rules, plan.request.target.value, verified.network.graph.model
+    opset = opset_of(model)
+    if opset not in rules.opsets:
+        first, last = rules.opsets[0], rules.opsets[-1]
+        message = f"--target {target} reads opset {first} to {last}, and {plan.weights} has opset {opset}"
+        raise InputError(message, hint="export it again, with opset 17")
+    for node in model.graph.node:
+        if node.op_type in rules.lacks:
+            reporter.warn(f"{node.name}: {target} has no {node.op_type} of its own, and wants a plugin for it")
+    try:
+        verified.session_in(rules.runtime)
+    except CheckError as error:
+        message = f"--target {target} and {plan.weights}: {error.message}"
+        raise InputError(message, hint="choose another --target, or export it with other operators") from error
 
 
 def _cells_needed(plan: RunPlan) -> str | None:
