@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from amctq.choices import Runtime
 from amctq.cli.measured import metric_of
 
 
@@ -30,6 +31,8 @@ def not_run_rows(
 ) -> Iterator[tuple[str, str]]:
     """What has not run on this machine, and why; ``measured`` is what has the accuracy of an AIR file's run."""
     deployment = report["deployment"]
+    if deployment["runtime"] == Runtime.OPENVINO.value:
+        yield "runtime", "OpenVINO: accuracy and speed are those that it has, of the float network too"
     if deployment["not_run"] is not None:
         yield "not run", deployment["not_run"]
     elif report["not_run"]:

@@ -41,6 +41,8 @@ def _deployment(words: Words, found: Part) -> list[Child]:
     """The commands for the files, and what of them has not run."""
     commands = found.parts("commands")
     content: list[Child] = [element("h3", words("deployment", target=found.text("target")))] if commands else []
+    if content and found.text("runtime"):
+        content.append(element("p", words("deployment.runtime", runtime=found.text("runtime")), class_="note"))
     if found.said("not_run"):
         content.append(element("p", found.said("not_run"), class_="note", lang=_OF_RUN))
     for each in commands:

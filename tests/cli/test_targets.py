@@ -195,6 +195,7 @@ def test_openvino_runs_the_command_that_it_gets(shared: Shared) -> None:
     (entry,) = done.data["deployment"]["commands"]
     tool, *words = shlex.split(entry["command"])
     assert done.data["deployment"]["not_run"] is None
+    assert "measured in openvino" in Path("results/report.html").read_text()
     process = subprocess.run(
         [Path(sys.executable).with_name(tool), *words, "-niter", "8"],
         cwd="results",
