@@ -38,6 +38,10 @@ class _Reader:
         self.model, self.graph = model, model.graph
         self.arrays = {item.name: numpy_helper.to_array(item) for item in self.graph.initializer}
         self.makers = {name: node for node in self.graph.node for name in node.output}
+        self.constants = set(self.arrays)  # and what is computed of them alone, which TensorRT folds first
+        for node in self.graph.node:
+            if self.constants.issuperset(filter(None, node.input)):
+                self.constants.update(node.output)
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.graph.node:
             for name in node.input:
@@ -100,7 +104,7 @@ class _Reader:
             self.must(pairs[0] == pairs[1], f"{node.name}: one operand in integers, the other in float")
             if len(node.input) > 2:
                 self.must(not pairs[2], f"{node.name}: the bias is a float")
-        if node.op_type == "Add" and not any(name in self.arrays for name in node.input):
+        if node.op_type == "Add" and self.constants.isdisjoint(node.input):
             self.must(pairs[0] == pairs[1], f"{node.name}: Q/DQ on both operands of a sum, or on none")
 
     def is_int8(self, name: str) -> bool:

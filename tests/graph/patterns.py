@@ -64,6 +64,7 @@ FLOAT_PATTERNS = {
     "transposed": ("y = ConvTranspose (x, transposed.weight)", ["ConvTranspose"]),
     "sum that only floats read": ("p = Conv (x, point.weight) q = Add (x, p) y = Erf (q)", ["Erf"]),
     "scaled residual": ("p = Conv (x, point.weight) q = Mul (p, half) y = Add (q, x)", []),
+    "constants added": ("p = MatMul (dense.weight, dense.weight) q = ReduceSum (p) y = Add (x, q)", []),
     "constants multiplied": ("p = MatMul (dense.weight, dense.weight) q = ReduceSum (p) y = Mul (x, q)", []),
     "sum with floats": (
         "p = Conv (x, point.weight) q = Relu (p) r = Conv (q, point2.weight) s = Erf (r) y = Add (q, s)",
