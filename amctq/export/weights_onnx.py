@@ -22,6 +22,8 @@ layer gains from 512 products to an output on; with fewer it loses. What is -128
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -42,9 +44,24 @@ def weight_type_of(item: IntegerLayer, wanted: WeightType) -> WeightType:
     fits = {
         WeightType.INT4: weight.bits <= 4,
         WeightType.UINT8: weight.bits == 8 and not _adds_exactly(item.layer, weight.values),
-        WeightType.AMX: weight.values[0].size >= _PRODUCTS_FOR_AMX and int(weight.values.min()) > -128,
+        WeightType.AMX: _gains_by_amx(item) and int(weight.values.min()) > -128,
     }
     return wanted if fits.get(wanted) else WeightType.INT8
+
+
+def missed_amx(layers: Iterable[IntegerLayer], wanted: WeightType) -> str | None:
+    """The warning of layers that AMX would make faster and whose integers leave no room for it; None without such."""
+    if wanted is not WeightType.AMX:
+        return None
+    names = [item.layer.name for item in layers if _gains_by_amx(item) and weight_type_of(item, wanted) is not wanted]
+    if not names:
+        return None
+    shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
+    return f"--isa amx: the weights of {shown} hold -128, and then AMX is not used; --arq-rule narrow leaves it out"
+
+
+def _gains_by_amx(item: IntegerLayer) -> bool:
+    return bool(item.weight.values[0].size >= _PRODUCTS_FOR_AMX)
 
 
 def _adds_exactly(layer: QuantizableLayer, values: NDArray[np.int8]) -> bool:

@@ -108,3 +108,9 @@ def test_both_agree_with_mindspore_s_own_operators(placement: str, shared: Share
     assert data["simulation"]["images"] == 256
     assert data["simulation"]["argmax_differences"] <= 3
     assert data["accuracy"]["int8"]["top1"] >= data["accuracy"]["float"]["top1"] - 1
+
+
+def test_weights_that_leave_no_room_for_amx_are_told(shared: Shared) -> None:
+    words = ("--isa", "amx", "--arq-rule", "amct", "--eval-images", 0, "--calib-images", 8)
+    warnings = ptq(shared.network("resnet20"), *words).data["warnings"]
+    assert any("hold -128" in text and "--arq-rule narrow" in text for text in warnings)

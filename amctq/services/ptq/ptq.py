@@ -122,6 +122,7 @@ def preview_ptq(request: PtqRequest, on_event: OnEvent = silent) -> PtqPreview:
 
 def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Reporter) -> PtqResult:
     from amctq.backends.replaced_ranges import warn_of_recorded_scales
+    from amctq.export.weights_onnx import missed_amx
 
     prepared = prepare(plan, output.scratch(), reporter)
     output.extend(sample_names(plan, prepared.split.calibration))
@@ -141,6 +142,9 @@ def _run(plan: PtqPlan, output: OutputDirectory, tries: TriesFile, reporter: Rep
         quantized, quant = fallback.network, fallback.quant
     if RECORD in plan.files and plan.request.resolved_placement is Placement.ORT:
         warn_of_recorded_scales(quantized.record, reporter)
+    missed = missed_amx(quantized.layers, plan.isa.weight_type)
+    if missed is not None:
+        reporter.warn(missed)
     finished = finish(
         plan,
         quantized,
