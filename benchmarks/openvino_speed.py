@@ -58,20 +58,27 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--calib-images", type=int, default=32)
     parser.add_argument("--eval-images", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=1, help="which images calibrate")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("more", nargs="*")
     options = parser.parse_args()
     spec = find_model(options.model)
     preprocessing = spec.preprocessing(options.num_classes).changed(image_size=options.image_size)
     dataset = find_dataset(options.dataset).open(preprocessing)
-    images = split(dataset, calibration_images=options.calib_images, evaluation_images=options.eval_images, seed=1)
+    images = split(
+        dataset,
+        calibration_images=options.calib_images,
+        evaluation_images=options.eval_images,
+        seed=options.seed,
+    )
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         size = () if options.image_size is None else ("--image-size", str(options.image_size))
         few = () if options.eval_images is None else ("--eval-images", str(options.eval_images))
         words = (
             *(harness.AMCTQ, "ptq", "--target", "openvino", "--model", options.model, "--ckpt", options.ckpt),
             *("--dataset", options.dataset, "--num-classes", str(options.num_classes), *size, *few),
-            *("--calib-images", str(options.calib_images), "--json", "--output-dir", folder, *options.more),
+            *("--calib-images", str(options.calib_images), "--seed", str(options.seed)),
+            *("--json", "--output-dir", folder, *options.more),
         )
         _, report = harness.run_json(words, what=options.model)
         own = Path(folder, report["files"]["onnx"]["name"]).read_bytes()

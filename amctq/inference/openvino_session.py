@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from amctq.errors import CheckError, UnavailableError, first_line
 from amctq.inference.session import TENSOR_TYPES, FileSession, Outputs, Port, in_batches
 
 # Float arithmetic stays in float32; otherwise OpenVINO takes bfloat16 or float16 where the CPU has them.
+_TELEMETRY = "openvino_telemetry"
 _PLACES = ("Exception from", "Check '", "FrontEnd API failed with")
 _CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
@@ -28,10 +30,25 @@ def require_openvino() -> None:
         message = "OpenVINO is not installed"
         raise UnavailableError(message, hint=hint)
     try:
-        importlib.import_module("openvino")
+        _import_openvino()
     except Exception as error:
         message = f"OpenVINO is installed, and cannot be imported: {first_line(error)}"
         raise UnavailableError(message, hint=hint) from error
+
+
+def _import_openvino() -> None:
+    """Import OpenVINO as on a machine without its telemetry package, which writes into the home folder and sends.
+
+    OpenVINO has a stub for that. Who has imported the package before has chosen it.
+    """
+    chosen = _TELEMETRY in sys.modules
+    if not chosen:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so that importing it fails
+    try:
+        importlib.import_module("openvino")
+    finally:
+        if not chosen:
+            del sys.modules[_TELEMETRY]
 
 
 class OpenVinoSession(FileSession):

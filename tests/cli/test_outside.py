@@ -77,6 +77,8 @@ COMMANDS: dict[str, list[object]] = {
     "analyze": ["analyze", *NETWORK, "--dataset", "DATA", "--calib-images", "16", "--tuning-images", "8"],
     "dry-run": ["ptq", *NETWORK, "--dataset", "DATA", *SMALL, "--dry-run"],
     "onnx": ["evaluate", "--onnx", "RESULTS/resnet8_quant.onnx", "--dataset", "DATA"],
+    "openvino": ["evaluate", "--onnx", "RESULTS/resnet8_quant.onnx", "--dataset", "DATA", "--runtime", "openvino"],
+    "for openvino": ["ptq", *NETWORK, "--dataset", "DATA", *SMALL, "--target", "openvino"],
     "mindir": ["evaluate", "--mindir", "RESULTS/resnet8_quant.mindir", "--dataset", "DATA"],
     "distributed": ["qat", *NETWORK, "--dataset", "DATA", *SMALL, "--max-steps", "2", "--distributed", "2"],
 }
