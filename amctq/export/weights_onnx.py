@@ -29,6 +29,7 @@ import onnx
 from numpy.typing import NDArray
 
 from amctq.choices import WeightType
+from amctq.errors import listed
 from amctq.graph.rewrite import GraphWriter
 from amctq.quant.integer import IntegerLayer
 from amctq.quant.layers import QuantizableLayer
@@ -56,8 +57,8 @@ def missed_amx(layers: Iterable[IntegerLayer], wanted: WeightType) -> str | None
     names = [item.layer.name for item in layers if _gains_by_amx(item) and weight_type_of(item, wanted) is not wanted]
     if not names:
         return None
-    shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
-    return f"--isa amx: the weights of {shown} hold -128, and then AMX is not used; --arq-rule narrow leaves it out"
+    found = f"the weights of {listed(names, 3)} hold -128, and then AMX is not used"
+    return f"--isa amx: {found}; --arq-rule narrow leaves it out"
 
 
 def _gains_by_amx(item: IntegerLayer) -> bool:

@@ -13,9 +13,9 @@ from amctq.data.inputs import Inputs
 from amctq.errors import CheckError, UnavailableError, first_line
 from amctq.inference.session import TENSOR_TYPES, FileSession, Outputs, Port, in_batches
 
-# Float arithmetic stays in float32; otherwise OpenVINO takes bfloat16 or float16 where the CPU has them.
 _TELEMETRY = "openvino_telemetry"
-_PLACES = ("Exception from", "Check '", "FrontEnd API failed with")
+_PLACES = ("Exception from", "Check '", "FrontEnd API failed with")  # how lines begin that name places in its source
+# Float arithmetic stays in float32; otherwise OpenVINO takes bfloat16 or float16 where the CPU has them.
 _CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 

@@ -49,7 +49,10 @@ def test_files_for_openvino_compute_the_same(pattern: str, symmetric: bool) -> N
     noise = np.abs(own - before).mean()
     assert np.abs(own - logits_of(OnnxSession(model, optimized=False), IMAGES)).mean() < 0.2 * noise
     # OpenVINO rounds once where a tensor is quantized twice, so that it may differ by more than a boundary.
-    assert np.abs(own - logits_of(OpenVinoSession(model.SerializeToString()), IMAGES)).mean() < 0.6 * noise
+    assert (
+        np.abs(own - logits_of(OpenVinoSession(model.SerializeToString()), IMAGES)).mean()
+        < (0.6 if symmetric else 0.5) * noise
+    )
 
 
 @pytest.mark.parametrize("pattern", ALL)

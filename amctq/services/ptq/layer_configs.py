@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from amctq.choices import AUTO, ActAlgo, BackendName, ExportFormat, Placement, WeightStorage
-from amctq.errors import UsageError
+from amctq.errors import UsageError, listed
 from amctq.progress import Reporter
 from amctq.services.ptq.plan import PtqPlan
 from amctq.services.ptq.request import PtqRequest
@@ -59,7 +59,8 @@ def quant_config(plan: PtqPlan, network: FloatNetwork, reporter: Reporter) -> Qu
     )
     if ExportFormat.ASCEND in request.export:
         config = pairs_for_int4(config, topology, reporter.warn)
-    adapts = request.act_algo is request.rules.first("act_algo") is None and plan.backend.name is BackendName.NATIVE
+    chosen = request.act_algo or request.rules.first("act_algo")
+    adapts = chosen is None and plan.backend.name is BackendName.NATIVE
     if not adapts or request.resolved_placement is not Placement.ORT:
         return config
     return _observing_floats(config, network, request.rules.qdq)
@@ -94,10 +95,9 @@ def _refuse_zero_points(request: PtqRequest, config: QuantConfig) -> None:
     """
     names = [name for name, layer in config.enabled.items() if layer.activation.asymmetric]
     if request.rules.symmetric and names:
-        shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
         message = (
             f"--target {request.target.value} and --config {request.config}: the target has the zero point 0, and the "
-            f"configuration gives another to {shown} (activation_offset, or asymmetric of the layer)"
+            f"configuration gives another to {listed(names, 3)} (activation_offset, or asymmetric of the layer)"
         )
         raise UsageError(message, hint="set these to false, or choose another --target")
 

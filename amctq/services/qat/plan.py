@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from amctq.backends.choice import Asked
 from amctq.choices import ActType, BackendName, ExportFormat, WeightStorage
-from amctq.errors import InputError, UsageError
+from amctq.errors import InputError, UsageError, listed
 from amctq.export.isa import resolve_isa
 from amctq.files import OutputDirectory
 from amctq.plugins import check_factory, is_factory
@@ -168,10 +168,9 @@ def _refuse_inexact(plan: QatPlan, config: RetrainConfig) -> None:
     widest = plan.isa.weight_bits
     names = [name for name, layer in config.enabled.items() if layer.weight.bits > widest]
     if names:
-        shown = ", ".join(names[:3]) + " …" * (len(names) > 3)
         message = (
-            f"--target {plan.request.target.value} and weights of 8 bits ({shown}): without VNNI, as on this CPU, "
-            "OpenVINO's sums of their products saturate, and the file would not compute what was trained"
+            f"--target {plan.request.target.value} and weights of 8 bits ({listed(names, 3)}): without VNNI, as on "
+            "this CPU, OpenVINO's sums of their products saturate, and the file would not compute what was trained"
         )
         raise UsageError(message, hint=f"use --weight-bits {widest}, or train on a CPU with VNNI")
 
